@@ -1,0 +1,75 @@
+/*
+ * Feature detection. CPUID alone is not enough: an OS, a hypervisor or a boot option may leave the
+ * wide registers unsaved, and using them then kills the process. XCR0 says what is saved
+ * (Intel SDM vol. 1, 13.3 and 14.3; AMD APM vol. 2, 11.5).
+ */
+#include "cpu.h"
+
+#define LEAF1_ECX_FMA (1u << 12)
+#define LEAF1_ECX_OSXSAVE (1u << 27)
+#define LEAF1_ECX_AVX (1u << 28)
+#define LEAF7_EBX_AVX2 (1u << 5)
+#define LEAF7_EBX_AVX512F (1u << 16)
+#define LEAF7_EBX_AVX512DQ (1u << 17)
+#define LEAF7_EBX_AVX512BW (1u << 30)
+#define LEAF7_EBX_AVX512VL (1u << 31)
+#define XCR0_XMM_YMM 0x06u /* SSE and AVX state */
+#define XCR0_ZMM 0xE0u     /* opmask, upper halves, upper sixteen */
+
+static const struct {
+    uint32_t bit;
+    const char *name;
+} feature_names[] = {
+    {LF_CPU_AVX2, "avx2"},         {LF_CPU_FMA, "fma"},           {LF_CPU_AVX512F, "avx512f"},
+    {LF_CPU_AVX512BW, "avx512bw"}, {LF_CPU_AVX512VL, "avx512vl"}, {LF_CPU_AVX512DQ, "avx512dq"},
+};
+
+const char *lf_cpu_feature_name(uint32_t bit) {
+    for (size_t i = 0; i < sizeof feature_names / sizeof *feature_names; i++)
+        if (feature_names[i].bit == bit)
+            return feature_names[i].name;
+    return NULL;
+}
+
+uint32_t lf_cpu_decode(const lf_cpuid *id) {
+    uint32_t features = 0;
+    if (!(id->leaf1_ecx & LEAF1_ECX_OSXSAVE) || !(id->leaf1_ecx & LEAF1_ECX_AVX) ||
+        (id->xcr0 & XCR0_XMM_YMM) != XCR0_XMM_YMM)
+        return 0;
+    if (id->leaf1_ecx & LEAF1_ECX_FMA)
+        features |= LF_CPU_FMA;
+    if (id->leaf7_ebx & LEAF7_EBX_AVX2)
+        features |= LF_CPU_AVX2;
+    if ((id->xcr0 & XCR0_ZMM) != XCR0_ZMM || !(id->leaf7_ebx & LEAF7_EBX_AVX512F))
+        return features;
+    features |= LF_CPU_AVX512F;
+    if (id->leaf7_ebx & LEAF7_EBX_AVX512BW)
+        features |= LF_CPU_AVX512BW;
+    if (id->leaf7_ebx & LEAF7_EBX_AVX512VL)
+        features |= LF_CPU_AVX512VL;
+    if (id->leaf7_ebx & LEAF7_EBX_AVX512DQ)
+        features |= LF_CPU_AVX512DQ;
+    return features;
+}
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+uint32_t lf_cpu_features(void) {
+    lf_cpuid id = {0, 0, 0};
+    uint32_t eax, ebx, ecx, edx;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
+        return 0;
+    id.leaf1_ecx = ecx;
+    if (ecx & LEAF1_ECX_OSXSAVE) {
+        uint32_t low, high;
+        __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+        id.xcr0 = (uint64_t)high << 32 | low;
+    }
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+        id.leaf7_ebx = ebx;
+    return lf_cpu_decode(&id);
+}
+#else
+uint32_t lf_cpu_features(void) { return 0; }
+#endif

@@ -1,0 +1,33 @@
+/* What this CPU can do and this OS lets programs use. */
+#ifndef LF_CPU_H
+#define LF_CPU_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum lf_cpu_feature {
+    LF_CPU_AVX2 = 1 << 0,
+    LF_CPU_FMA = 1 << 1,
+    LF_CPU_AVX512F = 1 << 2,
+    LF_CPU_AVX512BW = 1 << 3,
+    LF_CPU_AVX512VL = 1 << 4,
+    LF_CPU_AVX512DQ = 1 << 5
+} lf_cpu_feature;
+
+/* The registers that detection looks at, apart from the looking, so that a test can make them up. */
+typedef struct lf_cpuid {
+    uint32_t leaf1_ecx;
+    uint32_t leaf7_ebx; /* 0 where leaf 7 does not exist */
+    uint64_t xcr0;      /* 0 where OSXSAVE is off */
+} lf_cpuid;
+
+/* A feature counts only if the OS also saves the registers that it uses. */
+uint32_t lf_cpu_decode(const lf_cpuid *id);
+
+/* The lf_cpu_feature bits of this machine. */
+uint32_t lf_cpu_features(void);
+
+/* "avx512bw" and so on for one bit; null for a bit that is none. */
+const char *lf_cpu_feature_name(uint32_t bit);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * From the pre-activations of one vector of hidden units to their new c and h, in registers.
+ *
+ * Variants of the cell belong here, as fields of lf_cell that are compile-time constants in the
+ * kernels that are built: a field that is off leaves no instruction behind, so the plain cell
+ * stays as it is. A peephole adds to the gates, a clip follows the gates or c, a coupled
+ * input-forget gate replaces one line, another activation another; projection takes what would be
+ * h from here and runs it through lf_dot_f32. A trained initial state is a matter of reset alone.
+ */
+#ifndef LF_GENERIC_EPILOGUE_H
+#define LF_GENERIC_EPILOGUE_H
+
+/* What is applied where; the plain cell is lf_plain_cell. */
+typedef struct lf_cell {
+    vf (*gate)(vf);   /* i, f, o */
+    vf (*input)(vf);  /* g */
+    vf (*output)(vf); /* of c', before the output gate */
+} lf_cell;
+
+static const lf_cell lf_plain_cell = {lf_sigmoid, lf_tanh, lf_tanh};
+
+/* a: pre-activations of the gates, in the order i, f, g, o. */
+LF_INLINE void lf_epilogue(const lf_cell *cell, const vf a[LF_GATES], float *c, float *h_out) {
+    vf i = cell->gate(a[0]);
+    vf f = cell->gate(a[1]);
+    vf g = cell->input(a[2]);
+    vf o = cell->gate(a[3]);
+    vf c_new = lf_canonical(vf_fma(f, vf_load(c), vf_mul(i, g)));
+    vf_store(c, c_new);
+    vf_store(h_out, lf_canonical(vf_mul(o, cell->output(c_new))));
+}
+
+#endif

@@ -1,0 +1,16 @@
+#include "region.h"
+
+#if defined(__x86_64__)
+LF_TARGET_BEGIN("avx2,fma")
+
+#include "vec_avx2.h"
+#include "../generic/kernels.h"
+
+LF_TARGET_END
+
+const lf_isa lf_isa_avx2 = {
+    .name = "avx2",
+    .required = LF_CPU_AVX2 | LF_CPU_FMA,
+    LF_KERNELS,
+};
+#endif

@@ -1,0 +1,40 @@
+/*
+ * Each isa/X.c compiles its code for a target of its own, inside one file and with the same compiler
+ * flags as all others. System headers come first, outside the region: what they define inline must
+ * not be compiled for a CPU that may not be the one at hand.
+ */
+#ifndef LF_REGION_H
+#define LF_REGION_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "../cpu.h"
+#include "../internal.h"
+
+#define LF_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define LF_TARGET_BEGIN(features)                                                                  \
+    LF_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define LF_TARGET_END LF_PRAGMA(clang attribute pop)
+#define LF_UNROLL_ALL LF_PRAGMA(clang loop unroll(full))
+#define LF_UNROLL_NONE LF_PRAGMA(clang loop unroll(disable))
+#else
+#define LF_TARGET_BEGIN(features) LF_PRAGMA(GCC push_options) LF_PRAGMA(GCC target(features))
+#define LF_TARGET_END LF_PRAGMA(GCC pop_options)
+#define LF_UNROLL_ALL LF_PRAGMA(GCC unroll 64)
+#define LF_UNROLL_NONE LF_PRAGMA(GCC unroll 1)
+#endif
+
+/* The optimiser can't know what value follows, so it can't write a loop out case by case. */
+#define LF_HIDE_VALUE(integer) __asm__ volatile("" : "+r"(integer))
+
+/* For functions whose arguments become constants: they must be inlined to be fast. */
+#define LF_INLINE static inline __attribute__((always_inline))
+
+#endif

@@ -1,0 +1,37 @@
+/* The vector vocabulary, one lane wide: plain C, with fmaf for the one operation C has no sign for. */
+#include <math.h>
+#include <string.h>
+
+#define LF_LANES 1
+#define LF_PANEL_VECTORS 2
+
+typedef float vf;
+typedef int vm; /* a mask: 0 or 1 */
+
+static inline uint32_t lf_bits(float a) {
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    return bits;
+}
+static inline float lf_float(uint32_t bits) {
+    float a;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+}
+
+static inline vf vf_load(const float *p) { return *p; }
+static inline void vf_store(float *p, vf a) { *p = a; }
+static inline vf vf_set1(float a) { return a; }
+static inline vf vf_add(vf a, vf b) { return a + b; }
+static inline vf vf_sub(vf a, vf b) { return a - b; }
+static inline vf vf_mul(vf a, vf b) { return a * b; }
+static inline vf vf_div(vf a, vf b) { return a / b; }
+static inline vf vf_fma(vf a, vf b, vf c) { return fmaf(a, b, c); }
+static inline vf vf_max(vf a, vf b) { return a > b ? a : b; }
+static inline vf vf_abs(vf a) { return lf_float(lf_bits(a) & 0x7FFFFFFFu); }
+static inline vf vf_sign(vf a) { return lf_float(lf_bits(a) & 0x80000000u); }
+static inline vf vf_or(vf a, vf b) { return lf_float(lf_bits(a) | lf_bits(b)); }
+static inline vf vf_shift_into_exponent(vf a) { return lf_float(lf_bits(a) << 23); }
+static inline vm vf_less(vf a, vf b) { return a < b; }
+static inline vm vf_is_nan(vf a) { return a != a; }
+static inline vf vf_select(vm mask, vf yes, vf no) { return mask ? yes : no; }

@@ -1,0 +1,116 @@
+/*
+ * lstm_fast: an LSTM that is stepped one frame at a time. This is the only public header.
+ *
+ * The contract of arithmetic, for one layer with x [I], h [H], c [H], gates in the order i, f, g, o:
+ *
+ *     a  = (b + sum_k W_ih[:,k] * x[k]) + (sum_k W_hh[:,k] * h[k])      b = b_ih + b_hh
+ *     c' = f * c + i * g        with i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o), g = tanh(a_g)
+ *     h' = o * tanh(c')
+ *
+ * Each sum is one chain of fused multiply-adds in ascending k, in float32 (the first starts from b,
+ * the second from +0); c' is fma(f, c, i * g). Before use, x, h and c are made canonical: a magnitude
+ * below 2^-126 becomes a zero of the same sign, any NaN becomes the quiet NaN 0x7FC00000. That is all
+ * there is to the arithmetic, so every instruction set returns the same bits, and so do step, run and
+ * any cut of a sequence between them.
+ *
+ * Every function that can fail returns an lf_status; on anything but LF_OK nothing has changed.
+ * No function prints, sets errno on purpose, starts a thread or touches the floating-point
+ * environment. step, run, reset, get_state, set_state and copy allocate nothing.
+ *
+ * Threads: an lf_model is immutable and may be shared. An lf_stream belongs to one caller at a time;
+ * a second one gets LF_ERR_BUSY and neither is harmed. Destroying what is in use is a caller's error.
+ */
+#ifndef LSTM_FAST_H
+#define LSTM_FAST_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* The lines between the two marks are also what the Python binding is generated from. */
+/* LF_CFFI_BEGIN */
+
+/* The values are pinned: they never change their meaning, new ones go to the end. */
+typedef enum lf_status {
+    LF_OK = 0,
+    LF_ERR_ARGUMENT = 1,    /* a null pointer where one is needed, or an unknown enum value */
+    LF_ERR_SHAPE = 2,       /* a size of zero, or sizes whose product no memory can hold */
+    LF_ERR_MEMORY = 3,      /* the allocator said no */
+    LF_ERR_NONFINITE = 4,   /* a weight, or b_ih + b_hh, is NaN or infinite */
+    LF_ERR_ISA_UNKNOWN = 5, /* no instruction set of that name was built in */
+    LF_ERR_ISA_ABSENT = 6,  /* this CPU, or its OS, lacks what that instruction set needs */
+    LF_ERR_OVERLAP = 7,     /* the output shares memory with the input */
+    LF_ERR_BUSY = 8,        /* another thread is inside a call on this stream */
+    LF_ERR_MODEL = 9        /* the two streams belong to different models */
+} lf_status;
+
+/* One constant sentence for a status; never null, also for values that are no lf_status. */
+const char *lf_status_text(int status);
+
+/*
+ * Instruction sets (ISAs) built into this library, best first. index < lf_isa_count().
+ * lf_isa_missing: the CPU features that it needs and that are absent here, one per position from 0,
+ * null past the last (so null at 0 where the ISA can run). The texts are constants of the library.
+ * lf_isa_choose: the index of the ISA of that name, or,
+ * for a null name, of the one in the environment variable LSTM_FAST_ISA, or else of the best.
+ */
+size_t lf_isa_count(void);
+const char *lf_isa_name(size_t index);
+const char *lf_isa_missing(size_t index, size_t position);
+lf_status lf_isa_choose(const char *name, size_t *index);
+
+/* The weights of one layer, PyTorch's layout, gates i, f, g, o. Read during create only. */
+typedef struct lf_layer_weights {
+    const float *weight_ih; /* [4H][I] for layer 0, [4H][H] above it */
+    const float *weight_hh; /* [4H][H] */
+    const float *bias_ih;   /* [4H], or null for zeros */
+    const float *bias_hh;   /* [4H], or null for zeros */
+} lf_layer_weights;
+
+typedef struct lf_model lf_model;   /* packed weights, immutable */
+typedef struct lf_stream lf_stream; /* one session: its state and its scratch, nothing shared */
+
+/*
+ * Packs weights for one ISA (a name, or null: see lf_isa_choose). layers: [num_layers].
+ * The model keeps no pointer into the weights. destroy(NULL) does nothing.
+ */
+lf_status lf_model_create_f32(size_t input_size, size_t hidden_size, size_t num_layers,
+                              const lf_layer_weights *layers, const char *isa, lf_model **model);
+void lf_model_destroy(lf_model *model);
+size_t lf_model_packed_bytes(const lf_model *model); /* what one step reads of the weights */
+const char *lf_model_isa(const lf_model *model);
+
+/* A stream starts from zeros. It borrows the model, which must outlive it. */
+lf_status lf_stream_create(const lf_model *model, lf_stream **stream);
+void lf_stream_destroy(lf_stream *stream);
+
+/*
+ * step: x [I] -> y [H], the last layer's h. run: xs [T][I] -> ys [T][H], the same bits as T steps.
+ * Any alignment will do. The output must not share memory with the input (LF_ERR_OVERLAP). steps may
+ * be 0. A NaN or an infinity in x spoils this stream until its reset, and no other.
+ */
+lf_status lf_stream_step_f32(lf_stream *stream, const float *x, float *y);
+lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys);
+
+/* State: h and c are [num_layers][H] each. set_state makes what it stores canonical (see above). */
+lf_status lf_stream_reset(lf_stream *stream);
+lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c);
+lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float *c);
+/* Makes target's state that of source; both must be streams of one model. */
+lf_status lf_stream_copy(lf_stream *target, lf_stream *source);
+
+/* The activations as the kernels of that ISA compute them, for tests: y[j] = f(x[j]), j < count. */
+typedef enum lf_activation { LF_SIGMOID = 0, LF_TANH = 1 } lf_activation;
+lf_status lf_activate_f32(const char *isa, lf_activation function, const float *x, float *y,
+                          size_t count);
+
+/* LF_CFFI_END */
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,140 @@
+/* One session: its state, its scratch, and the calls that advance it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* Per layer and array, so that layers start on vector boundaries. */
+static size_t state_floats(const lf_model *model) { return model->num_layers * model->padded_hidden; }
+
+lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
+    if (!model || !result)
+        return LF_ERR_ARGUMENT;
+    const size_t aligned = LF_ALIGNMENT / sizeof(float);
+    const size_t header = lf_round_up(sizeof(lf_stream), LF_ALIGNMENT);
+    const size_t x = lf_round_up(model->input_size, aligned);
+    const size_t state = lf_round_up(state_floats(model), aligned);
+    lf_stream *stream = lf_alloc_zeroed(header + (x + 3 * state) * sizeof(float));
+    if (!stream)
+        return LF_ERR_MEMORY;
+    stream->model = model;
+    atomic_flag_clear(&stream->busy);
+    stream->x = (float *)((char *)stream + header);
+    stream->c = stream->x + x;
+    stream->h = stream->c + state;
+    stream->h_next = stream->h + state;
+    *result = stream;
+    return LF_OK;
+}
+
+void lf_stream_destroy(lf_stream *stream) { free(stream); }
+
+/* Detects a second caller; a lock would make it wait instead, and hide the mistake. */
+static int enter(lf_stream *stream) {
+    return !atomic_flag_test_and_set_explicit(&stream->busy, memory_order_acquire);
+}
+
+static lf_status leave(lf_stream *stream) {
+    atomic_flag_clear_explicit(&stream->busy, memory_order_release);
+    return LF_OK;
+}
+
+static int overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
+    const uintptr_t p = (uintptr_t)a, q = (uintptr_t)b;
+    return p < q + b_bytes && q < p + a_bytes;
+}
+
+static void advance(lf_stream *stream, const float *x, float *y) {
+    const lf_model *model = stream->model;
+    const lf_isa *isa = model->isa;
+    const size_t padded = model->padded_hidden;
+    const float *input = stream->x;
+    memcpy(stream->x, x, model->input_size * sizeof(float));
+    isa->canonicalise_f32(stream->x, lf_round_up(model->input_size, isa->lanes));
+    for (size_t l = 0; l < model->num_layers; l++) {
+        float *h_out = stream->h_next + l * padded;
+        isa->layer_step_f32(&model->layers[l], input, stream->h + l * padded,
+                            stream->c + l * padded, h_out);
+        input = h_out;
+    }
+    float *h = stream->h;
+    stream->h = stream->h_next;
+    stream->h_next = h;
+    memcpy(y, input, model->hidden_size * sizeof(float));
+}
+
+lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {
+    if (!stream || (steps && (!xs || !ys)))
+        return LF_ERR_ARGUMENT;
+    const size_t I = stream->model->input_size, H = stream->model->hidden_size;
+    if (overlap(xs, steps * I * sizeof(float), ys, steps * H * sizeof(float)))
+        return LF_ERR_OVERLAP;
+    if (!enter(stream))
+        return LF_ERR_BUSY;
+    for (size_t t = 0; t < steps; t++)
+        advance(stream, xs + t * I, ys + t * H);
+    return leave(stream);
+}
+
+lf_status lf_stream_step_f32(lf_stream *stream, const float *x, float *y) {
+    return lf_stream_run_f32(stream, x, 1, y);
+}
+
+lf_status lf_stream_reset(lf_stream *stream) {
+    if (!stream)
+        return LF_ERR_ARGUMENT;
+    if (!enter(stream))
+        return LF_ERR_BUSY;
+    memset(stream->h, 0, state_floats(stream->model) * sizeof(float));
+    memset(stream->c, 0, state_floats(stream->model) * sizeof(float));
+    return leave(stream);
+}
+
+lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
+    if (!stream || !h || !c)
+        return LF_ERR_ARGUMENT;
+    if (!enter(stream))
+        return LF_ERR_BUSY;
+    const lf_model *model = stream->model;
+    const size_t H = model->hidden_size;
+    for (size_t l = 0; l < model->num_layers; l++) {
+        memcpy(h + l * H, stream->h + l * model->padded_hidden, H * sizeof(float));
+        memcpy(c + l * H, stream->c + l * model->padded_hidden, H * sizeof(float));
+    }
+    return leave(stream);
+}
+
+lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float *c) {
+    if (!stream || !h || !c)
+        return LF_ERR_ARGUMENT;
+    if (!enter(stream))
+        return LF_ERR_BUSY;
+    const lf_model *model = stream->model;
+    const size_t H = model->hidden_size;
+    for (size_t l = 0; l < model->num_layers; l++) {
+        memcpy(stream->h + l * model->padded_hidden, h + l * H, H * sizeof(float));
+        memcpy(stream->c + l * model->padded_hidden, c + l * H, H * sizeof(float));
+    }
+    model->isa->canonicalise_f32(stream->h, state_floats(model));
+    model->isa->canonicalise_f32(stream->c, state_floats(model));
+    return leave(stream);
+}
+
+lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
+    if (!target || !source)
+        return LF_ERR_ARGUMENT;
+    if (target->model != source->model)
+        return LF_ERR_MODEL;
+    if (target == source)
+        return LF_OK;
+    if (!enter(target))
+        return LF_ERR_BUSY;
+    if (!enter(source)) {
+        leave(target);
+        return LF_ERR_BUSY;
+    }
+    memcpy(target->h, source->h, state_floats(source->model) * sizeof(float));
+    memcpy(target->c, source->c, state_floats(source->model) * sizeof(float));
+    leave(source);
+    return leave(target);
+}

@@ -1,0 +1,117 @@
+"""Checks and conversions of what users pass in: one place, so that one wording serves everywhere."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32: TypeAlias = NDArray[np.float32]
+FLOAT32 = np.dtype(np.float32)
+REAL_KINDS = "fiub"  # float, int, unsigned, bool
+SMALLEST_NORMAL = np.float32(2.0**-126)
+
+
+class LSTMState(NamedTuple):
+    """The state of a stream: h and c, each of shape (num_layers, hidden_size), float32."""
+
+    h: Float32
+    c: Float32
+
+
+def shape_text(shape: tuple[int | None, ...], free: str = "T") -> str:
+    """Write a shape as Python does, with a name where any size will do."""
+    inner = ", ".join(free if n is None else str(n) for n in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        want is None or have == want for have, want in zip(shape, expected, strict=True)
+    )
+
+
+def to_float32(
+    value: Any, name: str, shape: tuple[int | None, ...], what: str, free: str = "T"
+) -> Float32:
+    """Return value as a C-contiguous float32 array of that shape, or say what is wrong with it.
+
+    Args:
+        value: anything `np.asarray` takes.
+        name: what to call it in an error.
+        shape: what it must have; None in it stands for any size.
+        what: who expects the shape, with %s for it: "this LSTM takes %s per step".
+        free: what a free size is called.
+
+    Raises:
+        TypeError: the values are not real numbers.
+        ValueError: the shape is not the expected one, or there is none (ragged lists).
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+    if array.dtype.kind not in REAL_KINDS:
+        found = f"has dtype {array.dtype}" if array.dtype != object else f"is {type(value).__name__}"
+        raise TypeError(f"{name} {found}, expected real numbers (float32 is taken as it is)")
+    if not _fits(array.shape, shape):
+        raise ValueError(f"{name} has shape {array.shape}, {what % shape_text(shape, free)}")
+    with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is infinite
+        return np.ascontiguousarray(array, dtype=FLOAT32)
+
+
+def check_out(out: Any, shape: tuple[int, ...], given: Any, name: str) -> Float32:
+    """Return out, or a new array where it is None; it must be fit to be written in place.
+
+    Raises:
+        TypeError: out is no float32 ndarray.
+        ValueError: out has another shape, is strided or read-only, or shares memory with `given`.
+    """
+    if out is None:
+        return np.empty(shape, FLOAT32)
+    if not isinstance(out, np.ndarray) or out.dtype != FLOAT32:
+        found = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"out must be a float32 ndarray of shape {shape_text(shape)}, found {found}")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, expected {shape_text(shape)}")
+    if not out.flags.c_contiguous:
+        raise ValueError(
+            f"out has strides {out.strides}, expected a C-contiguous array: pass a whole array "
+            "and copy from it"
+        )
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    if isinstance(given, np.ndarray) and np.may_share_memory(given, out):
+        raise ValueError(f"out shares memory with {name}: pass an array of its own")
+    return out
+
+
+def to_state(state: Any, num_layers: int, hidden_size: int) -> LSTMState:
+    """Return a pair (h, c) as float32 arrays of shape (num_layers, hidden_size).
+
+    Raises:
+        TypeError: it is no pair, or its values are not real numbers.
+        ValueError: h or c has another shape.
+    """
+    try:
+        h, c = state
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"state must be a pair (h, c) such as stream.state, found {type(state).__name__}"
+        ) from None
+    shape = (num_layers, hidden_size)
+    what = "this LSTM has %s (num_layers, hidden_size)"
+    return LSTMState(
+        to_float32(h, "state h", shape, what), to_float32(c, "state c", shape, what)
+    )
+
+
+def canonical(values: Float32) -> Float32:
+    """Return a copy in canonical form: no subnormals (zeros of their sign), one NaN.
+
+    This is the contract's treatment of inputs and state; see csrc/lstm_fast.h.
+    """
+    result = np.where(np.abs(values) < SMALLEST_NORMAL, np.copysign(FLOAT32.type(0), values), values)
+    result[np.isnan(result)] = np.float32(np.nan)
+    return result

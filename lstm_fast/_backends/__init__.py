@@ -1,0 +1,151 @@
+"""The implementations of the contract, and the choice between them.
+
+A backend is a module with
+
+    name           "native", "numba" or "reference"
+    isas()         {name: missing CPU features}, best first; empty where there is nothing to choose
+    build(w, isa)  a `Model`: the weights, packed
+
+Importing one may raise ImportError; nothing here imports one before it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import warnings
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import BackendUnavailableError
+
+if TYPE_CHECKING:
+    from ..lstm import LSTM
+    from ..stream import Stream
+
+NAMES = ("native", "numba", "reference")  # best first
+BACKEND_VARIABLE = "LSTM_FAST_BACKEND"
+ISA_VARIABLE = "LSTM_FAST_ISA"
+HELP = {
+    "native": "the native core is missing: reinstall lstm-fast where there is a C compiler "
+    "(gcc or clang), without LSTM_FAST_NO_NATIVE set",
+    "numba": "Numba is missing: pip install 'lstm-fast[numba]'",
+}
+
+
+class Model(Protocol):
+    """Packed weights of one LSTM."""
+
+    @property
+    def isa(self) -> str | None: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def stream(self, lstm: LSTM) -> Stream: ...
+
+
+def load(name: str) -> ModuleType:
+    """Import a backend by name.
+
+    Raises:
+        ValueError: there is no backend of that name.
+        BackendUnavailableError: it is not installed, or does not load here.
+    """
+    if name not in NAMES:
+        raise ValueError(f"there is no backend {name!r}; choose one of {', '.join(NAMES)}")
+    try:
+        return importlib.import_module(f"{__name__}.{name}")
+    except ImportError as error:
+        raise BackendUnavailableError(f"backend {name!r}: {HELP[name]} ({error})") from error
+
+
+def _load_best() -> ModuleType:
+    """Import the best backend there is; say once per process if that is not the native one."""
+    reasons = []
+    for name in NAMES:
+        try:
+            backend = load(name)
+        except BackendUnavailableError as error:
+            reasons.append(str(error.__cause__))
+            continue
+        if reasons:
+            _warn_no_native(name, reasons)
+        return backend
+    raise AssertionError("the reference backend needs nothing that could be missing")
+
+
+_warned = False
+
+
+def _warn_no_native(used: str, reasons: list[str]) -> None:
+    global _warned  # noqa: PLW0603 - once per process is the point
+    if _warned:
+        return
+    _warned = True
+    advice = HELP["native"]
+    if used == "reference":
+        advice += "; or, for a faster substitute, pip install 'lstm-fast[numba]'"
+    message = f"lstm_fast runs on its {used!r} backend, because {advice} ({'; '.join(reasons)})"
+    warnings.warn(message, RuntimeWarning, stacklevel=6)  # the line that made the LSTM
+
+
+def _choose_isa(backend: ModuleType, isa: str | None, source: str) -> str | None:
+    known: dict[str, list[str]] = backend.isas()
+    if isa is None:
+        return next((name for name, missing in known.items() if not missing), None)
+    if not known:
+        raise ValueError(
+            f"{source}{isa!r} is for the native backend, this LSTM runs on {backend.name!r}"
+        )
+    here = ", ".join(name for name, missing in known.items() if not missing)
+    if isa not in known:
+        raise ValueError(f"{source}{isa!r} is no ISA of lstm_fast; this CPU can run {here}")
+    if known[isa]:
+        raise ValueError(
+            f"{source}{isa!r} needs {', '.join(known[isa])}, which this CPU or its operating "
+            f"system lacks; it can run {here}"
+        )
+    return isa
+
+
+def choose(name: str | None, isa: str | None) -> tuple[ModuleType, str | None]:
+    """Return the backend and the ISA for what was asked, by argument or by environment.
+
+    Raises:
+        TypeError: a name is no string.
+        ValueError: a name is unknown, or this CPU lacks what that ISA needs.
+        BackendUnavailableError: a backend was asked for that is not installed.
+    """
+    for what, value in (("backend", name), ("isa", isa)):
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{what} must be a string or None, found {type(value).__name__}")
+    asked = name
+    if asked is None and (variable := os.environ.get(BACKEND_VARIABLE)):
+        if variable not in NAMES:
+            raise ValueError(
+                f"{BACKEND_VARIABLE}={variable!r} is no backend; choose one of {', '.join(NAMES)}"
+            )
+        asked = variable
+    backend = _load_best() if asked is None else load(asked)
+    source = "isa="
+    if isa is None and (asked in (None, "native")) and (variable := os.environ.get(ISA_VARIABLE)):
+        isa, source = variable, f"{ISA_VARIABLE}="
+    return backend, _choose_isa(backend, isa, source)
+
+
+def available() -> list[str]:
+    """Return what can run here, best first: "native:<isa>" for each ISA of this CPU, and so on.
+
+    Numba counts as available when it is installed; it is not imported to find out.
+    """
+    names: list[str] = []
+    try:
+        isas: dict[str, list[str]] = load("native").isas()
+        names += [f"native:{isa}" for isa, missing in isas.items() if not missing]
+    except BackendUnavailableError:
+        pass
+    if importlib.util.find_spec("numba") is not None:
+        names.append("numba")
+    return [*names, "reference"]

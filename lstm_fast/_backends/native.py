@@ -1,0 +1,168 @@
+"""The C core behind cffi. The only module that imports the extension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from .. import _native
+from .._arrays import FLOAT32, Float32, LSTMState
+from .._weights import LayerWeights, Weights
+from ..errors import ConcurrentUseError
+from ..stream import IN_USE, Stream
+
+if TYPE_CHECKING:
+    from ..lstm import LSTM
+
+name = "native"
+ffi, lib = _native.ffi, _native.lib
+
+# Looked up once: they are on the path of every step.
+FLOATS = ffi.typeof("float[]")
+from_buffer = ffi.from_buffer
+step_f32 = lib.lf_stream_step_f32
+empty = np.empty
+ndarray = np.ndarray
+
+
+def isas() -> dict[str, list[str]]:
+    """Return what each ISA that was built in lacks here, best first."""
+    return {_text(lib.lf_isa_name(i)): _missing(i) for i in range(lib.lf_isa_count())}
+
+
+def _missing(index: int) -> list[str]:
+    features = []
+    while pointer := lib.lf_isa_missing(index, len(features)):
+        features.append(_text(pointer))
+    return features
+
+
+def _text(pointer: Any) -> str:
+    return str(ffi.string(pointer).decode())
+
+
+def _fail(status: int) -> NoReturn:
+    if status == lib.LF_ERR_BUSY:
+        raise ConcurrentUseError(IN_USE)
+    if status == lib.LF_ERR_MEMORY:
+        raise MemoryError("lstm_fast: no memory for the packed weights or the stream")
+    text = _text(lib.lf_status_text(status))
+    raise ValueError(text)
+
+
+def build(weights: Weights, isa: str | None) -> NativeModel:
+    """Pack the weights for that ISA, None for the best."""
+    return NativeModel(weights, isa)
+
+
+class NativeModel:
+    """An `lf_model` and what Python needs to know of it."""
+
+    def __init__(self, weights: Weights, isa: str | None) -> None:
+        layers = ffi.new("lf_layer_weights[]", len(weights.layers))
+        kept = [_point_at(target, layer) for target, layer in zip(layers, weights.layers, strict=True)]
+        result = ffi.new("lf_model **")
+        status = lib.lf_model_create_f32(
+            weights.input_size,
+            weights.hidden_size,
+            len(weights.layers),
+            layers,
+            ffi.NULL if isa is None else isa.encode(),
+            result,
+        )
+        del kept  # the core has packed what it needs
+        if status:
+            _fail(status)
+        self.handle = ffi.gc(result[0], lib.lf_model_destroy)
+        self.isa = _text(lib.lf_model_isa(self.handle))
+        self.nbytes = int(lib.lf_model_packed_bytes(self.handle))
+
+    def stream(self, lstm: LSTM) -> NativeStream:
+        return NativeStream(lstm, self)
+
+
+def _point_at(target: Any, layer: LayerWeights) -> list[Any]:
+    """Set the pointers of one lf_layer_weights; the result must outlive their use."""
+    kept = []
+    for field in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        value = getattr(layer, field)
+        if value is not None:
+            buffer = from_buffer(FLOATS, value)
+            setattr(target, field, buffer)
+            kept.append(buffer)
+    return kept
+
+
+class NativeStream(Stream):
+    """A stream whose state lives in the core."""
+
+    __slots__ = ("_handle", "_model", "_x_shape", "_y_shape")
+
+    def __init__(self, lstm: LSTM, model: NativeModel) -> None:
+        super().__init__(lstm)
+        self._model = model  # the core's stream borrows the core's model
+        result = ffi.new("lf_stream **")
+        status = lib.lf_stream_create(model.handle, result)
+        if status:
+            _fail(status)
+        self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
+        self._x_shape = (lstm.input_size,)
+        self._y_shape = (lstm.hidden_size,)
+
+    def step(self, x: Any, out: Float32 | None = None) -> Float32:
+        # The fast path takes what needs no conversion. Whatever it can't take, for whatever reason,
+        # goes the long way, which converts it or says what is wrong.
+        if (
+            type(x) is ndarray
+            and x.dtype is FLOAT32
+            and x.shape == self._x_shape
+            and (
+                out is None
+                or (type(out) is ndarray and out.dtype is FLOAT32 and out.shape == self._y_shape)
+            )
+        ):
+            y = empty(self._y_shape, FLOAT32) if out is None else out
+            try:
+                x_pointer = from_buffer(FLOATS, x)
+                y_pointer = from_buffer(FLOATS, y, True)
+            except (ValueError, BufferError):
+                pass  # strided or read-only
+            else:
+                status = step_f32(self._handle, x_pointer, y_pointer)
+                if not status:
+                    return y
+                if status != lib.LF_ERR_OVERLAP:
+                    _fail(status)
+        return super().step(x, out)
+
+    step.__doc__ = Stream.step.__doc__
+
+    def _advance(self, xs: Float32, ys: Float32) -> None:
+        status = lib.lf_stream_run_f32(
+            self._handle, from_buffer(FLOATS, xs), len(xs), from_buffer(FLOATS, ys, True)
+        )
+        if status:
+            _fail(status)
+
+    def _read_state(self, state: LSTMState) -> None:
+        h, c = from_buffer(FLOATS, state.h, True), from_buffer(FLOATS, state.c, True)
+        status = lib.lf_stream_get_state_f32(self._handle, h, c)
+        if status:
+            _fail(status)
+
+    def _write_state(self, state: LSTMState) -> None:
+        h, c = from_buffer(FLOATS, state.h), from_buffer(FLOATS, state.c)
+        status = lib.lf_stream_set_state_f32(self._handle, h, c)
+        if status:
+            _fail(status)
+
+    def reset(self, state: Any = None) -> None:
+        if state is not None:
+            self.state = state
+            return
+        status = lib.lf_stream_reset(self._handle)
+        if status:
+            _fail(status)
+
+    reset.__doc__ = Stream.reset.__doc__

@@ -1,0 +1,197 @@
+"""The LSTM: immutable weights, packed once for a backend, from which streams are made."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from . import _backends
+from ._arrays import Float32
+from ._weights import Weights, random_weights, read_weights
+from .errors import BackendUnavailableError
+from .stream import Stream
+
+__all__ = ["LSTM"]
+
+
+class LSTM:
+    """A stack of LSTM layers with fixed weights, in PyTorch's layout and gate order (i, f, g, o).
+
+    Make one with `from_state_dict` or `random`; then `stream()` gives one session each. It is
+    immutable and may be shared between threads. It pickles as its weights and is packed anew where
+    it lands; copying returns the object itself.
+    """
+
+    __slots__ = ("__weakref__", "_asked", "_backend", "_model", "_weights")
+
+    _weights: Weights
+    _model: _backends.Model
+    _backend: str
+    _asked: str | None
+
+    def __init__(self) -> None:
+        raise TypeError("make an LSTM with LSTM.from_state_dict(...) or LSTM.random(...)")
+
+    @classmethod
+    def _build(cls, weights: Weights, backend: str | None, isa: str | None) -> LSTM:
+        module, isa = _backends.choose(backend, isa)
+        self = object.__new__(cls)
+        set_once = object.__setattr__
+        set_once(self, "_weights", weights)
+        set_once(self, "_model", module.build(weights, isa))
+        set_once(self, "_backend", module.name)
+        set_once(self, "_asked", backend)
+        return self
+
+    @classmethod
+    def from_state_dict(
+        cls,
+        mapping: Mapping[str, Any],
+        prefix: str = "",
+        *,
+        backend: str | None = None,
+        isa: str | None = None,
+    ) -> LSTM:
+        """Make an LSTM from weights under PyTorch's names.
+
+        Args:
+            mapping: weight_ih_l0 (4H, I), weight_hh_l0 (4H, H) and so on per layer, as
+                `torch.nn.LSTM` has them, or weight_ih and weight_hh as `torch.nn.LSTMCell`; bias_ih
+                and bias_hh (4H,) everywhere or nowhere. Values: anything `np.asarray` takes; they
+                are rounded to float32. Names that are none of these are ignored.
+            prefix: what stands before the names, such as "model.decoder.rnn.".
+            backend: "native", "numba" or "reference"; None takes the environment variable
+                LSTM_FAST_BACKEND, or else the best there is.
+            isa: of the native backend: "avx512", "avx2" or "scalar"; None takes LSTM_FAST_ISA, or
+                else the best of this CPU. All give the same bits.
+
+        Raises:
+            TypeError: mapping is no mapping, or a value has no real dtype.
+            ValueError: a weight is missing, misshapen or not finite; it is projected or
+                bidirectional; or backend or isa is unknown, or not for this CPU.
+            BackendUnavailableError: the backend asked for is not installed.
+        """
+        return cls._build(read_weights(mapping, prefix), backend, isa)
+
+    @classmethod
+    def random(
+        cls,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        seed: int | None = 0,
+        bias: bool = True,
+        backend: str | None = None,
+        isa: str | None = None,
+    ) -> LSTM:
+        """Make an LSTM with PyTorch's default initialisation: uniform in +-1 / sqrt(hidden_size).
+
+        The same seed gives the same weights everywhere (they are not the weights that PyTorch
+        draws for that seed); None draws different ones each time. backend, isa and what is raised:
+        see `from_state_dict`.
+        """
+        sizes = {
+            name: _size(value, name)
+            for name, value in (
+                ("input_size", input_size),
+                ("hidden_size", hidden_size),
+                ("num_layers", num_layers),
+            )
+        }
+        return cls._build(random_weights(**sizes, seed=seed, bias=bias), backend, isa)
+
+    @property
+    def input_size(self) -> int:
+        """I: the values in one frame."""
+        return self._weights.input_size
+
+    @property
+    def hidden_size(self) -> int:
+        """H: the units of each layer."""
+        return self._weights.hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        """L: the layers, each fed by the one below."""
+        return len(self._weights.layers)
+
+    @property
+    def output_size(self) -> int:
+        """The values that one step returns: hidden_size."""
+        return self._weights.hidden_size
+
+    @property
+    def backend(self) -> str:
+        """What computes: "native", "numba" or "reference"."""
+        return self._backend
+
+    @property
+    def isa(self) -> str | None:
+        """The instruction set of the native backend; None elsewhere."""
+        return self._model.isa
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed weights, which is what one step reads of them."""
+        return self._model.nbytes
+
+    def state_dict(self) -> dict[str, Float32]:
+        """Return copies of the weights under the names of `torch.nn.LSTM`, to the bit."""
+        return self._weights.state_dict()
+
+    def stream(self, state: Any = None) -> Stream:
+        """Return a new session that starts from zeros, or from state.
+
+        Args:
+            state: a pair (h, c), each of shape (num_layers, hidden_size), such as `stream.state`.
+
+        Raises:
+            TypeError, ValueError: state is no such pair.
+        """
+        stream = self._model.stream(self)
+        if state is not None:
+            stream.state = state
+        return stream
+
+    def __repr__(self) -> str:
+        isa = "" if self.isa is None else f", isa={self.isa!r}"
+        return (
+            f"LSTM({self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, "
+            f"backend={self.backend!r}{isa})"
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"an LSTM is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"an LSTM is immutable: cannot delete {name!r}")
+
+    def __copy__(self) -> LSTM:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LSTM:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (self.state_dict(), self._asked)
+
+
+def _size(value: Any, name: str) -> int:
+    try:
+        size = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
+    if size < 1:
+        raise ValueError(f"{name} must be 1 or more, found {size}")
+    return size
+
+
+def _unpickle(weights: dict[str, Float32], backend: str | None) -> LSTM:
+    try:
+        return LSTM.from_state_dict(weights, backend=backend)
+    except BackendUnavailableError as error:
+        warnings.warn(f"{error}; unpickled for the best backend here", RuntimeWarning, stacklevel=2)
+        return LSTM.from_state_dict(weights)

@@ -1,0 +1,196 @@
+"""One session: its state, and the calls that advance it."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._arrays import Float32, LSTMState, canonical, check_out, to_float32, to_state
+from .errors import ConcurrentUseError
+
+if TYPE_CHECKING:
+    from .lstm import LSTM
+
+IN_USE = "another thread is using this stream; give each thread or session a stream of its own"
+
+
+class Stream(ABC):
+    """One session of an LSTM, made by `LSTM.stream()`.
+
+    Its output is a function of the weights, its own inputs since its own reset, and nothing else.
+    A call that raises has changed nothing. A stream belongs to one thread at a time: a second
+    caller gets `ConcurrentUseError`.
+
+    Sizes: I is input_size, H is hidden_size, L is num_layers, T is any number of steps.
+    """
+
+    __slots__ = ("__weakref__", "_lstm")
+
+    def __init__(self, lstm: LSTM) -> None:
+        self._lstm = lstm
+
+    @property
+    def lstm(self) -> LSTM:
+        """The LSTM that this is a stream of."""
+        return self._lstm
+
+    def step(self, x: Any, out: Float32 | None = None) -> Float32:
+        """Advance by one frame.
+
+        Args:
+            x: the frame, shape (I,). A C-contiguous float32 array is used as it is; other real
+                dtypes, lists and strided views are converted. NaN and infinities are allowed: they
+                spoil this stream until its reset, and no other.
+            out: where to write the result, a C-contiguous float32 array of shape (H,) that shares
+                no memory with x; None makes a new one. With float32 x and out nothing is allocated.
+
+        Returns:
+            The last layer's h, shape (H,), float32: `out` where it was given.
+
+        Raises:
+            TypeError: x has no real dtype, or out is no float32 array.
+            ValueError: x or out has the wrong shape; out is strided, read-only or overlaps x.
+            ConcurrentUseError: another thread is using this stream.
+        """
+        lstm = self._lstm
+        frame = to_float32(x, "x", (lstm.input_size,), "this LSTM takes %s per step")
+        result = check_out(out, (lstm.hidden_size,), x, "x")
+        self._advance(frame.reshape(1, -1), result.reshape(1, -1))
+        return result
+
+    def run(self, xs: Any, out: Float32 | None = None) -> Float32:
+        """Advance by T frames: the same bits as T calls of `step`.
+
+        Args:
+            xs: the frames, shape (T, I); T may be 0. Converted as by `step`.
+            out: where to write, shape (T, H), as for `step`.
+
+        Returns:
+            The last layer's h after each step, shape (T, H), float32.
+
+        Raises:
+            TypeError, ValueError, ConcurrentUseError: as `step`.
+        """
+        lstm = self._lstm
+        frames = to_float32(xs, "xs", (None, lstm.input_size), "this LSTM takes %s")
+        result = check_out(out, (len(frames), lstm.hidden_size), xs, "xs")
+        self._advance(frames, result)
+        return result
+
+    def reset(self, state: Any = None) -> None:
+        """Go back to zeros, or to `state`: exactly what a fresh `lstm.stream(state)` is.
+
+        Args:
+            state: a pair (h, c) of shape (L, H) each, or None for zeros.
+
+        Raises:
+            TypeError, ValueError, ConcurrentUseError: as the `state` setter.
+        """
+        if state is None:
+            lstm = self._lstm
+            zeros = np.zeros((lstm.num_layers, lstm.hidden_size), np.float32)
+            state = (zeros, zeros)
+        self.state = state
+
+    @property
+    def state(self) -> LSTMState:
+        """The state (h, c), copies of shape (L, H) each; assign a pair to continue from it.
+
+        Assigning converts to float32 and makes values canonical, as the arithmetic does: a
+        magnitude below 2**-126 becomes a zero of its sign, and any NaN the one NaN. So what is
+        read here is exactly what continues, and assigning what was read changes nothing.
+
+        Raises:
+            TypeError: assigned is no pair, or its values are not real numbers.
+            ValueError: h or c has the wrong shape.
+            ConcurrentUseError: another thread is using this stream.
+        """
+        shape = (self._lstm.num_layers, self._lstm.hidden_size)
+        state = LSTMState(np.empty(shape, np.float32), np.empty(shape, np.float32))
+        self._read_state(state)
+        return state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        lstm = self._lstm
+        self._write_state(to_state(state, lstm.num_layers, lstm.hidden_size))
+
+    def copy(self) -> Stream:
+        """Return a new stream that continues from here on its own."""
+        return self._lstm.stream(self.state)
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self._lstm, self.state)
+
+    def __repr__(self) -> str:
+        return f"<Stream of {self._lstm!r}>"
+
+    # What a backend provides, on arrays that are checked.
+
+    @abstractmethod
+    def _advance(self, xs: Float32, ys: Float32) -> None:
+        """Take the steps xs (T, I) and write ys (T, H), or change nothing and raise."""
+
+    @abstractmethod
+    def _read_state(self, state: LSTMState) -> None:
+        """Write h and c into these arrays of shape (L, H)."""
+
+    @abstractmethod
+    def _write_state(self, state: LSTMState) -> None:
+        """Take h and c, of shape (L, H), made canonical."""
+
+
+def _restore(lstm: LSTM, state: LSTMState) -> Stream:
+    return lstm.stream(state)
+
+
+class ArrayStream(Stream):
+    """A stream whose state is two NumPy arrays: what the backends without C have in common."""
+
+    __slots__ = ("_busy", "_c", "_h")
+
+    def __init__(self, lstm: LSTM) -> None:
+        super().__init__(lstm)
+        self._h = np.zeros((lstm.num_layers, lstm.hidden_size), np.float32)
+        self._c = np.zeros_like(self._h)
+        self._busy = threading.Lock()  # never waited for: it only detects a second caller
+
+    @abstractmethod
+    def _compute(self, xs: Float32, ys: Float32) -> None:
+        """Take the steps; nobody else is in here. May raise only before any change."""
+
+    def _enter(self) -> None:
+        if not self._busy.acquire(blocking=False):
+            raise ConcurrentUseError(IN_USE)
+
+    def _advance(self, xs: Float32, ys: Float32) -> None:
+        self._enter()
+        try:
+            self._compute(xs, ys)
+        finally:
+            self._busy.release()
+
+    def _read_state(self, state: LSTMState) -> None:
+        self._enter()
+        try:
+            state.h[:] = self._h
+            state.c[:] = self._c
+        finally:
+            self._busy.release()
+
+    def _write_state(self, state: LSTMState) -> None:
+        h, c = canonical(state.h), canonical(state.c)
+        self._enter()
+        try:
+            self._h[:] = h
+            self._c[:] = c
+        finally:
+            self._busy.release()

@@ -1,0 +1,66 @@
+"""Builds the native core: csrc/ behind a cffi binding in API mode, for the stable ABI.
+
+Everything else about the package is in pyproject.toml. Without a working C compiler, or with
+LSTM_FAST_NO_NATIVE=1 in the environment, the package is built without the core and says so when
+it is first used.
+"""
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+from setuptools import Extension, setup
+
+CSRC = Path("csrc")
+MODULE = "lstm_fast._native"
+PYTHON_TAG, PYTHON_HEX = "cp310", "0x030A0000"  # the oldest CPython that the binary serves
+
+# The arithmetic is a contract of bits (csrc/lstm_fast.h), so flags from the environment that would
+# change it are taken back here.
+COMPILE_ARGS = [
+    "-std=c11",
+    "-O3",
+    "-g0",
+    "-fno-fast-math",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+]
+
+
+def write_binding() -> str:
+    """Write the cffi module's C source from the marked region of the public header."""
+    header = (CSRC / "lstm_fast.h").read_text(encoding="utf-8")
+    declarations = header.split("/* LF_CFFI_BEGIN */")[1].split("/* LF_CFFI_END */")[0]
+    ffi = FFI()
+    ffi.cdef(declarations)
+    ffi.set_source(MODULE, '#include "lstm_fast.h"', py_limited_api=True)
+    source = Path("build") / "lstm_fast_native.c"
+    source.parent.mkdir(exist_ok=True)
+    ffi.emit_c_code(str(source))
+    return str(source)
+
+
+def native_core() -> Extension:
+    """Describe the extension; optional, so that a failing compiler does not fail the install."""
+    sources = sorted(str(path) for pattern in ("*.c", "isa/*.c") for path in CSRC.glob(pattern))
+    depends = sorted(str(path) for path in CSRC.rglob("*") if path.suffix in {".h", ".inc"})
+    return Extension(
+        MODULE,
+        sources=[write_binding(), *sources],
+        depends=depends,
+        include_dirs=[str(CSRC)],
+        define_macros=[("Py_LIMITED_API", PYTHON_HEX)],
+        extra_compile_args=COMPILE_ARGS,
+        libraries=["m"],
+        py_limited_api=True,
+        optional=True,
+    )
+
+
+if os.environ.get("LSTM_FAST_NO_NATIVE", "0") in {"", "0"}:
+    setup(
+        ext_modules=[native_core()],
+        options={"bdist_wheel": {"py_limited_api": PYTHON_TAG}},
+    )
+else:
+    setup()
