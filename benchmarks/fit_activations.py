@@ -50,8 +50,10 @@ def main() -> None:
     for degree in (3, DEGREE):
         q, *rest = fit(degree)
         rounded = q.astype(np.float32)
-        print(f"degree {degree}: ideal {largest_error(q, *rest):.4f} x 2^-24, "
-              f"rounded {largest_error(rounded.astype(float), *rest):.4f} x 2^-24")
+        print(
+            f"degree {degree}: ideal {largest_error(q, *rest):.4f} x 2^-24, "
+            f"rounded {largest_error(rounded.astype(float), *rest):.4f} x 2^-24"
+        )
         for power, value in enumerate(rounded):
             print(f"    r^{power}: {float(value).hex()}f  {value!r}")
     ln2_hi = np.float32(np.log(2))

@@ -53,7 +53,9 @@ def to_float32(
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     if array.dtype.kind not in REAL_KINDS:
-        found = f"has dtype {array.dtype}" if array.dtype != object else f"is {type(value).__name__}"
+        found = (
+            f"has dtype {array.dtype}" if array.dtype != object else f"is {type(value).__name__}"
+        )
         raise TypeError(f"{name} {found}, expected real numbers (float32 is taken as it is)")
     if not _fits(array.shape, shape):
         raise ValueError(f"{name} has shape {array.shape}, {what % shape_text(shape, free)}")
@@ -72,7 +74,9 @@ def check_out(out: Any, shape: tuple[int, ...], given: Any, name: str) -> Float3
         return np.empty(shape, FLOAT32)
     if not isinstance(out, np.ndarray) or out.dtype != FLOAT32:
         found = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"out must be a float32 ndarray of shape {shape_text(shape)}, found {found}")
+        raise TypeError(
+            f"out must be a float32 ndarray of shape {shape_text(shape)}, found {found}"
+        )
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}, expected {shape_text(shape)}")
     if not out.flags.c_contiguous:
@@ -102,9 +106,7 @@ def to_state(state: Any, num_layers: int, hidden_size: int) -> LSTMState:
         ) from None
     shape = (num_layers, hidden_size)
     what = "this LSTM has %s (num_layers, hidden_size)"
-    return LSTMState(
-        to_float32(h, "state h", shape, what), to_float32(c, "state c", shape, what)
-    )
+    return LSTMState(to_float32(h, "state h", shape, what), to_float32(c, "state c", shape, what))
 
 
 def canonical(values: Float32) -> Float32:
@@ -112,6 +114,8 @@ def canonical(values: Float32) -> Float32:
 
     This is the contract's treatment of inputs and state; see csrc/lstm_fast.h.
     """
-    result = np.where(np.abs(values) < SMALLEST_NORMAL, np.copysign(FLOAT32.type(0), values), values)
+    result = np.where(
+        np.abs(values) < SMALLEST_NORMAL, np.copysign(FLOAT32.type(0), values), values
+    )
     result[np.isnan(result)] = np.float32(np.nan)
     return result

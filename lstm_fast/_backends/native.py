@@ -61,7 +61,9 @@ class NativeModel:
 
     def __init__(self, weights: Weights, isa: str | None) -> None:
         layers = ffi.new("lf_layer_weights[]", len(weights.layers))
-        kept = [_point_at(target, layer) for target, layer in zip(layers, weights.layers, strict=True)]
+        kept = [
+            _point_at(target, layer) for target, layer in zip(layers, weights.layers, strict=True)
+        ]
         result = ffi.new("lf_model **")
         status = lib.lf_model_create_f32(
             weights.input_size,

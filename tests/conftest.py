@@ -1,0 +1,69 @@
+"""One fixture runs everything over every backend and every ISA that this CPU has."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import settings
+
+import lstm_fast
+from lstm_fast import LSTM
+from lstm_fast._backends import load
+
+settings.register_profile("lstm_fast", deadline=None, print_blob=True, max_examples=60)
+settings.load_profile("lstm_fast")
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A backend and, for the native one, an ISA; makes LSTMs that run on it."""
+
+    backend: str
+    isa: str | None = None
+
+    def random(self, *sizes, **options):
+        return LSTM.random(*sizes, backend=self.backend, isa=self.isa, **options)
+
+    def from_state_dict(self, weights):
+        return LSTM.from_state_dict(weights, backend=self.backend, isa=self.isa)
+
+    def __str__(self):
+        return self.backend if self.isa is None else f"{self.backend}:{self.isa}"
+
+
+def known_isas() -> dict[str, list[str]]:
+    """Every ISA that was built in, with what this CPU lacks for it; empty without the core."""
+    try:
+        return load("native").isas()
+    except lstm_fast.BackendUnavailableError:
+        return {}
+
+
+def _params():
+    isas = known_isas()
+    for isa, missing in isas.items():
+        skip = pytest.mark.skipif(bool(missing), reason=f"this CPU lacks {' '.join(missing)}")
+        yield pytest.param(Implementation("native", isa), id=f"native:{isa}", marks=skip)
+    if not isas:
+        skip = pytest.mark.skipif(True, reason="the native core is not built")
+        yield pytest.param(Implementation("native"), id="native", marks=skip)
+    no_numba = importlib.util.find_spec("numba") is None
+    skip = pytest.mark.skipif(no_numba, reason="numba is not installed")
+    yield pytest.param(Implementation("numba"), id="numba", marks=skip)
+    yield pytest.param(Implementation("reference"), id="reference")
+
+
+@pytest.fixture(scope="session", params=list(_params()))
+def implementation(request) -> Implementation:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def exact_implementations() -> list[Implementation]:
+    """All that must give the same bits here: each native ISA of this CPU, and Numba."""
+    names = [name.partition(":") for name in lstm_fast.available() if name != "reference"]
+    if len(names) < 2:
+        pytest.skip(f"nothing to compare: only {lstm_fast.available()} here")
+    return [Implementation(backend, isa or None) for backend, _, isa in names]

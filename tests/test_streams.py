@@ -1,0 +1,296 @@
+"""State belongs to one stream: runs, resets, copies, interleaving and threads, to the bit."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from cases import bits, frames_for, seeds, shapes, state_bits, state_for, weights_for
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_fast import LSTM, ConcurrentUseError, LSTMState
+
+SHAPE = (23, 37, 2)
+STEPS = 12
+
+
+def frames(seed=0, steps=STEPS, shape=SHAPE):
+    return frames_for(shape, "normal", seed, steps)
+
+
+def steps(stream, xs):
+    return bits(*(stream.step(x) for x in xs)) + state_bits(stream)
+
+
+def run(stream, xs):
+    return bits(stream.run(xs)) + state_bits(stream)
+
+
+@pytest.fixture(scope="module")
+def lstm(implementation):
+    return implementation.from_state_dict(weights_for(SHAPE, "normal", 1))
+
+
+@given(shape=shapes(max_layers=3), seed=seeds, cuts=st.lists(st.integers(0, STEPS), max_size=4))
+def test_run_equals_steps_however_cut(implementation, shape, seed, cuts):
+    made = implementation.from_state_dict(weights_for(shape, "normal", seed))
+    xs = frames(seed, shape=shape)
+    expected = steps(made.stream(), xs)
+    stream = made.stream()
+    edges = [0, *sorted(cuts), STEPS]
+    ys = [stream.run(xs[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    assert bits(np.concatenate(ys)) + state_bits(stream) == expected
+
+
+def test_a_lost_step_shows(lstm):
+    """Negative control of the above: one frame less, or two swapped, is another result."""
+    xs = frames()
+    assert run(lstm.stream(), np.delete(xs, 5, axis=0))[-100:] != run(lstm.stream(), xs)[-100:]
+    assert run(lstm.stream(), xs[[1, 0, *range(2, STEPS)]]) != run(lstm.stream(), xs)
+
+
+PRIOR = ["normal", "saturated", "huge", "subnormal", "nan", "inf", "none"]
+
+
+@given(seed=seeds, prior=st.sampled_from(PRIOR), length=st.integers(1, 20))
+def test_reset_equals_fresh(lstm, seed, prior, length):
+    past = frames_for(
+        SHAPE,
+        prior if prior in ("saturated", "huge", "subnormal") else "normal",
+        seed,
+        length if prior != "none" else 0,
+    )
+    if prior in ("nan", "inf"):
+        past[seed % length, seed % SHAPE[0]] = float(prior)
+    xs = frames(seed + 1)
+    stream = lstm.stream()
+    stream.run(past)
+    stream.reset()
+    assert not np.any(stream.state.h)
+    assert not np.any(stream.state.c)
+    assert steps(stream, xs) == steps(lstm.stream(), xs)
+    state = state_for(SHAPE, "normal", seed)
+    stream.reset(state)
+    assert steps(stream, xs) == steps(lstm.stream(state), xs)
+
+
+def test_without_the_reset_the_output_changes(lstm):
+    """Negative control: the state is really stored, so that a reset has something to do."""
+    stream = lstm.stream()
+    stream.run(frames(5))
+    assert steps(stream, frames(6)) != steps(lstm.stream(), frames(6))
+
+
+def test_nan_stays_in_its_stream_until_reset(lstm):
+    xs = frames()
+    expected = steps(lstm.stream(), xs)
+    spoiled, neighbour = lstm.stream(), lstm.stream()
+    spoiled.step(np.full(SHAPE[0], np.nan, np.float32))
+    assert np.isnan(spoiled.step(xs[0])).all()  # the control: it did spoil
+    assert steps(neighbour, xs) == expected
+    assert np.isnan(spoiled.step(xs[0])).all()
+    spoiled.reset()
+    assert steps(spoiled, xs) == expected
+
+
+@given(seed=seeds, count=st.integers(2, 8))
+def test_interleaved_equals_solo(lstm, seed, count):
+    rng = np.random.default_rng(seed)
+    sequences = [frames(seed + n, steps=int(rng.integers(1, 9))) for n in range(count)]
+    solo = [run(lstm.stream(), xs) for xs in sequences]
+    streams = [lstm.stream() for _ in sequences]
+    ys = [[] for _ in sequences]
+    order = rng.permutation(np.repeat(np.arange(count), [len(xs) for xs in sequences]))
+    for n in order:
+        ys[n].append(streams[n].step(sequences[n][len(ys[n])]))
+    together = [bits(*y) + state_bits(s) for y, s in zip(ys, streams, strict=True)]
+    assert together == solo
+
+
+def test_a_shared_stream_is_noticed(lstm):
+    """Negative control: two callers on one stream do change each other's results."""
+    a, b = frames(1), frames(2)
+    shared = lstm.stream()
+    mixed = [(shared.step(x), shared.step(y))[0] for x, y in zip(a, b, strict=True)]
+    assert bits(*mixed) != bits(lstm.stream().run(a))
+
+
+def test_threads_with_a_stream_each_equal_solo(lstm):
+    sequences = [frames(n, steps=60) for n in range(16)]
+    solo = [run(lstm.stream(), xs) for xs in sequences]
+    with ThreadPoolExecutor(8) as pool:
+        for method in (steps, run):
+            assert list(pool.map(lambda xs, m=method: m(lstm.stream(), xs), sequences)) == solo
+
+
+CALLS = {
+    "step": lambda stream, x: stream.step(x),
+    "step out": lambda stream, x: stream.step(x, out=np.empty(stream.lstm.hidden_size, np.float32)),
+    "step list": lambda stream, x: stream.step(list(x)),
+    "run": lambda stream, x: stream.run(x[None]),
+    "reset": lambda stream, x: stream.reset(),
+    "reset to": lambda stream, x: stream.reset(LSTMState(np.ones((1, 300)), np.ones((1, 300)))),
+    "state": lambda stream, x: stream.state,
+    "copy": lambda stream, x: stream.copy(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_one_stream_in_two_threads_raises_and_harms_nobody(implementation, call):
+    lstm = implementation.random(300, 300)
+    xs = frames_for((300, 300, 1), "normal", 0, 300)
+    expected = run(lstm.stream(), xs)
+    for _ in range(50):  # until the second caller comes while the first is inside; mostly at once
+        stream, entered = lstm.stream(), threading.Event()
+
+        def first(stream=stream, entered=entered):
+            entered.set()
+            return run(stream, xs)
+
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(first)
+            entered.wait()
+            caught, disturbed = 0, False
+            while not future.done() and not caught:
+                try:
+                    CALLS[call](stream, xs[0])
+                    disturbed = True  # it came before or after the run, which is allowed
+                except ConcurrentUseError as error:
+                    caught += 1
+                    assert "stream of its own" in str(error)
+        if caught and not disturbed:
+            assert future.result() == expected
+            return
+    pytest.fail("no second caller was ever noticed")
+
+
+def test_two_streams_in_two_threads_do_not_raise(lstm):
+    """Negative control of the above: it is the sharing that raises."""
+    xs = frames(0, steps=2000)
+    with ThreadPoolExecutor(2) as pool:
+        a, b = pool.map(lambda _: run(lstm.stream(), xs), range(2))
+    assert a == b
+
+
+@given(seed=seeds, special=st.sampled_from([0.5, -0.0, np.nan, np.inf, -np.inf, 2.0**-126]))
+def test_state_out_and_in_is_exact(lstm, seed, special):
+    h, c = state_for(SHAPE, "normal", seed)
+    c[0, seed % SHAPE[1]] = special
+    stream = lstm.stream((h, c))
+    assert state_bits(stream) == bits(h, c)
+    stream.run(frames(seed))
+    saved = stream.state
+    saved_bits = bits(*saved)
+    xs = frames(seed + 1)
+    expected = steps(stream, xs)
+    assert steps(lstm.stream(saved), xs) == expected
+    stream.state = saved
+    assert steps(stream, xs) == expected
+    assert bits(*saved) == saved_bits  # a copy: what followed has not touched it
+
+
+def test_subnormal_state_and_frames_are_zero(lstm):
+    below, smallest = np.float32(2.0**-127), np.float32(2.0**-126)
+    zeros = np.zeros((2, SHAPE[1]), np.float32)
+    stream = lstm.stream((zeros + below, zeros - below))
+    assert state_bits(stream) == bits(zeros, -zeros)
+    stream.state = (zeros + smallest, zeros - smallest)
+    assert state_bits(stream) == bits(zeros + smallest, zeros - smallest)
+    frame = np.full(SHAPE[0], below, np.float32)
+    assert bits(lstm.stream().step(frame)) == bits(lstm.stream().step(0 * frame))
+
+
+def test_a_decaying_state_ends_in_zero(implementation):
+    """With the forget gate at a half and nothing coming in, c halves each step, down to zero."""
+    lstm = implementation.from_state_dict(
+        {"weight_ih": np.zeros((4, 1)), "weight_hh": np.zeros((4, 1))}
+    )
+    stream = lstm.stream(([[0]], [[1]]))
+    cells = []
+    for _ in range(130):
+        stream.step([0])
+        cells.append(float(stream.state.c[0, 0]))
+    assert cells[:126] == [2.0**-n for n in range(1, 127)]
+    assert set(cells[126:]) == {0.0}
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [lambda s: s.copy(), copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))],
+)
+def test_a_copy_continues_on_its_own(lstm, duplicate):
+    stream = lstm.stream()
+    stream.run(frames(1))
+    twin = duplicate(stream)
+    xs = frames(2)
+    assert twin is not stream
+    assert state_bits(twin) == state_bits(stream)
+    expected = steps(stream, xs)
+    assert steps(twin, xs) == expected
+    twin.reset()
+    assert state_bits(twin) != state_bits(stream)
+
+
+def test_an_lstm_pickles_as_its_weights(lstm):
+    data = pickle.dumps(lstm)
+    twin = pickle.loads(data)
+    weights = lstm.state_dict()
+    assert len(data) < sum(w.nbytes for w in weights.values()) + 2000
+    assert (twin.backend, twin.isa) == (lstm.backend, lstm.isa) or lstm.backend == "native"
+    assert {n: bits(w) for n, w in twin.state_dict().items()} == {
+        n: bits(w) for n, w in weights.items()
+    }
+    assert run(twin.stream(), frames()) == run(lstm.stream(), frames())
+    assert copy.deepcopy(lstm) is copy.copy(lstm) is lstm
+
+
+def test_a_pickle_gives_the_same_bits_in_another_process(implementation, lstm):
+    if implementation.backend == "reference":
+        pytest.skip("the reference computes in float64: other bits than the default backend")
+    code = (
+        "import pickle, sys\n"
+        "lstm, xs = pickle.load(sys.stdin.buffer)\n"
+        "sys.stdout.buffer.write(lstm.stream().run(xs).tobytes())"
+    )
+    xs = frames()
+    stored = pickle.dumps((LSTM.from_state_dict(lstm.state_dict()), xs))
+    environment = os.environ | {"LSTM_FAST_BACKEND": implementation.backend}
+    if implementation.isa:
+        environment["LSTM_FAST_ISA"] = implementation.isa
+    result = subprocess.run(
+        [sys.executable, "-c", code], input=stored, env=environment, capture_output=True, check=True
+    )
+    assert result.stdout == bits(lstm.stream().run(xs))
+
+
+def test_the_weights_are_a_copy(implementation):
+    weights = weights_for(SHAPE, "normal", 1)
+    made = implementation.from_state_dict(weights)
+    expected = run(made.stream(), frames())
+    made.state_dict()["weight_ih_l0"][:] = 0
+    for value in weights.values():
+        value[:] = 0
+    assert run(made.stream(), frames()) == expected
+    assert np.any(made.state_dict()["weight_ih_l0"])
+    with pytest.raises(AttributeError, match="immutable"):
+        made.backend = "other"
+
+
+@pytest.mark.parametrize("out_given", [False, True])
+def test_output_belongs_to_the_caller(lstm, out_given):
+    stream, xs = lstm.stream(), frames()
+    out = np.empty(SHAPE[1], np.float32) if out_given else None
+    first = stream.step(xs[0], out=out)
+    assert (first is out) == out_given
+    kept = first.copy()
+    first[:] = 7  # scribbling on a result must not reach the stream
+    second = stream.step(xs[1])
+    assert bits(kept, second) == bits(lstm.stream().run(xs[:2]))

@@ -1,0 +1,96 @@
+"""Every float tolerance of the tests, each derived from what the arithmetic can lose.
+
+u = 2^-24 is the unit roundoff of float32: one operation that is rounded to nearest loses at most
+u |result|, plus 2^-150 where the result is subnormal. The symbols are those of csrc/lstm_fast.h.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lstm_fast import reference
+
+U = 2.0**-24
+FLUSH = 2.0**-126  # what making a value canonical can take away
+TINY = 2.0**-149  # a bound for the absolute error of an operation whose result is subnormal
+
+# Largest errors over all floats in ULP, measured by test_activations.py, which also checks that
+# they are the figures in csrc/generic/activations.h.
+SIGMOID_ULP = 2.5
+TANH_ULP = 2.5
+
+# The float64 reference has errors of its own: libm's, a few 2^-53 relative, and the order of its
+# sums; with K terms at most K 2^-53 relative to the sum of magnitudes.
+REFERENCE = 2.0**-50
+
+# Silero against onnxruntime, from the float64 pipeline's own distance to it: probabilities differ
+# by 3e-6 and states by 3e-5 of max(1, |value|), because onnxruntime's float32 front end sums in an
+# order of its own; the bounds leave a factor of three.
+SILERO_PROBABILITY = 1e-5
+SILERO_STATE = 1e-4
+
+
+class Step(NamedTuple):
+    """One step in float64 and how far a float32 one may be from it."""
+
+    h: np.ndarray
+    c: np.ndarray
+    h_error: np.ndarray
+    c_error: np.ndarray
+
+
+def gamma(n: int) -> float:
+    """n roundings in a row lose at most this, relative (Higham 2002, lemma 3.1)."""
+    return n * U / (1 - n * U)
+
+
+def _activation(function, a, a_error, ulp):
+    """The value at a, and the largest distance for an argument within a_error, monotonically."""
+    value = function(a)
+    spread = np.maximum(function(a + a_error) - value, value - function(a - a_error))
+    return value, spread + (ulp * 2 * U + REFERENCE) * np.abs(value) + FLUSH
+
+
+def _product(a, a_error, b, b_error):
+    """The error of a rounded product of two values with errors."""
+    error = np.abs(a) * b_error + np.abs(b) * a_error + a_error * b_error
+    return error + U * (np.abs(a * b) + error) + TINY
+
+
+def step(x, h, c, layer, x_error=0.0, h_error=0.0, c_error=0.0) -> Step:
+    """Return one step of one layer in float64, with the derived bound of a float32 one.
+
+    layer is (w_ih, w_hh, b_ih, b_hh); the errors are those the inputs already carry.
+    """
+    w_ih, w_hh, b_ih, b_hh = (np.float64(0) if p is None else p.astype(np.float64) for p in layer)
+    x, h, c = (np.asarray(v, np.float64) for v in (x, h, c))
+    x_error, h_error, c_error = (
+        np.zeros_like(v) + e for v, e in ((x, x_error), (h, h_error), (c, c_error))
+    )
+    x_error, h_error, c_error = x_error + FLUSH, h_error + FLUSH, c_error + FLUSH
+    inputs, units = len(x), len(h)
+
+    # a: the bias is one rounded sum; the first chain is I fmas on top of it, the second is H; one
+    # rounded sum joins them. TINY for each of these roundings.
+    bias = np.abs(b_ih) + np.abs(b_hh)
+    left = bias + np.abs(w_ih) @ (np.abs(x) + x_error)
+    right = np.abs(w_hh) @ (np.abs(h) + h_error)
+    a = (w_ih @ x + b_ih + b_hh) + w_hh @ h
+    a_error = gamma(inputs + 2) * left + gamma(units + 1) * right
+    a_error += np.abs(w_ih) @ x_error + np.abs(w_hh) @ h_error
+    a_error += (inputs + units + 2) * (TINY + 2.0**-53 * (left + right))
+
+    a_i, a_f, a_g, a_o = np.split(a, 4)
+    e_i, e_f, e_g, e_o = np.split(a_error, 4)
+    i, i_error = _activation(reference.sigmoid, a_i, e_i, SIGMOID_ULP)
+    f, f_error = _activation(reference.sigmoid, a_f, e_f, SIGMOID_ULP)
+    g, g_error = _activation(np.tanh, a_g, e_g, TANH_ULP)
+    o, o_error = _activation(reference.sigmoid, a_o, e_o, SIGMOID_ULP)
+    c_new = f * c + i * g
+    c_new_error = _product(f, f_error, c, c_error) + _product(i, i_error, g, g_error)
+    c_new_error += U * (np.abs(c_new) + c_new_error) + FLUSH
+    t, t_error = _activation(np.tanh, c_new, c_new_error, TANH_ULP)
+    h_new = o * t
+    return Step(h_new, c_new, _product(o, o_error, t, t_error) + FLUSH, c_new_error)
