@@ -14,7 +14,8 @@ typedef enum lf_cpu_feature {
     LF_CPU_AVX512DQ = 1 << 5
 } lf_cpu_feature;
 
-/* The registers that detection looks at, apart from the looking, so that a test can make them up. */
+/* The registers that detection looks at, apart from the looking, so that a test can make them up.
+ */
 typedef struct lf_cpuid {
     uint32_t leaf1_ecx;
     uint32_t leaf7_ebx; /* 0 where leaf 7 does not exist */

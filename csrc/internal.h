@@ -17,11 +17,12 @@
 #define LF_GATES 4                /* i, f, g, o */
 
 /*
- * Packed weights of one layer. Hidden units are cut into panels; a panel holds the four gates of the
- * same units side by side and is read front to back in a step:
+ * Packed weights of one layer. Hidden units are cut into panels; a panel holds the four gates of
+ * the same units side by side and is read front to back in a step:
  *
  *     bias     [LF_GATES][units]
- *     weights  [K_in][LF_GATES][units], then [K_rec][LF_GATES][units]     k-th row: what x[k], h[k] meets
+ *     weights  [K_in][LF_GATES][units], then [K_rec][LF_GATES][units]     k-th row: what x[k], h[k]
+ * meets
  *
  * with units = panel_vectors * lanes, but for a last panel of one vector where their number is odd.
  * Units past hidden_size are zeros.
@@ -62,10 +63,10 @@ struct lf_model {
 struct lf_stream {
     const lf_model *model;
     atomic_flag busy;
-    float *x;       /* the frame, padded to whole vectors */
-    float *c;       /* [num_layers][padded_hidden] */
-    float *h;       /* [num_layers][padded_hidden]: the state */
-    float *h_next;  /* the same; a step writes here and then swaps the two */
+    float *x;      /* the frame, padded to whole vectors */
+    float *c;      /* [num_layers][padded_hidden] */
+    float *h;      /* [num_layers][padded_hidden]: the state */
+    float *h_next; /* the same; a step writes here and then swaps the two */
 };
 
 /* dispatch.c */

@@ -1,24 +1,26 @@
 /*
  * lstm_fast: an LSTM that is stepped one frame at a time. This is the only public header.
  *
- * The contract of arithmetic, for one layer with x [I], h [H], c [H], gates in the order i, f, g, o:
+ * The contract of arithmetic, for one layer with x [I], h [H], c [H], gates in the order i, f, g,
+ * o:
  *
  *     a  = (b + sum_k W_ih[:,k] * x[k]) + (sum_k W_hh[:,k] * h[k])      b = b_ih + b_hh
- *     c' = f * c + i * g        with i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o), g = tanh(a_g)
- *     h' = o * tanh(c')
+ *     c' = f * c + i * g        with i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o), g =
+ * tanh(a_g) h' = o * tanh(c')
  *
  * Each sum is one chain of fused multiply-adds in ascending k, in float32 (the first starts from b,
- * the second from +0); c' is fma(f, c, i * g). Before use, x, h and c are made canonical: a magnitude
- * below 2^-126 becomes a zero of the same sign, any NaN becomes the quiet NaN 0x7FC00000. That is all
- * there is to the arithmetic, so every instruction set returns the same bits, and so do step, run and
- * any cut of a sequence between them.
+ * the second from +0); c' is fma(f, c, i * g). Before use, x, h and c are made canonical: a
+ * magnitude below 2^-126 becomes a zero of the same sign, any NaN becomes the quiet NaN 0x7FC00000.
+ * That is all there is to the arithmetic, so every instruction set returns the same bits, and so do
+ * step, run and any cut of a sequence between them.
  *
  * Every function that can fail returns an lf_status; on anything but LF_OK nothing has changed.
  * No function prints, sets errno on purpose, starts a thread or touches the floating-point
  * environment. step, run, reset, get_state, set_state and copy allocate nothing.
  *
- * Threads: an lf_model is immutable and may be shared. An lf_stream belongs to one caller at a time;
- * a second one gets LF_ERR_BUSY and neither is harmed. Destroying what is in use is a caller's error.
+ * Threads: an lf_model is immutable and may be shared. An lf_stream belongs to one caller at a
+ * time; a second one gets LF_ERR_BUSY and neither is harmed. Destroying what is in use is a
+ * caller's error.
  */
 #ifndef LSTM_FAST_H
 #define LSTM_FAST_H
@@ -89,8 +91,8 @@ void lf_stream_destroy(lf_stream *stream);
 
 /*
  * step: x [I] -> y [H], the last layer's h. run: xs [T][I] -> ys [T][H], the same bits as T steps.
- * Any alignment will do. The output must not share memory with the input (LF_ERR_OVERLAP). steps may
- * be 0. A NaN or an infinity in x spoils this stream until its reset, and no other.
+ * Any alignment will do. The output must not share memory with the input (LF_ERR_OVERLAP). steps
+ * may be 0. A NaN or an infinity in x spoils this stream until its reset, and no other.
  */
 lf_status lf_stream_step_f32(lf_stream *stream, const float *x, float *y);
 lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys);

@@ -60,10 +60,13 @@ static float *pack_layer(float *out, const lf_isa *isa, const lf_layer *layer,
             units = isa->lanes;
         for (size_t gate = 0; gate < LF_GATES; gate++)
             for (size_t unit = first; unit < first + units; unit++)
-                *out++ = unit < layer->hidden_size ? bias_of(source, gate * layer->hidden_size + unit)
-                                                   : 0;
-        out = pack_half(out, source->weight_ih, layer->input_size, layer->hidden_size, first, units);
-        out = pack_half(out, source->weight_hh, layer->hidden_size, layer->hidden_size, first, units);
+                *out++ = unit < layer->hidden_size
+                             ? bias_of(source, gate * layer->hidden_size + unit)
+                             : 0;
+        out =
+            pack_half(out, source->weight_ih, layer->input_size, layer->hidden_size, first, units);
+        out =
+            pack_half(out, source->weight_hh, layer->hidden_size, layer->hidden_size, first, units);
     }
     return out;
 }
@@ -74,7 +77,8 @@ lf_status lf_model_create_f32(size_t input_size, size_t hidden_size, size_t num_
     size_t index;
     if (!layers || !result)
         return LF_ERR_ARGUMENT;
-    if (input_size - 1 >= SIZE_LIMIT || hidden_size - 1 >= SIZE_LIMIT || num_layers - 1 >= SIZE_LIMIT)
+    if (input_size - 1 >= SIZE_LIMIT || hidden_size - 1 >= SIZE_LIMIT ||
+        num_layers - 1 >= SIZE_LIMIT)
         return LF_ERR_SHAPE; /* zero wraps round to the largest size */
     lf_status status = lf_isa_choose(isa_name, &index);
     for (size_t l = 0; status == LF_OK && l < num_layers; l++)

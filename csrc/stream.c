@@ -5,7 +5,9 @@
 #include "internal.h"
 
 /* Per layer and array, so that layers start on vector boundaries. */
-static size_t state_floats(const lf_model *model) { return model->num_layers * model->padded_hidden; }
+static size_t state_floats(const lf_model *model) {
+    return model->num_layers * model->padded_hidden;
+}
 
 lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     if (!model || !result)

@@ -25,6 +25,11 @@ TANH_ULP = 2.5
 # sums; with K terms at most K 2^-53 relative to the sum of magnitudes.
 REFERENCE = 2.0**-50
 
+# What the activations of PyTorch and onnxruntime may add to a value of at most 1, absolute. Neither
+# documents it; onnxruntime's rational approximations are good to about 1e-7 (measured: 4 u), which
+# this exceeds by a factor of four so that another version does not fail the test.
+PEER_ACTIVATION = 16 * U
+
 # Silero against onnxruntime, from the float64 pipeline's own distance to it: probabilities differ
 # by 3e-6 and states by 3e-5 of max(1, |value|), because onnxruntime's float32 front end sums in an
 # order of its own; the bounds leave a factor of three.

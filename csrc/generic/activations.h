@@ -7,15 +7,14 @@
  *     exp(y) = 2^n (1 + (exp(r) - 1)),   exp(r) - 1 = r + r^2 Q(r)
  *
  * Q has degree 4 and leaves a relative error of 0.28 x 2^-24 in exp(r) - 1; coefficients and figure
- * come from benchmarks/fit_activations.py. n is rounded by adding a number so large that its unit in
- * the last place is 1; that number also carries the exponent bias, so that the low bits of the sum,
- * shifted up, are 2^n as a float.
+ * come from benchmarks/fit_activations.py. n is rounded by adding a number so large that its unit
+ * in the last place is 1; that number also carries the exponent bias, so that the low bits of the
+ * sum, shifted up, are 2^n as a float.
  *
  * Errors over all 2^32 floats, measured by tests/test_activations.py:
- *     sigmoid  at most 2.41 ULP where the result is at least 2^-126; below that (x < -87.33654) it is
- *              +0, in keeping with the contract's treatment of such values
- *     tanh     at most 2.50 ULP
- * sigmoid stays within [0, 1] and tanh within [-1, 1]; +-inf give the limits, NaN gives NaN.
+ *     sigmoid  at most 2.41 ULP where the result is at least 2^-126; below that (x < -87.33654) it
+ * is +0, in keeping with the contract's treatment of such values tanh     at most 2.50 ULP sigmoid
+ * stays within [0, 1] and tanh within [-1, 1]; +-inf give the limits, NaN gives NaN.
  */
 #ifndef LF_GENERIC_ACTIVATIONS_H
 #define LF_GENERIC_ACTIVATIONS_H
@@ -44,7 +43,8 @@ LF_INLINE lf_exp lf_exp_parts(vf y) {
     return parts;
 }
 
-/* e / (1 + e) for x < 0 and 1 / (1 + e) elsewhere, with e = exp(-|x|): no cancellation in the tails. */
+/* e / (1 + e) for x < 0 and 1 / (1 + e) elsewhere, with e = exp(-|x|): no cancellation in the
+ * tails. */
 LF_INLINE vf lf_sigmoid(vf x) {
     const vf one = vf_set1(1.0f), zero = vf_set1(0.0f);
     const vf lowest = vf_set1(-0x1.5d589ep6f); /* 126 ln2, rounded towards zero */
@@ -55,7 +55,8 @@ LF_INLINE vf lf_sigmoid(vf x) {
     return vf_div(vf_select(vf_less(x, zero), e, one), vf_add(one, e));
 }
 
-/* -m / (2 + m) with m = exp(-2|x|) - 1 in (-1, 0], and the sign of x: relative accuracy at x -> 0. */
+/* -m / (2 + m) with m = exp(-2|x|) - 1 in (-1, 0], and the sign of x: relative accuracy at x -> 0.
+ */
 LF_INLINE vf lf_tanh(vf x) {
     const vf lowest = vf_set1(-20.0f); /* tanh(10) rounds to 1, and so does what is computed here */
     vf y = vf_max(lowest, vf_mul(vf_abs(x), vf_set1(-2.0f)));

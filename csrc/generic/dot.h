@@ -6,8 +6,8 @@
 #define LF_GENERIC_DOT_H
 
 /*
- * sums[j] += weights[k][j] * x[k] for k = 0 .. count - 1 in this order; returns the end of the weights.
- * vectors is a constant wherever this is inlined, so that the sums live in registers.
+ * sums[j] += weights[k][j] * x[k] for k = 0 .. count - 1 in this order; returns the end of the
+ * weights. vectors is a constant wherever this is inlined, so that the sums live in registers.
  *
  * The loads stay in the order of their addresses: a scheduler that shuffles those of one k among
  * themselves (GCC 12 does) halves the bandwidth from L2 on Zen 5, 120 instead of 225 GB/s.

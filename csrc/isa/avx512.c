@@ -10,8 +10,8 @@ LF_TARGET_END
 
 const lf_isa lf_isa_avx512 = {
     .name = "avx512",
-    .required = LF_CPU_AVX512F | LF_CPU_AVX512BW | LF_CPU_AVX512VL | LF_CPU_AVX512DQ |
-                LF_CPU_AVX2 | LF_CPU_FMA,
+    .required = LF_CPU_AVX512F | LF_CPU_AVX512BW | LF_CPU_AVX512VL | LF_CPU_AVX512DQ | LF_CPU_AVX2 |
+                LF_CPU_FMA,
     LF_KERNELS,
 };
 #endif

@@ -1,7 +1,7 @@
 /*
- * Each isa/X.c compiles its code for a target of its own, inside one file and with the same compiler
- * flags as all others. System headers come first, outside the region: what they define inline must
- * not be compiled for a CPU that may not be the one at hand.
+ * Each isa/X.c compiles its code for a target of its own, inside one file and with the same
+ * compiler flags as all others. System headers come first, outside the region: what they define
+ * inline must not be compiled for a CPU that may not be the one at hand.
  */
 #ifndef LF_REGION_H
 #define LF_REGION_H

@@ -1,4 +1,5 @@
-/* The vector vocabulary, one lane wide: plain C, with fmaf for the one operation C has no sign for. */
+/* The vector vocabulary, one lane wide: plain C, with fmaf for the one operation C has no sign for.
+ */
 #include <math.h>
 #include <string.h>
 

@@ -1,0 +1,29 @@
+"""Takes a few steps with an installed lstm_fast and checks which backend served.
+
+python .ci/smoke.py native|numba|reference
+"""
+
+import sys
+import warnings
+from pathlib import Path
+
+import lstm_fast
+
+expected = sys.argv[1]
+source = Path(__file__).parents[1]
+assert source not in Path(lstm_fast.__file__).parents, f"not the installed one: {lstm_fast.__file__}"
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    lstm = lstm_fast.LSTM.random(128, 128, 2)
+assert lstm.backend == expected, lstm
+assert len(caught) == (expected != "native"), [str(w.message) for w in caught]
+
+xs = [[0.01 * (n % 7)] * 128 for n in range(5)]
+ys = lstm.stream().run(xs)
+exact, _ = lstm_fast.reference.stack(xs, lstm.state_dict())
+assert abs(ys - exact).max() < 1e-6
+stream = lstm.stream()
+for x, y in zip(xs, ys, strict=True):
+    assert (stream.step(x) == y).all()
+print(lstm, lstm_fast.available(), *(w.message for w in caught))

@@ -1,0 +1,69 @@
+# Everything sets itself up: a virtual environment in .venv, with what the target needs.
+#
+#   make demo       find speech in the demo recording, and prove that sessions don't touch each other
+#   make test       the test suite, on every backend and ISA of this CPU
+#   make test-slow  the exhaustive part: activations over all 2^32 floats (minutes)
+#   make lint       ruff, mypy, clang-format
+#   make warnings   the C core with every compiler here, warnings as errors
+#   make format     rewrite in the house format
+#   make clean      remove what was made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+COMPILERS ?= $(foreach cc,gcc clang,$(if $(shell command -v $(cc)),$(cc)))
+
+C_SOURCES := $(wildcard csrc/*.c csrc/isa/*.c)
+C_FILES := $(C_SOURCES) $(wildcard csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h)
+BUILD_INPUTS := pyproject.toml setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.inc csrc/*/*.h)
+PY_FILES := lstm_fast tests examples benchmarks setup.py
+
+.PHONY: help demo test test-slow lint warnings format clean
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# One stamp per set of extras. pip rebuilds the native core when its sources are newer.
+$(VENV)/python.stamp:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+$(VENV)/demo.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
+	$(PIP) install --quiet --editable '.[demo]'
+	$(PIP) install --quiet --no-deps silero-vad
+	@touch $@
+$(VENV)/test.stamp: $(VENV)/demo.stamp
+	$(PIP) install --quiet --editable '.[test]'
+	@touch $@
+$(VENV)/dev.stamp: $(VENV)/test.stamp
+	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/python examples/silero_vad.py
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -m slow -s
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check $(PY_FILES)
+	$(BIN)/ruff format --check $(PY_FILES)
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+
+warnings:
+	@test -n '$(COMPILERS)' || { echo 'neither gcc nor clang is installed'; exit 1; }
+	@for cc in $(COMPILERS); do for file in $(C_SOURCES); do \
+	  $$cc -std=c11 -O3 -fno-fast-math -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow \
+	    -Wconversion -Wstrict-prototypes -Werror -c $$file -o /dev/null || exit 1; \
+	done; echo "$$cc: no warnings"; done
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix-only $(PY_FILES)
+	$(BIN)/ruff format $(PY_FILES)
+	$(BIN)/clang-format -i $(C_FILES)
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info lstm_fast/*.so

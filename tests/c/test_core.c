@@ -1,0 +1,194 @@
+/*
+ * The core without Python: statuses, exactness where it can be said in C, and that the hot path
+ * allocates nothing. Linked with --wrap=malloc and so on, so that allocations can be counted.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include <math.h>
+
+#include "internal.h"
+
+static int allocations;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+static int memory_is_out;
+
+void *__wrap_malloc(size_t size) {
+    allocations++;
+    return memory_is_out ? NULL : __real_malloc(size);
+}
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+    allocations++;
+    return memory_is_out ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+enum { I = 5, H = 19, L = 2, T = 7 };
+
+static float weight_ih[L][4 * H * H], weight_hh[L][4 * H * H], bias[L][4 * H];
+static lf_layer_weights layers[L];
+static float xs[T * I + 1];
+
+static float pseudo_random(void) {
+    static uint32_t state = 1;
+    state = state * 1664525u + 1013904223u;
+    return (float)(state >> 8) * 0x1p-24f - 0.5f;
+}
+
+static void make_weights(void) {
+    for (int l = 0; l < L; l++) {
+        for (int j = 0; j < 4 * H * H; j++) {
+            weight_ih[l][j] = pseudo_random();
+            weight_hh[l][j] = pseudo_random();
+        }
+        for (int j = 0; j < 4 * H; j++)
+            bias[l][j] = pseudo_random();
+        layers[l] = (lf_layer_weights){weight_ih[l], weight_hh[l], bias[l], bias[l]};
+    }
+    for (int j = 0; j < T * I + 1; j++)
+        xs[j] = 2 * pseudo_random();
+}
+
+static lf_status create(const char *isa, lf_model **model) {
+    return lf_model_create_f32(I, H, L, layers, isa, model);
+}
+
+static void check_isas(void) {
+    size_t index = 99;
+    CHECK(lf_isa_choose("scalar", &index) == LF_OK && index == lf_isa_count() - 1);
+    CHECK(lf_isa_choose("sse9", &index) == LF_ERR_ISA_UNKNOWN);
+    CHECK(lf_isa_choose(NULL, NULL) == LF_ERR_ARGUMENT);
+    setenv("LSTM_FAST_ISA", "scalar", 1);
+    CHECK(lf_isa_choose(NULL, &index) == LF_OK && index == lf_isa_count() - 1);
+    setenv("LSTM_FAST_ISA", "sse9", 1);
+    CHECK(lf_isa_choose(NULL, &index) == LF_ERR_ISA_UNKNOWN);
+    CHECK(lf_isa_choose("scalar", &index) == LF_OK); /* a name goes before the environment */
+    setenv("LSTM_FAST_ISA", "", 1);
+    CHECK(lf_isa_choose(NULL, &index) == LF_OK);
+    unsetenv("LSTM_FAST_ISA");
+    CHECK(lf_isa_choose(NULL, &index) == LF_OK && !lf_isa_missing(index, 0));
+    CHECK(lf_isa_name(lf_isa_count()) == NULL && lf_isa_missing(lf_isa_count(), 0) == NULL);
+}
+
+static void check_create(void) {
+    lf_model *model = NULL;
+    lf_stream *stream = NULL;
+    CHECK(lf_model_create_f32(0, H, L, layers, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create_f32(I, 0, L, layers, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create_f32(I, H, 0, layers, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create_f32(SIZE_MAX, H, L, layers, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create_f32(I, H, L, NULL, NULL, &model) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create_f32(I, H, L, layers, NULL, NULL) == LF_ERR_ARGUMENT);
+    CHECK(create("sse9", &model) == LF_ERR_ISA_UNKNOWN);
+    const lf_layer_weights kept = layers[1];
+    layers[1].weight_hh = NULL;
+    CHECK(create(NULL, &model) == LF_ERR_ARGUMENT);
+    layers[1] = kept;
+    weight_hh[1][17] = NAN;
+    CHECK(create(NULL, &model) == LF_ERR_NONFINITE);
+    weight_hh[1][17] = 0;
+    bias[0][3] = 3e38f; /* finite, but not twice */
+    CHECK(create(NULL, &model) == LF_ERR_NONFINITE);
+    bias[0][3] = 0;
+    memory_is_out = 1;
+    CHECK(create(NULL, &model) == LF_ERR_MEMORY);
+    memory_is_out = 0;
+    CHECK(model == NULL);
+    CHECK(create(NULL, &model) == LF_OK);
+    memory_is_out = 1;
+    CHECK(lf_stream_create(model, &stream) == LF_ERR_MEMORY && stream == NULL);
+    memory_is_out = 0;
+    CHECK(lf_stream_create(NULL, &stream) == LF_ERR_ARGUMENT);
+    CHECK(lf_stream_create(model, NULL) == LF_ERR_ARGUMENT);
+    lf_model_destroy(model);
+    lf_model_destroy(NULL);
+    lf_stream_destroy(NULL);
+    for (int status = -1; status <= LF_ERR_MODEL + 1; status++)
+        CHECK(lf_status_text(status)[0]);
+}
+
+static void check_stream(const char *isa) {
+    lf_model *model, *other_model;
+    lf_stream *stream, *twin, *other;
+    float ys[T * H], y[H + 1], h[L * H], c[L * H], h2[L * H], c2[L * H];
+    CHECK(create(isa, &model) == LF_OK && create(isa, &other_model) == LF_OK);
+    CHECK(lf_stream_create(model, &stream) == LF_OK && lf_stream_create(model, &twin) == LF_OK);
+    CHECK(lf_stream_create(other_model, &other) == LF_OK);
+    CHECK(strcmp(lf_model_isa(model), isa) == 0);
+    CHECK(lf_model_packed_bytes(model) >= sizeof(float) * 4 * H * (I + 3 * H + 2));
+
+    const int before = allocations;
+    CHECK(lf_stream_run_f32(stream, xs, T, ys) == LF_OK);
+    for (int t = 0; t < T; t++) {
+        /* from and to addresses that no vector would like */
+        char x_bytes[I * sizeof(float) + 1], y_bytes[H * sizeof(float) + 1];
+        memcpy(x_bytes + 1, xs + t * I, I * sizeof(float));
+        CHECK(lf_stream_step_f32(twin, (float *)(void *)(x_bytes + 1),
+                                 (float *)(void *)(y_bytes + 1)) == LF_OK);
+        CHECK(memcmp(y_bytes + 1, ys + t * H, H * sizeof(float)) == 0);
+    }
+    CHECK(lf_stream_get_state_f32(stream, h, c) == LF_OK);
+    CHECK(lf_stream_get_state_f32(twin, h2, c2) == LF_OK);
+    CHECK(memcmp(h, h2, sizeof h) == 0 && memcmp(c, c2, sizeof c) == 0);
+    CHECK(memcmp(h + (L - 1) * H, ys + (T - 1) * H, H * sizeof(float)) == 0);
+
+    /* what fails changes nothing */
+    CHECK(lf_stream_step_f32(NULL, xs, y) == LF_ERR_ARGUMENT);
+    CHECK(lf_stream_step_f32(stream, NULL, y) == LF_ERR_ARGUMENT);
+    CHECK(lf_stream_step_f32(stream, xs, NULL) == LF_ERR_ARGUMENT);
+    CHECK(lf_stream_step_f32(stream, ys, ys) == LF_ERR_OVERLAP);
+    CHECK(lf_stream_step_f32(stream, ys + H - 1, ys) == LF_ERR_OVERLAP);
+    CHECK(lf_stream_run_f32(stream, NULL, 0, NULL) == LF_OK);
+    CHECK(lf_stream_copy(stream, other) == LF_ERR_MODEL);
+    CHECK(lf_stream_copy(stream, stream) == LF_OK);
+    CHECK(atomic_flag_test_and_set(&stream->busy) == 0); /* as if a step were under way */
+    CHECK(lf_stream_step_f32(stream, xs, y) == LF_ERR_BUSY);
+    CHECK(lf_stream_reset(stream) == LF_ERR_BUSY);
+    CHECK(lf_stream_get_state_f32(stream, h2, c2) == LF_ERR_BUSY);
+    CHECK(lf_stream_set_state_f32(stream, h2, c2) == LF_ERR_BUSY);
+    CHECK(lf_stream_copy(stream, twin) == LF_ERR_BUSY);
+    CHECK(lf_stream_copy(twin, stream) == LF_ERR_BUSY);
+    atomic_flag_clear(&stream->busy);
+    CHECK(lf_stream_get_state_f32(stream, h2, c2) == LF_OK);
+    CHECK(memcmp(h, h2, sizeof h) == 0 && memcmp(c, c2, sizeof c) == 0);
+
+    CHECK(lf_stream_reset(twin) == LF_OK);
+    CHECK(lf_stream_copy(twin, stream) == LF_OK);
+    CHECK(lf_stream_get_state_f32(twin, h2, c2) == LF_OK);
+    CHECK(memcmp(h, h2, sizeof h) == 0 && memcmp(c, c2, sizeof c) == 0);
+    CHECK(lf_stream_reset(stream) == LF_OK);
+    CHECK(lf_stream_run_f32(stream, xs, 1, y) == LF_OK && memcmp(y, ys, H * sizeof(float)) == 0);
+    CHECK(allocations == before); /* the hot path and its neighbours: not one */
+    lf_stream_destroy(stream);
+    lf_stream_destroy(twin);
+    lf_stream_destroy(other);
+    lf_model_destroy(model);
+    lf_model_destroy(other_model);
+    CHECK(allocations == before);
+    CHECK(before > 0); /* negative control: the counter does count */
+}
+
+static void check_activate(void) {
+    float x[3] = {0, 1e30f, -1e30f}, y[3];
+    CHECK(lf_activate_f32("scalar", LF_SIGMOID, x, y, 3) == LF_OK);
+    CHECK(y[0] == 0.5f && y[1] == 1 && y[2] == 0);
+    CHECK(lf_activate_f32("scalar", (lf_activation)7, x, y, 3) == LF_ERR_ARGUMENT);
+    CHECK(lf_activate_f32("sse9", LF_TANH, x, y, 3) == LF_ERR_ISA_UNKNOWN);
+    CHECK(lf_activate_f32("scalar", LF_TANH, NULL, y, 3) == LF_ERR_ARGUMENT);
+}
+
+int main(void) {
+    make_weights();
+    check_isas();
+    check_create();
+    for (size_t i = 0; i < lf_isa_count(); i++)
+        if (!lf_isa_missing(i, 0))
+            check_stream(lf_isa_name(i));
+    check_activate();
+    return check_failures("core");
+}

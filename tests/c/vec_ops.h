@@ -1,0 +1,58 @@
+/*
+ * Each word of the vector vocabulary against plain C, lane by lane, on every pair of awkward
+ * values. Included inside a target region, after a vec_<isa>.h.
+ */
+static const float awkward[] = {
+    0.0f,     -0.0f,     1.0f, -1.0f,     1.5f,      -2.75f,     1e-30f,      -3e38f,        3e38f,
+    INFINITY, -INFINITY, NAN,  0x1p-126f, 0x1p-127f, -0x1p-149f, 12582912.0f, 0x1.8000FEp23f};
+enum { AWKWARD = sizeof awkward / sizeof *awkward };
+
+static uint32_t bits_of(float a) {
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    return bits;
+}
+static float float_of(uint32_t bits) {
+    float a;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+}
+static int same(float a, float b) { return bits_of(a) == bits_of(b) || (a != a && b != b); }
+
+static void check_lanes(vf result, const float *expected) {
+    _Alignas(64) float lanes[LF_LANES];
+    vf_store(lanes, result);
+    for (int lane = 0; lane < LF_LANES; lane++)
+        CHECK(same(lanes[lane], expected[lane]));
+}
+
+/* Every lane holds another value, so that a lane that moves is seen. */
+static void check_vector_operations(void) {
+    _Alignas(64) float a[LF_LANES], b[LF_LANES], c[LF_LANES], e[LF_LANES];
+    for (int shift = 0; shift < AWKWARD * AWKWARD; shift++) {
+        for (int lane = 0; lane < LF_LANES; lane++) {
+            a[lane] = awkward[(shift + lane) % AWKWARD];
+            b[lane] = awkward[(shift / AWKWARD + 3 * lane) % AWKWARD];
+            c[lane] = awkward[(shift + 5 * lane + 1) % AWKWARD];
+        }
+        const vf va = vf_load(a), vb = vf_load(b), vc = vf_load(c);
+#define EXPECT(result, expression)                                                                 \
+    for (int j = 0; j < LF_LANES; j++)                                                             \
+        e[j] = (expression);                                                                       \
+    check_lanes(result, e)
+        EXPECT(va, a[j]);
+        EXPECT(vf_set1(b[0]), b[0]);
+        EXPECT(vf_add(va, vb), a[j] + b[j]);
+        EXPECT(vf_sub(va, vb), a[j] - b[j]);
+        EXPECT(vf_mul(va, vb), a[j] * b[j]);
+        EXPECT(vf_div(va, vb), a[j] / b[j]);
+        EXPECT(vf_fma(va, vb, vc), fmaf(a[j], b[j], c[j]));
+        EXPECT(vf_max(va, vb), a[j] > b[j] ? a[j] : b[j]);
+        EXPECT(vf_abs(va), fabsf(a[j]));
+        EXPECT(vf_sign(va), copysignf(0.0f, a[j]));
+        EXPECT(vf_or(va, vb), float_of(bits_of(a[j]) | bits_of(b[j])));
+        EXPECT(vf_shift_into_exponent(va), float_of(bits_of(a[j]) << 23));
+        EXPECT(vf_select(vf_less(va, vb), va, vc), a[j] < b[j] ? a[j] : c[j]);
+        EXPECT(vf_select(vf_is_nan(va), vb, vc), a[j] != a[j] ? b[j] : c[j]);
+    }
+}

@@ -1,0 +1,98 @@
+"""The C core on its own: compiled with warnings as errors and sanitizers, and run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import known_isas
+
+ROOT = Path(__file__).parents[1]
+CSRC, HERE = ROOT / "csrc", ROOT / "tests/c"
+FLAGS = [
+    "-std=c11 -O2 -g -fno-fast-math -ffp-contract=off -D_POSIX_C_SOURCE=200112L",
+    "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror",
+]
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
+WRAP = "-Wl,--wrap=malloc,--wrap=aligned_alloc"
+
+if not CSRC.exists():
+    pytest.skip("the tests run without the sources", allow_module_level=True)
+COMPILERS = [cc for cc in ("gcc", "clang") if shutil.which(cc)]
+if not COMPILERS:
+    pytest.skip("neither gcc nor clang is installed", allow_module_level=True)
+
+
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def sanitizers(compiler, directory):
+    """The flags, if programs built with them run here; a bare clang comes without its runtime."""
+    probe = directory / "probe.c"
+    probe.write_text("int main(void) { return 0; }\n")
+    built = run(compiler, *SANITIZERS.split(), str(probe), "-o", str(directory / "probe"))
+    works = built.returncode == 0 and run(str(directory / "probe")).returncode == 0
+    return SANITIZERS.split() if works else []
+
+
+@pytest.fixture(scope="session", params=COMPILERS)
+def core(request, tmp_path_factory):
+    """The compiler with its flags, and the objects of the core, with sanitizers."""
+    directory = tmp_path_factory.mktemp(request.param)
+    flags = [*" ".join(FLAGS).split(), *sanitizers(request.param, directory), f"-I{CSRC}"]
+    objects = []
+    for source in sorted([*CSRC.glob("*.c"), *CSRC.glob("isa/*.c")]):
+        target = directory / f"{source.stem}.o"
+        built = run(request.param, *flags, "-c", str(source), "-o", str(target))
+        assert built.returncode == 0, built.stderr
+        objects.append(str(target))
+    return directory, [request.param, *flags], objects
+
+
+def build_and_run(core, source, *options):
+    directory, compiler, objects = core
+    program = str(directory / source.removesuffix(".c"))
+    built = run(*compiler, *options, str(HERE / source), *objects, "-o", program, "-lm")
+    assert built.returncode == 0, built.stderr
+    return run(program)
+
+
+@pytest.mark.parametrize(
+    ("source", "options"), [("test_cpu.c", []), ("test_core.c", [WRAP])], ids=["cpu", "core"]
+)
+def test_core(core, source, options):
+    process = build_and_run(core, source, *options)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("isa", known_isas() or ["scalar"])
+def test_vector_operations(core, isa):
+    process = build_and_run(core, "test_vec.c", f"-DLF_TEST_ISA_{isa}=1")
+    if process.returncode == 77:
+        pytest.skip(process.stdout.strip())
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_a_failing_check_fails_the_program(core, tmp_path):
+    """Negative control."""
+    directory, compiler, _ = core
+    source = directory / "fails.c"
+    source.write_text(
+        '#include "check.h"\nint main(void) { CHECK(0); return check_failures("x"); }\n'
+    )
+    program = str(directory / "fails")
+    assert run(*compiler, f"-I{HERE}", str(source), "-o", program).returncode == 0
+    assert run(program).returncode == 1
+
+
+def test_relaxed_arithmetic_does_not_build(core):
+    """A build with -ffast-math would break the contract in silence, so there is none."""
+    _, compiler, _ = core
+    for flag in ("-ffast-math", "-ffinite-math-only"):
+        fast = [f for f in compiler if f != "-fno-fast-math"]
+        built = run(*fast, flag, "-c", str(CSRC / "stream.c"), "-o", os.devnull)
+        assert "cannot be built with -ffast-math" in built.stderr
