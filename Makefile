@@ -17,7 +17,7 @@ COMPILERS ?= $(foreach cc,gcc clang,$(if $(shell command -v $(cc)),$(cc)))
 C_SOURCES := $(wildcard csrc/*.c csrc/isa/*.c)
 C_FILES := $(C_SOURCES) $(wildcard csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h)
 BUILD_INPUTS := pyproject.toml setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.inc csrc/*/*.h)
-PY_FILES := lstm_fast tests examples benchmarks setup.py
+PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
 .PHONY: help demo test test-slow lint warnings format clean
 help:

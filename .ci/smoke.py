@@ -11,7 +11,7 @@ import lstm_fast
 
 expected = sys.argv[1]
 source = Path(__file__).parents[1]
-assert source not in Path(lstm_fast.__file__).parents, f"not the installed one: {lstm_fast.__file__}"
+assert source not in Path(lstm_fast.__file__).parents, f"not installed: {lstm_fast.__file__}"
 
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")

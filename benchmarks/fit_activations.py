@@ -47,6 +47,7 @@ def largest_error(q: np.ndarray, r: np.ndarray, target: np.ndarray, weight: np.n
 
 
 def main() -> None:
+    """Print the coefficients."""
     for degree in (3, DEGREE):
         q, *rest = fit(degree)
         rounded = q.astype(np.float32)

@@ -1,4 +1,4 @@
-"""lstm_fast: an LSTM that is stepped one frame at a time on a CPU.
+"""An LSTM that is stepped one frame at a time on a CPU.
 
     lstm = lstm_fast.LSTM.from_state_dict(weights)   # PyTorch's names and layout
     stream = lstm.stream()                           # one per live session

@@ -1,4 +1,4 @@
-"""Checks and conversions of what users pass in: one place, so that one wording serves everywhere."""
+"""Checks and conversions of what users pass in, so that one wording serves everywhere."""
 
 from __future__ import annotations
 

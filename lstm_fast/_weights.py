@@ -33,11 +33,11 @@ class Weights:
 
     @property
     def input_size(self) -> int:
-        return self.layers[0].weight_ih.shape[1]
+        return int(self.layers[0].weight_ih.shape[1])
 
     @property
     def hidden_size(self) -> int:
-        return self.layers[0].weight_hh.shape[1]
+        return int(self.layers[0].weight_hh.shape[1])
 
     def state_dict(self) -> dict[str, Float32]:
         """Return copies under the names of `torch.nn.LSTM`."""
@@ -50,7 +50,7 @@ class Weights:
 
 
 def _index(mapping: Mapping[str, Any], prefix: str) -> dict[int, dict[str, str]]:
-    """Return the mapping's own names by layer and kind; refuse what the plain LSTM has no place for."""
+    """Return the mapping's own names by layer and kind; refuse what the plain LSTM can't be."""
     names: dict[int, dict[str, str]] = {}
     for name in mapping:
         if not isinstance(name, str) or not name.startswith(prefix):
@@ -163,7 +163,7 @@ def random_weights(
     bound = 1 / np.sqrt(hidden_size)
 
     def draw(*shape: int) -> Float32:
-        value = ((2 * rng.random(shape) - 1) * bound).astype(np.float32)
+        value: Float32 = ((2 * rng.random(shape) - 1) * bound).astype(np.float32)
         value.flags.writeable = False
         return value
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cases import (
     CORNERS,
     REGIMES,
@@ -15,11 +18,8 @@ from cases import (
     state_for,
     weights_for,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from tolerances import step
-
 from lstm_fast import reference
+from tolerances import step
 
 
 def excess_per_step(lstm, weights, xs, state):

@@ -9,9 +9,9 @@ import textwrap
 
 import numpy as np
 import pytest
-from conftest import known_isas
 
 import lstm_fast
+from conftest import known_isas
 from lstm_fast import LSTM
 
 NATIVE = bool(known_isas())
@@ -19,7 +19,7 @@ needs_native = pytest.mark.skipif(not NATIVE, reason="the native core is not bui
 
 
 def python(code, hidden=(), **environment):
-    """Run code in a new process that can't import what is hidden, and has no variables that choose."""
+    """Run code in a new process that can't import what is hidden; no variable chooses for it."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("LSTM_FAST_")}
     source = f"import sys; sys.modules.update(dict.fromkeys({list(hidden)!r}))\n"
     source += textwrap.dedent(code)
@@ -84,7 +84,7 @@ def test_bad_choices(arguments, error, message):
 @needs_native
 def test_unknown_isa():
     with pytest.raises(
-        ValueError, match="isa='sse9' is no ISA of lstm_fast; this CPU can run .*scalar"
+        ValueError, match=r"isa='sse9' is no ISA of lstm_fast; this CPU can run .*scalar"
     ):
         LSTM.random(4, 4, isa="sse9")
 

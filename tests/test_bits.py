@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from cases import (
     CORNERS,
     bits,
@@ -15,8 +18,6 @@ from cases import (
     state_for,
     weights_for,
 )
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 SPOILERS = [np.nan, -np.nan, np.inf, -np.inf, 3e38, -1e-42, -0.0]
 
@@ -62,7 +63,7 @@ def test_a_thousand_steps(exact_implementations):
 
 
 def test_the_order_of_the_sum_shows_in_the_bits(exact_implementations):
-    """Negative control: the same sum in another order is another result, so order is tested above."""
+    """Negative control: the same sum in another order has other bits."""
     shape = (64, 48, 1)
     weights, xs = weights_for(shape, "normal", 9), frames_for(shape, "normal", 9, 3)
     reversed_weights = weights | {"weight_ih_l0": weights["weight_ih_l0"][:, ::-1]}

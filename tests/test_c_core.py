@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from conftest import known_isas
 
 ROOT = Path(__file__).parents[1]

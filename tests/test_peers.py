@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from cases import frames_for, layers_of, weights_for
 from tolerances import PEER_ACTIVATION, step
 

@@ -32,7 +32,7 @@ def isas() -> dict[str, list[str]]:
 
 
 def _missing(index: int) -> list[str]:
-    features = []
+    features: list[str] = []
     while pointer := lib.lf_isa_missing(index, len(features)):
         features.append(_text(pointer))
     return features
@@ -124,7 +124,7 @@ class NativeStream(Stream):
                 or (type(out) is ndarray and out.dtype is FLOAT32 and out.shape == self._y_shape)
             )
         ):
-            y = empty(self._y_shape, FLOAT32) if out is None else out
+            y: Float32 = empty(self._y_shape, np.float32) if out is None else out
             try:
                 x_pointer = from_buffer(FLOATS, x)
                 y_pointer = from_buffer(FLOATS, y, True)

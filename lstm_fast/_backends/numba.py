@@ -47,7 +47,7 @@ def _jit(*signature: Any) -> Callable[[Any], Any]:
 
 @intrinsic
 def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """a * b + c, rounded once."""
+    """Return a * b + c, rounded once."""
     return f32(f32, f32, f32), lambda context, builder, signature, args: builder.fma(*args)
 
 
@@ -86,8 +86,8 @@ SMALLEST_NORMAL = F(2.0**-126)
 ZERO, ONE, TWO, NAN = F(0), F(1), F(2), F(np.nan)
 
 
-@njit(inline="always")  # type: ignore[untyped-decorator]
-def exp_parts(y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@njit(inline="always")
+def exp_parts(y):
     """Return 2^n and exp(r) - 1 for y = n ln2 + r."""
     shifted = fma(y, LOG2_E, EXP_BIAS)
     n = shifted - EXP_BIAS
@@ -97,35 +97,35 @@ def exp_parts(y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     return shift_into_exponent(shifted), fma(r, r * q, r)
 
 
-@njit(inline="always")  # type: ignore[untyped-decorator]
-def sigmoid(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """1 / (1 + exp(-x))."""
+@njit(inline="always")
+def sigmoid(x):
+    """Return 1 / (1 + exp(-x))."""
     y = -abs(x)
-    scale, fraction = exp_parts(SIGMOID_LOWEST if SIGMOID_LOWEST > y else y)
+    scale, fraction = exp_parts(SIGMOID_LOWEST if y < SIGMOID_LOWEST else y)
     e = fma(fraction, scale, scale)
     e = ZERO if y < SIGMOID_LOWEST else e
     return (e if x < ZERO else ONE) / (ONE + e)
 
 
-@njit(inline="always")  # type: ignore[untyped-decorator]
-def tanh(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@njit(inline="always")
+def tanh(x):
     """The hyperbolic tangent."""
     y = abs(x) * -TWO
-    scale, fraction = exp_parts(TANH_LOWEST if TANH_LOWEST > y else y)
+    scale, fraction = exp_parts(TANH_LOWEST if y < TANH_LOWEST else y)
     m = fma(fraction, scale, scale - ONE)
     return with_sign_of(m / (-TWO - m), x)
 
 
-@njit(inline="always")  # type: ignore[untyped-decorator]
-def canonical(a):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+@njit(inline="always")
+def canonical(a):
     """No subnormals, one NaN."""
     flushed = with_sign_of(ZERO, a) if abs(a) < SMALLEST_NORMAL else a
     return NAN if a != a else flushed  # noqa: PLR0124
 
 
-@njit(inline="always")  # type: ignore[untyped-decorator]
-def half_sum(weights, start, x, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """sums[j] += weights[start + k * rows + j] * x[k], one chain per j in ascending k.
+@njit(inline="always")
+def half_sum(weights, start, x, sums):
+    """Do sums[j] += weights[start + k * rows + j] * x[k], one chain per j in ascending k.
 
     Several k share a pass, so that the sums are loaded and stored that many times less; the order
     within each chain stays.
@@ -154,7 +154,7 @@ loose_out = types.Array(f32, 2, "C", aligned=False)
 
 
 @_jit(types.void(types.Array(f32, 1, "C"), matrix, matrix, matrix, f32[::1], loose, loose_out))
-def run(weights, h, c, sums, frame, xs, ys):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def run(weights, h, c, sums, frame, xs, ys):
     """Take the steps xs (T, I), write ys (T, H) and update h and c (L, H).
 
     weights: per layer a bias row [4H], then a row [4H] for each input and each hidden unit.
@@ -185,8 +185,8 @@ def run(weights, h, c, sums, frame, xs, ys):  # type: ignore[no-untyped-def]  # 
 
 
 @_jit(types.void(types.boolean, f32[::1], f32[::1]))
-def activate(is_tanh, x, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """y[j] = tanh(x[j]) or sigmoid(x[j]), for tests."""
+def activate(is_tanh, x, y):
+    """Write tanh(x) or sigmoid(x) into y, for tests."""
     for j in range(len(x)):
         y[j] = tanh(x[j]) if is_tanh else sigmoid(x[j])
 
