@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from .. import _native
 from .._arrays import FLOAT32, Float32, LSTMState
+from .._native import ffi, lib
 from .._weights import LayerWeights, Weights
 from ..errors import ConcurrentUseError
 from ..stream import IN_USE, Stream
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ..lstm import LSTM
 
 name = "native"
-ffi, lib = _native.ffi, _native.lib
 
 # Looked up once: they are on the path of every step.
 FLOATS = ffi.typeof("float[]")
