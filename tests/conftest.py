@@ -69,6 +69,6 @@ def implementation(request) -> Implementation:
 def exact_implementations() -> list[Implementation]:
     """All that must give the same bits here: each native ISA of this CPU, and Numba."""
     names = [name.partition(":") for name in lstm_fast.available() if name != "reference"]
-    if len(names) < 2:
-        pytest.skip(f"nothing to compare: only {lstm_fast.available()} here")
+    if not names:
+        pytest.skip("neither the native core nor Numba is here")
     return [Implementation(backend, isa or None) for backend, _, isa in names]

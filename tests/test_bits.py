@@ -19,6 +19,14 @@ from cases import (
     weights_for,
 )
 
+
+@pytest.fixture(scope="module")
+def several(exact_implementations):
+    if len(exact_implementations) < 2:
+        pytest.skip(f"nothing to compare {exact_implementations[0]} with")
+    return exact_implementations
+
+
 SPOILERS = [np.nan, -np.nan, np.inf, -np.inf, 3e38, -1e-42, -0.0]
 
 
@@ -28,46 +36,46 @@ def run_bits(implementation, weights, xs, state):
 
 
 @given(shape=shapes(), regime=regimes, seed=seeds, bias=st.booleans())
-def test_all_give_the_same_bits(exact_implementations, shape, regime, seed, bias):
+def test_all_give_the_same_bits(several, shape, regime, seed, bias):
     weights = weights_for(shape, regime, seed, bias)
     xs, state = frames_for(shape, regime, seed, 5), state_for(shape, regime, seed)
-    first, *others = (run_bits(one, weights, xs, state) for one in exact_implementations)
+    first, *others = (run_bits(one, weights, xs, state) for one in several)
     assert all(other == first for other in others)
 
 
 @given(shape=shapes(max_layers=2), seed=seeds, spoiler=st.sampled_from(SPOILERS))
 @example(shape=(3, 17, 2), seed=0, spoiler=-np.nan)
-def test_also_of_what_is_not_a_number(exact_implementations, shape, seed, spoiler):
+def test_also_of_what_is_not_a_number(several, shape, seed, spoiler):
     weights = weights_for(shape, "normal", seed)
     xs, state = frames_for(shape, "normal", seed, 4), state_for(shape, "normal", seed)
     xs[seed % 4, seed % shape[0]] = spoiler
-    first, *others = (run_bits(one, weights, xs, state) for one in exact_implementations)
+    first, *others = (run_bits(one, weights, xs, state) for one in several)
     assert all(other == first for other in others)
 
 
 @pytest.mark.parametrize("shape", CORNERS, ids=str)
-def test_corners(exact_implementations, shape):
+def test_corners(several, shape):
     weights = weights_for(shape, "normal", 5)
     xs, state = frames_for(shape, "normal", 5, 3), state_for(shape, "normal", 5)
-    first, *others = (run_bits(one, weights, xs, state) for one in exact_implementations)
+    first, *others = (run_bits(one, weights, xs, state) for one in several)
     assert all(other == first for other in others)
 
 
-def test_a_thousand_steps(exact_implementations):
+def test_a_thousand_steps(several):
     xs = np.random.default_rng(0).standard_normal((1000, 97)).astype(np.float32)
     results = set()
-    for one in exact_implementations:
+    for one in several:
         stream = one.random(97, 51, 3, seed=7).stream()
         results.add(bits(stream.run(xs), *stream.state))
     assert len(results) == 1
 
 
-def test_the_order_of_the_sum_shows_in_the_bits(exact_implementations):
+def test_the_order_of_the_sum_shows_in_the_bits(several):
     """Negative control: the same sum in another order has other bits."""
     shape = (64, 48, 1)
     weights, xs = weights_for(shape, "normal", 9), frames_for(shape, "normal", 9, 3)
     reversed_weights = weights | {"weight_ih_l0": weights["weight_ih_l0"][:, ::-1]}
-    one, state = exact_implementations[0], state_for(shape, "normal", 9)
+    one, state = several[0], state_for(shape, "normal", 9)
     there = run_bits(one, weights, xs, state)
     back = run_bits(one, reversed_weights, xs[:, ::-1], state)
     assert there != back
