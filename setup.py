@@ -22,9 +22,13 @@ COMPILE_ARGS = [
     "-O3",
     "-g0",
     "-fno-fast-math",
+    "-fno-unsafe-math-optimizations",
     "-ffp-contract=off",
     "-fvisibility=hidden",
 ]
+# CFLAGS reach the linker, too, which for -Ofast or -ffast-math adds start-up code that makes the
+# whole process flush subnormals as soon as the module is imported.
+LINK_ARGS = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations"]
 
 
 def write_binding() -> str:
@@ -51,6 +55,7 @@ def native_core() -> Extension:
         include_dirs=[str(CSRC)],
         define_macros=[("Py_LIMITED_API", PYTHON_HEX)],
         extra_compile_args=COMPILE_ARGS,
+        extra_link_args=LINK_ARGS,
         libraries=["m"],
         py_limited_api=True,
         optional=True,

@@ -7,6 +7,8 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 import lstm_fast
 
 expected = sys.argv[1]
@@ -18,6 +20,9 @@ with warnings.catch_warnings(record=True) as caught:
     lstm = lstm_fast.LSTM.random(128, 128, 2)
 assert lstm.backend == expected, lstm
 assert len(caught) == (expected != "native"), [str(w.message) for w in caught]
+
+tiny = np.float32(2.0**-126) / np.float32(2)
+assert tiny > 0, "importing the core has made this process flush subnormals"
 
 xs = [[0.01 * (n % 7)] * 128 for n in range(5)]
 ys = lstm.stream().run(xs)

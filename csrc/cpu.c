@@ -8,11 +8,14 @@
 #define LEAF1_ECX_FMA (1u << 12)
 #define LEAF1_ECX_OSXSAVE (1u << 27)
 #define LEAF1_ECX_AVX (1u << 28)
+#define LEAF1_ECX_F16C (1u << 29)
 #define LEAF7_EBX_AVX2 (1u << 5)
 #define LEAF7_EBX_AVX512F (1u << 16)
 #define LEAF7_EBX_AVX512DQ (1u << 17)
 #define LEAF7_EBX_AVX512BW (1u << 30)
 #define LEAF7_EBX_AVX512VL (1u << 31)
+#define LEAF7_ECX_AVX512VNNI (1u << 11)
+#define LEAF7_1_EAX_AVXVNNI (1u << 4)
 #define XCR0_XMM_YMM 0x06u /* SSE and AVX state */
 #define XCR0_ZMM 0xE0u     /* opmask, upper halves, upper sixteen */
 
@@ -20,8 +23,11 @@ static const struct {
     uint32_t bit;
     const char *name;
 } feature_names[] = {
-    {LF_CPU_AVX2, "avx2"},         {LF_CPU_FMA, "fma"},           {LF_CPU_AVX512F, "avx512f"},
-    {LF_CPU_AVX512BW, "avx512bw"}, {LF_CPU_AVX512VL, "avx512vl"}, {LF_CPU_AVX512DQ, "avx512dq"},
+    {LF_CPU_AVX2, "avx2"},         {LF_CPU_FMA, "fma"},
+    {LF_CPU_AVX512F, "avx512f"},   {LF_CPU_AVX512BW, "avx512bw"},
+    {LF_CPU_AVX512VL, "avx512vl"}, {LF_CPU_AVX512DQ, "avx512dq"},
+    {LF_CPU_F16C, "f16c"},         {LF_CPU_AVX512VNNI, "avx512vnni"},
+    {LF_CPU_AVXVNNI, "avxvnni"},
 };
 
 const char *lf_cpu_feature_name(uint32_t bit) {
@@ -38,8 +44,12 @@ uint32_t lf_cpu_decode(const lf_cpuid *id) {
         return 0;
     if (id->leaf1_ecx & LEAF1_ECX_FMA)
         features |= LF_CPU_FMA;
+    if (id->leaf1_ecx & LEAF1_ECX_F16C)
+        features |= LF_CPU_F16C;
     if (id->leaf7_ebx & LEAF7_EBX_AVX2)
         features |= LF_CPU_AVX2;
+    if (id->leaf7_1_eax & LEAF7_1_EAX_AVXVNNI)
+        features |= LF_CPU_AVXVNNI;
     if ((id->xcr0 & XCR0_ZMM) != XCR0_ZMM || !(id->leaf7_ebx & LEAF7_EBX_AVX512F))
         return features;
     features |= LF_CPU_AVX512F;
@@ -49,6 +59,8 @@ uint32_t lf_cpu_decode(const lf_cpuid *id) {
         features |= LF_CPU_AVX512VL;
     if (id->leaf7_ebx & LEAF7_EBX_AVX512DQ)
         features |= LF_CPU_AVX512DQ;
+    if (id->leaf7_ecx & LEAF7_ECX_AVX512VNNI)
+        features |= LF_CPU_AVX512VNNI;
     return features;
 }
 
@@ -56,7 +68,7 @@ uint32_t lf_cpu_decode(const lf_cpuid *id) {
 #include <cpuid.h>
 
 uint32_t lf_cpu_features(void) {
-    lf_cpuid id = {0, 0, 0};
+    lf_cpuid id = {0, 0, 0, 0, 0};
     uint32_t eax, ebx, ecx, edx;
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
         return 0;
@@ -66,8 +78,12 @@ uint32_t lf_cpu_features(void) {
         __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
         id.xcr0 = (uint64_t)high << 32 | low;
     }
-    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) {
         id.leaf7_ebx = ebx;
+        id.leaf7_ecx = ecx;
+        if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx))
+            id.leaf7_1_eax = eax;
+    }
     return lf_cpu_decode(&id);
 }
 #else

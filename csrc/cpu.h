@@ -11,15 +11,27 @@ typedef enum lf_cpu_feature {
     LF_CPU_AVX512F = 1 << 2,
     LF_CPU_AVX512BW = 1 << 3,
     LF_CPU_AVX512VL = 1 << 4,
-    LF_CPU_AVX512DQ = 1 << 5
+    LF_CPU_AVX512DQ = 1 << 5,
+    LF_CPU_F16C = 1 << 6,
+    LF_CPU_AVX512VNNI = 1 << 7,
+    LF_CPU_AVXVNNI = 1 << 8
 } lf_cpu_feature;
+
+/* AVX-VNNI came to GCC 11 and Clang 12. */
+#if defined(__x86_64__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define LF_COMPILER_HAS_AVXVNNI 1
+#else
+#define LF_COMPILER_HAS_AVXVNNI 0
+#endif
 
 /* The registers that detection looks at, apart from the looking, so that a test can make them up.
  */
 typedef struct lf_cpuid {
     uint32_t leaf1_ecx;
-    uint32_t leaf7_ebx; /* 0 where leaf 7 does not exist */
-    uint64_t xcr0;      /* 0 where OSXSAVE is off */
+    uint32_t leaf7_ebx; /* 0 where leaf 7 does not exist, as the two below */
+    uint32_t leaf7_ecx;
+    uint32_t leaf7_1_eax; /* subleaf 1 */
+    uint64_t xcr0;        /* 0 where OSXSAVE is off */
 } lf_cpuid;
 
 /* A feature counts only if the OS also saves the registers that it uses. */

@@ -60,7 +60,8 @@ const char *lf_status_text(int status) {
     case LF_ERR_ARGUMENT:
         return "a pointer that is needed is null, or an enum value is unknown";
     case LF_ERR_SHAPE:
-        return "a size is zero, or too large for this machine's memory";
+        return "a size is zero or above 2^28, or int8 rows are too long, or no memory could hold "
+               "it";
     case LF_ERR_MEMORY:
         return "out of memory";
     case LF_ERR_NONFINITE:
@@ -75,6 +76,8 @@ const char *lf_status_text(int status) {
         return "another thread is using this stream";
     case LF_ERR_MODEL:
         return "the two streams belong to different models";
+    case LF_ERR_RANGE:
+        return "a weight is too large for float16";
     default:
         return "unknown status";
     }

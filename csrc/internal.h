@@ -16,67 +16,103 @@
 #define LF_ALIGNMENT ((size_t)64) /* a cache line, and the widest vector */
 #define LF_GATES 4                /* i, f, g, o */
 
+enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
+
 /*
- * Packed weights of one layer. Hidden units are cut into panels; a panel holds the four gates of
- * the same units side by side and is read front to back in a step:
+ * Packed weights of one layer. Hidden units are cut into panels; a panel holds the four gates of the
+ * same units side by side and is read front to back in a step:
  *
- *     bias     [LF_GATES][units]
- *     weights  [K_in][LF_GATES][units], then [K_rec][LF_GATES][units]     k-th row: what x[k], h[k]
- * meets
+ *     header   [1 or 5][LF_GATES][units]   32 bits each: the bias, and for int8 the scales of W_ih and
+ *                                          of W_hh (floats) and where their sums start (integers)
+ *     weights  [K_in][LF_GATES][units], then [K_rec][LF_GATES][units]     row k: for x[k], h[k]
  *
  * with units = panel_vectors * lanes, but for a last panel of one vector where their number is odd.
- * Units past hidden_size are zeros.
+ * int8 weights stand in groups of k, [K / group][LF_GATES][units][group], K rounded up to whole
+ * groups. Units past hidden_size and k past K are zeros.
  */
+enum { LF_FLOAT_HEADER = 1, LF_INT8_HEADER = 5 };
+
 typedef struct lf_layer {
     size_t input_size;
     size_t hidden_size;
     size_t padded_hidden; /* hidden_size rounded up to whole vectors */
-    const float *panels;
+    const char *panels;
 } lf_layer;
 
-/* One ISA: what it needs and its kernels. Buffers are aligned and padded to padded_hidden. */
+/*
+ * One pass over one layer: the halves first_half .. end_half - 1 of the sums, 0 being W_ih x and 1
+ * W_hh h, and, unless it is the second half alone, the new h and c. Buffers are aligned and padded
+ * to whole vectors. h_out must be neither h nor x; c is updated in place. The sums of the second half
+ * stay in `recurrent`, from where a later pass over the first half alone takes them.
+ */
+typedef struct lf_pass {
+    const lf_layer *layer;
+    size_t first_half, end_half;
+    const float *x, *h;
+    float *c, *h_out;
+    float *recurrent; /* [LF_GATES * padded_hidden] floats, or integers for int8 */
+    void *quants[2];  /* int8: scratch for the quantised x and h */
+    float x_scale;    /* int8: of one unit of the quantised x */
+    int x_is_hidden;  /* x is the h of the layer below, so it lives in [-1, 1] */
+} lf_pass;
+
+/* One ISA: what it needs and its kernels. */
 typedef struct lf_isa {
     const char *name;
     uint32_t required; /* lf_cpu_feature bits */
     size_t lanes;
     size_t panel_vectors;
-    /* One step of one layer. h_out must not be h or x; c is updated in place. */
-    void (*layer_step_f32)(const lf_layer *layer, const float *x, const float *h, float *c,
-                           float *h_out);
+    size_t int8_group; /* values of k that one int8 dot takes */
+    int int8_offset;   /* what it adds to each quantised operand */
+    void (*layer_pass[LF_WEIGHT_TYPES])(lf_pass *pass);
     /* In place; count is a multiple of lanes. */
     void (*canonicalise_f32)(float *values, size_t count);
     /* count is a multiple of lanes. */
     void (*activate_f32)(lf_activation function, const float *x, float *y, size_t count);
+    float (*probe_read)(const float *values, size_t count);
+    size_t (*probe_fma)(size_t turns, float *result);
 } lf_isa;
 
 struct lf_model {
     const lf_isa *isa;
+    lf_weight_type weight_type;
     size_t input_size;
     size_t hidden_size;
     size_t num_layers;
     size_t padded_hidden;
     size_t packed_bytes;
-    float *panels;     /* of all layers, one block */
+    char *panels;      /* of all layers, one block */
     lf_layer layers[]; /* [num_layers] */
 };
 
 struct lf_stream {
     const lf_model *model;
     atomic_flag busy;
-    float *x;      /* the frame, padded to whole vectors */
-    float *c;      /* [num_layers][padded_hidden] */
-    float *h;      /* [num_layers][padded_hidden]: the state */
-    float *h_next; /* the same; a step writes here and then swaps the two */
+    int prepared;     /* `recurrent` holds the second half of the next step's sums */
+    float *x;         /* the frame, padded to whole vectors */
+    float *c;         /* [num_layers][padded_hidden] */
+    float *h;         /* [num_layers][padded_hidden]: the state */
+    float *h_next;    /* the same; a step writes here and then swaps the two */
+    float *recurrent; /* [num_layers][LF_GATES * padded_hidden] */
+    void *quants[2];  /* int8: scratch for an input and for a hidden state */
 };
 
 /* dispatch.c */
 const lf_isa *lf_isa_at(size_t index);
 
-/* model.c: rounds up; the caller has made sure that it can't overflow. */
+/* pack.c: the bytes of one layer's panels, and writing them (zeroed before); returns their end. */
+size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);
+/* b_ih + b_hh of one row, and whether float16 can hold a value. */
+float lf_bias(const lf_layer_weights *weights, size_t row);
+int lf_fits_float16(float value);
+char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
+                    const lf_layer_weights *weights);
+
+/* Rounds up; the caller has made sure that it can't overflow. */
 static inline size_t lf_round_up(size_t value, size_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
-/* Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give back with free. */
+/* model.c. Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give back with free. */
 void *lf_alloc_zeroed(size_t bytes);
 
 #endif

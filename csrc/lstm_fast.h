@@ -1,18 +1,18 @@
 /*
  * lstm_fast: an LSTM that is stepped one frame at a time. This is the only public header.
  *
- * The contract of arithmetic, for one layer with x [I], h [H], c [H], gates in the order i, f, g,
- * o:
+ * The contract of arithmetic, for one layer with x [I], h [H], c [H], gates in the order i, f, g, o:
  *
- *     a  = (b + sum_k W_ih[:,k] * x[k]) + (sum_k W_hh[:,k] * h[k])      b = b_ih + b_hh
- *     c' = f * c + i * g        with i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o), g =
- * tanh(a_g) h' = o * tanh(c')
+ *     a  = (b + sum_k W_ih[:,k] * x[k]) + (sum_k W_hh[:,k] * h[k])            b = b_ih + b_hh
+ *     i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o);  g = tanh(a_g)
+ *     c' = f * c + i * g;  h' = o * tanh(c')
  *
  * Each sum is one chain of fused multiply-adds in ascending k, in float32 (the first starts from b,
  * the second from +0); c' is fma(f, c, i * g). Before use, x, h and c are made canonical: a
  * magnitude below 2^-126 becomes a zero of the same sign, any NaN becomes the quiet NaN 0x7FC00000.
  * That is all there is to the arithmetic, so every instruction set returns the same bits, and so do
- * step, run and any cut of a sequence between them.
+ * step, run and any cut of a sequence between them. (As long as the caller's floating-point
+ * environment is the usual one: round to nearest, subnormals not flushed by the CPU.)
  *
  * Every function that can fail returns an lf_status; on anything but LF_OK nothing has changed.
  * No function prints, sets errno on purpose, starts a thread or touches the floating-point
@@ -35,18 +35,21 @@ extern "C" {
 /* The lines between the two marks are also what the Python binding is generated from. */
 /* LF_CFFI_BEGIN */
 
+enum { LF_MAX_SIZE = 268435456 }; /* 2^28: of an input, of a hidden state, and of a stack */
+
 /* The values are pinned: they never change their meaning, new ones go to the end. */
 typedef enum lf_status {
     LF_OK = 0,
     LF_ERR_ARGUMENT = 1,    /* a null pointer where one is needed, or an unknown enum value */
-    LF_ERR_SHAPE = 2,       /* a size of zero, or sizes whose product no memory can hold */
+    LF_ERR_SHAPE = 2,       /* a size of zero or above LF_MAX_SIZE, or more than memory can hold */
     LF_ERR_MEMORY = 3,      /* the allocator said no */
     LF_ERR_NONFINITE = 4,   /* a weight, or b_ih + b_hh, is NaN or infinite */
     LF_ERR_ISA_UNKNOWN = 5, /* no instruction set of that name was built in */
     LF_ERR_ISA_ABSENT = 6,  /* this CPU, or its OS, lacks what that instruction set needs */
     LF_ERR_OVERLAP = 7,     /* the output shares memory with the input */
     LF_ERR_BUSY = 8,        /* another thread is inside a call on this stream */
-    LF_ERR_MODEL = 9        /* the two streams belong to different models */
+    LF_ERR_MODEL = 9,       /* the two streams belong to different models */
+    LF_ERR_RANGE = 10       /* a weight is too large for float16 */
 } lf_status;
 
 /* One constant sentence for a status; never null, also for values that are no lf_status. */
@@ -64,6 +67,25 @@ const char *lf_isa_name(size_t index);
 const char *lf_isa_missing(size_t index, size_t position);
 lf_status lf_isa_choose(const char *name, size_t *index);
 
+/*
+ * How a model stores its weights. Whatever that is, bias, state and everything outside the two sums
+ * are float32.
+ *
+ * LF_FLOAT16: rounded to nearest even when packing, widened exactly in a step; the arithmetic is the
+ * float32 one above. A weight must not round to infinity (65520 and more).
+ *
+ * LF_INT8: each row of W_ih and of W_hh has a scale s = max |w| / 127 of its own and the weights
+ * round(w / s). h is taken as round(127 h) within +-127, and so is the input of the layers above the
+ * first. A frame x has the scale t = max |x| / 127 and is taken as round(x (127 / max |x|)); where
+ * max |x| < 2^-100 it is zeros (a row of weights, likewise). The sums of products are exact integers:
+ *
+ *     a = fma(sum_hh, s_hh (1 / 127), fma(sum_ih, s_ih t, b))          t = 1 / 127 above the first layer
+ *
+ * with each product of scales rounded to float32 and ties rounded to even. A value that is not finite
+ * in x or h makes t NaN.
+ */
+typedef enum lf_weight_type { LF_FLOAT32 = 0, LF_FLOAT16 = 1, LF_INT8 = 2 } lf_weight_type;
+
 /* The weights of one layer, PyTorch's layout, gates i, f, g, o. Read during create only. */
 typedef struct lf_layer_weights {
     const float *weight_ih; /* [4H][I] for layer 0, [4H][H] above it */
@@ -79,10 +101,12 @@ typedef struct lf_stream lf_stream; /* one session: its state and its scratch, n
  * Packs weights for one ISA (a name, or null: see lf_isa_choose). layers: [num_layers].
  * The model keeps no pointer into the weights. destroy(NULL) does nothing.
  */
-lf_status lf_model_create_f32(size_t input_size, size_t hidden_size, size_t num_layers,
-                              const lf_layer_weights *layers, const char *isa, lf_model **model);
+lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t num_layers,
+                          const lf_layer_weights *layers, lf_weight_type type, const char *isa,
+                          lf_model **model);
 void lf_model_destroy(lf_model *model);
 size_t lf_model_packed_bytes(const lf_model *model); /* what one step reads of the weights */
+lf_weight_type lf_model_weight_type(const lf_model *model);
 const char *lf_model_isa(const lf_model *model);
 
 /* A stream starts from zeros. It borrows the model, which must outlive it. */
@@ -97,6 +121,13 @@ void lf_stream_destroy(lf_stream *stream);
 lf_status lf_stream_step_f32(lf_stream *stream, const float *x, float *y);
 lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys);
 
+/*
+ * Does what the next step can do before its frame is known: the recurrent half of every layer's sums;
+ * and asks the cache for the weights that are left. The step after it gives the same bits as without
+ * and takes about half the time. Optional; reset, set_state and being the target of copy drop it.
+ */
+lf_status lf_stream_prepare(lf_stream *stream);
+
 /* State: h and c are [num_layers][H] each. set_state makes what it stores canonical (see above). */
 lf_status lf_stream_reset(lf_stream *stream);
 lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c);
@@ -108,6 +139,14 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source);
 typedef enum lf_activation { LF_SIGMOID = 0, LF_TANH = 1 } lf_activation;
 lf_status lf_activate_f32(const char *isa, lf_activation function, const float *x, float *y,
                           size_t count);
+
+/*
+ * The machine's limits as the kernels of that ISA meet them, for benchmarks. probe_read reads count
+ * floats, a multiple of 128, from an address that is a multiple of 64. probe_fma does *fmas fused
+ * multiply-adds in independent chains. The caller takes the time.
+ */
+lf_status lf_probe_read(const char *isa, const float *values, size_t count, float *result);
+lf_status lf_probe_fma(const char *isa, size_t turns, size_t *fmas);
 
 /* LF_CFFI_END */
 

@@ -1,12 +1,12 @@
-/* Checks weights and packs them into panels; see lf_layer in internal.h for the layout. */
+/* Checks weights and owns the memory of a model. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 
-/* Far above any LSTM, and low enough that no product of sizes below can overflow. */
-#define SIZE_LIMIT ((size_t)1 << 20)
+/* Far above any LSTM, and low enough that no product of two sizes below can overflow. */
+#define SIZE_LIMIT ((size_t)LF_MAX_SIZE)
 
 void *lf_alloc_zeroed(size_t bytes) {
     bytes = lf_round_up(bytes, LF_ALIGNMENT);
@@ -23,11 +23,6 @@ static int all_finite(const float *values, size_t count) {
     return 1;
 }
 
-static float bias_of(const lf_layer_weights *layer, size_t row) {
-    return (layer->bias_ih ? layer->bias_ih[row] : 0.0f) +
-           (layer->bias_hh ? layer->bias_hh[row] : 0.0f);
-}
-
 static lf_status check_layer(const lf_layer_weights *layer, size_t input_size, size_t hidden_size) {
     const size_t rows = LF_GATES * hidden_size;
     if (!layer->weight_ih || !layer->weight_hh)
@@ -36,73 +31,66 @@ static lf_status check_layer(const lf_layer_weights *layer, size_t input_size, s
         !all_finite(layer->weight_hh, rows * hidden_size))
         return LF_ERR_NONFINITE;
     for (size_t row = 0; row < rows; row++)
-        if (!isfinite(bias_of(layer, row)))
+        if (!isfinite(lf_bias(layer, row)))
             return LF_ERR_NONFINITE;
     return LF_OK;
 }
 
-/* Writes weights[k][gate][unit] of one panel and one half for all k; returns the end. */
-static float *pack_half(float *out, const float *weight, size_t columns, size_t hidden_size,
-                        size_t first_unit, size_t units) {
-    for (size_t k = 0; k < columns; k++)
-        for (size_t gate = 0; gate < LF_GATES; gate++)
-            for (size_t unit = first_unit; unit < first_unit + units; unit++)
-                *out++ = unit < hidden_size ? weight[(gate * hidden_size + unit) * columns + k] : 0;
-    return out;
+/* float16 must be able to hold every weight, and 32 bits the sum of a row of 8-bit products. */
+static lf_status check_type(const lf_layer_weights *layer, size_t input_size, size_t hidden_size,
+                            lf_weight_type type) {
+    const size_t largest_sum = (size_t)INT32_MAX / (127 * (127 + 128));
+    if (type == LF_INT8 && (input_size > largest_sum || hidden_size > largest_sum))
+        return LF_ERR_SHAPE;
+    if (type != LF_FLOAT16)
+        return LF_OK;
+    const size_t rows = LF_GATES * hidden_size;
+    for (size_t j = 0; j < rows * input_size; j++)
+        if (!lf_fits_float16(layer->weight_ih[j]))
+            return LF_ERR_RANGE;
+    for (size_t j = 0; j < rows * hidden_size; j++)
+        if (!lf_fits_float16(layer->weight_hh[j]))
+            return LF_ERR_RANGE;
+    return LF_OK;
 }
 
-static float *pack_layer(float *out, const lf_isa *isa, const lf_layer *layer,
-                         const lf_layer_weights *source) {
-    size_t units;
-    for (size_t first = 0; first < layer->padded_hidden; first += units) {
-        units = isa->panel_vectors * isa->lanes;
-        if (first + units > layer->padded_hidden)
-            units = isa->lanes;
-        for (size_t gate = 0; gate < LF_GATES; gate++)
-            for (size_t unit = first; unit < first + units; unit++)
-                *out++ = unit < layer->hidden_size
-                             ? bias_of(source, gate * layer->hidden_size + unit)
-                             : 0;
-        out =
-            pack_half(out, source->weight_ih, layer->input_size, layer->hidden_size, first, units);
-        out =
-            pack_half(out, source->weight_hh, layer->hidden_size, layer->hidden_size, first, units);
-    }
-    return out;
-}
-
-lf_status lf_model_create_f32(size_t input_size, size_t hidden_size, size_t num_layers,
-                              const lf_layer_weights *layers, const char *isa_name,
-                              lf_model **result) {
+lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t num_layers,
+                          const lf_layer_weights *layers, lf_weight_type type, const char *isa_name,
+                          lf_model **result) {
     size_t index;
-    if (!layers || !result)
+    if (!layers || !result || type < LF_FLOAT32 || type > LF_INT8)
         return LF_ERR_ARGUMENT;
     if (input_size - 1 >= SIZE_LIMIT || hidden_size - 1 >= SIZE_LIMIT ||
         num_layers - 1 >= SIZE_LIMIT)
         return LF_ERR_SHAPE; /* zero wraps round to the largest size */
     lf_status status = lf_isa_choose(isa_name, &index);
-    for (size_t l = 0; status == LF_OK && l < num_layers; l++)
+    for (size_t l = 0; status == LF_OK && l < num_layers; l++) {
         status = check_layer(&layers[l], l ? hidden_size : input_size, hidden_size);
+        if (status == LF_OK)
+            status = check_type(&layers[l], l ? hidden_size : input_size, hidden_size, type);
+    }
     if (status != LF_OK)
         return status;
 
     const lf_isa *isa = lf_isa_at(index);
     const size_t padded = lf_round_up(hidden_size, isa->lanes);
-    const size_t row_floats = LF_GATES * padded; /* what one k, or the bias, takes in a layer */
-    const size_t first_floats = row_floats * (1 + input_size + hidden_size);
-    const size_t other_floats = row_floats * (1 + 2 * hidden_size);
-    if (num_layers - 1 > (SIZE_MAX / 2 / sizeof(float) - first_floats) / other_floats)
+    const lf_layer first = {input_size, hidden_size, padded, NULL};
+    const lf_layer other = {hidden_size, hidden_size, padded, NULL};
+    const size_t first_bytes = lf_packed_bytes(isa, type, &first);
+    const size_t other_bytes = lf_packed_bytes(isa, type, &other);
+    if (num_layers - 1 > (SIZE_MAX / 2 - first_bytes) / other_bytes)
         return LF_ERR_SHAPE;
-    const size_t bytes = (first_floats + (num_layers - 1) * other_floats) * sizeof(float);
+    const size_t bytes = first_bytes + (num_layers - 1) * other_bytes;
 
     lf_model *model = malloc(sizeof *model + num_layers * sizeof *model->layers);
-    float *panels = lf_alloc_zeroed(bytes);
+    char *panels = lf_alloc_zeroed(bytes);
     if (!model || !panels) {
         free(model);
         free(panels);
         return LF_ERR_MEMORY;
     }
     model->isa = isa;
+    model->weight_type = type;
     model->input_size = input_size;
     model->hidden_size = hidden_size;
     model->num_layers = num_layers;
@@ -110,9 +98,10 @@ lf_status lf_model_create_f32(size_t input_size, size_t hidden_size, size_t num_
     model->packed_bytes = bytes;
     model->panels = panels;
     for (size_t l = 0; l < num_layers; l++) {
-        lf_layer layer = {l ? hidden_size : input_size, hidden_size, padded, panels};
+        lf_layer layer = l ? other : first;
+        layer.panels = panels;
         model->layers[l] = layer;
-        panels = pack_layer(panels, isa, &layer, &layers[l]);
+        panels = lf_pack_layer(panels, isa, type, &layer, &layers[l]);
     }
     *result = model;
     return LF_OK;
@@ -126,21 +115,6 @@ void lf_model_destroy(lf_model *model) {
 
 size_t lf_model_packed_bytes(const lf_model *model) { return model->packed_bytes; }
 
-const char *lf_model_isa(const lf_model *model) { return model->isa->name; }
+lf_weight_type lf_model_weight_type(const lf_model *model) { return model->weight_type; }
 
-lf_status lf_activate_f32(const char *isa_name, lf_activation function, const float *x, float *y,
-                          size_t count) {
-    enum { CHUNK = 256 }; /* any number of whole vectors */
-    _Alignas(64) float in[CHUNK] = {0}, out[CHUNK];
-    size_t index;
-    if ((function != LF_SIGMOID && function != LF_TANH) || (count && (!x || !y)))
-        return LF_ERR_ARGUMENT;
-    lf_status status = lf_isa_choose(isa_name, &index);
-    for (size_t done = 0; status == LF_OK && done < count; done += CHUNK) {
-        size_t n = count - done < CHUNK ? count - done : CHUNK;
-        memcpy(in, x + done, n * sizeof *in);
-        lf_isa_at(index)->activate_f32(function, in, out, CHUNK);
-        memcpy(y + done, out, n * sizeof *out);
-    }
-    return status;
-}
+const char *lf_model_isa(const lf_model *model) { return model->isa->name; }

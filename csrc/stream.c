@@ -16,7 +16,11 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     const size_t header = lf_round_up(sizeof(lf_stream), LF_ALIGNMENT);
     const size_t x = lf_round_up(model->input_size, aligned);
     const size_t state = lf_round_up(state_floats(model), aligned);
-    lf_stream *stream = lf_alloc_zeroed(header + (x + 3 * state) * sizeof(float));
+    /* two bytes each, for the ISA that wants them widest */
+    const size_t quants =
+        lf_round_up(x > model->padded_hidden ? x : model->padded_hidden, 2 * aligned);
+    const size_t floats = x + (3 + LF_GATES) * state + quants;
+    lf_stream *stream = lf_alloc_zeroed(header + floats * sizeof(float));
     if (!stream)
         return LF_ERR_MEMORY;
     stream->model = model;
@@ -25,6 +29,9 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     stream->c = stream->x + x;
     stream->h = stream->c + state;
     stream->h_next = stream->h + state;
+    stream->recurrent = stream->h_next + state;
+    stream->quants[0] = stream->recurrent + LF_GATES * state;
+    stream->quants[1] = (float *)stream->quants[0] + quants / 2;
     *result = stream;
     return LF_OK;
 }
@@ -46,23 +53,51 @@ static int overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
     return p < q + b_bytes && q < p + a_bytes;
 }
 
+/* The halves first .. end - 1 of one layer's sums, and the new state unless that is the second alone. */
+static void pass_over(lf_stream *stream, size_t l, const float *input, size_t first, size_t end) {
+    const lf_model *model = stream->model;
+    const size_t at = l * model->padded_hidden;
+    lf_pass pass = {
+        .layer = &model->layers[l],
+        .first_half = first,
+        .end_half = end,
+        .x = input,
+        .h = stream->h + at,
+        .c = stream->c + at,
+        .h_out = stream->h_next + at,
+        .recurrent = stream->recurrent + LF_GATES * at,
+        .quants = {stream->quants[0], stream->quants[1]},
+        .x_is_hidden = l > 0,
+    };
+    model->isa->layer_pass[model->weight_type](&pass);
+}
+
 static void advance(lf_stream *stream, const float *x, float *y) {
     const lf_model *model = stream->model;
-    const lf_isa *isa = model->isa;
-    const size_t padded = model->padded_hidden;
+    const size_t end_half = stream->prepared ? 1 : 2;
     const float *input = stream->x;
     memcpy(stream->x, x, model->input_size * sizeof(float));
-    isa->canonicalise_f32(stream->x, lf_round_up(model->input_size, isa->lanes));
+    model->isa->canonicalise_f32(stream->x, lf_round_up(model->input_size, model->isa->lanes));
     for (size_t l = 0; l < model->num_layers; l++) {
-        float *h_out = stream->h_next + l * padded;
-        isa->layer_step_f32(&model->layers[l], input, stream->h + l * padded,
-                            stream->c + l * padded, h_out);
-        input = h_out;
+        pass_over(stream, l, input, 0, end_half);
+        input = stream->h_next + l * model->padded_hidden;
     }
     float *h = stream->h;
     stream->h = stream->h_next;
     stream->h_next = h;
+    stream->prepared = 0;
     memcpy(y, input, model->hidden_size * sizeof(float));
+}
+
+lf_status lf_stream_prepare(lf_stream *stream) {
+    if (!stream)
+        return LF_ERR_ARGUMENT;
+    if (!enter(stream))
+        return LF_ERR_BUSY;
+    for (size_t l = 0; !stream->prepared && l < stream->model->num_layers; l++)
+        pass_over(stream, l, NULL, 1, 2);
+    stream->prepared = 1;
+    return leave(stream);
 }
 
 lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {
@@ -89,6 +124,7 @@ lf_status lf_stream_reset(lf_stream *stream) {
         return LF_ERR_BUSY;
     memset(stream->h, 0, state_floats(stream->model) * sizeof(float));
     memset(stream->c, 0, state_floats(stream->model) * sizeof(float));
+    stream->prepared = 0;
     return leave(stream);
 }
 
@@ -113,12 +149,16 @@ lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float
         return LF_ERR_BUSY;
     const lf_model *model = stream->model;
     const size_t H = model->hidden_size;
+    memset(stream->h, 0,
+           state_floats(model) * sizeof(float)); /* the padding, too: it may hold NaN */
+    memset(stream->c, 0, state_floats(model) * sizeof(float));
     for (size_t l = 0; l < model->num_layers; l++) {
         memcpy(stream->h + l * model->padded_hidden, h + l * H, H * sizeof(float));
         memcpy(stream->c + l * model->padded_hidden, c + l * H, H * sizeof(float));
     }
     model->isa->canonicalise_f32(stream->h, state_floats(model));
     model->isa->canonicalise_f32(stream->c, state_floats(model));
+    stream->prepared = 0;
     return leave(stream);
 }
 
@@ -137,6 +177,7 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
     }
     memcpy(target->h, source->h, state_floats(source->model) * sizeof(float));
     memcpy(target->c, source->c, state_floats(source->model) * sizeof(float));
+    target->prepared = 0;
     leave(source);
     return leave(target);
 }

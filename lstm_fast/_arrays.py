@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Float32: TypeAlias = NDArray[np.float32]
 FLOAT32 = np.dtype(np.float32)
 REAL_KINDS = "fiub"  # float, int, unsigned, bool
 SMALLEST_NORMAL = np.float32(2.0**-126)
+
+
+StateLike: TypeAlias = tuple[ArrayLike, ArrayLike]  # h and c
 
 
 class LSTMState(NamedTuple):
@@ -33,14 +36,14 @@ def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 
 
 def to_float32(
-    value: Any, name: str, shape: tuple[int | None, ...], what: str, free: str = "T"
+    value: Any, name: str, shape: tuple[int | None, ...] | None, what: str, free: str = "T"
 ) -> Float32:
     """Return value as a C-contiguous float32 array of that shape, or say what is wrong with it.
 
     Args:
         value: anything `np.asarray` takes.
         name: what to call it in an error.
-        shape: what it must have; None in it stands for any size.
+        shape: what it must have; None in it stands for any size, None for any shape.
         what: who expects the shape, with %s for it: "this LSTM takes %s per step".
         free: what a free size is called.
 
@@ -48,27 +51,34 @@ def to_float32(
         TypeError: the values are not real numbers.
         ValueError: the shape is not the expected one, or there is none (ragged lists).
     """
+    if np.ma.isMaskedArray(value):
+        raise TypeError(f"{name} is a masked array: fill in or drop what is masked first")
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     if array.dtype.kind not in REAL_KINDS:
-        found = (
-            f"has dtype {array.dtype}" if array.dtype != object else f"is {type(value).__name__}"
-        )
+        found = f"has dtype {array.dtype}"
+        if array.dtype == object:
+            kinds = (type(v).__name__ for v in array.flat if not isinstance(v, (int, float)))
+            found = f"holds {next(kinds, 'a whole number beyond 64 bits')}"
         raise TypeError(f"{name} {found}, expected real numbers (float32 is taken as it is)")
-    if not _fits(array.shape, shape):
+    if shape is not None and not _fits(array.shape, shape):
         raise ValueError(f"{name} has shape {array.shape}, {what % shape_text(shape, free)}")
-    with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is infinite
+    with np.errstate(all="ignore"):  # too large for float32 is infinite, too small is zero
         return np.ascontiguousarray(array, dtype=FLOAT32)
 
 
-def check_out(out: Any, shape: tuple[int, ...], given: Any, name: str) -> Float32:
+def check_out(
+    out: Any, shape: tuple[int, ...], given: Any, converted: Float32, name: str
+) -> Float32:
     """Return out, or a new array where it is None; it must be fit to be written in place.
+
+    `converted` is what was made of `given`; either may be the memory that out must not share.
 
     Raises:
         TypeError: out is no float32 ndarray.
-        ValueError: out has another shape, is strided or read-only, or shares memory with `given`.
+        ValueError: out has another shape, is strided or read-only, or shares memory with them.
     """
     if out is None:
         return np.empty(shape, FLOAT32)
@@ -86,7 +96,9 @@ def check_out(out: Any, shape: tuple[int, ...], given: Any, name: str) -> Float3
         )
     if not out.flags.writeable:
         raise ValueError("out is read-only")
-    if isinstance(given, np.ndarray) and np.may_share_memory(given, out):
+    if np.shares_memory(converted, out) or (
+        isinstance(given, np.ndarray) and np.shares_memory(given, out)
+    ):
         raise ValueError(f"out shares memory with {name}: pass an array of its own")
     return out
 

@@ -11,7 +11,12 @@ import numpy as np
 
 from ._arrays import Float32, to_float32
 
-PARAMETER = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(\d+))?(_reverse)?$")
+PARAMETER = re.compile(
+    r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(0|[1-9][0-9]{0,5}))?(_reverse)?"
+)
+WEIGHT_DTYPES = ("float32", "float16", "int8")
+FLOAT16_OVERFLOW = 65520.0  # what rounds to more than its largest value, 65504
+INT8_COLUMNS = (2**31 - 1) // (127 * (127 + 128))
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -104,7 +109,7 @@ def _take(mapping: Mapping[str, Any], name: str, shape: tuple[int | None, ...]) 
 
 
 def _hidden_size(mapping: Mapping[str, Any], name: str) -> int:
-    shape = np.shape(mapping[name])
+    shape = to_float32(mapping[name], name, None, "").shape
     if len(shape) != 2 or shape[1] == 0 or shape[0] != 4 * shape[1]:
         hint = " (it looks transposed)" if len(shape) == 2 and shape[1] == 4 * shape[0] else ""
         raise ValueError(f"{name} has shape {shape}, expected (4 * hidden_size, hidden_size){hint}")
@@ -155,10 +160,38 @@ def _check_bias_sum(values: dict[str, Float32], kinds: dict[str, str]) -> None:
             raise ValueError(f"{kinds['bias_ih']} + {kinds['bias_hh']} overflows float32")
 
 
+def check_weight_dtype(weights: Weights, weight_dtype: str) -> None:
+    """Refuse a dtype that is unknown, or that can't hold these weights.
+
+    Raises:
+        TypeError: weight_dtype is no string.
+        ValueError: it is none of WEIGHT_DTYPES; a weight is too large for float16; or a row has so
+            many int8 products that their sum could overflow 32 bits.
+    """
+    if not isinstance(weight_dtype, str):
+        raise TypeError(f"weight_dtype must be a string, found {type(weight_dtype).__name__}")
+    if weight_dtype not in WEIGHT_DTYPES:
+        raise ValueError(
+            f"there is no weight_dtype {weight_dtype!r}; choose one of {', '.join(WEIGHT_DTYPES)}"
+        )
+    for n, layer in enumerate(weights.layers):
+        for kind in ("weight_ih", "weight_hh"):
+            value: Float32 = getattr(layer, kind)
+            largest = float(np.abs(value).max())
+            if weight_dtype == "float16" and largest >= FLOAT16_OVERFLOW:
+                raise ValueError(f"{kind}_l{n} reaches {largest:g}, float16 only 65504")
+            if weight_dtype == "int8" and value.shape[1] > INT8_COLUMNS:
+                raise ValueError(
+                    f"{kind}_l{n} has {value.shape[1]} columns, int8 can sum {INT8_COLUMNS} exactly"
+                )
+
+
 def random_weights(
     input_size: int, hidden_size: int, num_layers: int, seed: int | None, bias: bool
 ) -> Weights:
     """Draw weights as PyTorch does by default: uniform in +-1 / sqrt(hidden_size), biases too."""
+    if seed is not None and (not isinstance(seed, (int, np.integer)) or seed < 0):
+        raise ValueError(f"seed must be a whole number of 0 or more, or None, found {seed!r}")
     rng = np.random.Generator(np.random.PCG64(seed))
     bound = 1 / np.sqrt(hidden_size)
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, final
 
 from . import _backends
-from ._arrays import Float32
-from ._weights import Weights, random_weights, read_weights
+from ._arrays import Float32, StateLike
+from ._weights import Weights, check_weight_dtype, random_weights, read_weights
 from .errors import BackendUnavailableError
 from .stream import Stream
 
 __all__ = ["LSTM"]
 
+MAX_SIZE = 2**28  # LF_MAX_SIZE in csrc/lstm_fast.h
 
+
+@final
 class LSTM:
     """A stack of LSTM layers with fixed weights, in PyTorch's layout and gate order (i, f, g, o).
 
@@ -24,24 +27,29 @@ class LSTM:
     it lands; copying returns the object itself.
     """
 
-    __slots__ = ("__weakref__", "_asked", "_backend", "_model", "_weights")
+    __slots__ = ("__weakref__", "_asked", "_backend", "_model", "_weight_dtype", "_weights")
 
     _weights: Weights
     _model: _backends.Model
     _backend: str
-    _asked: str | None
+    _weight_dtype: str
+    _asked: str | None  # the backend that the caller named
 
     def __init__(self) -> None:
         raise TypeError("make an LSTM with LSTM.from_state_dict(...) or LSTM.random(...)")
 
     @classmethod
-    def _build(cls, weights: Weights, backend: str | None, isa: str | None) -> LSTM:
+    def _build(
+        cls, weights: Weights, weight_dtype: str, backend: str | None, isa: str | None
+    ) -> LSTM:
+        check_weight_dtype(weights, weight_dtype)
         module, isa = _backends.choose(backend, isa)
         self = object.__new__(cls)
         set_once = object.__setattr__
         set_once(self, "_weights", weights)
-        set_once(self, "_model", module.build(weights, isa))
+        set_once(self, "_model", module.build(weights, isa, weight_dtype))
         set_once(self, "_backend", module.name)
+        set_once(self, "_weight_dtype", weight_dtype)
         set_once(self, "_asked", backend)
         return self
 
@@ -51,6 +59,7 @@ class LSTM:
         mapping: Mapping[str, Any],
         prefix: str = "",
         *,
+        weight_dtype: str = "float32",
         backend: str | None = None,
         isa: str | None = None,
     ) -> LSTM:
@@ -62,18 +71,22 @@ class LSTM:
                 and bias_hh (4H,) everywhere or nowhere. Values: anything `np.asarray` takes; they
                 are rounded to float32. Names that are none of these are ignored.
             prefix: what stands before the names, such as "model.decoder.rnn.".
+            weight_dtype: how the packed weights are stored: "float32"; "float16", half the size; or
+                "int8", a quarter, with a scale per row, and with 8-bit inputs and hidden state in
+                the sums. State and everything else is float32 with each.
             backend: "native", "numba" or "reference"; None takes the environment variable
                 LSTM_FAST_BACKEND, or else the best there is.
-            isa: of the native backend: "avx512", "avx2" or "scalar"; None takes LSTM_FAST_ISA, or
-                else the best of this CPU. All give the same bits.
+            isa: of the native backend, such as "avx2" (see `lstm_fast.available`); None takes
+                LSTM_FAST_ISA, or else the best of this CPU. All give the same bits.
 
         Raises:
             TypeError: mapping is no mapping, or a value has no real dtype.
-            ValueError: a weight is missing, misshapen or not finite; it is projected or
-                bidirectional; or backend or isa is unknown, or not for this CPU.
+            ValueError: a weight is missing, misshapen, not finite or too large for weight_dtype;
+                it is projected or bidirectional; or weight_dtype, backend or isa is unknown, or
+                not for this CPU.
             BackendUnavailableError: the backend asked for is not installed.
         """
-        return cls._build(read_weights(mapping, prefix), backend, isa)
+        return cls._build(read_weights(mapping, prefix), weight_dtype, backend, isa)
 
     @classmethod
     def random(
@@ -84,14 +97,15 @@ class LSTM:
         *,
         seed: int | None = 0,
         bias: bool = True,
+        weight_dtype: str = "float32",
         backend: str | None = None,
         isa: str | None = None,
     ) -> LSTM:
         """Make an LSTM with PyTorch's default initialisation: uniform in +-1 / sqrt(hidden_size).
 
         The same seed gives the same weights everywhere (they are not the weights that PyTorch
-        draws for that seed); None draws different ones each time. backend, isa and what is raised:
-        see `from_state_dict`.
+        draws for that seed); None draws different ones each time. weight_dtype, backend, isa and
+        what is raised: see `from_state_dict`.
         """
         sizes = {
             name: _size(value, name)
@@ -101,7 +115,20 @@ class LSTM:
                 ("num_layers", num_layers),
             )
         }
-        return cls._build(random_weights(**sizes, seed=seed, bias=bias), backend, isa)
+        weights = random_weights(**sizes, seed=seed, bias=bias)
+        return cls._build(weights, weight_dtype, backend, isa)
+
+    def astype(self, weight_dtype: str) -> LSTM:
+        """Return an LSTM of the same weights, stored as weight_dtype, on the same backend and ISA.
+
+        It is made from the weights as they were given, so nothing is rounded twice.
+
+        Raises:
+            ValueError: weight_dtype is unknown, or a weight is too large for it.
+        """
+        twin = type(self)._build(self._weights, weight_dtype, self._backend, self.isa)
+        object.__setattr__(twin, "_asked", self._asked)
+        return twin
 
     @property
     def input_size(self) -> int:
@@ -134,15 +161,23 @@ class LSTM:
         return self._model.isa
 
     @property
+    def weight_dtype(self) -> str:
+        """How the packed weights are stored: "float32", "float16" or "int8"."""
+        return self._weight_dtype
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the packed weights, which is what one step reads of them."""
         return self._model.nbytes
 
     def state_dict(self) -> dict[str, Float32]:
-        """Return copies of the weights under the names of `torch.nn.LSTM`, to the bit."""
+        """Return copies of the weights under the names of `torch.nn.LSTM`.
+
+        They are the float32 weights that this was made from, to the bit, whatever weight_dtype is.
+        """
         return self._weights.state_dict()
 
-    def stream(self, state: Any = None) -> Stream:
+    def stream(self, state: StateLike | None = None) -> Stream:
         """Return a new session that starts from zeros, or from state.
 
         Args:
@@ -157,10 +192,11 @@ class LSTM:
         return stream
 
     def __repr__(self) -> str:
+        dtype = "" if self.weight_dtype == "float32" else f"weight_dtype={self.weight_dtype!r}, "
         isa = "" if self.isa is None else f", isa={self.isa!r}"
         return (
             f"LSTM({self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, "
-            f"backend={self.backend!r}{isa})"
+            f"{dtype}backend={self.backend!r}{isa})"
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -176,7 +212,7 @@ class LSTM:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self.state_dict(), self._asked)
+        return _unpickle, (self.state_dict(), self._weight_dtype, self._asked)
 
 
 def _size(value: Any, name: str) -> int:
@@ -186,12 +222,14 @@ def _size(value: Any, name: str) -> int:
         raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
     if size < 1:
         raise ValueError(f"{name} must be 1 or more, found {size}")
+    if size > MAX_SIZE:
+        raise ValueError(f"{name} must be at most {MAX_SIZE}, found {size}")
     return size
 
 
-def _unpickle(weights: dict[str, Float32], backend: str | None) -> LSTM:
+def _unpickle(weights: dict[str, Float32], weight_dtype: str, backend: str | None) -> LSTM:
     try:
-        return LSTM.from_state_dict(weights, backend=backend)
+        return LSTM.from_state_dict(weights, weight_dtype=weight_dtype, backend=backend)
     except BackendUnavailableError as error:
         warnings.warn(f"{error}; unpickled for the best backend here", RuntimeWarning, stacklevel=2)
-        return LSTM.from_state_dict(weights)
+        return LSTM.from_state_dict(weights, weight_dtype=weight_dtype)

@@ -12,9 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["cell", "sigmoid", "stack"]
+__all__ = [
+    "cell",
+    "cell_int8",
+    "gates",
+    "quantise_frame",
+    "quantise_hidden",
+    "quantise_rows",
+    "sigmoid",
+    "stack",
+]
 
 Float64 = NDArray[np.float64]
+TINY = np.float32(2.0**-100)  # what int8 takes for nothing
 
 
 def _float64(value: ArrayLike) -> Float64:
@@ -57,11 +67,78 @@ def cell(
         a = a + _float64(b_ih)
     if b_hh is not None:
         a = a + _float64(b_hh)
-    a_i, a_f, a_g, a_o = np.split(a, 4)
+    return gates(a, c)
+
+
+def gates(a: ArrayLike, c: ArrayLike) -> tuple[Float64, Float64]:
+    """Return the new (h, c) from pre-activations a, shape (4H,), and the old c, shape (H,)."""
+    a_i, a_f, a_g, a_o = np.split(_float64(a), 4)
     i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
-    c = f * c + i * g
+    c = f * _float64(c) + i * g
     h = o * np.tanh(c)
     return h, c
+
+
+def quantise_rows(w: ArrayLike) -> tuple[Float64, Float64]:
+    """Return int8 weights as the contract rounds them, as (whole numbers, scale of each row).
+
+    The scale of a row is max |w| / 127 in float32, and 0 where max |w| < 2**-100; see LF_INT8 in
+    csrc/lstm_fast.h. Shapes (4H, K) and (4H,).
+    """
+    w = np.asarray(w, np.float32)
+    largest = np.abs(w).max(axis=1)
+    scale = np.where(largest < TINY, 0, largest / np.float32(127)).astype(np.float32)
+    divisor = np.where(scale == 0, np.float32(1), scale)[:, None]
+    return np.where(scale[:, None] == 0, 0.0, np.rint(w / divisor)), _float64(scale)
+
+
+def quantise_frame(x: ArrayLike) -> tuple[Float64, float]:
+    """Return a frame's int8 values and their scale t: x is about values * t. Shape (I,)."""
+    x = np.asarray(x, np.float32)
+    largest = np.abs(x).max()
+    if not np.isfinite(largest):
+        return np.zeros(x.shape), float("nan")
+    if largest < TINY:
+        return np.zeros(x.shape), 0.0
+    return np.rint(x * (np.float32(127) / largest)).clip(-127, 127).astype(np.float64), float(
+        largest / np.float32(127)
+    )
+
+
+def quantise_hidden(h: ArrayLike) -> tuple[Float64, float]:
+    """Return a hidden state's int8 values and their scale: fixed, for h lives in [-1, 1]."""
+    h = np.asarray(h, np.float32)
+    if not np.isfinite(h).all():
+        return np.zeros(h.shape), float("nan")
+    return np.rint(h * np.float32(127)).clip(-127, 127).astype(np.float64), 1 / 127
+
+
+def cell_int8(
+    x: tuple[ArrayLike, float],
+    h: tuple[ArrayLike, float],
+    c: ArrayLike,
+    w_ih: tuple[ArrayLike, ArrayLike],
+    w_hh: tuple[ArrayLike, ArrayLike],
+    bias: ArrayLike,
+) -> tuple[Float64, Float64]:
+    """Take one step of one layer with int8 weights.
+
+    Args:
+        x: `quantise_frame` of the frame, or `quantise_hidden` of the layer below.
+        h: `quantise_hidden` of the hidden state before the step.
+        c: the cell state before the step, shape (H,).
+        w_ih: `quantise_rows` of the input weights.
+        w_hh: `quantise_rows` of the recurrent weights.
+        bias: b_ih + b_hh, shape (4H,).
+
+    Returns:
+        The new (h, c), each of shape (H,), float64.
+    """
+    (x_values, x_scale), (h_values, h_scale) = x, h
+    (q_ih, s_ih), (q_hh, s_hh) = w_ih, w_hh
+    left = (_float64(q_ih) @ _float64(x_values)) * (_float64(s_ih) * x_scale)
+    right = (_float64(q_hh) @ _float64(h_values)) * (_float64(s_hh) * h_scale)
+    return gates(left + right + _float64(bias), c)
 
 
 def stack(

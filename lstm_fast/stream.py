@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._arrays import Float32, LSTMState, canonical, check_out, to_float32, to_state
-from .errors import ConcurrentUseError
+from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
 
 if TYPE_CHECKING:
     from .lstm import LSTM
@@ -21,7 +19,8 @@ class Stream(ABC):
     """One session of an LSTM, made by `LSTM.stream()`.
 
     Its output is a function of the weights, its own inputs since its own reset, and nothing else.
-    A call that raises has changed nothing. A stream belongs to one thread at a time: a second
+    A call that raises one of the errors it names has changed
+    nothing. A stream belongs to one thread at a time: a second
     caller gets `ConcurrentUseError`.
 
     Sizes: I is input_size, H is hidden_size, L is num_layers, T is any number of steps.
@@ -57,7 +56,7 @@ class Stream(ABC):
         """
         lstm = self._lstm
         frame = to_float32(x, "x", (lstm.input_size,), "this LSTM takes %s per step")
-        result = check_out(out, (lstm.hidden_size,), x, "x")
+        result = check_out(out, (lstm.hidden_size,), x, frame, "x")
         self._advance(frame.reshape(1, -1), result.reshape(1, -1))
         return result
 
@@ -76,11 +75,11 @@ class Stream(ABC):
         """
         lstm = self._lstm
         frames = to_float32(xs, "xs", (None, lstm.input_size), "this LSTM takes %s")
-        result = check_out(out, (len(frames), lstm.hidden_size), xs, "xs")
+        result = check_out(out, (len(frames), lstm.hidden_size), xs, frames, "xs")
         self._advance(frames, result)
         return result
 
-    def reset(self, state: Any = None) -> None:
+    def reset(self, state: StateLike | None = None) -> None:
         """Go back to zeros, or to `state`: exactly what a fresh `lstm.stream(state)` is.
 
         Args:
@@ -94,6 +93,18 @@ class Stream(ABC):
             zeros = np.zeros((lstm.num_layers, lstm.hidden_size), np.float32)
             state = (zeros, zeros)
         self.state = state
+
+    def prepare(self) -> None:
+        """Do what the next step can do before its frame is there: best called when idle.
+
+        That is the recurrent half of every layer's sums, which leaves about half the time for the
+        step itself, and asking the cache for the weights that are left. The results are the same
+        bits as without. Reset and assigning a state drop what was prepared; a copy starts without.
+
+        Raises:
+            ConcurrentUseError: another thread is using this stream.
+        """
+        self._prepare()
 
     @property
     def state(self) -> LSTMState:
@@ -114,7 +125,7 @@ class Stream(ABC):
         return state
 
     @state.setter
-    def state(self, state: Any) -> None:
+    def state(self, state: StateLike) -> None:
         lstm = self._lstm
         self._write_state(to_state(state, lstm.num_layers, lstm.hidden_size))
 
@@ -122,7 +133,8 @@ class Stream(ABC):
         """Return a new stream that continues from here on its own."""
         return self._lstm.stream(self.state)
 
-    __copy__ = copy
+    def __copy__(self) -> Stream:
+        return self.copy()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
         return self.copy()
@@ -145,52 +157,12 @@ class Stream(ABC):
 
     @abstractmethod
     def _write_state(self, state: LSTMState) -> None:
-        """Take h and c, of shape (L, H), made canonical."""
+        """Take h and c, of shape (L, H), made canonical, and drop what was prepared."""
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Do ahead what can be done of the next step; nothing is fine, too."""
 
 
 def _restore(lstm: LSTM, state: LSTMState) -> Stream:
     return lstm.stream(state)
-
-
-class ArrayStream(Stream):
-    """A stream whose state is two NumPy arrays: what the backends without C have in common."""
-
-    __slots__ = ("_busy", "_c", "_h")
-
-    def __init__(self, lstm: LSTM) -> None:
-        super().__init__(lstm)
-        self._h = np.zeros((lstm.num_layers, lstm.hidden_size), np.float32)
-        self._c = np.zeros_like(self._h)
-        self._busy = threading.Lock()  # never waited for: it only detects a second caller
-
-    @abstractmethod
-    def _compute(self, xs: Float32, ys: Float32) -> None:
-        """Take the steps; nobody else is in here. May raise only before any change."""
-
-    def _enter(self) -> None:
-        if not self._busy.acquire(blocking=False):
-            raise ConcurrentUseError(IN_USE)
-
-    def _advance(self, xs: Float32, ys: Float32) -> None:
-        self._enter()
-        try:
-            self._compute(xs, ys)
-        finally:
-            self._busy.release()
-
-    def _read_state(self, state: LSTMState) -> None:
-        self._enter()
-        try:
-            state.h[:] = self._h
-            state.c[:] = self._c
-        finally:
-            self._busy.release()
-
-    def _write_state(self, state: LSTMState) -> None:
-        h, c = canonical(state.h), canonical(state.c)
-        self._enter()
-        try:
-            self._h[:] = h
-            self._c[:] = c
-        finally:
-            self._busy.release()

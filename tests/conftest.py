@@ -31,8 +31,8 @@ class Implementation:
     def random(self, *sizes, **options):
         return LSTM.random(*sizes, backend=self.backend, isa=self.isa, **options)
 
-    def from_state_dict(self, weights):
-        return LSTM.from_state_dict(weights, backend=self.backend, isa=self.isa)
+    def from_state_dict(self, weights, **options):
+        return LSTM.from_state_dict(weights, backend=self.backend, isa=self.isa, **options)
 
     def __str__(self):
         return self.backend if self.isa is None else f"{self.backend}:{self.isa}"

@@ -29,7 +29,10 @@ def activate(implementation: Implementation, function: str, x: np.ndarray) -> np
     y = np.empty_like(x)
     backend = load(implementation.backend)
     if implementation.backend == "numba":
-        backend.activate(function == "tanh", x, y)
+        from lstm_fast._backends._numba_kernels import FLOATS, ffi, numba_activate
+
+        pointers = ffi.from_buffer(FLOATS, x), ffi.from_buffer(FLOATS, y, True)
+        numba_activate(function == "tanh", *pointers, len(x))
         return y
     ffi, lib = backend.ffi, backend.lib
     status = lib.lf_activate_f32(

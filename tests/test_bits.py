@@ -18,6 +18,7 @@ from cases import (
     state_for,
     weights_for,
 )
+from lstm_fast._weights import WEIGHT_DTYPES
 
 
 @pytest.fixture(scope="module")
@@ -30,42 +31,47 @@ def several(exact_implementations):
 SPOILERS = [np.nan, -np.nan, np.inf, -np.inf, 3e38, -1e-42, -0.0]
 
 
-def run_bits(implementation, weights, xs, state):
-    stream = implementation.from_state_dict(weights).stream(state)
+dtypes = st.sampled_from(WEIGHT_DTYPES)
+
+
+def run_bits(implementation, weights, xs, state, dtype="float32"):
+    stream = implementation.from_state_dict(weights, weight_dtype=dtype).stream(state)
     return bits(stream.run(xs)), state_bits(stream)
 
 
-@given(shape=shapes(), regime=regimes, seed=seeds, bias=st.booleans())
-def test_all_give_the_same_bits(several, shape, regime, seed, bias):
+@given(shape=shapes(), regime=regimes, seed=seeds, bias=st.booleans(), dtype=dtypes)
+def test_all_give_the_same_bits(several, shape, regime, seed, bias, dtype):
     weights = weights_for(shape, regime, seed, bias)
     xs, state = frames_for(shape, regime, seed, 5), state_for(shape, regime, seed)
-    first, *others = (run_bits(one, weights, xs, state) for one in several)
+    first, *others = (run_bits(one, weights, xs, state, dtype) for one in several)
     assert all(other == first for other in others)
 
 
-@given(shape=shapes(max_layers=2), seed=seeds, spoiler=st.sampled_from(SPOILERS))
-@example(shape=(3, 17, 2), seed=0, spoiler=-np.nan)
-def test_also_of_what_is_not_a_number(several, shape, seed, spoiler):
+@given(shape=shapes(max_layers=2), seed=seeds, spoiler=st.sampled_from(SPOILERS), dtype=dtypes)
+@example(shape=(3, 17, 2), seed=0, spoiler=-np.nan, dtype="int8")
+def test_also_of_what_is_not_a_number(several, shape, seed, spoiler, dtype):
     weights = weights_for(shape, "normal", seed)
     xs, state = frames_for(shape, "normal", seed, 4), state_for(shape, "normal", seed)
     xs[seed % 4, seed % shape[0]] = spoiler
-    first, *others = (run_bits(one, weights, xs, state) for one in several)
+    first, *others = (run_bits(one, weights, xs, state, dtype) for one in several)
     assert all(other == first for other in others)
 
 
 @pytest.mark.parametrize("shape", CORNERS, ids=str)
-def test_corners(several, shape):
+@pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
+def test_corners(several, shape, dtype):
     weights = weights_for(shape, "normal", 5)
     xs, state = frames_for(shape, "normal", 5, 3), state_for(shape, "normal", 5)
-    first, *others = (run_bits(one, weights, xs, state) for one in several)
+    first, *others = (run_bits(one, weights, xs, state, dtype) for one in several)
     assert all(other == first for other in others)
 
 
-def test_a_thousand_steps(several):
+@pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
+def test_a_thousand_steps(several, dtype):
     xs = np.random.default_rng(0).standard_normal((1000, 97)).astype(np.float32)
     results = set()
     for one in several:
-        stream = one.random(97, 51, 3, seed=7).stream()
+        stream = one.random(97, 51, 3, seed=7, weight_dtype=dtype).stream()
         results.add(bits(stream.run(xs), *stream.state))
     assert len(results) == 1
 
@@ -81,14 +87,15 @@ def test_the_order_of_the_sum_shows_in_the_bits(several):
     assert there != back
 
 
-def test_golden(implementation, golden):
+@pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
+def test_golden(exact_implementations, golden, dtype):
     """The bits of a version once released stay: a change of arithmetic must not slip in."""
-    stream = implementation.from_state_dict(golden["weights"]).stream(golden["state"])
-    ys = stream.run(golden["xs"])
-    if implementation.backend == "reference":  # float64 inside: other bits, the same numbers
-        np.testing.assert_allclose(ys, golden["ys"], rtol=1e-5, atol=1e-6)
-    else:
-        assert bits(ys, *stream.state) == bits(golden["ys"], golden["h"], golden["c"])
+    for one in exact_implementations:
+        lstm = one.from_state_dict(golden["weights"], weight_dtype=dtype)
+        stream = lstm.stream(golden["state"])
+        ys = stream.run(golden["xs"])
+        assert bits(ys) == bits(golden[f"ys_{dtype}"])
+        assert state_bits(stream) == bits(golden[f"h_{dtype}"], golden[f"c_{dtype}"])
 
 
 @pytest.fixture(scope="module")

@@ -34,9 +34,11 @@ CALLS = {
     "x strings": (lambda s: s.step(["1"] * I), TypeError, "x has dtype <U1.*real numbers"),
     "x a string": (lambda s: s.step("abcdef"), TypeError, "x has dtype <U6"),
     "x bytes": (lambda s: s.step(b"abcdef"), TypeError, "x has dtype .S6"),
-    "x None": (lambda s: s.step(None), TypeError, "x is NoneType"),
-    "x objects": (lambda s: s.step([None] * I), TypeError, "x is list.*real numbers"),
+    "x None": (lambda s: s.step(None), TypeError, "x holds NoneType"),
+    "x objects": (lambda s: s.step([None] * I), TypeError, "x holds NoneType.*real"),
     "x dates": (lambda s: s.step(np.zeros(I, "M8[s]")), TypeError, "x has dtype datetime64"),
+    "x too large ints": (lambda s: s.step([2**70] * I), TypeError, "x holds a whole number beyond"),
+    "x masked": (lambda s: s.step(np.ma.masked_array(x_ok, x_ok > 0)), TypeError, "masked array"),
     "x ragged": (lambda s: s.step([[1], [1, 2]]), ValueError, "x is not a rectangular array"),
     "xs of rank 1": (lambda s: s.run(x_ok), ValueError, r"xs has shape \(6,\).*takes \(T, 6\)"),
     "xs of rank 3": (lambda s: s.run(xs_ok[None]), ValueError, r"xs has shape \(1, 3, 6\)"),
@@ -58,6 +60,12 @@ CALLS = {
                                  "out shares memory with x:"),
     "out overlaps a float64 x": (lambda s: s.step(shared.view(float)[:I], shared[:H]), ValueError,
                                  "out shares memory with x:"),
+    "out overlaps a memoryview": (lambda s: s.step(memoryview(shared)[:I], shared[:H]), ValueError,
+                                  "out shares memory with x:"),
+    "run out overlaps a memoryview": (
+        lambda s: s.run(memoryview(shared)[: 3 * I].cast("B").cast("f", (3, I)),
+                        shared[8 : 8 + 3 * H].reshape(3, H)), ValueError,
+        "out shares memory with xs:"),
     "run out float64": (lambda s: s.run(xs_ok, np.zeros((3, H))), TypeError, "out must be"),
     "run out too long": (lambda s: s.run(xs_ok, np.zeros((4, H), F32)), ValueError,
                          r"out has shape \(4, 10\), expected \(3, 10\)"),
@@ -188,6 +196,9 @@ WEIGHTS = {
                    r"weight_ih_l1 has shape \(40, 6\), expected \(40, 10\)"),
     "W_hh transposed": (weights(weight_hh_l0=np.zeros((H, 4 * H))), "", ValueError,
                         r"weight_hh_l0 has shape \(10, 40\).*transposed"),
+    "W_hh ragged": (weights(weight_hh_l0=[[1], [1, 2]]), "", ValueError,
+                    "weight_hh_l0 is not a rectangular array"),
+    "W_hh None": (weights() | {"weight_hh_l0": None}, "", TypeError, "weight_hh_l0 holds NoneType"),
     "W_hh of rank 1": (weights(weight_hh_l0=np.zeros(40)), "", ValueError, "weight_hh_l0 has"),
     "bias misshapen": (weights(bias_ih_l0=np.zeros((1, 4 * H))), "", ValueError,
                        r"bias_ih_l0 has shape \(1, 40\), expected \(40,\)"),
@@ -235,11 +246,52 @@ def test_the_weights_those_were_made_from_are_good():
         ((4, -1), ValueError, "hidden_size must be 1 or more, found -1"),
         ((4.0, 4), TypeError, "input_size must be an integer, found float"),
         (("4", 4), TypeError, "input_size must be an integer, found str"),
+        ((2**28 + 1, 1), ValueError, "input_size must be at most 268435456"),
     ],
 )
 def test_bad_sizes_are_named(arguments, error, message):
     with pytest.raises(error, match=message):
         LSTM.random(*arguments)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a"])
+def test_bad_seeds_are_named(seed):
+    with pytest.raises(ValueError, match="seed must be a whole number of 0 or more, or None"):
+        LSTM.random(2, 3, seed=seed)
+
+
+def test_conversion_does_not_mind_how_numpy_treats_errors(lstm):
+    with np.errstate(all="raise"):
+        y = lstm.stream().step([1e-60, 1e60, 1, 1, 1, 1])
+    assert np.isfinite(y).all() or np.isnan(y).any()
+
+
+def test_memory_that_is_between_the_values_of_x_is_not_shared(lstm):
+    memory = np.zeros(100 * I, F32)
+    lstm.stream().step(memory[::100], out=memory[1 : 1 + H])
+
+
+WEIGHT_DTYPES = [
+    (3, TypeError, "weight_dtype must be a string, found int"),
+    ("int4", ValueError, "no weight_dtype 'int4'; choose one of float32, float16, int8"),
+    ("float16", ValueError, "weight_hh_l1 reaches 65520, float16 only 65504"),
+]
+
+
+@pytest.mark.parametrize(("weight_dtype", "error", "message"), WEIGHT_DTYPES)
+def test_bad_weight_dtypes_are_named(weight_dtype, error, message):
+    mapping = weights(**spoiled("weight_hh_l1", 65520))
+    plain = LSTM.from_state_dict(mapping, backend="reference")
+    with pytest.raises(error, match=message):
+        plain.astype(weight_dtype)
+    with pytest.raises(error, match=message):
+        LSTM.from_state_dict(mapping, weight_dtype=weight_dtype)
+
+
+def test_the_largest_float16_is_fine(implementation):
+    mapping = weights(**spoiled("weight_hh_l1", 65519))
+    lstm = LSTM.from_state_dict(mapping, weight_dtype="float16", backend=implementation.backend)
+    assert np.isfinite(lstm.stream().step(x_ok)).all()
 
 
 def test_the_class_says_how_to_make_one():

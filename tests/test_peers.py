@@ -68,9 +68,9 @@ def excess(weights, xs, ys, final_c=None):
     for x, y in zip(xs, ys, strict=True):
         h, c, h_error, c_error = step(x, h, c, layer, 0.0, h_error, c_error)
         h_error, c_error = h_error + PEER_ACTIVATION, c_error + PEER_ACTIVATION * (1 + np.abs(c))
-        worst = max(worst, np.max(np.abs(y - h) / h_error))
+        worst = np.maximum(worst, np.max(np.abs(y - h) / h_error))  # keeps a NaN, unlike max
     if final_c is not None:
-        worst = max(worst, np.max(np.abs(final_c - c) / c_error))
+        worst = np.maximum(worst, np.max(np.abs(final_c - c) / c_error))
     return worst
 
 

@@ -64,29 +64,53 @@ def _product(a, a_error, b, b_error):
     return error + U * (np.abs(a * b) + error) + TINY
 
 
-def step(x, h, c, layer, x_error=0.0, h_error=0.0, c_error=0.0) -> Step:
+def step(x, h, c, layer, x_error=0.0, h_error=0.0, c_error=0.0, *, x_is_hidden=False) -> Step:
     """Return one step of one layer in float64, with the derived bound of a float32 one.
 
     layer is (w_ih, w_hh, b_ih, b_hh); the errors are those the inputs already carry.
     """
     w_ih, w_hh, b_ih, b_hh = (np.float64(0) if p is None else p.astype(np.float64) for p in layer)
-    x, h, c = (np.asarray(v, np.float64) for v in (x, h, c))
-    x_error, h_error, c_error = (
-        np.zeros_like(v) + e for v, e in ((x, x_error), (h, h_error), (c, c_error))
-    )
-    x_error, h_error, c_error = x_error + FLUSH, h_error + FLUSH, c_error + FLUSH
+    x, h = np.asarray(x, np.float64), np.asarray(h, np.float64)
+    x_error, h_error = np.zeros_like(x) + x_error + FLUSH, np.zeros_like(h) + h_error + FLUSH
     inputs, units = len(x), len(h)
 
     # a: the bias is one rounded sum; the first chain is I fmas on top of it, the second is H; one
     # rounded sum joins them. TINY for each of these roundings.
-    bias = np.abs(b_ih) + np.abs(b_hh)
-    left = bias + np.abs(w_ih) @ (np.abs(x) + x_error)
+    left = np.abs(b_ih) + np.abs(b_hh) + np.abs(w_ih) @ (np.abs(x) + x_error)
     right = np.abs(w_hh) @ (np.abs(h) + h_error)
     a = (w_ih @ x + b_ih + b_hh) + w_hh @ h
     a_error = gamma(inputs + 2) * left + gamma(units + 1) * right
     a_error += np.abs(w_ih) @ x_error + np.abs(w_hh) @ h_error
     a_error += (inputs + units + 2) * (TINY + 2.0**-53 * (left + right))
+    return _gates(a, a_error, c, c_error)
 
+
+def int8_step(x, h, c, layer, *, x_is_hidden) -> Step:
+    """Return one step of one layer with int8 weights, from the float32 state that it really had.
+
+    layer is (quantise_rows of w_ih, and of w_hh, b_ih, b_hh). The whole numbers are exact, so what
+    is left to lose is in the formula around them.
+    """
+    (q_ih, s_ih), (q_hh, s_hh), *biases = layer
+    b_ih, b_hh = (np.float64(0) if b is None else b.astype(np.float64) for b in biases)
+    quantise = reference.quantise_hidden if x_is_hidden else reference.quantise_frame
+    (x_values, x_scale), (h_values, h_scale) = quantise(x), reference.quantise_hidden(h)
+    left = (q_ih @ x_values) * s_ih * x_scale
+    right = (q_hh @ h_values) * s_hh * h_scale
+    a = left + right + b_ih + b_hh
+    # Of each half: the sum as a float, 1/127 and two products of scales, the fma; the second also
+    # rounds what the first has made; and the bias is a rounded sum.
+    sizes = np.abs(left) + np.abs(right) + np.abs(b_ih) + np.abs(b_hh)
+    a_error = gamma(6) * sizes + 8 * TINY * np.maximum(1, np.abs(q_ih @ x_values))
+    # A scale that is subnormal has lost more than u; it is there because the row and x are tiny.
+    a_error = a_error + np.abs(q_ih @ x_values) * FLUSH * U
+    return _gates(a, a_error + 2.0**-50 * sizes, c, 0.0)
+
+
+def _gates(a, a_error, c, c_error) -> Step:
+    """From pre-activations to the new state, with the errors of both."""
+    c = np.asarray(c, np.float64)
+    c_error = np.zeros_like(c) + c_error + FLUSH
     a_i, a_f, a_g, a_o = np.split(a, 4)
     e_i, e_f, e_g, e_o = np.split(a_error, 4)
     i, i_error = _activation(reference.sigmoid, a_i, e_i, SIGMOID_ULP)

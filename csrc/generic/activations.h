@@ -12,9 +12,10 @@
  * sum, shifted up, are 2^n as a float.
  *
  * Errors over all 2^32 floats, measured by tests/test_activations.py:
- *     sigmoid  at most 2.41 ULP where the result is at least 2^-126; below that (x < -87.33654) it
- * is +0, in keeping with the contract's treatment of such values tanh     at most 2.50 ULP sigmoid
- * stays within [0, 1] and tanh within [-1, 1]; +-inf give the limits, NaN gives NaN.
+ *     sigmoid  at most 2.41 ULP where the result is at least 2^-126; below that (x < -87.33654) it is
+ *              +0, in keeping with the contract's treatment of such values
+ *     tanh     at most 2.50 ULP
+ * sigmoid stays within [0, 1] and tanh within [-1, 1]; +-inf give the limits, NaN gives NaN.
  */
 #ifndef LF_GENERIC_ACTIVATIONS_H
 #define LF_GENERIC_ACTIVATIONS_H

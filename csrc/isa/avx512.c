@@ -4,6 +4,7 @@
 LF_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
 
 #include "vec_avx512.h"
+#include "dot_avx512.h"
 #include "../generic/kernels.h"
 
 LF_TARGET_END

@@ -23,3 +23,15 @@ static inline vf vf_shift_into_exponent(vf a) {
 static inline vm vf_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 static inline vm vf_is_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 static inline vf vf_select(vm mask, vf yes, vf no) { return _mm256_blendv_ps(no, yes, mask); }
+
+typedef __m256i vi;
+
+static inline vi vi_load(const int32_t *p) {
+    return _mm256_load_si256((const __m256i *)(const void *)p);
+}
+static inline void vi_store(int32_t *p, vi a) { _mm256_store_si256((__m256i *)(void *)p, a); }
+static inline vf vf_from_int(vi a) { return _mm256_cvtepi32_ps(a); }
+static inline vi vi_from_float(vf a) { return _mm256_cvtps_epi32(a); }
+static inline vf vf_load_float16(const uint16_t *p) {
+    return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)(const void *)p));
+}

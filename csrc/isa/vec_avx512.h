@@ -23,3 +23,13 @@ static inline vf vf_shift_into_exponent(vf a) {
 static inline vm vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 static inline vm vf_is_nan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 static inline vf vf_select(vm mask, vf yes, vf no) { return _mm512_mask_blend_ps(mask, no, yes); }
+
+typedef __m512i vi;
+
+static inline vi vi_load(const int32_t *p) { return _mm512_load_si512((const void *)p); }
+static inline void vi_store(int32_t *p, vi a) { _mm512_store_si512((void *)p, a); }
+static inline vf vf_from_int(vi a) { return _mm512_cvtepi32_ps(a); }
+static inline vi vi_from_float(vf a) { return _mm512_cvtps_epi32(a); }
+static inline vf vf_load_float16(const uint16_t *p) {
+    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)p));
+}

@@ -36,3 +36,17 @@ static inline vf vf_shift_into_exponent(vf a) { return lf_float(lf_bits(a) << 23
 static inline vm vf_less(vf a, vf b) { return a < b; }
 static inline vm vf_is_nan(vf a) { return a != a; }
 static inline vf vf_select(vm mask, vf yes, vf no) { return mask ? yes : no; }
+
+/* 32-bit integers, and 16-bit floats widened; conversion rounds to nearest even. */
+typedef int32_t vi;
+
+static inline vi vi_load(const int32_t *p) { return *p; }
+static inline void vi_store(int32_t *p, vi a) { *p = a; }
+static inline vf vf_from_int(vi a) { return (float)a; }
+static inline vi vi_from_float(vf a) { return (int32_t)nearbyintf(a); }
+static inline vf vf_load_float16(const uint16_t *p) {
+    /* Moved to where float32 has its exponent, the value is 2^-112 of what it should be, subnormals
+     * included; a multiplication by 2^112 is exact. Infinities and NaN are never packed. */
+    uint32_t magnitude = (uint32_t)(*p & 0x7FFFu) << 13, sign = (uint32_t)(*p & 0x8000u) << 16;
+    return lf_float(lf_bits(lf_float(magnitude) * 0x1p112f) | sign);
+}

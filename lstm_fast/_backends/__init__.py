@@ -4,7 +4,7 @@ A backend is a module with
 
     name           "native", "numba" or "reference"
     isas()         {name: missing CPU features}, best first; empty where there is nothing to choose
-    build(w, isa)  a `Model`: the weights, packed
+    build(weights, isa, weight_dtype)   a `Model`: the weights, packed
 
 Importing one may raise ImportError; nothing here imports one before it is needed.
 """
@@ -28,8 +28,8 @@ NAMES = ("native", "numba", "reference")  # best first
 BACKEND_VARIABLE = "LSTM_FAST_BACKEND"
 ISA_VARIABLE = "LSTM_FAST_ISA"
 HELP = {
-    "native": "the native core is missing: reinstall lstm-fast where there is a C compiler "
-    "(gcc or clang), without LSTM_FAST_NO_NATIVE set",
+    "native": "the native core is missing: reinstall lstm-fast (pip install --force-reinstall "
+    "--no-cache-dir) where there is a C compiler (gcc or clang), without LSTM_FAST_NO_NATIVE set",
     "numba": "Numba is missing: pip install 'lstm-fast[numba]'",
 }
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from .._arrays import FLOAT32, Float32, LSTMState
+from .._arrays import FLOAT32, Float32, LSTMState, StateLike
 from .._native import ffi, lib
 from .._weights import LayerWeights, Weights
 from ..errors import ConcurrentUseError
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 name = "native"
 
+WEIGHT_TYPES = {
+    "float32": lib.LF_FLOAT32,
+    "float16": lib.LF_FLOAT16,
+    "int8": lib.LF_INT8,
+}
 # Looked up once: they are on the path of every step.
 FLOATS = ffi.typeof("float[]")
 from_buffer = ffi.from_buffer
@@ -50,25 +55,43 @@ def _fail(status: int) -> NoReturn:
     raise ValueError(text)
 
 
-def build(weights: Weights, isa: str | None) -> NativeModel:
+def probe_read(isa: str, values: Float32) -> None:
+    """Read values once, in the order of their addresses, as the kernels of that ISA do."""
+    result = ffi.new("float *")
+    status = lib.lf_probe_read(isa.encode(), from_buffer(FLOATS, values), values.size, result)
+    if status:
+        _fail(status)
+
+
+def probe_fma(isa: str, turns: int) -> int:
+    """Do that many rounds of independent fmas; return how many single ones that were."""
+    fmas = ffi.new("size_t *")
+    status = lib.lf_probe_fma(isa.encode(), turns, fmas)
+    if status:
+        _fail(status)
+    return int(fmas[0])
+
+
+def build(weights: Weights, isa: str | None, weight_dtype: str) -> NativeModel:
     """Pack the weights for that ISA, None for the best."""
-    return NativeModel(weights, isa)
+    return NativeModel(weights, isa, weight_dtype)
 
 
 class NativeModel:
     """An `lf_model` and what Python needs to know of it."""
 
-    def __init__(self, weights: Weights, isa: str | None) -> None:
+    def __init__(self, weights: Weights, isa: str | None, weight_dtype: str) -> None:
         layers = ffi.new("lf_layer_weights[]", len(weights.layers))
         kept = [
             _point_at(target, layer) for target, layer in zip(layers, weights.layers, strict=True)
         ]
         result = ffi.new("lf_model **")
-        status = lib.lf_model_create_f32(
+        status = lib.lf_model_create(
             weights.input_size,
             weights.hidden_size,
             len(weights.layers),
             layers,
+            WEIGHT_TYPES[weight_dtype],
             ffi.NULL if isa is None else isa.encode(),
             result,
         )
@@ -158,7 +181,7 @@ class NativeStream(Stream):
         if status:
             _fail(status)
 
-    def reset(self, state: Any = None) -> None:
+    def reset(self, state: StateLike | None = None) -> None:
         if state is not None:
             self.state = state
             return
@@ -167,3 +190,17 @@ class NativeStream(Stream):
             _fail(status)
 
     reset.__doc__ = Stream.reset.__doc__
+
+    def copy(self) -> NativeStream:
+        twin = self._model.stream(self._lstm)
+        status = lib.lf_stream_copy(twin._handle, self._handle)
+        if status:
+            _fail(status)
+        return twin
+
+    copy.__doc__ = Stream.copy.__doc__
+
+    def _prepare(self) -> None:
+        status = lib.lf_stream_prepare(self._handle)
+        if status:
+            _fail(status)

@@ -55,7 +55,7 @@ static void make_weights(void) {
 }
 
 static lf_status create(const char *isa, lf_model **model) {
-    return lf_model_create_f32(I, H, L, layers, isa, model);
+    return lf_model_create(I, H, L, layers, LF_FLOAT32, isa, model);
 }
 
 static void check_isas(void) {
@@ -78,12 +78,13 @@ static void check_isas(void) {
 static void check_create(void) {
     lf_model *model = NULL;
     lf_stream *stream = NULL;
-    CHECK(lf_model_create_f32(0, H, L, layers, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create_f32(I, 0, L, layers, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create_f32(I, H, 0, layers, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create_f32(SIZE_MAX, H, L, layers, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create_f32(I, H, L, NULL, NULL, &model) == LF_ERR_ARGUMENT);
-    CHECK(lf_model_create_f32(I, H, L, layers, NULL, NULL) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create(0, H, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(I, 0, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(I, H, 0, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(SIZE_MAX, H, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(I, H, L, NULL, LF_FLOAT32, NULL, &model) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create(I, H, L, layers, LF_FLOAT32, NULL, NULL) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create(I, H, L, layers, (lf_weight_type)3, NULL, &model) == LF_ERR_ARGUMENT);
     CHECK(create("sse9", &model) == LF_ERR_ISA_UNKNOWN);
     const lf_layer_weights kept = layers[1];
     layers[1].weight_hh = NULL;
@@ -95,6 +96,12 @@ static void check_create(void) {
     bias[0][3] = 3e38f; /* finite, but not twice */
     CHECK(create(NULL, &model) == LF_ERR_NONFINITE);
     bias[0][3] = 0;
+    weight_hh[0][5] = 65520;
+    CHECK(lf_model_create(I, H, L, layers, LF_FLOAT16, NULL, &model) == LF_ERR_RANGE);
+    CHECK(lf_model_create(I, H, L, layers, LF_INT8, NULL, &model) == LF_OK);
+    lf_model_destroy(model);
+    model = NULL;
+    weight_hh[0][5] = 0;
     memory_is_out = 1;
     CHECK(create(NULL, &model) == LF_ERR_MEMORY);
     memory_is_out = 0;
@@ -108,19 +115,21 @@ static void check_create(void) {
     lf_model_destroy(model);
     lf_model_destroy(NULL);
     lf_stream_destroy(NULL);
-    for (int status = -1; status <= LF_ERR_MODEL + 1; status++)
+    for (int status = -1; status <= LF_ERR_RANGE + 1; status++)
         CHECK(lf_status_text(status)[0]);
 }
 
-static void check_stream(const char *isa) {
+static void check_stream(const char *isa, lf_weight_type type) {
     lf_model *model, *other_model;
     lf_stream *stream, *twin, *other;
     float ys[T * H], y[H + 1], h[L * H], c[L * H], h2[L * H], c2[L * H];
-    CHECK(create(isa, &model) == LF_OK && create(isa, &other_model) == LF_OK);
+    CHECK(lf_model_create(I, H, L, layers, type, isa, &model) == LF_OK);
+    CHECK(lf_model_create(I, H, L, layers, type, isa, &other_model) == LF_OK);
     CHECK(lf_stream_create(model, &stream) == LF_OK && lf_stream_create(model, &twin) == LF_OK);
     CHECK(lf_stream_create(other_model, &other) == LF_OK);
     CHECK(strcmp(lf_model_isa(model), isa) == 0);
-    CHECK(lf_model_packed_bytes(model) >= sizeof(float) * 4 * H * (I + 3 * H + 2));
+    CHECK(lf_model_weight_type(model) == type);
+    CHECK(lf_model_packed_bytes(model) >= 4 * H * (I + 3 * H + 2 * sizeof(float)));
 
     const int before = allocations;
     CHECK(lf_stream_run_f32(stream, xs, T, ys) == LF_OK);
@@ -153,6 +162,7 @@ static void check_stream(const char *isa) {
     CHECK(lf_stream_set_state_f32(stream, h2, c2) == LF_ERR_BUSY);
     CHECK(lf_stream_copy(stream, twin) == LF_ERR_BUSY);
     CHECK(lf_stream_copy(twin, stream) == LF_ERR_BUSY);
+    CHECK(lf_stream_prepare(stream) == LF_ERR_BUSY);
     atomic_flag_clear(&stream->busy);
     CHECK(lf_stream_get_state_f32(stream, h2, c2) == LF_OK);
     CHECK(memcmp(h, h2, sizeof h) == 0 && memcmp(c, c2, sizeof c) == 0);
@@ -163,6 +173,16 @@ static void check_stream(const char *isa) {
     CHECK(memcmp(h, h2, sizeof h) == 0 && memcmp(c, c2, sizeof c) == 0);
     CHECK(lf_stream_reset(stream) == LF_OK);
     CHECK(lf_stream_run_f32(stream, xs, 1, y) == LF_OK && memcmp(y, ys, H * sizeof(float)) == 0);
+
+    /* prepare does half the work: the step takes what it left, right or wrong */
+    CHECK(lf_stream_copy(twin, stream) == LF_OK);
+    CHECK(lf_stream_prepare(stream) == LF_OK && lf_stream_prepare(NULL) == LF_ERR_ARGUMENT);
+    CHECK(lf_stream_step_f32(stream, xs + I, y) == LF_OK);
+    CHECK(memcmp(y, ys + H, H * sizeof(float)) == 0);
+    CHECK(lf_stream_prepare(twin) == LF_OK);
+    memset(twin->recurrent, 0, 4 * H * sizeof(float));
+    CHECK(lf_stream_step_f32(twin, xs + I, y) == LF_OK);
+    CHECK(memcmp(y, ys + H, H * sizeof(float)) != 0);
     CHECK(allocations == before); /* the hot path and its neighbours: not one */
     lf_stream_destroy(stream);
     lf_stream_destroy(twin);
@@ -171,6 +191,17 @@ static void check_stream(const char *isa) {
     lf_model_destroy(other_model);
     CHECK(allocations == before);
     CHECK(before > 0); /* negative control: the counter does count */
+}
+
+static void check_probes(void) {
+    static _Alignas(64) float values[1024];
+    float result;
+    size_t fmas = 0;
+    CHECK(lf_probe_read("scalar", values, 1024, &result) == LF_OK && result == 0);
+    CHECK(lf_probe_read("scalar", values + 1, 128, &result) == LF_ERR_ARGUMENT);
+    CHECK(lf_probe_read("sse9", values, 128, &result) == LF_ERR_ISA_UNKNOWN);
+    CHECK(lf_probe_fma("scalar", 10, &fmas) == LF_OK && fmas == 120);
+    CHECK(lf_probe_fma("scalar", 10, NULL) == LF_ERR_ARGUMENT);
 }
 
 static void check_activate(void) {
@@ -187,8 +218,9 @@ int main(void) {
     check_isas();
     check_create();
     for (size_t i = 0; i < lf_isa_count(); i++)
-        if (!lf_isa_missing(i, 0))
-            check_stream(lf_isa_name(i));
+        for (int type = LF_FLOAT32; type <= LF_INT8 && !lf_isa_missing(i, 0); type++)
+            check_stream(lf_isa_name(i), (lf_weight_type)type);
     check_activate();
+    check_probes();
     return check_failures("core");
 }

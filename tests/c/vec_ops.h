@@ -56,3 +56,59 @@ static void check_vector_operations(void) {
         EXPECT(vf_select(vf_is_nan(va), vb, vc), a[j] != a[j] ? b[j] : c[j]);
     }
 }
+
+/* Every float16 that is a number, and integers on both sides of where floats get coarse. */
+static void check_conversions(void) {
+    _Alignas(64) uint16_t halves[LF_LANES];
+    _Alignas(64) int32_t ints[LF_LANES];
+    _Alignas(64) float e[LF_LANES];
+    for (uint32_t first = 0; first < 0x10000; first += LF_LANES) {
+        for (uint32_t lane = 0; lane < LF_LANES; lane++) {
+            const uint32_t bits = first + lane, exponent = bits >> 10 & 31u;
+            const float mantissa = (float)((bits & 1023u) + (exponent ? 1024u : 0u));
+            halves[lane] = (uint16_t)bits;
+            e[lane] =
+                ldexpf(bits & 0x8000u ? -mantissa : mantissa, (int)(exponent ? exponent : 1) - 25);
+            ints[lane] = (int32_t)(bits * 123457u - 16777216u);
+        }
+        if ((first >> 10 & 31u) != 31)
+            check_lanes(vf_load_float16(halves), e);
+        for (int lane = 0; lane < LF_LANES; lane++)
+            e[lane] = (float)ints[lane];
+        check_lanes(vf_from_int(vi_load(ints)), e);
+        for (int lane = 0; lane < LF_LANES; lane++)
+            e[lane] = (float)(ints[lane] % 1000) * 0.25f; /* ties, too */
+        vi_store(ints, vi_from_float(vf_load(e)));
+        for (int lane = 0; lane < LF_LANES; lane++)
+            CHECK(ints[lane] == (int32_t)nearbyintf(e[lane]));
+    }
+}
+
+/* The extremes, which is where a 16-bit sum would saturate, and everything else at random. */
+static void check_int8_dot(void) {
+    _Alignas(64) int8_t weights[LF_LANES * LF_INT8_GROUP];
+    _Alignas(64) lf_quant operand[64];
+    _Alignas(64) int32_t sums[LF_LANES], values[64];
+    uint32_t state = 1;
+    for (int turn = 0; turn < 2000; turn++) {
+        for (int j = 0; j < LF_LANES * LF_INT8_GROUP; j++) {
+            state = state * 1664525u + 1013904223u;
+            weights[j] = (int8_t)(turn < 2 ? 127 - 254 * turn : (int)(state >> 16) % 128);
+        }
+        for (int j = 0; j < 64; j++) {
+            state = state * 1664525u + 1013904223u;
+            values[j] = turn < 2 ? 127 : (int)(state >> 16) % 255 - 127;
+        }
+        for (int j = 0; j + LF_LANES <= 64; j += LF_LANES)
+            vi_store_quant(operand + j, vi_load(values + j));
+        for (int lane = 0; lane < LF_LANES; lane++)
+            sums[lane] = turn - 1000;
+        vi_store(sums, vi_dot(vi_load(sums), weights, vi_broadcast(operand)));
+        for (int lane = 0; lane < LF_LANES; lane++) {
+            int32_t expected = turn - 1000;
+            for (int k = 0; k < LF_INT8_GROUP; k++)
+                expected += weights[lane * LF_INT8_GROUP + k] * (values[k] + LF_INT8_OFFSET);
+            CHECK(sums[lane] == expected);
+        }
+    }
+}

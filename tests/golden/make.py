@@ -24,6 +24,7 @@ def read():
 
 def write():
     from lstm_fast import LSTM
+    from lstm_fast._weights import WEIGHT_DTYPES
 
     lstm = LSTM.random(5, 19, 2, seed=1, backend="native", isa="scalar")
     rng = np.random.default_rng(2)
@@ -31,10 +32,12 @@ def write():
     for row, scale in enumerate([0, 1e-45, 1e-39, 1e-30, 1e-8, 30, 1e4, 1e30]):
         xs[2 * row] *= np.float32(scale)
     h0, c0 = rng.uniform(-1, 1, (2, 2, 19)).astype(np.float32)
-    stream = lstm.stream((h0, c0))
-    ys = stream.run(xs)
-    h, c = stream.state
-    np.savez_compressed(FILE, xs=xs, h0=h0, c0=c0, ys=ys, h=h, c=c, **lstm.state_dict())
+    results = {}
+    for dtype in WEIGHT_DTYPES:
+        stream = lstm.astype(dtype).stream((h0, c0))
+        results[f"ys_{dtype}"] = stream.run(xs)
+        results[f"h_{dtype}"], results[f"c_{dtype}"] = stream.state
+    np.savez_compressed(FILE, xs=xs, h0=h0, c0=c0, **results, **lstm.state_dict())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,11 @@
+/* The int8 dot of the scalar ISA: one k at a time. */
+#define LF_INT8_GROUP 1
+#define LF_INT8_OFFSET 0
+
+typedef int16_t lf_quant; /* a quantised operand as the dot wants it */
+
+static inline void vi_store_quant(lf_quant *p, vi a) { *p = (lf_quant)a; }
+static inline vi vi_broadcast(const lf_quant *p) { return *p; }
+static inline vi vi_dot(vi sum, const int8_t *weights, vi operand) {
+    return sum + *weights * operand;
+}

@@ -1,0 +1,132 @@
+/* Writes weights as panels; see lf_layer in internal.h for the layout. */
+#include <math.h>
+#include <string.h>
+
+#include "internal.h"
+
+float lf_bias(const lf_layer_weights *layer, size_t row) {
+    return (layer->bias_ih ? layer->bias_ih[row] : 0.0f) +
+           (layer->bias_hh ? layer->bias_hh[row] : 0.0f);
+}
+
+static uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* To the nearest, ties to even, as a cast in NumPy does; too large becomes infinite. */
+static uint16_t to_float16(float value) {
+    const uint32_t sign = bits_of(value) >> 16 & 0x8000u;
+    /* In units of the last place that float16 has there; below 2^-14 that stays 2^-24. */
+    const float magnitude = fabsf(value);
+    int exponent;
+    if (magnitude == 0)
+        return (uint16_t)sign;
+    (void)frexpf(magnitude, &exponent);
+    const int shift = exponent > -13 ? 11 - exponent : 24;
+    const uint32_t units = (uint32_t)nearbyintf(ldexpf(magnitude, shift));
+    if (exponent > 16)
+        return (uint16_t)(sign | 0x7C00u);
+    /* A mantissa that rounds up to the next power of two carries into the exponent by itself. */
+    return (uint16_t)(sign |
+                      (exponent > -13 ? (((uint32_t)(exponent + 13) << 10) + units) : units));
+}
+
+int lf_fits_float16(float value) { return (to_float16(value) & 0x7C00u) != 0x7C00u; }
+
+/* One half of the weights of a layer: a matrix, its width, and its place in the panels. */
+typedef struct lf_half {
+    const float *weight; /* [4H][columns] */
+    size_t columns;
+    float operand_scale; /* int8: of the operand where it is fixed, else 1 */
+} lf_half;
+
+static size_t weight_bytes(lf_weight_type type) {
+    return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
+}
+
+static size_t padded_columns(const lf_isa *isa, lf_weight_type type, size_t columns) {
+    return type == LF_INT8 ? lf_round_up(columns, isa->int8_group) : columns;
+}
+
+static size_t header_rows(lf_weight_type type) {
+    return type == LF_INT8 ? LF_INT8_HEADER : LF_FLOAT_HEADER;
+}
+
+size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer) {
+    const size_t columns = padded_columns(isa, type, layer->input_size) +
+                           padded_columns(isa, type, layer->hidden_size);
+    return LF_GATES * layer->padded_hidden *
+           (header_rows(type) * sizeof(float) + columns * weight_bytes(type));
+}
+
+/* The scale of a row: its largest magnitude is 127 units; 0 for a row of (almost) zeros. */
+static float row_scale(const float *row, size_t columns) {
+    float largest = 0;
+    for (size_t k = 0; k < columns; k++)
+        largest = fmaxf(largest, fabsf(row[k]));
+    return largest < 0x1p-100f ? 0 : largest / 127.0f;
+}
+
+/* One row of one half into its places, `stride` weights apart from group to group. */
+static void pack_row(char *out, const lf_isa *isa, lf_weight_type type, const float *row,
+                     size_t columns, size_t stride, float scale, int32_t *sum) {
+    for (size_t k = 0; k < columns; k++) {
+        if (type == LF_INT8) {
+            const size_t group = isa->int8_group;
+            const int quant = scale > 0 ? (int)nearbyintf(row[k] / scale) : 0;
+            ((int8_t *)out)[k / group * group * stride + k % group] = (int8_t)quant;
+            *sum += quant;
+        } else if (type == LF_FLOAT32) {
+            memcpy(out + k * stride * sizeof(float), &row[k], sizeof(float));
+        } else {
+            const uint16_t half = to_float16(row[k]);
+            memcpy(out + k * stride * sizeof half, &half, sizeof half);
+        }
+    }
+}
+
+/* One panel; returns its end. */
+static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
+                        const lf_layer_weights *source, const lf_half halves[2], size_t first,
+                        size_t units) {
+    const size_t stride = LF_GATES * units; /* weights, or values of a header row, of one k */
+    float *header = (float *)(void *)out;
+    char *weights = out + header_rows(type) * stride * sizeof(float);
+    for (size_t half = 0; half < 2; half++) {
+        const size_t columns = halves[half].columns;
+        for (size_t gate = 0; gate < LF_GATES; gate++)
+            for (size_t u = 0; u < units && first + u < layer->hidden_size; u++) {
+                const size_t row = gate * layer->hidden_size + first + u, at = gate * units + u;
+                const float *values = halves[half].weight + row * columns;
+                const float scale = type == LF_INT8 ? row_scale(values, columns) : 0;
+                const size_t group = type == LF_INT8 ? isa->int8_group : 1;
+                int32_t sum = 0;
+                pack_row(weights + at * group * weight_bytes(type), isa, type, values, columns,
+                         stride, scale, &sum);
+                header[at] = lf_bias(source, row);
+                if (type == LF_INT8) {
+                    const int32_t start = -isa->int8_offset * sum;
+                    header[(1 + half) * stride + at] = scale * halves[half].operand_scale;
+                    memcpy(&header[(3 + half) * stride + at], &start, sizeof start);
+                }
+            }
+        weights += padded_columns(isa, type, columns) * stride * weight_bytes(type);
+    }
+    return weights;
+}
+
+char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
+                    const lf_layer_weights *source) {
+    const lf_half halves[2] = {{source->weight_ih, layer->input_size, 1.0f},
+                               {source->weight_hh, layer->hidden_size, 1.0f / 127.0f}};
+    size_t units;
+    for (size_t first = 0; first < layer->padded_hidden; first += units) {
+        units = isa->panel_vectors * isa->lanes;
+        if (first + units > layer->padded_hidden)
+            units = isa->lanes;
+        out = pack_panel(out, isa, type, layer, source, halves, first, units);
+    }
+    return out;
+}
