@@ -15,8 +15,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILERS ?= $(foreach cc,gcc clang,$(if $(shell command -v $(cc)),$(cc)))
 
 C_SOURCES := $(wildcard csrc/*.c csrc/isa/*.c)
-C_FILES := $(C_SOURCES) $(wildcard csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h)
-BUILD_INPUTS := pyproject.toml setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.inc csrc/*/*.h)
+C_FILES := $(C_SOURCES) $(wildcard csrc/python/*.c csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h)
+BUILD_INPUTS := pyproject.toml setup.py $(C_FILES) csrc/isa_list.inc
+PY_INCLUDE = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
 .PHONY: help demo test test-slow lint warnings format clean
@@ -55,8 +56,8 @@ lint: $(VENV)/dev.stamp
 
 warnings:
 	@test -n '$(COMPILERS)' || { echo 'neither gcc nor clang is installed'; exit 1; }
-	@for cc in $(COMPILERS); do for file in $(C_SOURCES); do \
-	  $$cc -std=c11 -O3 -fno-fast-math -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow \
+	@for cc in $(COMPILERS); do for file in $(C_SOURCES) csrc/python/step.c; do \
+	  $$cc -isystem $(PY_INCLUDE) -DPy_LIMITED_API=0x030A0000 -std=c11 -O3 -fno-fast-math -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow \
 	    -Wconversion -Wstrict-prototypes -Werror -c $$file -o /dev/null || exit 1; \
 	done; echo "$$cc: no warnings"; done
 

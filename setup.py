@@ -46,7 +46,7 @@ def write_binding() -> str:
 
 def native_core() -> Extension:
     """Describe the extension; optional, so that a failing compiler does not fail the install."""
-    sources = sorted(str(path) for pattern in ("*.c", "isa/*.c") for path in CSRC.glob(pattern))
+    sources = sorted(str(path) for pattern in ("*.c", "isa/*.c", "python/*.c") for path in CSRC.glob(pattern))
     depends = sorted(str(path) for path in CSRC.rglob("*") if path.suffix in {".h", ".inc"})
     return Extension(
         MODULE,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from .._arrays import FLOAT32, Float32, LSTMState, StateLike
+from .._arrays import Float32, LSTMState, StateLike
+from .._native import __file__ as extension_file
 from .._native import ffi, lib
 from .._weights import LayerWeights, Weights
 from ..errors import ConcurrentUseError
@@ -25,9 +28,22 @@ WEIGHT_TYPES = {
 # Looked up once: they are on the path of every step.
 FLOATS = ffi.typeof("float[]")
 from_buffer = ffi.from_buffer
-step_f32 = lib.lf_stream_step_f32
 empty = np.empty
-ndarray = np.ndarray
+
+
+def _short_step() -> Any:
+    """Load csrc/python/step.c, the second module in the extension's file."""
+    loader = ExtensionFileLoader("_native_step", extension_file)
+    spec = spec_from_loader("_native_step", loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    module.use_type(np.ndarray)
+    return module.step
+
+
+short_step = _short_step()
+NOT_THIS_WAY = -1
 
 
 def isas() -> dict[str, list[str]]:
@@ -121,7 +137,7 @@ def _point_at(target: Any, layer: LayerWeights) -> list[Any]:
 class NativeStream(Stream):
     """A stream whose state lives in the core."""
 
-    __slots__ = ("_handle", "_model", "_x_shape", "_y_shape")
+    __slots__ = ("_address", "_handle", "_model", "_y_shape")
 
     def __init__(self, lstm: LSTM, model: NativeModel) -> None:
         super().__init__(lstm)
@@ -131,34 +147,17 @@ class NativeStream(Stream):
         if status:
             _fail(status)
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
-        self._x_shape = (lstm.input_size,)
+        self._address = int(ffi.cast("intptr_t", self._handle))
         self._y_shape = (lstm.hidden_size,)
 
     def step(self, x: Any, out: Float32 | None = None) -> Float32:
-        # The fast path takes what needs no conversion. Whatever it can't take, for whatever reason,
-        # goes the long way, which converts it or says what is wrong.
-        if (
-            type(x) is ndarray
-            and x.dtype is FLOAT32
-            and x.shape == self._x_shape
-            and (
-                out is None
-                or (type(out) is ndarray and out.dtype is FLOAT32 and out.shape == self._y_shape)
-            )
-        ):
-            y: Float32 = empty(self._y_shape, np.float32) if out is None else out
-            try:
-                x_pointer = from_buffer(FLOATS, x)
-                y_pointer = from_buffer(FLOATS, y, True)
-            except (ValueError, BufferError):
-                pass  # strided or read-only
-            else:
-                status = step_f32(self._handle, x_pointer, y_pointer)
-                if not status:
-                    return y
-                if status != lib.LF_ERR_OVERLAP:
-                    _fail(status)
-        return super().step(x, out)
+        y: Float32 = empty(self._y_shape, np.float32) if out is None else out
+        status = short_step(self._address, x, y)
+        if not status:
+            return y
+        if status in (NOT_THIS_WAY, lib.LF_ERR_OVERLAP):  # convert it, or say what is wrong
+            return super().step(x, out)
+        _fail(status)
 
     step.__doc__ = Stream.step.__doc__
 
