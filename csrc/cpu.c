@@ -3,6 +3,8 @@
  * wide registers unsaved, and using them then kills the process. XCR0 says what is saved
  * (Intel SDM vol. 1, 13.3 and 14.3; AMD APM vol. 2, 11.5).
  */
+#include <stdatomic.h>
+
 #include "cpu.h"
 
 #define LEAF1_ECX_FMA (1u << 12)
@@ -67,7 +69,7 @@ uint32_t lf_cpu_decode(const lf_cpuid *id) {
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-uint32_t lf_cpu_features(void) {
+static uint32_t look(void) {
     lf_cpuid id = {0, 0, 0, 0, 0};
     uint32_t eax, ebx, ecx, edx;
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
@@ -87,5 +89,18 @@ uint32_t lf_cpu_features(void) {
     return lf_cpu_decode(&id);
 }
 #else
-uint32_t lf_cpu_features(void) { return 0; }
+static uint32_t look(void) { return 0; }
 #endif
+
+uint32_t lf_cpu_features(void) {
+    /* In a virtual machine each CPUID is a trip to the hypervisor, 17 us for all of these. Two threads
+     * that look at once find the same. */
+    static atomic_uint known;
+    const uint32_t looked = 1u << 31;
+    uint32_t features = atomic_load_explicit(&known, memory_order_relaxed);
+    if (!(features & looked)) {
+        features = look() | looked;
+        atomic_store_explicit(&known, features, memory_order_relaxed);
+    }
+    return features & ~looked;
+}
