@@ -28,11 +28,41 @@ LF_INLINE vf lf_pre_activation(lf_weight_type type, size_t rows, size_t j, const
 }
 
 /*
- * One panel of `vectors` vectors of hidden units. Returns its end.
- *
- * Both halves run through one loop body: as two loops, with two sets of load instructions, the same
- * work takes up to twice as long once the weights come from L2.
+ * The loops, out of line: in the middle of everything else compilers run out of registers for them,
+ * and written out twice, once for each half, the same work takes up to twice as long once the weights
+ * come from L2.
  */
+#define LF_DOT(name, type, vectors)                                                                \
+    static LF_NOINLINE void name(const float *start, const char *weights, const float *x,          \
+                                 size_t count, float *sums) {                                      \
+        lf_dot_float(type, LF_GATES * (vectors), start, weights, x, count, sums);                  \
+    }
+#define LF_DOT_INT8(name, vectors)                                                                 \
+    static LF_NOINLINE void name(const int32_t *start, const char *weights, const lf_quant *x,     \
+                                 size_t count, int32_t *sums) {                                    \
+        lf_dot_int8(LF_GATES * (vectors), start, weights, x, count, sums);                         \
+    }
+LF_DOT(dot_float32, LF_FLOAT32, LF_PANEL_VECTORS)
+LF_DOT(dot_float32_single, LF_FLOAT32, 1)
+LF_DOT(dot_float16, LF_FLOAT16, LF_PANEL_VECTORS)
+LF_DOT(dot_float16_single, LF_FLOAT16, 1)
+LF_DOT_INT8(dot_int8, LF_PANEL_VECTORS)
+LF_DOT_INT8(dot_int8_single, 1)
+#undef LF_DOT
+#undef LF_DOT_INT8
+
+LF_INLINE void lf_dot(lf_weight_type type, size_t vectors, const float *start, const char *weights,
+                      const float *x, const void *quants, size_t count, float *sums) {
+    if (type == LF_INT8)
+        (vectors == 1 ? dot_int8_single : dot_int8)((const int32_t *)(const void *)start, weights,
+                                                    quants, count, (int32_t *)(void *)sums);
+    else if (type == LF_FLOAT16)
+        (vectors == 1 ? dot_float16_single : dot_float16)(start, weights, x, count, sums);
+    else
+        (vectors == 1 ? dot_float32_single : dot_float32)(start, weights, x, count, sums);
+}
+
+/* One panel of `vectors` vectors of hidden units. Returns its end. */
 LF_INLINE const char *lf_panel_pass(lf_weight_type type, size_t vectors, const lf_pass *pass,
                                     const char *panel, size_t unit) {
     static const _Alignas(64) float zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
@@ -54,17 +84,11 @@ LF_INLINE const char *lf_panel_pass(lf_weight_type type, size_t vectors, const l
     float *const sums[2] = {input_sums.f, recurrent_sums};
     const size_t count[2] = {pass->layer->input_size, pass->layer->hidden_size};
     const float *const operand[2] = {pass->x, pass->h};
-    const float *const start[2] = {header, zeros};
-    for (size_t half = pass->first_half; half < pass->end_half; half++) {
-        LF_HIDE_VALUE(half);
-        if (type == LF_INT8)
-            lf_dot_int8(rows, (const int32_t *)(const void *)header + (3 + half) * rows * LF_LANES,
-                        weights[half], (const lf_quant *)pass->quants[half], count[half],
-                        (int32_t *)(void *)sums[half]);
-        else
-            lf_dot_float(type, rows, start[half], weights[half], operand[half], count[half],
-                         sums[half]);
-    }
+    const float *const start[2] = {type == LF_INT8 ? header + 3 * rows * LF_LANES : header,
+                                   type == LF_INT8 ? header + 4 * rows * LF_LANES : zeros};
+    for (size_t half = pass->first_half; half < pass->end_half; half++)
+        lf_dot(type, vectors, start[half], weights[half], operand[half], pass->quants[half],
+               count[half], sums[half]);
     if (pass->first_half == 1) { /* prepare: what the step still has to read comes closer */
         for (const char *p = panel; p < recurrent_weights; p += LF_ALIGNMENT)
             __builtin_prefetch(p, 0, 2);

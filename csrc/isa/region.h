@@ -31,10 +31,11 @@
 #define LF_UNROLL_NONE LF_PRAGMA(GCC unroll 1)
 #endif
 
-/* The optimiser can't know what value follows, so it can't write a loop out case by case. */
+/* The optimiser takes it for changed: what uses it after can't move to before. */
 #define LF_HIDE_VALUE(integer) __asm__ volatile("" : "+r"(integer))
 
 /* For functions whose arguments become constants: they must be inlined to be fast. */
 #define LF_INLINE static inline __attribute__((always_inline))
+#define LF_NOINLINE __attribute__((noinline))
 
 #endif
