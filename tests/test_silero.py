@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from cases import bits
-from tolerances import SILERO_PROBABILITY, SILERO_STATE
+from tolerances import SILERO_FLOAT16, SILERO_INT8, SILERO_PROBABILITY, SILERO_STATE, gamma
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 silero = pytest.importorskip("silero", reason="the demo's packages are not installed")
+silero_report = pytest.importorskip("silero_report")
 soundfile = pytest.importorskip("soundfile")
 try:
     WEIGHTS = silero.default_weights()
@@ -47,7 +48,17 @@ def doubled(audio):
     return np.tile(audio[::2], 2)
 
 
-SIGNALS = [np.asarray, loud, quiet, noisy, doubled]
+def hard(audio):
+    """Quiet and shifted so that onnxruntime's own rounding costs it 1.5e-5 of a probability."""
+    return np.float32(0.0083) * audio[371:]
+
+
+def faint(audio):
+    """As `hard`, for the state: 1.1e-4."""
+    return np.float32(0.0011) * audio[392:]
+
+
+SIGNALS = [np.asarray, loud, quiet, noisy, doubled, hard, faint]
 
 
 def chunks(audio):
@@ -76,13 +87,13 @@ def our_trace(session, audio):
 
 
 def distance(ours, theirs):
-    """Largest difference in probability, and in state relative to max(1, |value|)."""
-    in_probability = in_state = 0.0
-    for (p, state), (their_p, their_state) in zip(ours, theirs, strict=True):
-        in_probability = max(in_probability, abs(p - their_p))
-        scale = np.maximum(1, np.abs(their_state))
-        in_state = max(in_state, float(np.max(np.abs(state - their_state) / scale)))
-    return in_probability, in_state
+    """Largest difference in probability, and in state relative to max(1, |value|); NaN wins."""
+    our_p, our_state = map(np.array, zip(*ours, strict=True))
+    their_p, their_state = map(np.array, zip(*theirs, strict=True))
+    assert len(our_p) == len(their_p)
+    in_probability = np.abs(our_p - their_p)
+    in_state = np.abs(our_state - their_state) / np.maximum(1, np.abs(their_state))
+    return in_probability.max(), in_state.max()
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +114,16 @@ def test_equals_onnxruntime_on_every_chunk(model, signal):
     assert in_state <= SILERO_STATE
 
 
+def test_a_nan_is_noticed(model):
+    """Negative control: one NaN, in the middle, of ours or of theirs."""
+    good = list(our_trace(model.session(), speech()[: 9 * silero.CHUNK]))
+    bad = good.copy()
+    bad[4] = (np.nan, np.full_like(good[4][1], np.nan))
+    assert distance(good, good) == (0, 0)
+    for pair in ((bad, good), (good, bad)):
+        assert np.isnan(distance(*pair)).all()
+
+
 class ForgetfulSession(silero.Session):
     """Does what a port forgets: nothing of the chunk before."""
 
@@ -118,6 +139,19 @@ def test_a_missing_context_is_noticed(model):
     in_probability, in_state = distance(our_trace(forgetful, audio), onnxruntime_trace(audio))
     assert in_probability > 100 * SILERO_PROBABILITY
     assert in_state > 100 * SILERO_STATE
+
+
+@pytest.mark.parametrize(("terms", "outputs"), [(256, 258), (257, 64), (387, 128), (384, 64)])
+def test_a_sequential_product_is_one(terms, outputs):
+    """Within what float32 sums may be off in any order: on a BLAS that adds otherwise as well."""
+    rng = np.random.default_rng(terms)
+    rows = rng.standard_normal((4, terms), dtype=np.float32)
+    matrix = rng.standard_normal((terms, outputs), dtype=np.float32)
+    ours = silero.SequentialProduct(matrix)(rows)
+    wide = rows.astype(np.float64), matrix.astype(np.float64)
+    assert ours.dtype == np.float32
+    magnitude = np.abs(wide[0]) @ np.abs(wide[1])
+    assert np.all(np.abs(ours - wide[0] @ wide[1]) <= gamma(terms) * magnitude)
 
 
 def test_reset_and_interleaved_sessions_equal_fresh_ones(model):
@@ -164,3 +198,19 @@ def test_the_demo_says_what_is_wrong_with_a_file(tmp_path):
         assert process.returncode == 2
         assert len(process.stderr.strip().splitlines()) == 1
         assert path.name in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("weight_dtype", "bound"), [("float16", SILERO_FLOAT16), ("int8", SILERO_INT8)]
+)
+def test_small_weights_hold_on_speech(model, weight_dtype, bound):
+    """And no segment of speech appears or vanishes."""
+    audio = speech()
+    session = silero.Session(model, model.lstm.astype(weight_dtype).stream())
+    small = np.array([session(chunk) for chunk in chunks(audio)])
+    session = model.session()
+    plain = np.array([session(chunk) for chunk in chunks(audio)])
+    assert 0 < np.abs(small - plain).max() <= bound
+    seconds = len(audio) / silero.RATE
+    segments = [len(silero_report.speech_segments(p, 0.5, seconds)) for p in (small, plain)]
+    assert segments[0] == segments[1] > 0
