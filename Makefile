@@ -3,6 +3,7 @@
 #   make demo       find speech in the demo recording, and prove that sessions don't touch each other
 #   make test       the test suite, on every backend and ISA of this CPU
 #   make test-slow  the exhaustive part: activations over all 2^32 floats (minutes)
+#   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make lint       ruff, mypy, clang-format
 #   make warnings   the C core with every compiler here, warnings as errors
 #   make format     rewrite in the house format
@@ -20,7 +21,7 @@ BUILD_INPUTS := pyproject.toml setup.py $(C_FILES) csrc/isa_list.inc
 PY_INCLUDE = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
-.PHONY: help demo test test-slow lint warnings format clean
+.PHONY: help demo test test-slow bench lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -39,6 +40,10 @@ $(VENV)/dev.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet --editable '.[dev]'
 	@touch $@
 
+$(VENV)/bench.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
+	$(PIP) install --quiet --editable '.[bench]'
+	@touch $@
+
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/silero_vad.py
 
@@ -47,6 +52,9 @@ test: $(VENV)/test.stamp
 
 test-slow: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m slow -s
+
+bench: $(VENV)/bench.stamp
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(PY_FILES)

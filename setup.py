@@ -46,7 +46,8 @@ def write_binding() -> str:
 
 def native_core() -> Extension:
     """Describe the extension; optional, so that a failing compiler does not fail the install."""
-    sources = sorted(str(path) for pattern in ("*.c", "isa/*.c", "python/*.c") for path in CSRC.glob(pattern))
+    folders = (CSRC, CSRC / "isa", CSRC / "python")
+    sources = sorted(str(path) for folder in folders for path in folder.glob("*.c"))
     depends = sorted(str(path) for path in CSRC.rglob("*") if path.suffix in {".h", ".inc"})
     return Extension(
         MODULE,

@@ -1,0 +1,72 @@
+"""What this machine can do at best, measured in the same run as what is held against it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import numpy as np
+
+from .. import _backends
+from .._arrays import Float32
+from ..errors import BackendUnavailableError
+from .timing import Call
+
+SWEEP_BYTES = 64 << 20
+UNIT = 128  # floats: what probe_read takes multiples of
+SMALLEST = 32 << 10  # bytes; below, reading takes less time than the call's variation
+REPEATS, LONG_ENOUGH = 50, 50e-6  # the best of so many measurements of at least so many seconds
+PLACES = 8  # pieces of memory to try: which pages one gets decides how well they share a cache
+
+
+def _buffer(size: int) -> Float32:
+    """Memory for that many floats, at the start of a page, with pages of its own."""
+    memory = np.ones(size + 1024, np.float32)  # not zeros: they would all be one page
+    skip = -memory.ctypes.data % 4096 // 4
+    return memory[skip : skip + size]
+
+
+def _best_time(call: Call) -> float:
+    """The shortest time of one call in seconds, over runs that are long for the clock."""
+    count, best = 1, float("inf")
+    for _ in range(REPEATS):
+        start = time.perf_counter_ns()
+        for _ in range(count):
+            call()
+        elapsed = (time.perf_counter_ns() - start) / 1e9
+        best = min(best, elapsed / count)
+        count = max(count, int(LONG_ENOUGH / best))
+    return best
+
+
+def read_gb_per_s(isa: str, size_bytes: int) -> float | None:
+    """Read that many bytes over and over as the kernels do; return the best 1e9 bytes per second.
+
+    The cost of the call is taken off by measuring an almost empty one. None where the set is too
+    small to tell the two apart.
+    """
+    if size_bytes < SMALLEST:
+        return None
+    probe = _backends.load("native").probe_read
+    floats = -(-size_bytes // (4 * UNIT)) * UNIT
+    empty = _best_time(partial(probe, isa, _buffer(UNIT)))
+    places = [_buffer(floats) for _ in range(PLACES)]
+    full = min(_best_time(partial(probe, isa, place)) for place in places)
+    return 4e-9 * (floats - UNIT) / (full - empty) if full > empty else None
+
+
+def gfma_per_s(isa: str) -> float:
+    """Return the best rate of independent float32 multiply-adds, in 1e9 per second."""
+    probe, turns = _backends.load("native").probe_fma, 20_000
+    return float(probe(isa, turns)) / _best_time(partial(probe, isa, turns)) * 1e-9
+
+
+def sweeper() -> Call:
+    """Return a call that reads SWEEP_BYTES, so that nothing else is left in the caches."""
+    values = _buffer(SWEEP_BYTES // 4)
+    try:
+        native = _backends.load("native")
+    except BackendUnavailableError:
+        return values.sum  # slower, and as thorough
+    isa = next(name for name, missing in native.isas().items() if not missing)
+    return partial(native.probe_read, isa, values)

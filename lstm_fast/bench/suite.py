@@ -1,0 +1,214 @@
+"""Measures contenders at shapes in modes, and returns a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from . import CannotRunError, contenders, limits, machine, peers
+from .contenders import Contender
+from .schema import SCHEMA, Limit, Noise, Report, Row, Settings
+from .shapes import TABLE, Shape
+from .timing import TOO_NOISY, Action, Call, Spin, Times, clock_cost_ns, interleave, pinned
+
+MODES = ("hot", "cold", "prepared")
+FRAME_US = 16_000.0  # for the number of live sessions: 16 ms, as voice activity detectors take
+RUN_US = 200.0  # what one timed call of run() should last, so that the call itself is nothing
+MOST_FRAMES = 2000
+
+
+@dataclass
+class Plan:
+    """What to measure."""
+
+    ours: list[tuple[str, str | None]]  # (backend, ISA)
+    shapes: tuple[Shape, ...] = TABLE
+    weights: tuple[str, ...] = ("float32", "float16", "int8")
+    modes: tuple[str, ...] = MODES
+    peers: tuple[str, ...] = ()
+    seconds: float = 0.25  # per row
+    progress: Callable[[str], None] = field(default=lambda text: None)
+
+
+class Checked(NamedTuple):
+    """A contender that computes the right thing, and how far it was from the reference."""
+
+    contender: Contender
+    error: float
+
+
+def run(plan: Plan) -> Report:
+    """Check every contender, time all of them, and return what came out.
+
+    Raises:
+        CannotRunError: a peer is not installed, or a contender is wrong.
+    """
+    for peer in plan.peers:
+        peers.load(peer)
+    packages = tuple(name for peer in plan.peers for name in peers.PACKAGES[peer])
+    if any(backend == "numba" for backend, _ in plan.ours):
+        packages = ("numba", *packages)
+    spin, bench, rows = Spin(), Bench(plan.seconds), list[Row]()
+    with pinned() as cpu:
+        for number, shape in enumerate(plan.shapes, 1):
+            place = f"{number}/{len(plan.shapes)}  {shape.name} {shape.sizes}"
+            plan.progress(f"{place}: checking against the reference")
+            checked = _checked(shape, plan)
+            for mode in plan.modes:
+                plan.progress(f"{place}: {mode}")
+                spin.sample()
+                rows += bench.rows(shape, mode, checked)
+        spin.sample()
+        clock_ns = clock_cost_ns()
+    spin_us, spread, stolen = spin.result()
+    noise = Noise(
+        spin_us=spin_us, spread=spread, stolen=stolen, too_noisy=max(spread, stolen) > TOO_NOISY
+    )
+    return Report(
+        schema=SCHEMA,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        machine=machine.facts(packages),
+        settings=Settings(
+            seconds=plan.seconds,
+            modes=[*plan.modes],
+            pinned_cpu=cpu,
+            sweep_bytes=limits.SWEEP_BYTES,
+            clock_ns=clock_ns,
+        ),
+        noise=noise,
+        limits=bench.limits(),
+        rows=rows,
+    )
+
+
+def _checked(shape: Shape, plan: Plan) -> list[Checked]:
+    """Make and check all that is to be measured at that shape."""
+    weights = contenders.state_dict(shape)
+    made = [
+        contenders.ours(shape, backend, isa, dtype)
+        for backend, isa in plan.ours
+        for dtype in plan.weights
+    ]
+    made += [peers.make(peer, shape, weights) for peer in plan.peers]
+    return [Checked(contender, contenders.check(contender, weights)) for contender in made]
+
+
+class Bench:
+    """Takes the rows, and the machine's limits that they are held against."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._sweep: Call | None = None
+        self._fma: dict[str, float] = {}  # by ISA, 1e9 per second
+        self._read: dict[str, dict[int, float]] = {}  # by ISA and bytes, 1e9 per second
+
+    def rows(self, shape: Shape, mode: str, checked: Iterable[Checked]) -> list[Row]:
+        """Time these in turns in that mode; those that don't know the mode are left out."""
+        able = [item for item in checked if mode != "prepared" or item.contender.prepare]
+        before = self._swept() if mode == "cold" else None
+        actions = [
+            Action(c.step, before=c.prepare if mode == "prepared" else before, context=c.context)
+            for c, _ in able
+        ]
+        kernels = [_kernel(c) if mode == "hot" else None for c, _ in able]
+        times = interleave([*actions, *(k for k in kernels if k)], self._seconds)
+        kernel_times = iter(times[len(actions) :])
+        return [
+            self._row(shape, mode, item, taken, next(kernel_times) if kernel else None)
+            for item, taken, kernel in zip(able, times[: len(actions)], kernels, strict=True)
+        ]
+
+    def limits(self) -> list[Limit]:
+        """Return the limits that were measured for these rows."""
+        return [
+            Limit(
+                isa=isa,
+                read_gb_per_s={str(size): rate for size, rate in self._read[isa].items()},
+                gfma_per_s=fma,
+            )
+            for isa, fma in self._fma.items()
+        ]
+
+    def _swept(self) -> Call:
+        if self._sweep is None:
+            self._sweep = limits.sweeper()
+        return self._sweep
+
+    def _row(self, shape: Shape, mode: str, item: Checked, t: Times, kernel: Times | None) -> Row:
+        contender, error = item
+        per_step = contender.bytes_per_step
+        row = Row(
+            shape=shape.name,
+            input_size=shape.input_size,
+            hidden_size=shape.hidden_size,
+            num_layers=shape.num_layers,
+            contender=contender.name,
+            weights=contender.weights,
+            mode=mode,
+            error=error,
+            steps=t.steps,
+            p50=t.p50,
+            p90=t.p90,
+            p99=t.p99,
+            p999=t.p999,
+            max=t.max,
+            noise=t.noise,
+            streams=None if mode == "prepared" else FRAME_US / t.p50,
+            kernel=None,
+            kernel_noise=None,
+            overhead=None,
+            gflop_per_s=None,
+            bytes_per_step=per_step,
+            read_fraction=None,
+            fma_fraction=None,
+        )
+        if kernel:
+            gfma = shape.fmas / kernel.p50 * 1e-3
+            row["kernel"], row["kernel_noise"] = kernel.p50, kernel.noise
+            row["overhead"] = t.p50 - kernel.p50
+            row["gflop_per_s"] = 2 * gfma
+            if contender.isa and per_step:
+                self._against_limits(row, contender.isa, per_step, kernel.p50, gfma)
+        return row
+
+    def _against_limits(
+        self, row: Row, isa: str, per_step: int, kernel_us: float, gfma: float
+    ) -> None:
+        if isa not in self._fma:
+            self._fma[isa], self._read[isa] = limits.gfma_per_s(isa), {}
+        known = self._read[isa]
+        if per_step not in known and (measured := limits.read_gb_per_s(isa, per_step)):
+            known[per_step] = measured
+        if per_step in known:
+            row["read_fraction"] = per_step / kernel_us * 1e-3 / known[per_step]
+        if row["weights"] != "int8":
+            row["fma_fraction"] = gfma / self._fma[isa]
+
+
+def _kernel(contender: Contender) -> Action | None:
+    """Return a run over many frames: one call of Python for all of them."""
+    if contender.run is None:
+        return None
+    trial = interleave([Action(contender.step)], 0.002)[0]
+    frames = max(4, min(MOST_FRAMES, int(RUN_US / trial.p50)))
+    xs = np.random.default_rng(0).standard_normal((frames, contender.x.size)).astype(np.float32)
+    ys = np.empty((frames, contender.output().size), np.float32)
+    return Action(partial(contender.run, xs, ys), steps=frames)
+
+
+def parse_names(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Read names with commas, each one of those that are known.
+
+    Raises:
+        CannotRunError: one is not.
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in known:
+            raise CannotRunError(f"there is no {what} {name!r}; choose from {', '.join(known)}")
+    return names

@@ -1,0 +1,133 @@
+"""The command line: `lstm-fast info` and `lstm-fast bench`, also as `python -m lstm_fast`.
+
+Exit codes: 0 done; 2 wrong usage, or it can't run here, with one line on stderr that says why;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import __version__
+from .errors import LstmFastError
+
+QUICK_SECONDS = 0.03
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    options = _parser().parse_args(arguments)
+    from .bench import CannotRunError
+
+    try:
+        return int(options.command(options) or 0)
+    except (CannotRunError, LstmFastError, OSError) as error:
+        print(f"lstm-fast: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lstm-fast: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="lstm-fast", description="An LSTM that is stepped one frame at a time.")
+    parser.add_argument("--version", action="version", version=f"lstm-fast {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    info = commands.add_parser("info", help="what this machine offers, what is used, and why")
+    info.add_argument("--json", action="store_true", help="as JSON")
+    info.set_defaults(command=_info)
+    bench = commands.add_parser(
+        "bench",
+        help="what a step costs here",
+        description="Times single steps on one core: p50 to max, hot, with cold caches and "
+        "prepared, against this CPU's own limits and against other libraries.",
+    )
+    _add_bench_options(bench)
+    bench.set_defaults(command=_bench)
+    return parser
+
+
+def _add_bench_options(bench: argparse.ArgumentParser) -> None:
+    add = bench.add_argument
+    add("--shapes", metavar="S", help="INPUTxHIDDEN[xLAYERS],...; default: those of real models")
+    add("--backends", metavar="B", help="native,numba,reference or all; default: the best here")
+    add("--isas", metavar="I", help="of native: avx512,avx2,... or all; default: the best here")
+    add("--weights", metavar="W", default="float32,float16,int8", help="default: %(default)s")
+    add("--modes", metavar="M", default="hot,cold,prepared", help="default: %(default)s")
+    add("--peers", metavar="P", help="also onnxruntime,torch,openvino, where installed")
+    add(
+        "--seconds", type=_seconds, metavar="N", help="per row; default 0.25, below a minute in all"
+    )
+    add("--quick", action="store_true", help=f"{QUICK_SECONDS} s per row: a first look")
+    add("--json", type=Path, metavar="FILE", help="write everything, see lstm_fast/bench/schema.py")
+    add("--plot", type=Path, metavar="FILE", help="write a picture (needs matplotlib)")
+    add("--compare", type=Path, metavar="OLD", help="against a file that --json wrote")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and up to 3600")
+    return seconds
+
+
+def _info(options: argparse.Namespace) -> None:
+    from .bench import machine
+
+    info = machine.info()
+    print(json.dumps(info, indent=2) if options.json else machine.info_text(info))
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from .bench import compare, contenders, peers, plot, shapes, suite, table
+
+    # Whatever could fail at the end is tried at the start.
+    old = compare.load(options.compare) if options.compare else None
+    if options.plot:
+        plot.require()
+    for path in (options.json, options.plot):
+        if path and not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"cannot write {path}: there is no such directory")
+    plan = suite.Plan(
+        ours=contenders.choose(options.backends, options.isas),
+        weights=suite.parse_names(options.weights, tuple(contenders.TOLERANCES), "weight type"),
+        modes=suite.parse_names(options.modes, suite.MODES, "mode"),
+        seconds=options.seconds or (QUICK_SECONDS if options.quick else suite.Plan.seconds),
+        progress=_progress,
+    )
+    if options.shapes:
+        plan.shapes = shapes.parse(options.shapes)
+    if options.peers:
+        plan.peers = suite.parse_names(options.peers, peers.NAMES, "peer")
+    try:
+        report = suite.run(plan)
+    finally:
+        _progress("")
+    print(table.text(report))
+    if old:
+        print("\n" + compare.text(old, report))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        plot.draw(report, options.plot)
+
+
+def _progress(text: str) -> None:
+    """Show what is going on, in one line that rewrites itself; nothing where nobody looks."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,235 @@
+"""The command line and the benchmark do what they say. Nothing here depends on how fast it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import lstm_fast
+from lstm_fast import cli
+from lstm_fast.bench import CannotRunError, compare, contenders, peers, schema, shapes, suite, table
+
+QUICK = ["bench", "--shapes", "4x8", "--seconds", "0.002"]
+SHAPE = shapes.Shape("", 4, 8)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """What a short run writes, and where."""
+    path = tmp_path_factory.mktemp("bench") / "report.json"
+    assert cli.main([*QUICK, "--json", str(path)]) == 0
+    return path, json.loads(path.read_text())
+
+
+def line_of_error(capsys, *arguments):
+    """Run, expect exit code 2 and nothing but one line on stderr, and return that line."""
+    try:
+        code = cli.main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    return err
+
+
+def test_a_report_follows_the_schema_and_covers_what_was_asked(report):
+    _, value = report
+    schema.check(value)
+    rows = {(row["weights"], row["mode"]) for row in value["rows"]}
+    assert rows >= {(w, m) for w in ("float32", "float16", "int8") for m in ("hot", "cold")}
+    for row in value["rows"]:
+        assert (row["input_size"], row["hidden_size"], row["num_layers"]) == SHAPE[1:]
+        assert 0 < row["p50"] <= row["p90"] <= row["p99"] <= row["max"]
+        assert row["error"] <= contenders.TOLERANCES[row["weights"]]
+        assert (row["kernel"] is not None) == (row["mode"] == "hot")
+    assert value["machine"]["packages"]["lstm_fast"] == lstm_fast.__version__
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda value: value.pop("rows"),
+        lambda value: value.update(schema="lstm_fast.bench/0"),
+        lambda value: value["rows"][0].update(p50="fast"),
+        lambda value: value["rows"][0].update(steps=True),
+        lambda value: value["noise"].pop("spread"),
+        lambda value: value["machine"].update(caches=[1]),
+    ],
+)
+def test_what_does_not_follow_the_schema_is_refused(report, spoil):
+    value = json.loads(json.dumps(report[1]))
+    spoil(value)
+    with pytest.raises(CannotRunError, match=r"should be"):
+        schema.check(value)
+
+
+def test_unknown_keys_are_left_alone(report):
+    schema.check(report[1] | {"later": 1})
+
+
+def test_the_table_shows_every_row(report):
+    text = table.text(report[1])
+    assert all(row["contender"] in text for row in report[1]["rows"])
+    assert text.count(" hot ") >= 3
+
+
+def test_the_affinity_is_what_it_was_before(capsys):
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system has no affinities")
+    before = os.sched_getaffinity(0)
+    assert cli.main([*QUICK, "--modes", "hot", "--weights", "float32"]) == 0
+    assert os.sched_getaffinity(0) == before
+
+
+def test_compare_finds_every_row_again(report, capsys):
+    path, value = report
+    arguments = [*QUICK, "--compare", str(path)]
+    assert cli.main(arguments) == 0
+    assert f"{len(value['rows'])} rows in both" in capsys.readouterr().out
+
+
+def test_compare_tells_changes_from_noise(report):
+    row = report[1]["rows"][0] | {"noise": 0.02, "p50": 1.0}
+    assert compare.verdict(row, row | {"p50": 0.5}) == (2.0, "faster")
+    assert compare.verdict(row, row | {"p50": 2.0}) == (0.5, "slower")
+    assert compare.verdict(row, row | {"p50": 1.05})[1] == ""
+    assert compare.verdict(row, row | {"p50": 0.5}, floor=1.5)[1] == ""
+
+
+def test_a_picture_is_drawn(report, tmp_path):
+    pytest.importorskip("matplotlib")
+    from lstm_fast.bench import plot
+
+    plot.draw(report[1], tmp_path / "bench.png")
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["fly"], "fly"),
+        ([*QUICK, "--shapes", "4by8"], "INPUTxHIDDEN"),
+        ([*QUICK, "--shapes", "0x8"], "'0x8'"),
+        ([*QUICK, "--weights", "int4"], "float16"),
+        ([*QUICK, "--modes", "tepid"], "hot, cold"),
+        ([*QUICK, "--backends", "cuda"], "reference"),
+        ([*QUICK, "--backends", "reference", "--isas", "scalar"], "native backend"),
+        ([*QUICK, "--peers", "keras"], "onnxruntime"),
+        ([*QUICK, "--seconds", "soon"], "'soon'"),
+        ([*QUICK, "--seconds", "nan"], "'nan'"),
+        ([*QUICK, "--compare", "no/such.json"], "no/such.json"),
+        ([*QUICK, "--json", "no/such/place.json"], "no/such/place.json"),
+        ([*QUICK, "--plot", "no/such/place.png"], "no/such/place.png"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, says):
+    assert says in line_of_error(capsys, *arguments)
+
+
+def test_an_unknown_isa_is_refused(capsys):
+    if not lstm_fast.available()[0].startswith("native"):
+        pytest.skip("the native core is not built")
+    assert "choose from" in line_of_error(capsys, *QUICK, "--isas", "mmx")
+
+
+def test_a_missing_peer_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert "pip install torch" in line_of_error(capsys, *QUICK, "--peers", "torch")
+
+
+def test_a_missing_matplotlib_says_what_to_install(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    plot = str(tmp_path / "x.png")
+    assert "lstm-fast[bench]" in line_of_error(capsys, *QUICK, "--plot", plot)
+
+
+def contender(**changes):
+    return replace(contenders.ours(SHAPE, "reference", None, "float32"), **changes)
+
+
+def test_a_right_contender_passes_the_check():
+    assert contenders.check(contender(), contenders.state_dict(SHAPE)) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", contenders.TOLERANCES)
+@pytest.mark.parametrize("shape", shapes.TABLE[:5], ids=lambda shape: shape.name)
+@pytest.mark.parametrize("mistake", ["gates", "bias", "state", "frame", "nan"])
+def test_a_wrong_contender_is_refused(dtype, shape, mistake):
+    weights = contenders.state_dict(shape)
+    wrong = dict(weights)
+    if mistake == "gates":
+        wrong = {name: peers.reordered(value, "iofg") for name, value in weights.items()}
+    if mistake == "bias":
+        wrong = {name: value * ("bias" not in name) for name, value in weights.items()}
+    stream = lstm_fast.LSTM.from_state_dict(wrong, backend="reference").stream()
+    x, y = (np.zeros(size, np.float32) for size in (shape.input_size, shape.hidden_size))
+    stale = x.copy()
+
+    def step():
+        if mistake == "state":
+            stream.reset()
+        stream.step(stale if mistake == "frame" else x, out=y)
+        if mistake == "nan":
+            y[0] = np.nan
+
+    made = contenders.Contender("wrong", dtype, x, step, lambda: y)
+    with pytest.raises(CannotRunError, match="not timed"):
+        contenders.check(made, weights)
+
+
+def test_a_wrong_contender_is_never_timed(monkeypatch, capsys):
+    wrong = contender(output=lambda: np.ones(8, np.float32))
+    monkeypatch.setattr(contenders, "ours", lambda *_: wrong)
+    monkeypatch.setattr(suite, "interleave", lambda *_: pytest.fail("was timed"))
+    assert "is wrong" in line_of_error(capsys, *QUICK)
+
+
+@pytest.mark.parametrize("name", peers.NAMES)
+@pytest.mark.parametrize("sizes", [(4, 8, 1), (3, 5, 3)])
+def test_peers_compute_the_same(name, sizes):
+    for package in peers.PACKAGES[name]:
+        pytest.importorskip(package)
+    shape = shapes.Shape("", *sizes)
+    weights = contenders.state_dict(shape)
+    assert contenders.check(peers.make(name, shape, weights), weights) < 1e-5
+
+
+def test_info_prints(capsys):
+    assert cli.main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert lstm_fast.__version__ in text
+    assert "reference" in text
+    assert cli.main(["info", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"machine", "isas", "backends", "chosen"}
+
+
+def test_info_says_why(capsys, monkeypatch):
+    monkeypatch.setenv("LSTM_FAST_BACKEND", "reference")
+    cli.main(["info"])
+    assert "set by LSTM_FAST_BACKEND=reference" in capsys.readouterr().out
+    monkeypatch.setenv("LSTM_FAST_BACKEND", "abacus")
+    cli.main(["info"])
+    assert "abacus" in capsys.readouterr().out
+
+
+def test_runs_as_a_module():
+    command = [sys.executable, "-m", "lstm_fast", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"lstm-fast {lstm_fast.__version__}\n"
+
+
+def test_import_leaves_all_this_out():
+    code = "import sys, lstm_fast; print([m for m in sys.modules if 'lstm_fast' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "lstm_fast.stream" in done.stdout
+    assert "bench" not in done.stdout
+    assert "cli" not in done.stdout
