@@ -6,6 +6,7 @@ import copy
 import itertools
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -241,6 +242,38 @@ def test_two_streams_in_two_threads_do_not_raise(lstm):
     with ThreadPoolExecutor(2) as pool:
         a, b = pool.map(lambda _: run(lstm.stream(), xs), range(2))
     assert a == b
+
+
+class InterruptError(Exception):
+    """What a signal handler raises, as Ctrl-C or a service's time-out does."""
+
+
+def raise_interrupt(*_):
+    raise InterruptError
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timer")
+def test_a_stream_survives_being_interrupted(lstm):
+    """An exception out of nowhere, at any point of a call, must not leave it marked as in use."""
+    stream, xs, out = lstm.stream(), frames(), np.empty(SHAPE[1], np.float32)
+    previous = signal.signal(signal.SIGALRM, raise_interrupt)
+    interrupts = 0
+    try:
+        for n in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 2e-5 + 1e-6 * (n % 150))
+                while True:
+                    stream.step(xs[0], out=out)
+                    stream.prepare()
+            except InterruptError:
+                interrupts += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert interrupts == 300  # the control: it was interrupted
+    stream.reset()
+    assert steps(stream, xs) == steps(lstm.stream(), xs)
 
 
 @given(seed=seeds, special=st.sampled_from([0.5, -0.0, np.nan, np.inf, -np.inf, 2.0**-126]))

@@ -2,7 +2,7 @@
  * The matrix-times-vector core: rows side by side in a panel, one chain of sums per row. It knows
  * nothing of gates, so it can serve any layer whose weights are packed this way.
  *
- * `weights` and `rows` are constants wherever these are inlined, so that the sums live in registers
+ * `type` and `rows` are constants wherever these are inlined, so that the sums live in registers
  * and each weight type gets a loop of its own.
  *
  * The loads stay in the order of their addresses: a scheduler that shuffles those of one k among
