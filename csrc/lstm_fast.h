@@ -82,7 +82,8 @@ lf_status lf_isa_choose(const char *name, size_t *index);
  *     a = fma(sum_hh, s_hh (1 / 127), fma(sum_ih, s_ih t, b))          t = 1 / 127 above the first layer
  *
  * with each product of scales rounded to float32 and ties rounded to even. A value that is not finite
- * in x or h makes t NaN.
+ * in x or h makes t NaN; and a product of scales that is infinite (weights times x above 5e42) may
+ * give NaN, too.
  */
 typedef enum lf_weight_type { LF_FLOAT32 = 0, LF_FLOAT16 = 1, LF_INT8 = 2 } lf_weight_type;
 

@@ -136,8 +136,11 @@ def cell_int8(
     """
     (x_values, x_scale), (h_values, h_scale) = x, h
     (q_ih, s_ih), (q_hh, s_hh) = w_ih, w_hh
-    left = (_float64(q_ih) @ _float64(x_values)) * (_float64(s_ih) * x_scale)
-    right = (_float64(q_hh) @ _float64(h_values)) * (_float64(s_hh) * h_scale)
+    # The contract rounds each product of scales to float32 (beyond which it is infinite).
+    scale_ih = np.asarray(s_ih, np.float32) * np.float32(x_scale)
+    scale_hh = np.asarray(s_hh, np.float32) * np.float32(h_scale)
+    left = (_float64(q_ih) @ _float64(x_values)) * _float64(scale_ih)
+    right = (_float64(q_hh) @ _float64(h_values)) * _float64(scale_hh)
     return gates(left + right + _float64(bias), c)
 
 

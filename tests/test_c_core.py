@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +20,11 @@ FLAGS = [
 ]
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
 WRAP = "-Wl,--wrap=malloc,--wrap=aligned_alloc"
+PROGRAMS = {
+    "test_cpu.c": [],
+    "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
+    "test_core.c": [WRAP],
+}
 
 if not CSRC.exists():
     pytest.skip("the tests run without the sources", allow_module_level=True)
@@ -62,11 +68,9 @@ def build_and_run(core, source, *options):
     return run(program)
 
 
-@pytest.mark.parametrize(
-    ("source", "options"), [("test_cpu.c", []), ("test_core.c", [WRAP])], ids=["cpu", "core"]
-)
-def test_core(core, source, options):
-    process = build_and_run(core, source, *options)
+@pytest.mark.parametrize("source", PROGRAMS)
+def test_core(core, source):
+    process = build_and_run(core, source, *PROGRAMS[source])
     assert process.returncode == 0, process.stdout + process.stderr
 
 
@@ -76,6 +80,15 @@ def test_vector_operations(core, isa):
     if process.returncode == 77:
         pytest.skip(process.stdout.strip())
     assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("isa", [isa for isa in known_isas() if isa != "scalar"] or ["avx2"])
+def test_an_isa_requires_what_it_is_compiled_for(isa):
+    """Or the best ISA of some CPU would be one that it dies of."""
+    text = (CSRC / f"isa/{isa}.c").read_text()
+    target = re.search(r'LF_TARGET_BEGIN\("([^"]+)"\)', text)[1].split(",")
+    required = re.findall(r"LF_CPU_(\w+)", text)
+    assert sorted(target) == sorted(name.lower() for name in required)
 
 
 def test_a_failing_check_fails_the_program(core, tmp_path):

@@ -12,7 +12,7 @@ LF_TARGET_END
 const lf_isa lf_isa_avx512vnni = {
     .name = "avx512vnni",
     .required = LF_CPU_AVX512F | LF_CPU_AVX512BW | LF_CPU_AVX512VL | LF_CPU_AVX512DQ | LF_CPU_AVX2 |
-                LF_CPU_FMA,
+                LF_CPU_FMA | LF_CPU_AVX512VNNI,
     LF_KERNELS,
 };
 #endif

@@ -11,7 +11,8 @@ from .._arrays import FLOAT32, Float32, LSTMState, canonical
 from .._weights import LayerWeights, Weights
 from ..errors import ConcurrentUseError
 from ..stream import IN_USE, Stream
-from ._numba_kernels import CHAINED, FLOATS, HIDDEN_SCALE, LANES, copy_state, ffi, steps
+from ._numba_intrinsics import CHAINED, LANES
+from ._numba_kernels import BUSY, FLOATS, HIDDEN_SCALE, copy_state, ffi, steps
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -93,24 +94,35 @@ class NumbaModel:
 class NumbaStream(Stream):
     """A stream that calls a kernel."""
 
-    __slots__ = ("_arguments", "_flags", "_h_and_c", "_kept", "_step", "_x_shape", "_y_shape")
+    __slots__ = (
+        "_addresses",
+        "_flags",
+        "_h_and_c",
+        "_kept",
+        "_step",
+        "_weights",
+        "_x_shape",
+        "_y_shape",
+    )
 
     def __init__(self, lstm: LSTM, model: NumbaModel) -> None:
         super().__init__(lstm)
         inputs, units, layers = lstm.input_size, lstm.hidden_size, lstm.num_layers
         whole = np.int32 if model.weight_dtype == "int8" else np.float32
-        arrays = (
+        arrays = (  # in the order that the kernels want
             model.floats,
-            model.weights,
             np.array([inputs, units, layers, model.padded], np.int64),
             np.zeros((2, layers, units), np.float32),
             np.zeros((1 + layers, 4, model.padded), whole),
             np.zeros(inputs + units + 2 * CHAINED, whole),
             np.zeros(2, np.int64),
         )
-        self._kept = arrays  # the kernel has their addresses
-        self._arguments = tuple(ffi.cast("void *", array.ctypes.data) for array in arrays)
-        self._h_and_c, self._flags = ffi.cast("float *", self._arguments[3]), self._arguments[6]
+        addresses = np.array([array.ctypes.data for array in arrays], np.int64)
+        self._kept = (*arrays, model, addresses)  # the kernel has their addresses
+        self._weights = ffi.cast("void *", model.weights.ctypes.data)
+        self._addresses = ffi.cast("void *", addresses.ctypes.data)
+        self._h_and_c = ffi.cast("float *", arrays[2].ctypes.data)
+        self._flags = ffi.cast("void *", arrays[5].ctypes.data)
         self._step = steps[model.weight_dtype]
         self._x_shape, self._y_shape = (inputs,), (units,)
 
@@ -123,27 +135,28 @@ class NumbaStream(Stream):
             and type(out) is np.ndarray
             and out.dtype is FLOAT32
             and out.shape == self._y_shape
-            and not np.may_share_memory(x, out)
         ):
             try:
                 x_pointer, y_pointer = from_buffer(FLOATS, x), from_buffer(FLOATS, out, True)
             except (ValueError, BufferError):
                 pass  # strided or read-only
             else:
-                if self._step(*self._arguments, x_pointer, y_pointer, 1):
+                status = self._step(self._weights, self._addresses, x_pointer, y_pointer, 1)
+                if not status:
+                    return out
+                if status == BUSY:
                     raise ConcurrentUseError(IN_USE)
-                return out
         return super().step(x, out)
 
     step.__doc__ = Stream.step.__doc__
 
     def _advance(self, xs: Float32, ys: Float32) -> None:
         x_pointer, y_pointer = from_buffer(FLOATS, xs), from_buffer(FLOATS, ys, True)
-        if self._step(*self._arguments, x_pointer, y_pointer, len(xs)):
+        if self._step(self._weights, self._addresses, x_pointer, y_pointer, len(xs)):
             raise ConcurrentUseError(IN_USE)
 
     def _prepare(self) -> None:
-        if self._step(*self._arguments, ffi.NULL, ffi.NULL, -1):
+        if self._step(self._weights, self._addresses, ffi.NULL, ffi.NULL, -1):
             raise ConcurrentUseError(IN_USE)
 
     def _read_state(self, state: LSTMState) -> None:

@@ -1,0 +1,157 @@
+"""What the Numba kernels ask of LLVM directly, where NumPy has no word for it.
+
+fma, moving bits, vectors of LANES and atomic flags: each compiles to an instruction or a few.
+Numba's on-disk cache does not see a change in here: after one, touch _numba_kernels.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.cgutils import get_or_insert_function
+from numba.extending import intrinsic
+
+f32 = types.float32
+FLOAT, INT = ir.FloatType(), ir.IntType(32)
+CHAINED = 8  # how many k one pass over the sums takes, and
+LANES = 16  # how many rows stand side by side; see add_half in _numba_kernels.py
+
+
+@intrinsic
+def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a * b + c, rounded once."""
+    return f32(f32, f32, f32), lambda context, builder, signature, args: builder.fma(*args)
+
+
+@intrinsic
+def shift_into_exponent(typing_context: Any, a: Any) -> Any:
+    """The bits of a float, 23 to the left."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        shifted = builder.shl(builder.bitcast(args[0], INT), ir.Constant(INT, 23))
+        return builder.bitcast(shifted, FLOAT)
+
+    return f32(f32), generate
+
+
+@intrinsic
+def with_sign_of(typing_context: Any, magnitude: Any, sign: Any) -> Any:
+    """C's copysignf."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        copysign = builder.module.declare_intrinsic(
+            "llvm.copysign", [FLOAT], ir.FunctionType(FLOAT, [FLOAT, FLOAT])
+        )
+        return builder.call(copysign, args)
+
+    return f32(f32, f32), generate
+
+
+def _vector(builder: Any, pointer: Any, offset: Any, element: Any) -> Any:
+    """Return a pointer to LANES elements at that offset."""
+    at = builder.gep(pointer, [offset])
+    return builder.bitcast(at, ir.VectorType(element, LANES).as_pointer())
+
+
+def _load_weights(builder: Any, pointer: Any, offset: Any) -> Any:
+    """Load LANES weights: float32 as they are, float16 (as bits) widened, int8 as int32.
+
+    Moved to where float32 has its exponent, a float16 is 2^-112 of what it should be, subnormals
+    included; a multiplication by 2^112 is exact. (LLVM's own widening needs F16C or a library.)
+    """
+    element = pointer.type.pointee
+    weights = builder.load(_vector(builder, pointer, offset, element), align=1)
+    if element == FLOAT:
+        return weights
+    floats, ints = ir.VectorType(FLOAT, LANES), ir.VectorType(INT, LANES)
+    if element == ir.IntType(8):
+        return builder.sext(weights, ints)
+
+    def every(value: int) -> Any:
+        return ir.Constant(ints, [value] * LANES)
+
+    bits = builder.zext(weights, ints)
+    magnitude = builder.shl(builder.and_(bits, every(0x7FFF)), every(13))
+    sign = builder.shl(builder.and_(bits, every(0x8000)), every(16))
+    scale = ir.Constant(floats, [2.0**112] * LANES)
+    value = builder.fmul(builder.bitcast(magnitude, floats), scale)
+    return builder.bitcast(builder.or_(builder.bitcast(value, ints), sign), floats)
+
+
+def _add_products(count: int) -> Any:
+    """Generate sums[to + j] += weights[at + i * LANES + j] * x[k + i], i < count, in this order."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weights, at, sums, to, x, k = args
+        element = sums.type.pointee
+        place = _vector(builder, sums, to, element)
+        total = builder.load(place, align=4)
+        undefined = ir.Constant(total.type, ir.Undefined)
+        first = ir.Constant(ir.VectorType(INT, LANES), [0] * LANES)
+        if element == FLOAT:
+            types_of_fma = ir.FunctionType(total.type, [total.type] * 3)
+            fma = get_or_insert_function(builder.module, types_of_fma, f"llvm.fma.v{LANES}f32")
+        for i in range(count):
+            w = _load_weights(builder, weights, builder.add(at, ir.Constant(at.type, i * LANES)))
+            one = builder.load(builder.gep(x, [builder.add(k, ir.Constant(k.type, i))]))
+            one = builder.insert_element(undefined, one, ir.Constant(INT, 0))
+            one = builder.shuffle_vector(one, undefined, first)
+            if element == FLOAT:
+                total = builder.call(fma, [w, one, total])
+            else:
+                total = builder.add(total, builder.mul(w, one))
+        builder.store(total, place, align=4)
+        return context.get_dummy_value()
+
+    return generate
+
+
+@intrinsic
+def add_many(context: Any, w: Any, at: Any, sums: Any, to: Any, x: Any, k: Any) -> Any:
+    """Add the products of CHAINED k to LANES sums, in ascending order."""
+    return types.void(w, types.int64, sums, types.int64, x, types.int64), _add_products(CHAINED)
+
+
+@intrinsic
+def add_one(context: Any, w: Any, at: Any, sums: Any, to: Any, x: Any, k: Any) -> Any:
+    """Add the products of one k to LANES sums."""
+    return types.void(w, types.int64, sums, types.int64, x, types.int64), _add_products(1)
+
+
+def _pointer_to(pointee: Any) -> Any:
+    """Return an intrinsic that takes an address for a pointer to that type."""
+
+    @intrinsic
+    def as_pointer(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(pointee)(types.int64), generate
+
+    return as_pointer
+
+
+as_float, as_int, as_int32 = map(_pointer_to, (f32, types.int64, types.int32))
+
+
+@intrinsic
+def address_of(typing_context: Any, pointer: Any) -> Any:
+    """Return a pointer as a number."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(pointer), generate
+
+
+def _flag(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Generate an exchange: store args[1] at args[0], return what was there."""
+    return builder.atomic_rmw("xchg", args[0], args[1], "acq_rel")
+
+
+@intrinsic
+def exchange(typing_context: Any, place: Any, value: Any) -> Any:
+    """Store value and return what was there, as one step that no other thread can come between."""
+    return types.int64(types.CPointer(types.int64), types.int64), _flag
