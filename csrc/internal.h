@@ -30,7 +30,10 @@ enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
  * int8 weights stand in groups of k, [K / group][LF_GATES][units][group], K rounded up to whole
  * groups. Units past hidden_size and k past K are zeros.
  */
-enum { LF_FLOAT_HEADER = 1, LF_INT8_HEADER = 5 };
+static inline size_t lf_header_rows(lf_weight_type type) { return type == LF_INT8 ? 5 : 1; }
+static inline size_t lf_weight_bytes(lf_weight_type type) {
+    return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
+}
 
 typedef struct lf_layer {
     size_t input_size;

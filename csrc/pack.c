@@ -42,23 +42,15 @@ typedef struct lf_half {
     float operand_scale; /* int8: of the operand where it is fixed, else 1 */
 } lf_half;
 
-static size_t weight_bytes(lf_weight_type type) {
-    return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
-}
-
 static size_t padded_columns(const lf_isa *isa, lf_weight_type type, size_t columns) {
     return type == LF_INT8 ? lf_round_up(columns, isa->int8_group) : columns;
-}
-
-static size_t header_rows(lf_weight_type type) {
-    return type == LF_INT8 ? LF_INT8_HEADER : LF_FLOAT_HEADER;
 }
 
 size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer) {
     const size_t columns = padded_columns(isa, type, layer->input_size) +
                            padded_columns(isa, type, layer->hidden_size);
     return LF_GATES * layer->padded_hidden *
-           (header_rows(type) * sizeof(float) + columns * weight_bytes(type));
+           (lf_header_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
 }
 
 /* The scale of a row: its largest magnitude is 127 units; 0 for a row of (almost) zeros. */
@@ -93,7 +85,7 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
                         size_t units) {
     const size_t stride = LF_GATES * units; /* weights, or values of a header row, of one k */
     float *header = (float *)(void *)out;
-    char *weights = out + header_rows(type) * stride * sizeof(float);
+    char *weights = out + lf_header_rows(type) * stride * sizeof(float);
     for (size_t half = 0; half < 2; half++) {
         const size_t columns = halves[half].columns;
         for (size_t gate = 0; gate < LF_GATES; gate++)
@@ -103,7 +95,7 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
                 const float scale = type == LF_INT8 ? row_scale(values, columns) : 0;
                 const size_t group = type == LF_INT8 ? isa->int8_group : 1;
                 int32_t sum = 0;
-                pack_row(weights + at * group * weight_bytes(type), isa, type, values, columns,
+                pack_row(weights + at * group * lf_weight_bytes(type), isa, type, values, columns,
                          stride, scale, &sum);
                 header[at] = lf_bias(source, row);
                 if (type == LF_INT8) {
@@ -112,7 +104,7 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
                     memcpy(&header[(3 + half) * stride + at], &start, sizeof start);
                 }
             }
-        weights += padded_columns(isa, type, columns) * stride * weight_bytes(type);
+        weights += padded_columns(isa, type, columns) * stride * lf_weight_bytes(type);
     }
     return weights;
 }

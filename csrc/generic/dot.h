@@ -20,7 +20,7 @@ LF_INLINE vf lf_load_weights(lf_weight_type type, const char *p) {
 /* sums[j] = start[j] + weights[k][j] * x[k] for k = 0 .. count - 1 in this order, fused. */
 LF_INLINE void lf_dot_float(lf_weight_type type, size_t rows, const float *start,
                             const char *weights, const float *x, size_t count, float *sums) {
-    const size_t bytes = LF_LANES * (type == LF_FLOAT32 ? sizeof(float) : sizeof(uint16_t));
+    const size_t bytes = LF_LANES * lf_weight_bytes(type);
     vf sum[LF_GATES * LF_PANEL_VECTORS];
     LF_UNROLL_ALL
     for (size_t j = 0; j < rows; j++)

@@ -67,16 +67,14 @@ LF_INLINE const char *lf_panel_pass(lf_weight_type type, size_t vectors, const l
                                     const char *panel, size_t unit) {
     static const _Alignas(64) float zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
     const size_t rows = LF_GATES * vectors, row_bytes = LF_LANES * sizeof(float);
-    const size_t header_rows = type == LF_INT8 ? LF_INT8_HEADER : LF_FLOAT_HEADER;
     const float *header = (const float *)(const void *)panel;
     const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
-    const size_t weight_bytes = type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
-    const size_t k_bytes = rows * LF_LANES * weight_bytes;
-    const char *const input_weights = panel + header_rows * rows * row_bytes;
+    const size_t k_bytes = rows * LF_LANES * lf_weight_bytes(type);
+    const char *const input_weights = panel + lf_header_rows(type) * rows * row_bytes;
     const char *const recurrent_weights =
-        input_weights + (pass->layer->input_size + group - 1) / group * group * k_bytes;
+        input_weights + lf_round_up(pass->layer->input_size, group) * k_bytes;
     const char *const end =
-        recurrent_weights + (pass->layer->hidden_size + group - 1) / group * group * k_bytes;
+        recurrent_weights + lf_round_up(pass->layer->hidden_size, group) * k_bytes;
 
     _Alignas(64) lf_sums input_sums;
     float *const recurrent_sums = pass->recurrent + LF_GATES * unit;
