@@ -73,11 +73,17 @@ const char *lf_status_text(int status) {
     case LF_ERR_OVERLAP:
         return "the output shares memory with the input";
     case LF_ERR_BUSY:
-        return "another thread is using this stream";
+        return "another thread is using this stream, or the pool is growing";
     case LF_ERR_MODEL:
         return "the two streams belong to different models";
     case LF_ERR_RANGE:
         return "a weight is too large for float16";
+    case LF_ERR_HANDLE:
+        return "the handle is stale, belongs to another pool or was never given out";
+    case LF_ERR_REPEATED:
+        return "a handle stands twice in one call";
+    case LF_ERR_FULL:
+        return "every slot of the pool is taken";
     default:
         return "unknown status";
     }

@@ -59,6 +59,24 @@ typedef struct lf_pass {
     int x_is_hidden;  /* x is the h of the layer below, so it lives in [-1, 1] */
 } lf_pass;
 
+/*
+ * The same for several streams at once, each with its own rows; x and h are [streams] of them. Where
+ * it is the second half alone, or the first alone, `recurrent` is where each stream keeps the sums of
+ * the second.
+ */
+typedef struct lf_batch {
+    const lf_layer *layer;
+    size_t first_half, end_half, streams;
+    const float *const *x, *const *h;
+    float *const *c, *const *h_out;
+    float *const *recurrent; /* [streams] of [LF_GATES * padded_hidden], or null where not needed */
+    float *sums;             /* scratch: [2][streams][LF_GATES * panel_vectors * lanes] */
+    void *const *quants[2];  /* int8: [streams] rows of scratch each */
+    float *x_scale;          /* int8: [streams] */
+    int x_is_hidden;
+    const void *const *rows[2]; /* set by the pass: the operands as the dot takes them */
+} lf_batch;
+
 /* One ISA: what it needs and its kernels. */
 typedef struct lf_isa {
     const char *name;
@@ -68,6 +86,7 @@ typedef struct lf_isa {
     size_t int8_group; /* values of k that one int8 dot takes */
     int int8_offset;   /* what it adds to each quantised operand */
     void (*layer_pass[LF_WEIGHT_TYPES])(lf_pass *pass);
+    void (*batch_pass[LF_WEIGHT_TYPES])(lf_batch *batch);
     /* In place; count is a multiple of lanes. */
     void (*canonicalise_f32)(float *values, size_t count);
     /* count is a multiple of lanes. */
@@ -110,6 +129,17 @@ float lf_bias(const lf_layer_weights *weights, size_t row);
 int lf_fits_float16(float value);
 char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
                     const lf_layer_weights *weights);
+
+/* stream.c: between padded layers, [num_layers][padded_hidden], and the caller's [num_layers][H]. */
+void lf_state_read(const lf_model *model, const float *h, const float *c, float *h_out,
+                   float *c_out);
+void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in,
+                    const float *c_in);
+
+static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
+    const uintptr_t p = (uintptr_t)a, q = (uintptr_t)b;
+    return p < q + b_bytes && q < p + a_bytes;
+}
 
 /* Rounds up; the caller has made sure that it can't overflow. */
 static inline size_t lf_round_up(size_t value, size_t multiple) {

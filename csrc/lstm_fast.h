@@ -49,7 +49,10 @@ typedef enum lf_status {
     LF_ERR_OVERLAP = 7,     /* the output shares memory with the input */
     LF_ERR_BUSY = 8,        /* another thread is inside a call on this stream */
     LF_ERR_MODEL = 9,       /* the two streams belong to different models */
-    LF_ERR_RANGE = 10       /* a weight is too large for float16 */
+    LF_ERR_RANGE = 10,      /* a weight is too large for float16 */
+    LF_ERR_HANDLE = 11,     /* a handle is stale, or of another pool, or was never given out */
+    LF_ERR_REPEATED = 12,   /* a handle stands twice in one call */
+    LF_ERR_FULL = 13        /* every slot of the pool is taken */
 } lf_status;
 
 /* One constant sentence for a status; never null, also for values that are no lf_status. */
@@ -135,6 +138,63 @@ lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c);
 lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float *c);
 /* Makes target's state that of source; both must be streams of one model. */
 lf_status lf_stream_copy(lf_stream *target, lf_stream *source);
+
+/*
+ * A pool: many streams of one model in one block of memory, stepped together in one pass over the
+ * weights. Each gives the same bits as an lf_stream of its own, whoever else is in the call.
+ *
+ * A handle names a session from open to close and is never given out again within the process (a
+ * serial number of 40 bits, scrambled, and the slot), so one that is stale, of another pool or made up
+ * is found out: LF_ERR_HANDLE. It is never 0. Calls that take several handles write the index of the
+ * offending one to *bad (unless bad is null) and have changed nothing then.
+ *
+ * Threads: any number may call at once as long as no two use the same session; who does gets
+ * LF_ERR_BUSY. grow moves the memory, so it gets LF_ERR_BUSY while any other call is inside, and a
+ * call that meets grow gets it, too.
+ */
+typedef struct lf_pool lf_pool;
+
+/*
+ * capacity: sessions, 1 .. LF_MAX_CAPACITY. prepared: how many of them can have a prepared half at the
+ * same time. threads, at least 1: how many calls can compute at the same time; more wait their turn.
+ * The pool borrows the model. grow adds that many sessions; handles stay valid.
+ */
+enum { LF_MAX_CAPACITY = 16777216 }; /* 2^24 */
+lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared, size_t threads,
+                         lf_pool **pool);
+void lf_pool_destroy(lf_pool *pool);
+lf_status lf_pool_grow(lf_pool *pool, size_t more);
+size_t lf_pool_capacity(lf_pool *pool);
+size_t lf_pool_open_count(lf_pool *pool);
+size_t lf_pool_bytes(lf_pool *pool); /* all memory that it holds */
+
+/* Open starts from zeros. Close leaves nothing but zeros behind. */
+lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle);
+lf_status lf_pool_close(lf_pool *pool, unsigned long long handle);
+int lf_pool_is_open(lf_pool *pool, unsigned long long handle);
+/* The handles of open sessions, at most `most` of them; returns how many there were to write. */
+size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most);
+
+/*
+ * One frame for each of count sessions: handles [count], xs [count][I] -> ys [count][H]. run: xs
+ * [count][steps][I] -> ys [count][steps][H], of which stream n takes the first lengths[n] (null: all)
+ * and has zeros after them. Any subset in any order; any alignment; the output must not share memory
+ * with an input. No allocation, and no system call unless it has to wait its turn.
+ */
+lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
+                           const float *xs, float *ys, size_t *bad);
+lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
+                          size_t steps, const size_t *lengths, const float *xs, float *ys,
+                          size_t *bad);
+/* As lf_stream_prepare, for as many as there is room for; *ready (unless null) of them are prepared. */
+lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size_t count,
+                          size_t *ready, size_t *bad);
+
+/* As for a stream: h and c are [num_layers][H] each. */
+lf_status lf_pool_reset(lf_pool *pool, unsigned long long handle);
+lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float *h, float *c);
+lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const float *h,
+                                const float *c);
 
 /* The activations as the kernels of that ISA compute them, for tests: y[j] = f(x[j]), j < count. */
 typedef enum lf_activation { LF_SIGMOID = 0, LF_TANH = 1 } lf_activation;

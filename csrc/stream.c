@@ -9,6 +9,28 @@ static size_t state_floats(const lf_model *model) {
     return model->num_layers * model->padded_hidden;
 }
 
+void lf_state_read(const lf_model *model, const float *h, const float *c, float *h_out,
+                   float *c_out) {
+    const size_t H = model->hidden_size;
+    for (size_t l = 0; l < model->num_layers; l++) {
+        memcpy(h_out + l * H, h + l * model->padded_hidden, H * sizeof(float));
+        memcpy(c_out + l * H, c + l * model->padded_hidden, H * sizeof(float));
+    }
+}
+
+void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in,
+                    const float *c_in) {
+    const size_t H = model->hidden_size;
+    memset(h, 0, state_floats(model) * sizeof(float)); /* the padding, too: it may hold NaN */
+    memset(c, 0, state_floats(model) * sizeof(float));
+    for (size_t l = 0; l < model->num_layers; l++) {
+        memcpy(h + l * model->padded_hidden, h_in + l * H, H * sizeof(float));
+        memcpy(c + l * model->padded_hidden, c_in + l * H, H * sizeof(float));
+    }
+    model->isa->canonicalise_f32(h, state_floats(model));
+    model->isa->canonicalise_f32(c, state_floats(model));
+}
+
 lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     if (!model || !result)
         return LF_ERR_ARGUMENT;
@@ -46,11 +68,6 @@ static int enter(lf_stream *stream) {
 static lf_status leave(lf_stream *stream) {
     atomic_flag_clear_explicit(&stream->busy, memory_order_release);
     return LF_OK;
-}
-
-static int overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
-    const uintptr_t p = (uintptr_t)a, q = (uintptr_t)b;
-    return p < q + b_bytes && q < p + a_bytes;
 }
 
 /* The halves first .. end - 1 of one layer's sums, and the new state unless that is the second alone. */
@@ -104,7 +121,7 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
     if (!stream || (steps && (!xs || !ys)))
         return LF_ERR_ARGUMENT;
     const size_t I = stream->model->input_size, H = stream->model->hidden_size;
-    if (overlap(xs, steps * I * sizeof(float), ys, steps * H * sizeof(float)))
+    if (lf_overlap(xs, steps * I * sizeof(float), ys, steps * H * sizeof(float)))
         return LF_ERR_OVERLAP;
     if (!enter(stream))
         return LF_ERR_BUSY;
@@ -133,12 +150,7 @@ lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
         return LF_ERR_ARGUMENT;
     if (!enter(stream))
         return LF_ERR_BUSY;
-    const lf_model *model = stream->model;
-    const size_t H = model->hidden_size;
-    for (size_t l = 0; l < model->num_layers; l++) {
-        memcpy(h + l * H, stream->h + l * model->padded_hidden, H * sizeof(float));
-        memcpy(c + l * H, stream->c + l * model->padded_hidden, H * sizeof(float));
-    }
+    lf_state_read(stream->model, stream->h, stream->c, h, c);
     return leave(stream);
 }
 
@@ -147,17 +159,7 @@ lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float
         return LF_ERR_ARGUMENT;
     if (!enter(stream))
         return LF_ERR_BUSY;
-    const lf_model *model = stream->model;
-    const size_t H = model->hidden_size;
-    memset(stream->h, 0,
-           state_floats(model) * sizeof(float)); /* the padding, too: it may hold NaN */
-    memset(stream->c, 0, state_floats(model) * sizeof(float));
-    for (size_t l = 0; l < model->num_layers; l++) {
-        memcpy(stream->h + l * model->padded_hidden, h + l * H, H * sizeof(float));
-        memcpy(stream->c + l * model->padded_hidden, c + l * H, H * sizeof(float));
-    }
-    model->isa->canonicalise_f32(stream->h, state_floats(model));
-    model->isa->canonicalise_f32(stream->c, state_floats(model));
+    lf_state_write(stream->model, stream->h, stream->c, h, c);
     stream->prepared = 0;
     return leave(stream);
 }

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["BackendUnavailableError", "ConcurrentUseError", "LstmFastError"]
+__all__ = [
+    "BackendUnavailableError",
+    "ConcurrentUseError",
+    "LstmFastError",
+    "PoolFullError",
+    "SnapshotError",
+    "StaleHandleError",
+]
 
 
 class LstmFastError(Exception):
@@ -10,8 +17,20 @@ class LstmFastError(Exception):
 
 
 class ConcurrentUseError(LstmFastError, RuntimeError):
-    """One stream was used by two threads at once. Nothing has changed; give each thread its own."""
+    """One session was used by two threads at once. Nothing has changed; each needs its own."""
 
 
 class BackendUnavailableError(LstmFastError, RuntimeError):
     """A backend was asked for by name that is not installed or does not run here."""
+
+
+class StaleHandleError(LstmFastError, ValueError):
+    """A handle names no open session of this pool. Nothing has changed, for any session."""
+
+
+class PoolFullError(LstmFastError, RuntimeError):
+    """As many sessions are open as the pool has room for; `StreamPool.grow` makes more."""
+
+
+class SnapshotError(LstmFastError, ValueError):
+    """A snapshot is damaged, or belongs to other weights. Nothing was restored."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import operator
+import os
 import warnings
 from collections.abc import Mapping
 from typing import Any, final
 
-from . import _backends
+from . import _backends, snapshots
 from ._arrays import Float32, StateLike
 from ._weights import Weights, check_weight_dtype, random_weights, read_weights
 from .errors import BackendUnavailableError
+from .pool import StreamPool, to_count
 from .stream import Stream
 
 __all__ = ["LSTM"]
 
 MAX_SIZE = 2**28  # LF_MAX_SIZE in csrc/lstm_fast.h
+PREPARED = 64  # sessions that a pool has room to prepare, unless it is told
+MAX_THREADS = 4096
 
 
 @final
@@ -27,12 +31,21 @@ class LSTM:
     it lands; copying returns the object itself.
     """
 
-    __slots__ = ("__weakref__", "_asked", "_backend", "_model", "_weight_dtype", "_weights")
+    __slots__ = (
+        "__weakref__",
+        "_asked",
+        "_backend",
+        "_fingerprint",
+        "_model",
+        "_weight_dtype",
+        "_weights",
+    )
 
     _weights: Weights
     _model: _backends.Model
     _backend: str
     _weight_dtype: str
+    _fingerprint: str  # made when first asked for
     _asked: str | None  # the backend that the caller named
 
     def __init__(self) -> None:
@@ -170,6 +183,15 @@ class LSTM:
         """Bytes of the packed weights, which is what one step reads of them."""
         return self._model.nbytes
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of the weights and how they are stored: what a snapshot is bound to."""
+        try:
+            return self._fingerprint
+        except AttributeError:
+            object.__setattr__(self, "_fingerprint", snapshots.fingerprint(self))
+            return self._fingerprint
+
     def state_dict(self) -> dict[str, Float32]:
         """Return copies of the weights under the names of `torch.nn.LSTM`.
 
@@ -190,6 +212,29 @@ class LSTM:
         if state is not None:
             stream.state = state
         return stream
+
+    def pool(
+        self, capacity: int, *, prepared: int | None = None, threads: int | None = None
+    ) -> StreamPool:
+        """Return a pool for many sessions that are stepped together over one pass of the weights.
+
+        Args:
+            capacity: how many sessions can be open at once, 1 to 2**24. All memory is taken here;
+                `StreamPool.grow` adds to it.
+            prepared: for how many of them `StreamPool.prepare` can keep the work done ahead, of
+                4 * H * L floats each; None: 64, or the capacity where that is less.
+            threads: how many threads can compute in the pool at the same time, each with a
+                workspace of its own; more wait for one. None: as many as this process has CPUs.
+
+        Raises:
+            TypeError: a number is no integer.
+            ValueError: it is out of range.
+            MemoryError: there is not enough.
+        """
+        size = to_count(capacity, "capacity", 1)
+        halves = min(size, PREPARED) if prepared is None else to_count(prepared, "prepared", 0)
+        workspaces = _cpus() if threads is None else to_count(threads, "threads", 1, MAX_THREADS)
+        return self._model.pool(self, size, halves, workspaces)
 
     def __repr__(self) -> str:
         dtype = "" if self.weight_dtype == "float32" else f"weight_dtype={self.weight_dtype!r}, "
@@ -213,6 +258,13 @@ class LSTM:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (self.state_dict(), self._weight_dtype, self._asked)
+
+
+def _cpus() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # some systems have no such thing, some sandboxes forbid it
+        return os.cpu_count() or 1
 
 
 def _size(value: Any, name: str) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import snapshots
 from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
 
 if TYPE_CHECKING:
@@ -128,6 +129,28 @@ class Stream(ABC):
     def state(self, state: StateLike) -> None:
         lstm = self._lstm
         self._write_state(to_state(state, lstm.num_layers, lstm.hidden_size))
+
+    def snapshot(self) -> bytes:
+        """Return the state as bytes from which a session continues, bit for bit, anywhere.
+
+        They are checksummed, describe themselves and are bound to the weights: `restore` here, or
+        `StreamPool.restore`, takes them in another process and on another CPU. The format is
+        written down in lstm_fast/snapshots.py.
+
+        Raises:
+            ConcurrentUseError: another thread is using this stream.
+        """
+        return snapshots.pack(self._lstm, self.state)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from where a snapshot was taken, by a stream or a pool of the same weights.
+
+        Raises:
+            SnapshotError: it is damaged, or was taken with other weights. Nothing has changed.
+            TypeError: it is no bytes.
+            ConcurrentUseError: another thread is using this stream.
+        """
+        self.state = snapshots.unpack(self._lstm, snapshot)
 
     def copy(self) -> Stream:
         """Return a new stream that continues from here on its own."""

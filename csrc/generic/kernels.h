@@ -62,47 +62,63 @@ LF_INLINE void lf_dot(lf_weight_type type, size_t vectors, const float *start, c
         (vectors == 1 ? dot_float32_single : dot_float32)(start, weights, x, count, sums);
 }
 
+/* One panel: where its parts are, and what its sums start from. Index 0: W_ih x, 1: W_hh h. */
+typedef struct lf_panel {
+    const float *header;
+    const char *weights[2], *end;
+    size_t count[2]; /* of k */
+    const float *start[2];
+} lf_panel;
+
+static const _Alignas(64) float lf_zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
+
+LF_INLINE lf_panel lf_panel_at(lf_weight_type type, size_t vectors, const lf_layer *layer,
+                               const char *panel) {
+    const size_t rows = LF_GATES * vectors, row_bytes = LF_LANES * sizeof(float);
+    const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
+    const size_t k_bytes = rows * LF_LANES * lf_weight_bytes(type);
+    const float *header = (const float *)(const void *)panel;
+    const char *const input = panel + lf_header_rows(type) * rows * row_bytes;
+    const char *const recurrent = input + lf_round_up(layer->input_size, group) * k_bytes;
+    lf_panel result = {
+        .header = header,
+        .weights = {input, recurrent},
+        .end = recurrent + lf_round_up(layer->hidden_size, group) * k_bytes,
+        .count = {layer->input_size, layer->hidden_size},
+        .start = {type == LF_INT8 ? header + 3 * rows * LF_LANES : header,
+                  type == LF_INT8 ? header + 4 * rows * LF_LANES : lf_zeros},
+    };
+    return result;
+}
+
 /* One panel of `vectors` vectors of hidden units. Returns its end. */
 LF_INLINE const char *lf_panel_pass(lf_weight_type type, size_t vectors, const lf_pass *pass,
                                     const char *panel, size_t unit) {
-    static const _Alignas(64) float zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
-    const size_t rows = LF_GATES * vectors, row_bytes = LF_LANES * sizeof(float);
-    const float *header = (const float *)(const void *)panel;
-    const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
-    const size_t k_bytes = rows * LF_LANES * lf_weight_bytes(type);
-    const char *const input_weights = panel + lf_header_rows(type) * rows * row_bytes;
-    const char *const recurrent_weights =
-        input_weights + lf_round_up(pass->layer->input_size, group) * k_bytes;
-    const char *const end =
-        recurrent_weights + lf_round_up(pass->layer->hidden_size, group) * k_bytes;
-
+    const size_t rows = LF_GATES * vectors;
+    const lf_panel p = lf_panel_at(type, vectors, pass->layer, panel);
     _Alignas(64) lf_sums input_sums;
     float *const recurrent_sums = pass->recurrent + LF_GATES * unit;
-    const char *const weights[2] = {input_weights, recurrent_weights};
     float *const sums[2] = {input_sums.f, recurrent_sums};
-    const size_t count[2] = {pass->layer->input_size, pass->layer->hidden_size};
     const float *const operand[2] = {pass->x, pass->h};
-    const float *const start[2] = {type == LF_INT8 ? header + 3 * rows * LF_LANES : header,
-                                   type == LF_INT8 ? header + 4 * rows * LF_LANES : zeros};
     for (size_t half = pass->first_half; half < pass->end_half; half++)
-        lf_dot(type, vectors, start[half], weights[half], operand[half], pass->quants[half],
-               count[half], sums[half]);
+        lf_dot(type, vectors, p.start[half], p.weights[half], operand[half], pass->quants[half],
+               p.count[half], sums[half]);
     if (pass->first_half == 1) { /* prepare: what the step still has to read comes closer */
-        for (const char *p = panel; p < recurrent_weights; p += LF_ALIGNMENT)
-            __builtin_prefetch(p, 0, 2);
-        return end;
+        for (const char *line = panel; line < p.weights[1]; line += LF_ALIGNMENT)
+            __builtin_prefetch(line, 0, 2);
+        return p.end;
     }
     LF_UNROLL_ALL
     for (size_t v = 0; v < vectors; v++) {
         vf a[LF_GATES];
         LF_UNROLL_ALL
         for (size_t gate = 0; gate < LF_GATES; gate++)
-            a[gate] = lf_pre_activation(type, rows, gate * vectors + v, header, pass->x_scale,
+            a[gate] = lf_pre_activation(type, rows, gate * vectors + v, p.header, pass->x_scale,
                                         &input_sums, recurrent_sums);
         const size_t at = unit + v * LF_LANES;
         lf_epilogue(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
     }
-    return end;
+    return p.end;
 }
 
 LF_INLINE void lf_all_panels(lf_weight_type type, const lf_pass *pass) {
@@ -118,7 +134,8 @@ LF_INLINE void lf_all_panels(lf_weight_type type, const lf_pass *pass) {
 static void layer_pass_float32(lf_pass *pass) { lf_all_panels(LF_FLOAT32, pass); }
 static void layer_pass_float16(lf_pass *pass) { lf_all_panels(LF_FLOAT16, pass); }
 
-static void layer_pass_int8(lf_pass *pass) {
+/* int8: fills pass->quants for its halves, and sets x_scale. */
+static void lf_quantise_operands(lf_pass *pass) {
     const size_t inputs = lf_round_up(pass->layer->input_size, LF_LANES);
     const size_t units = pass->layer->padded_hidden;
     if (pass->first_half == 0) {
@@ -138,8 +155,14 @@ static void layer_pass_int8(lf_pass *pass) {
     }
     if (pass->end_half == 2)
         lf_quantise((lf_quant *)pass->quants[1], pass->h, units, 127.0f);
+}
+
+static void layer_pass_int8(lf_pass *pass) {
+    lf_quantise_operands(pass);
     lf_all_panels(LF_INT8, pass);
 }
+
+#include "batch.h"
 
 static void canonicalise_f32(float *values, size_t count) {
     for (size_t j = 0; j < count; j += LF_LANES)
@@ -159,5 +182,8 @@ static void activate_f32(lf_activation function, const float *x, float *y, size_
     .layer_pass = {[LF_FLOAT32] = layer_pass_float32,                                              \
                    [LF_FLOAT16] = layer_pass_float16,                                              \
                    [LF_INT8] = layer_pass_int8},                                                   \
+    .batch_pass = {[LF_FLOAT32] = batch_pass_float32,                                              \
+                   [LF_FLOAT16] = batch_pass_float16,                                              \
+                   [LF_INT8] = batch_pass_int8},                                                   \
     .canonicalise_f32 = canonicalise_f32, .activate_f32 = activate_f32, .probe_read = probe_read,  \
     .probe_fma = probe_fma

@@ -22,6 +22,7 @@ from ..errors import BackendUnavailableError
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
+    from ..pool import StreamPool
     from ..stream import Stream
 
 NAMES = ("native", "numba", "reference")  # best first
@@ -44,6 +45,8 @@ class Model(Protocol):
     def nbytes(self) -> int: ...
 
     def stream(self, lstm: LSTM) -> Stream: ...
+
+    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> StreamPool: ...
 
 
 def load(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The C core behind cffi. The only module that imports the extension."""
+"""The C core behind cffi. Only this and _native_pool.py import the extension."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..stream import IN_USE, Stream
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
+    from ..pool import StreamPool
 
 name = "native"
 
@@ -31,7 +32,7 @@ from_buffer = ffi.from_buffer
 empty = np.empty
 
 
-def _short_step() -> Any:
+def _short_ways() -> Any:
     """Load csrc/python/step.c, the second module in the extension's file."""
     loader = ExtensionFileLoader("_native_step", extension_file)
     spec = spec_from_loader("_native_step", loader)
@@ -39,10 +40,11 @@ def _short_step() -> Any:
     module = module_from_spec(spec)
     loader.exec_module(module)
     module.use_type(np.ndarray)
-    return module.step
+    return module
 
 
-short_step = _short_step()
+_short = _short_ways()
+short_step, short_pool_step = _short.step, _short.pool_step
 NOT_THIS_WAY = -1
 
 
@@ -62,11 +64,11 @@ def _text(pointer: Any) -> str:
     return str(ffi.string(pointer).decode())
 
 
-def _fail(status: int) -> NoReturn:
+def fail(status: int) -> NoReturn:
     if status == lib.LF_ERR_BUSY:
         raise ConcurrentUseError(IN_USE)
     if status == lib.LF_ERR_MEMORY:
-        raise MemoryError("lstm_fast: no memory for the packed weights or the stream")
+        raise MemoryError("lstm_fast: no memory for the packed weights, the stream or the pool")
     text = _text(lib.lf_status_text(status))
     raise ValueError(text)
 
@@ -76,7 +78,7 @@ def probe_read(isa: str, values: Float32) -> None:
     result = ffi.new("float *")
     status = lib.lf_probe_read(isa.encode(), from_buffer(FLOATS, values), values.size, result)
     if status:
-        _fail(status)
+        fail(status)
 
 
 def probe_fma(isa: str, turns: int) -> int:
@@ -84,7 +86,7 @@ def probe_fma(isa: str, turns: int) -> int:
     fmas = ffi.new("size_t *")
     status = lib.lf_probe_fma(isa.encode(), turns, fmas)
     if status:
-        _fail(status)
+        fail(status)
     return int(fmas[0])
 
 
@@ -113,13 +115,18 @@ class NativeModel:
         )
         del kept  # the core has packed what it needs
         if status:
-            _fail(status)
+            fail(status)
         self.handle = ffi.gc(result[0], lib.lf_model_destroy)
         self.isa = _text(lib.lf_model_isa(self.handle))
         self.nbytes = int(lib.lf_model_packed_bytes(self.handle))
 
     def stream(self, lstm: LSTM) -> NativeStream:
         return NativeStream(lstm, self)
+
+    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> StreamPool:
+        from ._native_pool import NativePool  # it needs this module
+
+        return NativePool(lstm, self, capacity, prepared, threads)
 
 
 def _point_at(target: Any, layer: LayerWeights) -> list[Any]:
@@ -145,7 +152,7 @@ class NativeStream(Stream):
         result = ffi.new("lf_stream **")
         status = lib.lf_stream_create(model.handle, result)
         if status:
-            _fail(status)
+            fail(status)
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
         self._address = int(ffi.cast("intptr_t", self._handle))
         self._y_shape = (lstm.hidden_size,)
@@ -157,7 +164,7 @@ class NativeStream(Stream):
             return y
         if status in (NOT_THIS_WAY, lib.LF_ERR_OVERLAP):  # convert it, or say what is wrong
             return super().step(x, out)
-        _fail(status)
+        fail(status)
 
     step.__doc__ = Stream.step.__doc__
 
@@ -166,19 +173,19 @@ class NativeStream(Stream):
             self._handle, from_buffer(FLOATS, xs), len(xs), from_buffer(FLOATS, ys, True)
         )
         if status:
-            _fail(status)
+            fail(status)
 
     def _read_state(self, state: LSTMState) -> None:
         h, c = from_buffer(FLOATS, state.h, True), from_buffer(FLOATS, state.c, True)
         status = lib.lf_stream_get_state_f32(self._handle, h, c)
         if status:
-            _fail(status)
+            fail(status)
 
     def _write_state(self, state: LSTMState) -> None:
         h, c = from_buffer(FLOATS, state.h), from_buffer(FLOATS, state.c)
         status = lib.lf_stream_set_state_f32(self._handle, h, c)
         if status:
-            _fail(status)
+            fail(status)
 
     def reset(self, state: StateLike | None = None) -> None:
         if state is not None:
@@ -186,7 +193,7 @@ class NativeStream(Stream):
             return
         status = lib.lf_stream_reset(self._handle)
         if status:
-            _fail(status)
+            fail(status)
 
     reset.__doc__ = Stream.reset.__doc__
 
@@ -194,7 +201,7 @@ class NativeStream(Stream):
         twin = self._model.stream(self._lstm)
         status = lib.lf_stream_copy(twin._handle, self._handle)
         if status:
-            _fail(status)
+            fail(status)
         return twin
 
     copy.__doc__ = Stream.copy.__doc__
@@ -202,4 +209,4 @@ class NativeStream(Stream):
     def _prepare(self) -> None:
         status = lib.lf_stream_prepare(self._handle)
         if status:
-            _fail(status)
+            fail(status)

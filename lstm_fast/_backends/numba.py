@@ -13,6 +13,7 @@ from ..errors import ConcurrentUseError
 from ..stream import IN_USE, Stream
 from ._numba_intrinsics import CHAINED, LANES
 from ._numba_kernels import BUSY, FLOATS, HIDDEN_SCALE, copy_state, ffi, steps
+from ._pool_of_streams import PoolOfStreams
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -89,6 +90,9 @@ class NumbaModel:
 
     def stream(self, lstm: LSTM) -> NumbaStream:
         return NumbaStream(lstm, self)
+
+    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> PoolOfStreams:
+        return PoolOfStreams(lstm, capacity, prepared)
 
 
 class NumbaStream(Stream):

@@ -15,6 +15,7 @@ from .._arrays import Float32, LSTMState, canonical
 from .._weights import LayerWeights, Weights
 from ..errors import ConcurrentUseError
 from ..stream import IN_USE, Stream
+from ._pool_of_streams import PoolOfStreams
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -88,6 +89,9 @@ class ReferenceModel:
 
     def stream(self, lstm: LSTM) -> ReferenceStream:
         return ReferenceStream(lstm, self)
+
+    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> PoolOfStreams:
+        return PoolOfStreams(lstm, capacity, prepared)
 
 
 class ReferenceStream(Stream):

@@ -1,0 +1,237 @@
+/*
+ * One layer for several streams in one pass over its weights: each load of a weight serves a tile of
+ * streams, and a block of a panel stays in L1 while all tiles of the batch pass over it.
+ *
+ * Every sum is still one chain in ascending k that starts where it does for a single stream, so the
+ * bits are the same by construction, whoever else is in the batch: a block ends by storing the sums
+ * and the next one begins by loading them, which rounds nothing.
+ */
+#ifndef LF_GENERIC_BATCH_H
+#define LF_GENERIC_BATCH_H
+
+/* Weights of one block: half of the smallest L1 around, the rest is for operands and sums. */
+enum { LF_BLOCK_BYTES = 16384 };
+
+/* Floats (or, for int8, integers) of one stream's sums in one panel. */
+enum { LF_PANEL_SUMS = LF_GATES * LF_PANEL_VECTORS * LF_LANES };
+
+/*
+ * Where the sums of a tile start and end; `vectors`, of the panel, tells how far apart the gates of
+ * the same units are. from: of the first stream, with from_step floats to the next one's (0: all
+ * start alike); sums: LF_PANEL_SUMS apart.
+ */
+LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, size_t vectors,
+                             const char *weights, const float *const *rows, size_t first,
+                             size_t count, const float *from, size_t from_step, float *sums) {
+    const size_t bytes = vectors * LF_LANES * lf_weight_bytes(type);
+    const float *x[LF_TILE_STREAMS];
+    vf sum[LF_TILE_STREAMS][LF_GATES];
+    LF_UNROLL_ALL
+    for (size_t s = 0; s < streams; s++) {
+        x[s] = rows[s] + first;
+        LF_UNROLL_ALL
+        for (size_t gate = 0; gate < LF_GATES; gate++)
+            sum[s][gate] = vf_load(from + s * from_step + gate * vectors * LF_LANES);
+    }
+    LF_UNROLL_NONE
+    for (size_t k = 0; k < count; k++) {
+        vf xk[LF_TILE_STREAMS];
+        LF_UNROLL_ALL
+        for (size_t s = 0; s < streams; s++)
+            xk[s] = vf_set1(x[s][k]);
+        LF_UNROLL_ALL
+        for (size_t gate = 0; gate < LF_GATES; gate++) {
+            vf w = lf_load_weights(type, weights + gate * bytes);
+            LF_UNROLL_ALL
+            for (size_t s = 0; s < streams; s++)
+                sum[s][gate] = vf_fma(w, xk[s], sum[s][gate]);
+        }
+        weights += LF_GATES * bytes;
+    }
+    LF_UNROLL_ALL
+    for (size_t s = 0; s < streams; s++) {
+        LF_UNROLL_ALL
+        for (size_t gate = 0; gate < LF_GATES; gate++)
+            vf_store(sums + s * LF_PANEL_SUMS + gate * vectors * LF_LANES, sum[s][gate]);
+    }
+}
+
+/* The same in integers; first and count are multiples of LF_INT8_GROUP. */
+LF_INLINE void lf_tile_int8(size_t streams, size_t vectors, const char *weights,
+                            const lf_quant *const *rows, size_t first, size_t count,
+                            const int32_t *from, size_t from_step, int32_t *sums) {
+    const size_t bytes = vectors * LF_LANES * LF_INT8_GROUP;
+    const lf_quant *x[LF_TILE_STREAMS];
+    vi sum[LF_TILE_STREAMS][LF_GATES];
+    LF_UNROLL_ALL
+    for (size_t s = 0; s < streams; s++) {
+        x[s] = rows[s] + first;
+        LF_UNROLL_ALL
+        for (size_t gate = 0; gate < LF_GATES; gate++)
+            sum[s][gate] = vi_load(from + s * from_step + gate * vectors * LF_LANES);
+    }
+    LF_UNROLL_NONE
+    for (size_t k = 0; k < count; k += LF_INT8_GROUP) {
+        vi xk[LF_TILE_STREAMS];
+        LF_UNROLL_ALL
+        for (size_t s = 0; s < streams; s++)
+            xk[s] = vi_broadcast(x[s] + k);
+        LF_UNROLL_ALL
+        for (size_t gate = 0; gate < LF_GATES; gate++) {
+            const int8_t *w = (const int8_t *)weights + gate * bytes;
+            LF_UNROLL_ALL
+            for (size_t s = 0; s < streams; s++)
+                sum[s][gate] = vi_dot(sum[s][gate], w, xk[s]);
+        }
+        weights += LF_GATES * bytes;
+    }
+    LF_UNROLL_ALL
+    for (size_t s = 0; s < streams; s++) {
+        LF_UNROLL_ALL
+        for (size_t gate = 0; gate < LF_GATES; gate++)
+            vi_store(sums + s * LF_PANEL_SUMS + gate * vectors * LF_LANES, sum[s][gate]);
+    }
+}
+
+/* A function for every weight type, number of streams and number of vectors; tables to find them. */
+typedef void lf_tile(const char *weights, const void *const *rows, size_t first, size_t count,
+                     const void *from, size_t from_step, void *sums);
+
+#define LF_TILE_FLOAT(name, type, vectors, streams)                                                \
+    static LF_NOINLINE void name##_##streams(const char *weights, const void *const *rows,         \
+                                             size_t first, size_t count, const void *from,         \
+                                             size_t from_step, void *sums) {                       \
+        lf_tile_float(type, streams, vectors, weights, (const float *const *)rows, first, count,   \
+                      from, from_step, sums);                                                      \
+    }
+#define LF_TILE_INT8(name, type, vectors, streams)                                                 \
+    static LF_NOINLINE void name##_##streams(const char *weights, const void *const *rows,         \
+                                             size_t first, size_t count, const void *from,         \
+                                             size_t from_step, void *sums) {                       \
+        lf_tile_int8(streams, vectors, weights, (const lf_quant *const *)rows, first, count, from, \
+                     from_step, sums);                                                             \
+    }
+#define LF_TILE_NAME(name, type, vectors, streams) name##_##streams,
+#define LF_TILES(kind, name, type, vectors)                                                        \
+    LF_EACH_TILE(kind, name, type, vectors)                                                        \
+    static lf_tile *const name[LF_TILE_STREAMS] = {LF_EACH_TILE(LF_TILE_NAME, name, type, vectors)};
+
+LF_TILES(LF_TILE_FLOAT, tile_float32, LF_FLOAT32, LF_PANEL_VECTORS)
+LF_TILES(LF_TILE_FLOAT, tile_float32_single, LF_FLOAT32, 1)
+LF_TILES(LF_TILE_FLOAT, tile_float16, LF_FLOAT16, LF_PANEL_VECTORS)
+LF_TILES(LF_TILE_FLOAT, tile_float16_single, LF_FLOAT16, 1)
+LF_TILES(LF_TILE_INT8, tile_int8, LF_INT8, LF_PANEL_VECTORS)
+LF_TILES(LF_TILE_INT8, tile_int8_single, LF_INT8, 1)
+#undef LF_TILES
+#undef LF_TILE_NAME
+#undef LF_TILE_INT8
+#undef LF_TILE_FLOAT
+
+LF_INLINE lf_tile *const *lf_tiles(lf_weight_type type, size_t vectors) {
+    if (type == LF_INT8)
+        return vectors == 1 ? tile_int8_single : tile_int8;
+    if (type == LF_FLOAT16)
+        return vectors == 1 ? tile_float16_single : tile_float16;
+    return vectors == 1 ? tile_float32_single : tile_float32;
+}
+
+/* One half of the sums of one panel, all streams: blocks of k, tiles of streams in each. */
+LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams,
+                             const char *weights, const void *const *rows, size_t count,
+                             const float *start, float *sums) {
+    const size_t k_bytes = LF_GATES * vectors * LF_LANES * lf_weight_bytes(type);
+    const size_t block = LF_BLOCK_BYTES / (LF_GATES * LF_PANEL_VECTORS * LF_LANES) /
+                         lf_weight_bytes(type); /* a multiple of LF_INT8_GROUP */
+    const size_t tiles = (streams + LF_TILE_STREAMS - 1) / LF_TILE_STREAMS;
+    for (size_t k = 0; k < count; k += block) {
+        const size_t turns = count - k < block ? count - k : block;
+        /* of sizes that differ by one at most: four and four are quicker than six and two */
+        for (size_t tile = 0, s = 0; tile < tiles; tile++) {
+            const size_t size = (streams - s) / (tiles - tile);
+            float *const to = sums + s * LF_PANEL_SUMS;
+            for (size_t v = 0; v < vectors; v++) {
+                const size_t at = v * LF_LANES;
+                const char *w = weights + k * k_bytes +
+                                at * lf_weight_bytes(type) * (type == LF_INT8 ? LF_INT8_GROUP : 1);
+                lf_tiles(type, vectors)[size - 1](w, rows + s, k, turns, k ? to + at : start + at,
+                                                  k ? LF_PANEL_SUMS : 0, to + at);
+            }
+            s += size;
+        }
+    }
+}
+
+/* One panel of `vectors` vectors of hidden units. Returns its end. */
+LF_INLINE const char *lf_batch_panel(lf_weight_type type, size_t vectors, const lf_batch *batch,
+                                     const char *panel, size_t unit) {
+    const lf_panel p = lf_panel_at(type, vectors, batch->layer, panel);
+    const size_t half_sums = batch->streams * LF_PANEL_SUMS;
+    for (size_t half = batch->first_half; half < batch->end_half; half++)
+        lf_batch_half(type, vectors, batch->streams, p.weights[half], batch->rows[half],
+                      p.count[half], p.start[half], batch->sums + half * half_sums);
+    const size_t rows = LF_GATES * vectors;
+    for (size_t s = 0; s < batch->streams; s++) {
+        const lf_sums *sums = (const lf_sums *)(const void *)(batch->sums + s * LF_PANEL_SUMS);
+        const float *recurrent = batch->sums + half_sums + s * LF_PANEL_SUMS;
+        float *kept = batch->recurrent ? batch->recurrent[s] + LF_GATES * unit : NULL;
+        if (batch->first_half == 1) {
+            memcpy(kept, recurrent, rows * LF_LANES * sizeof(float));
+            continue;
+        }
+        LF_UNROLL_ALL
+        for (size_t v = 0; v < vectors; v++) {
+            const size_t at = unit + v * LF_LANES;
+            vf a[LF_GATES];
+            LF_UNROLL_ALL
+            for (size_t gate = 0; gate < LF_GATES; gate++)
+                a[gate] = lf_pre_activation(type, rows, gate * vectors + v, p.header,
+                                            type == LF_INT8 ? batch->x_scale[s] : 0, sums,
+                                            batch->end_half == 1 ? kept : recurrent);
+            lf_epilogue(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
+        }
+    }
+    return p.end;
+}
+
+LF_INLINE void lf_batch_panels(lf_weight_type type, const lf_batch *batch) {
+    const size_t units = LF_PANEL_VECTORS * LF_LANES;
+    const char *panel = batch->layer->panels;
+    size_t unit = 0;
+    for (; unit + units <= batch->layer->padded_hidden; unit += units)
+        panel = lf_batch_panel(type, LF_PANEL_VECTORS, batch, panel, unit);
+    for (; unit < batch->layer->padded_hidden; unit += LF_LANES)
+        panel = lf_batch_panel(type, 1, batch, panel, unit);
+}
+
+static void batch_pass_float32(lf_batch *batch) {
+    batch->rows[0] = (const void *const *)batch->x;
+    batch->rows[1] = (const void *const *)batch->h;
+    lf_batch_panels(LF_FLOAT32, batch);
+}
+
+static void batch_pass_float16(lf_batch *batch) {
+    batch->rows[0] = (const void *const *)batch->x;
+    batch->rows[1] = (const void *const *)batch->h;
+    lf_batch_panels(LF_FLOAT16, batch);
+}
+
+static void batch_pass_int8(lf_batch *batch) {
+    batch->rows[0] = (const void *const *)batch->quants[0];
+    batch->rows[1] = (const void *const *)batch->quants[1];
+    for (size_t s = 0; s < batch->streams; s++) {
+        lf_pass pass = {
+            .layer = batch->layer,
+            .first_half = batch->first_half,
+            .end_half = batch->end_half,
+            .x = batch->x ? batch->x[s] : NULL,
+            .h = batch->h[s],
+            .quants = {batch->quants[0][s], batch->quants[1][s]},
+            .x_is_hidden = batch->x_is_hidden,
+        };
+        lf_quantise_operands(&pass);
+        batch->x_scale[s] = pass.x_scale;
+    }
+    lf_batch_panels(LF_INT8, batch);
+}
+
+#endif

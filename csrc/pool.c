@@ -1,0 +1,463 @@
+/* Many sessions in one block of memory: who may use which slot. What they compute: pool_pass.c. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#if !defined(_WIN32)
+#include <sched.h>
+#endif
+
+#include "pool.h"
+
+/*
+ * Handles: the low 24 bits are the slot, the rest a serial number of the process, multiplied by an odd
+ * constant modulo 2^40. That keeps every one different from every other and makes neighbours in time
+ * differ in most bits, so a mistaken handle is found out. (It is no defence against an attacker.)
+ */
+#define SLOT_BITS 24
+#define SERIAL_FACTOR 0x9E3779B97Bull
+
+static atomic_ullong serials;
+
+/* Where a process begins is left to chance, so that a handle from before a restart is stale, too. */
+static void seed_serials(const void *anything) {
+    unsigned long long none = 0;
+    struct timespec now = {0, 0};
+    (void)timespec_get(&now, TIME_UTC);
+    const unsigned long long seed = (unsigned long long)now.tv_nsec * 0xBF58476D1CE4E5B9ull ^
+                                    (unsigned long long)now.tv_sec * 0x94D049BB133111EBull ^
+                                    (unsigned long long)(uintptr_t)anything;
+    atomic_compare_exchange_strong(&serials, &none, seed | 1);
+}
+
+static unsigned long long new_handle(size_t index) {
+    unsigned long long handle;
+    do
+        handle = atomic_fetch_add(&serials, 1) * SERIAL_FACTOR << SLOT_BITS | index;
+    while (!handle);
+    return handle;
+}
+
+/* Short, and never held while anything is computed. */
+static void lock(lf_pool *pool) {
+    while (atomic_flag_test_and_set_explicit(&pool->lock, memory_order_acquire))
+        ;
+}
+
+static void unlock(lf_pool *pool) { atomic_flag_clear_explicit(&pool->lock, memory_order_release); }
+
+/* Calls in progress are counted; grow waits for none: it takes the pool only when there are none. */
+static int enter(lf_pool *pool) {
+    if (atomic_fetch_add_explicit(&pool->users, 1, memory_order_acquire) >= 0)
+        return 1;
+    atomic_fetch_sub_explicit(&pool->users, 1, memory_order_relaxed);
+    return 0;
+}
+
+static lf_status leave(lf_pool *pool, lf_status status) {
+    atomic_fetch_sub_explicit(&pool->users, 1, memory_order_release);
+    return status;
+}
+
+/* A value of `users` that no number of calls can lift to 0. */
+#define GROWING (INT32_MIN / 2)
+
+static int enter_alone(lf_pool *pool) {
+    int32_t none = 0;
+    return atomic_compare_exchange_strong_explicit(&pool->users, &none, GROWING,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+static void leave_alone(lf_pool *pool) {
+    atomic_fetch_sub_explicit(&pool->users, GROWING, memory_order_release);
+}
+
+/* ---- slots ---- */
+
+/* Takes the session for `owner`; on LF_OK it is to be released. */
+static lf_status claim(lf_pool *pool, unsigned long long handle, uint32_t owner, lf_slot **result) {
+    const size_t index = handle & (((size_t)1 << SLOT_BITS) - 1);
+    if (!handle || index >= pool->capacity)
+        return LF_ERR_HANDLE;
+    lf_slot *slot = &pool->slots[index];
+    if (atomic_load_explicit(&slot->handle, memory_order_relaxed) != handle)
+        return LF_ERR_HANDLE;
+    uint32_t nobody = 0;
+    if (!atomic_compare_exchange_strong_explicit(&slot->owner, &nobody, owner, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return nobody == owner ? LF_ERR_REPEATED : LF_ERR_BUSY;
+    if (atomic_load_explicit(&slot->handle, memory_order_relaxed) !=
+        handle) { /* closed meanwhile */
+        lf_slot_release(slot);
+        return LF_ERR_HANDLE;
+    }
+    *result = slot;
+    return LF_OK;
+}
+
+void lf_slot_release(lf_slot *slot) {
+    atomic_store_explicit(&slot->owner, 0, memory_order_release);
+}
+
+static void release_all(lf_pool *pool, uint32_t first, size_t count) {
+    for (; count; count--) {
+        lf_slot *slot = &pool->slots[first];
+        first = slot->next;
+        lf_slot_release(slot);
+    }
+}
+
+/* All or none of them, linked in the order of the handles; *first is the first one's index. */
+static lf_status claim_all(lf_pool *pool, const unsigned long long *handles, size_t count,
+                           uint32_t owner, uint32_t *first, size_t *bad) {
+    uint32_t *link = first;
+    for (size_t n = 0; n < count; n++) {
+        lf_slot *slot;
+        const lf_status status = claim(pool, handles[n], owner, &slot);
+        if (status != LF_OK) {
+            release_all(pool, *first, n);
+            if (bad)
+                *bad = n;
+            return status;
+        }
+        *link = (uint32_t)(slot - pool->slots);
+        link = &slot->next;
+    }
+    return LF_OK;
+}
+
+/* ---- prepared halves ---- */
+
+int lf_pool_keep(lf_pool *pool, lf_slot *slot) {
+    lock(pool);
+    const uint32_t at = pool->free_prepared;
+    if (at != LF_NONE)
+        pool->free_prepared = pool->next_prepared[at];
+    unlock(pool);
+    slot->prepared = at;
+    return at != LF_NONE;
+}
+
+void lf_pool_drop(lf_pool *pool, lf_slot *slot) {
+    if (slot->prepared == LF_NONE)
+        return;
+    lock(pool);
+    pool->next_prepared[slot->prepared] = pool->free_prepared;
+    pool->free_prepared = slot->prepared;
+    unlock(pool);
+    slot->prepared = LF_NONE;
+}
+
+/* ---- memory ---- */
+
+static void add_slots(lf_pool *pool, lf_slot *slots, size_t first, size_t end) {
+    for (size_t n = end; n-- > first;) {
+        slots[n].prepared = LF_NONE;
+        slots[n].next = pool->free_slot;
+        pool->free_slot = (uint32_t)n;
+    }
+}
+
+lf_status lf_pool_grow(lf_pool *pool, size_t more) {
+    if (!pool)
+        return LF_ERR_ARGUMENT;
+    if (!enter_alone(pool))
+        return LF_ERR_BUSY;
+    const size_t old = pool->capacity;
+    lf_status status = more > LF_MAX_CAPACITY - old ||
+                               more > SIZE_MAX / 4 / sizeof(float) / pool->state_floats - old
+                           ? LF_ERR_SHAPE
+                           : LF_OK;
+    if (status == LF_OK && more) {
+        const size_t state_bytes = pool->state_floats * sizeof(float);
+        lf_slot *slots = lf_alloc_zeroed((old + more) * sizeof *slots);
+        float *states = lf_alloc_zeroed((old + more) * state_bytes);
+        if (slots && states) {
+            if (old) {
+                memcpy(slots, pool->slots, old * sizeof *slots);
+                memcpy(states, pool->states, old * state_bytes);
+                memset(pool->states, 0, old * state_bytes); /* leaves no session's state behind */
+            }
+            add_slots(pool, slots, old, old + more);
+            free(pool->slots);
+            free(pool->states);
+            pool->slots = slots;
+            pool->states = states;
+            pool->capacity = old + more;
+        } else {
+            free(slots);
+            free(states);
+            status = LF_ERR_MEMORY;
+        }
+    }
+    leave_alone(pool);
+    return status;
+}
+
+lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared, size_t threads,
+                         lf_pool **result) {
+    if (!model || !result || !threads)
+        return LF_ERR_ARGUMENT;
+    if (!capacity || capacity > LF_MAX_CAPACITY || prepared > LF_MAX_CAPACITY || threads > 4096)
+        return LF_ERR_SHAPE;
+    const size_t kept = LF_GATES * model->num_layers * model->padded_hidden;
+    if (prepared > SIZE_MAX / 4 / sizeof(float) / kept)
+        return LF_ERR_SHAPE;
+    lf_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return LF_ERR_MEMORY;
+    seed_serials(pool);
+    pool->model = model;
+    pool->threads = threads;
+    pool->prepared = prepared;
+    atomic_flag_clear(&pool->lock);
+    pool->free_slot = pool->free_prepared = LF_NONE;
+    pool->state_floats =
+        lf_round_up(2 * model->num_layers * model->padded_hidden, LF_ALIGNMENT / sizeof(float));
+    pool->kept_floats = lf_round_up(kept, LF_ALIGNMENT / sizeof(float));
+    pool->next_prepared = malloc((prepared + 1) * sizeof *pool->next_prepared);
+    pool->kept = lf_alloc_zeroed((prepared * pool->kept_floats + 1) * sizeof(float));
+    pool->work = lf_work_create(model, threads, &pool->work_bytes);
+    lf_status status = LF_ERR_MEMORY;
+    if (pool->next_prepared && pool->kept && pool->work) {
+        for (size_t n = prepared; n-- > 0; pool->free_prepared = (uint32_t)n)
+            pool->next_prepared[n] = pool->free_prepared;
+        status = lf_pool_grow(pool, capacity);
+    }
+    if (status != LF_OK) {
+        lf_pool_destroy(pool);
+        return status;
+    }
+    *result = pool;
+    return LF_OK;
+}
+
+void lf_pool_destroy(lf_pool *pool) {
+    if (!pool)
+        return;
+    free(pool->slots);
+    free(pool->states);
+    free(pool->kept);
+    free(pool->next_prepared);
+    free(pool->work);
+    free(pool);
+}
+
+size_t lf_pool_bytes(lf_pool *pool) {
+    const size_t session = sizeof(lf_slot) + pool->state_floats * sizeof(float);
+    const size_t kept = sizeof *pool->next_prepared + pool->kept_floats * sizeof(float);
+    return sizeof *pool + lf_pool_capacity(pool) * session + pool->prepared * kept +
+           pool->work_bytes;
+}
+
+size_t lf_pool_capacity(lf_pool *pool) {
+    while (!enter(pool)) /* until it has grown */
+        ;
+    const size_t capacity = pool->capacity;
+    leave(pool, LF_OK);
+    return capacity;
+}
+
+size_t lf_pool_open_count(lf_pool *pool) {
+    lock(pool);
+    const size_t count = pool->open_count;
+    unlock(pool);
+    return count;
+}
+
+size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) {
+    size_t count = 0;
+    while (!enter(pool))
+        ;
+    for (size_t n = 0; n < pool->capacity; n++) {
+        const unsigned long long handle = atomic_load(&pool->slots[n].handle);
+        if (handle && count++ < most)
+            handles[count - 1] = handle;
+    }
+    leave(pool, LF_OK);
+    return count;
+}
+
+int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
+    const size_t index = handle & (((size_t)1 << SLOT_BITS) - 1);
+    while (!enter(pool))
+        ;
+    const int open =
+        handle && index < pool->capacity && atomic_load(&pool->slots[index].handle) == handle;
+    leave(pool, LF_OK);
+    return open;
+}
+
+/* ---- single sessions ---- */
+
+#define ALONE UINT32_MAX /* the owner of a session in a call that takes one only */
+
+lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
+    if (!pool || !handle)
+        return LF_ERR_ARGUMENT;
+    if (!enter(pool))
+        return LF_ERR_BUSY;
+    lock(pool);
+    const uint32_t index = pool->free_slot;
+    if (index != LF_NONE) {
+        pool->free_slot = pool->slots[index].next;
+        pool->open_count++;
+    }
+    unlock(pool);
+    if (index == LF_NONE)
+        return leave(pool, LF_ERR_FULL);
+    *handle = new_handle(index);
+    atomic_store_explicit(&pool->slots[index].handle, *handle, memory_order_release);
+    return leave(pool, LF_OK);
+}
+
+/* Enters, and takes one session; on LF_OK done_with must follow. */
+static lf_status use_one(lf_pool *pool, unsigned long long handle, lf_slot **slot) {
+    if (!pool)
+        return LF_ERR_ARGUMENT;
+    if (!enter(pool))
+        return LF_ERR_BUSY;
+    const lf_status status = claim(pool, handle, ALONE, slot);
+    if (status == LF_ERR_REPEATED) /* by another call of this kind */
+        return leave(pool, LF_ERR_BUSY);
+    return status == LF_OK ? LF_OK : leave(pool, status);
+}
+
+static lf_status done_with(lf_pool *pool, lf_slot *slot) {
+    lf_slot_release(slot);
+    return leave(pool, LF_OK);
+}
+
+static void zero(lf_pool *pool, lf_slot *slot) {
+    lf_pool_drop(pool, slot);
+    memset(lf_slot_state(pool, slot), 0, pool->state_floats * sizeof(float));
+}
+
+lf_status lf_pool_close(lf_pool *pool, unsigned long long handle) {
+    lf_slot *slot;
+    const lf_status status = use_one(pool, handle, &slot);
+    if (status != LF_OK)
+        return status;
+    zero(pool, slot);
+    atomic_store_explicit(&slot->handle, 0, memory_order_relaxed);
+    lf_slot_release(slot);
+    lock(pool);
+    slot->next = pool->free_slot;
+    pool->free_slot = (uint32_t)(slot - pool->slots);
+    pool->open_count--;
+    unlock(pool);
+    return leave(pool, LF_OK);
+}
+
+lf_status lf_pool_reset(lf_pool *pool, unsigned long long handle) {
+    lf_slot *slot;
+    const lf_status status = use_one(pool, handle, &slot);
+    if (status != LF_OK)
+        return status;
+    zero(pool, slot);
+    return done_with(pool, slot);
+}
+
+lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float *h, float *c) {
+    lf_slot *slot;
+    if (!h || !c)
+        return LF_ERR_ARGUMENT;
+    const lf_status status = use_one(pool, handle, &slot);
+    if (status != LF_OK)
+        return status;
+    lf_state_read(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
+    return done_with(pool, slot);
+}
+
+lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const float *h,
+                                const float *c) {
+    lf_slot *slot;
+    if (!h || !c)
+        return LF_ERR_ARGUMENT;
+    const lf_status status = use_one(pool, handle, &slot);
+    if (status != LF_OK)
+        return status;
+    lf_pool_drop(pool, slot);
+    lf_state_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
+    return done_with(pool, slot);
+}
+
+/* ---- many sessions ---- */
+
+/* One of pool->threads workspaces; its number, from 1, is also the owner of what the call claims. */
+static uint32_t take_work(lf_pool *pool) {
+    for (;;) {
+        for (size_t n = 0; n < pool->threads; n++)
+            if (!atomic_flag_test_and_set_explicit(&pool->work[n].taken, memory_order_acquire))
+                return (uint32_t)n + 1;
+#if !defined(_WIN32)
+        sched_yield();
+#endif
+    }
+}
+
+static void give_back(lf_pool *pool, uint32_t owner) {
+    atomic_flag_clear_explicit(&pool->work[owner - 1].taken, memory_order_release);
+}
+
+/* Enters, takes a workspace and all sessions; on LF_OK done_with_all must follow. */
+static lf_status use_all(lf_pool *pool, const unsigned long long *handles, size_t count,
+                         uint32_t *owner, uint32_t *first, size_t *bad) {
+    if (!enter(pool))
+        return LF_ERR_BUSY;
+    *owner = take_work(pool);
+    const lf_status status = claim_all(pool, handles, count, *owner, first, bad);
+    if (status == LF_OK)
+        return LF_OK;
+    give_back(pool, *owner);
+    return leave(pool, status);
+}
+
+static lf_status done_with_all(lf_pool *pool, uint32_t owner, uint32_t first, size_t count) {
+    release_all(pool, first, count);
+    give_back(pool, owner);
+    return leave(pool, LF_OK);
+}
+
+lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
+                          size_t steps, const size_t *lengths, const float *xs, float *ys,
+                          size_t *bad) {
+    uint32_t owner, first = LF_NONE;
+    if (!pool || (count && (!handles || (steps && (!xs || !ys)))))
+        return LF_ERR_ARGUMENT;
+    for (size_t n = 0; lengths && n < count; n++)
+        if (lengths[n] > steps) {
+            if (bad)
+                *bad = n;
+            return LF_ERR_SHAPE;
+        }
+    const size_t y_bytes = count * steps * pool->model->hidden_size * sizeof(float);
+    if (lf_overlap(xs, count * steps * pool->model->input_size * sizeof(float), ys, y_bytes) ||
+        lf_overlap(handles, count * sizeof *handles, ys, y_bytes) ||
+        (lengths && lf_overlap(lengths, count * sizeof *lengths, ys, y_bytes)))
+        return LF_ERR_OVERLAP;
+    const lf_status status = use_all(pool, handles, count, &owner, &first, bad);
+    if (status != LF_OK)
+        return status;
+    const lf_frames frames = {xs, ys, lengths, steps};
+    lf_pool_pass(pool, &pool->work[owner - 1], first, count, &frames);
+    return done_with_all(pool, owner, first, count);
+}
+
+lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
+                           const float *xs, float *ys, size_t *bad) {
+    return lf_pool_run_f32(pool, handles, count, 1, NULL, xs, ys, bad);
+}
+
+lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size_t count,
+                          size_t *ready, size_t *bad) {
+    uint32_t owner, first = LF_NONE;
+    if (!pool || (count && !handles))
+        return LF_ERR_ARGUMENT;
+    const lf_status status = use_all(pool, handles, count, &owner, &first, bad);
+    if (status != LF_OK)
+        return status;
+    const size_t prepared = lf_pool_prepare_pass(pool, &pool->work[owner - 1], first, count);
+    if (ready)
+        *ready = prepared;
+    return done_with_all(pool, owner, first, count);
+}

@@ -1,0 +1,84 @@
+/* A pool from inside: pool.c knows whose turn it is, pool_pass.c what is computed. */
+#ifndef LF_POOL_H
+#define LF_POOL_H
+
+#include "internal.h"
+
+#define LF_NONE UINT32_MAX
+
+/* What a session has beyond its state. */
+typedef struct lf_slot {
+    _Atomic unsigned long long handle; /* 0: closed */
+    _Atomic uint32_t owner;            /* who is using it; 0: nobody */
+    uint32_t next;                     /* among the free slots, or among those of one call */
+    uint32_t prepared;                 /* which of pool->kept is its own; LF_NONE: none */
+} lf_slot;
+
+/* Streams that share one pass over the weights: enough to pay for fetching a block from L2, and few
+ * enough for their sums in one panel to stay close. */
+enum { LF_BATCH_STREAMS = 48 };
+
+/* What one call needs while it computes, for up to LF_BATCH_STREAMS streams at a time. */
+typedef struct lf_work {
+    atomic_flag taken;
+    float *x;         /* [streams][x_floats]: frames */
+    float *layer[2];  /* [streams][padded_hidden]: the new h of a layer, and of the one below */
+    float *sums;      /* as lf_batch.sums */
+    float *recurrent; /* [LF_GATES * padded_hidden], for a stream that is alone */
+    char *quants[2];  /* int8: [streams][quant_bytes] */
+    size_t x_floats, quant_bytes;
+    /* what is in the batch: each stream's slot and the number of its frames in the call */
+    lf_slot *slots[LF_BATCH_STREAMS];
+    size_t numbers[LF_BATCH_STREAMS];
+    /* rows, as lf_batch wants them */
+    const float *x_rows[LF_BATCH_STREAMS], *h_rows[LF_BATCH_STREAMS];
+    float *c_rows[LF_BATCH_STREAMS], *new_rows[LF_BATCH_STREAMS], *kept_rows[LF_BATCH_STREAMS];
+    void *quant_rows[2][LF_BATCH_STREAMS];
+    float x_scale[LF_BATCH_STREAMS];
+} lf_work;
+
+struct lf_pool {
+    const lf_model *model;
+    atomic_flag lock;      /* for the two lists of what is free, and the count */
+    _Atomic int32_t users; /* calls inside; negative while it grows */
+    size_t capacity, open_count;
+    lf_slot *slots;      /* [capacity] */
+    float *states;       /* [capacity][state_floats]: h [L][padded_hidden], then c */
+    size_t state_floats; /* whole cache lines, so that no two sessions share one */
+    uint32_t free_slot;
+    size_t prepared; /* how many halves there is room for */
+    float *kept;     /* [prepared][kept_floats]: recurrent sums, [L][LF_GATES * padded_hidden] */
+    size_t kept_floats;
+    uint32_t *next_prepared, free_prepared;
+    size_t threads, work_bytes;
+    lf_work *work; /* [threads] */
+};
+
+/* The frames of one call: see lf_pool_run_f32. */
+typedef struct lf_frames {
+    const float *xs;
+    float *ys;
+    const size_t *lengths;
+    size_t steps;
+} lf_frames;
+
+static inline float *lf_slot_state(const lf_pool *pool, const lf_slot *slot) {
+    return pool->states + (size_t)(slot - pool->slots) * pool->state_floats;
+}
+
+static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
+    return lf_slot_state(pool, slot) + pool->model->num_layers * pool->model->padded_hidden;
+}
+
+/* pool.c: the caller owns the slot. keep finds room for a prepared half, 0 where there is none. */
+void lf_slot_release(lf_slot *slot);
+int lf_pool_keep(lf_pool *pool, lf_slot *slot);
+void lf_pool_drop(lf_pool *pool, lf_slot *slot);
+
+/* pool_pass.c: on `count` owned slots, linked from `first`. */
+lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes);
+void lf_pool_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t count,
+                  const lf_frames *frames);
+size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t count);
+
+#endif

@@ -1,0 +1,213 @@
+/* What a pool computes: the sessions of a call in batches, each through all layers. */
+#include <string.h>
+
+#include "pool.h"
+
+/* One block for all workspaces; null where there is no memory. Give back with free. */
+lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
+    const size_t aligned = LF_ALIGNMENT / sizeof(float), padded = model->padded_hidden;
+    const size_t x = lf_round_up(model->input_size, aligned), h = lf_round_up(padded, aligned);
+    const size_t panel = LF_GATES * model->isa->panel_vectors * model->isa->lanes;
+    const size_t sums = lf_round_up(2 * panel * LF_BATCH_STREAMS, aligned);
+    const size_t recurrent = LF_GATES * h;
+    /* two bytes each, for the ISA that wants them widest */
+    const size_t quants =
+        model->weight_type == LF_INT8 ? lf_round_up((x > h ? x : h) / 2, aligned) : 0;
+    const size_t floats = LF_BATCH_STREAMS * (x + 2 * h + 2 * quants) + sums + recurrent;
+    const size_t header = lf_round_up(threads * sizeof(lf_work), LF_ALIGNMENT);
+    if (floats > (SIZE_MAX / 4 - header) / threads / sizeof(float))
+        return NULL;
+    *bytes = header + threads * floats * sizeof(float);
+    lf_work *all = lf_alloc_zeroed(*bytes);
+    if (!all)
+        return NULL;
+    float *at = (float *)(void *)((char *)all + header);
+    for (size_t n = 0; n < threads; n++) {
+        lf_work *work = &all[n];
+        atomic_flag_clear(&work->taken);
+        work->x_floats = x;
+        work->quant_bytes = quants * sizeof(float);
+        work->x = at;
+        work->layer[0] = work->x + LF_BATCH_STREAMS * x;
+        work->layer[1] = work->layer[0] + LF_BATCH_STREAMS * h;
+        work->sums = work->layer[1] + LF_BATCH_STREAMS * h;
+        work->recurrent = work->sums + sums;
+        work->quants[0] = (char *)(work->recurrent + recurrent);
+        work->quants[1] = work->quants[0] + LF_BATCH_STREAMS * work->quant_bytes;
+        for (size_t s = 0; s < LF_BATCH_STREAMS; s++)
+            for (size_t half = 0; half < 2; half++)
+                work->quant_rows[half][s] = work->quants[half] + s * work->quant_bytes;
+        at += floats;
+    }
+    return all;
+}
+
+/*
+ * One layer of the streams in the batch: the halves first .. end - 1. new_h: [streams] rows of
+ * padded_hidden. A stream that is alone takes the way of lf_stream, which is made for one.
+ */
+static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, size_t first,
+                       size_t end, float *new_h) {
+    const lf_model *model = pool->model;
+    const size_t at = l * model->padded_hidden;
+    const int keeps = first == 1 || end == 1;
+    for (size_t s = 0; s < streams; s++) {
+        const lf_slot *slot = work->slots[s];
+        work->h_rows[s] = lf_slot_state(pool, slot) + at;
+        work->c_rows[s] = lf_slot_c(pool, slot) + at;
+        work->new_rows[s] = new_h + s * model->padded_hidden;
+        if (keeps)
+            work->kept_rows[s] = pool->kept + slot->prepared * pool->kept_floats + LF_GATES * at;
+    }
+    if (streams == 1) {
+        lf_pass pass = {
+            .layer = &model->layers[l],
+            .first_half = first,
+            .end_half = end,
+            .x = work->x_rows[0],
+            .h = work->h_rows[0],
+            .c = work->c_rows[0],
+            .h_out = work->new_rows[0],
+            .recurrent = keeps ? work->kept_rows[0] : work->recurrent,
+            .quants = {work->quant_rows[0][0], work->quant_rows[1][0]},
+            .x_is_hidden = l > 0,
+        };
+        model->isa->layer_pass[model->weight_type](&pass);
+        return;
+    }
+    lf_batch batch = {
+        .layer = &model->layers[l],
+        .first_half = first,
+        .end_half = end,
+        .streams = streams,
+        .x = work->x_rows,
+        .h = work->h_rows,
+        .c = work->c_rows,
+        .h_out = work->new_rows,
+        .recurrent = keeps ? work->kept_rows : NULL,
+        .sums = work->sums,
+        .quants = {work->quant_rows[0], work->quant_rows[1]},
+        .x_scale = work->x_scale,
+        .x_is_hidden = l > 0,
+    };
+    model->isa->batch_pass[model->weight_type](&batch);
+}
+
+/* Step t of the streams in the batch, all of them prepared or none. */
+static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int prepared,
+                 const lf_frames *frames) {
+    const lf_model *model = pool->model;
+    const size_t I = model->input_size, H = model->hidden_size, padded = model->padded_hidden;
+    const size_t x_padded = lf_round_up(I, model->isa->lanes);
+    for (size_t s = 0; s < streams; s++) {
+        float *x = work->x + s * work->x_floats;
+        memcpy(x, frames->xs + (work->numbers[s] * frames->steps + t) * I, I * sizeof(float));
+        model->isa->canonicalise_f32(x, x_padded);
+        work->x_rows[s] = x;
+    }
+    for (size_t l = 0; l < model->num_layers; l++) {
+        float *new_h = work->layer[l % 2];
+        layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, new_h);
+        for (size_t s = 0; s < streams; s++) {
+            float *h = lf_slot_state(pool, work->slots[s]) + l * padded;
+            memcpy(h, new_h + s * padded, padded * sizeof(float));
+            work->x_rows[s] = new_h + s * padded;
+        }
+    }
+    for (size_t s = 0; s < streams; s++) {
+        float *y = frames->ys + (work->numbers[s] * frames->steps + t) * H;
+        memcpy(y, work->x_rows[s], H * sizeof(float));
+        if (prepared)
+            lf_pool_drop(pool, work->slots[s]);
+    }
+}
+
+/* All steps of the streams in the batch; those whose frames are used up leave it. */
+static void run(lf_pool *pool, lf_work *work, size_t streams, int prepared,
+                const lf_frames *frames) {
+    const size_t H = pool->model->hidden_size;
+    for (size_t t = 0; t < frames->steps; t++) {
+        size_t left = 0;
+        for (size_t s = 0; frames->lengths && s < streams; s++) {
+            const size_t n = work->numbers[s], length = frames->lengths[n];
+            if (t < length) {
+                work->slots[left] = work->slots[s];
+                work->numbers[left++] = n;
+            } else {
+                memset(frames->ys + (n * frames->steps + t) * H, 0,
+                       (frames->steps - t) * H * sizeof(float));
+            }
+        }
+        if (frames->lengths)
+            streams = left;
+        if (!streams)
+            return;
+        step(pool, work, streams, t, prepared && t == 0, frames);
+    }
+}
+
+/* What the coming streams will read is asked for while these are computed. */
+static void fetch_state(const lf_pool *pool, const lf_slot *slot) {
+    const char *state = (const char *)lf_slot_state(pool, slot);
+    const size_t bytes = pool->state_floats * sizeof(float);
+    for (size_t at = 0; at < bytes && at < 2048; at += LF_ALIGNMENT)
+        __builtin_prefetch(state + at, 1, 2);
+}
+
+/* How many of the slots are (not) prepared. */
+static size_t count_prepared(const lf_pool *pool, uint32_t first, size_t count) {
+    size_t prepared = 0;
+    for (; count; count--, first = pool->slots[first].next)
+        prepared += pool->slots[first].prepared != LF_NONE;
+    return prepared;
+}
+
+void lf_pool_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t count,
+                  const lf_frames *frames) {
+    size_t remaining[2];
+    remaining[1] = count_prepared(pool, first, count);
+    remaining[0] = count - remaining[1];
+    /* Those that are prepared take another way, so batches are of one kind. */
+    for (int prepared = 0; prepared < 2; prepared++) {
+        uint32_t at = first;
+        size_t number = 0;
+        while (remaining[prepared]) {
+            const size_t batches = (remaining[prepared] + LF_BATCH_STREAMS - 1) / LF_BATCH_STREAMS;
+            const size_t streams = remaining[prepared] / batches;
+            for (size_t s = 0; s < streams; number++) {
+                lf_slot *slot = &pool->slots[at];
+                at = slot->next;
+                if ((slot->prepared != LF_NONE) != prepared)
+                    continue;
+                work->slots[s] = slot;
+                work->numbers[s++] = number;
+            }
+            remaining[prepared] -= streams;
+            uint32_t ahead = at;
+            for (size_t s = 0; s < remaining[prepared] && s < LF_BATCH_STREAMS; s++) {
+                fetch_state(pool, &pool->slots[ahead]);
+                ahead = pool->slots[ahead].next;
+            }
+            run(pool, work, streams, prepared, frames);
+        }
+    }
+}
+
+size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t count) {
+    size_t ready = 0, streams = 0;
+    for (size_t n = 0; n < count; n++) {
+        lf_slot *slot = &pool->slots[first];
+        first = slot->next;
+        if (slot->prepared != LF_NONE)
+            ready++;
+        else if (lf_pool_keep(pool, slot))
+            work->slots[streams++] = slot;
+        if (streams && (streams == LF_BATCH_STREAMS || n + 1 == count)) {
+            for (size_t l = 0; l < pool->model->num_layers; l++)
+                layer_pass(pool, work, streams, l, 1, 2, work->layer[0]);
+            ready += streams;
+            streams = 0;
+        }
+    }
+    return ready;
+}

@@ -1,0 +1,159 @@
+"""A pool whose sessions live in the core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._arrays import Float32, LSTMState, StateLike
+from .._native import ffi, lib
+from ..errors import PoolFullError
+from ..pool import HANDLE_LIMIT, Handles, StreamPool, in_use, repeated, stale, to_count, to_handle
+from .native import FLOATS, fail, from_buffer, short_pool_step
+
+if TYPE_CHECKING:
+    from ..lstm import LSTM
+    from .native import NativeModel
+
+HANDLES = ffi.typeof("unsigned long long[]")
+SIZES = ffi.typeof("size_t[]")
+
+
+class NativePool(StreamPool):
+    """A pool whose sessions live in the core."""
+
+    __slots__ = ("_address", "_handle", "_model")
+
+    def __init__(
+        self, lstm: LSTM, model: NativeModel, capacity: int, prepared: int, threads: int
+    ) -> None:
+        super().__init__(lstm)
+        self._model = model  # the core's pool borrows the core's model
+        result = ffi.new("lf_pool **")
+        status = lib.lf_pool_create(model.handle, capacity, prepared, threads, result)
+        if status:
+            fail(status)
+        self._handle = ffi.gc(result[0], lib.lf_pool_destroy)
+        self._address = int(ffi.cast("intptr_t", self._handle))
+
+    @property
+    def capacity(self) -> int:
+        return int(lib.lf_pool_capacity(self._handle))
+
+    @property
+    def nbytes(self) -> int:
+        return int(lib.lf_pool_bytes(self._handle))
+
+    def __len__(self) -> int:
+        return int(lib.lf_pool_open_count(self._handle))
+
+    def handles(self) -> Handles:
+        result = np.empty(self.capacity, np.uint64)
+        count = lib.lf_pool_handles(self._handle, from_buffer(HANDLES, result, True), result.size)
+        return np.array(result[: min(int(count), result.size)])
+
+    def grow(self, n: int) -> None:
+        status = lib.lf_pool_grow(self._handle, to_count(n, "n", 0))
+        if status:
+            _fail(status)
+
+    def close(self, handle: int) -> None:
+        key = to_handle(handle)
+        status = lib.lf_pool_close(self._handle, key)
+        if status:
+            _fail(status, key)
+
+    def step(
+        self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
+    ) -> Float32:
+        if out is None and type(handles) is np.ndarray:
+            ys: Float32 = np.empty((handles.size, self._lstm.hidden_size), np.float32)
+        else:
+            ys = out  # type: ignore[assignment]  # None is what the short way can't take
+        if not short_pool_step(self._address, handles, xs, ys):
+            return ys
+        return super().step(handles, xs, out)  # convert it, or say what is wrong
+
+    step.__doc__ = StreamPool.step.__doc__
+
+    def reset(self, handle: int, state: StateLike | None = None) -> None:
+        if state is not None:
+            self.set_state(handle, state)
+            return
+        key = to_handle(handle)
+        status = lib.lf_pool_reset(self._handle, key)
+        if status:
+            _fail(status, key)
+
+    reset.__doc__ = StreamPool.reset.__doc__
+
+    def __contains__(self, handle: object) -> bool:
+        if not isinstance(handle, (int, np.integer)) or not 0 < handle < HANDLE_LIMIT:
+            return False
+        return bool(lib.lf_pool_is_open(self._handle, int(handle)))
+
+    def _open(self) -> int:
+        result = ffi.new("unsigned long long *")
+        status = lib.lf_pool_open(self._handle, result)
+        if status == lib.LF_ERR_FULL:
+            raise PoolFullError(
+                f"all {self.capacity} sessions of this pool are open: close one, or grow(n) it"
+            )
+        if status:
+            _fail(status)
+        return int(result[0])
+
+    def _run(
+        self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
+    ) -> None:
+        bad = ffi.new("size_t *")
+        status = lib.lf_pool_run_f32(
+            self._handle,
+            from_buffer(HANDLES, handles),
+            len(handles),
+            xs.shape[1],
+            ffi.NULL if lengths is None else from_buffer(SIZES, lengths),
+            from_buffer(FLOATS, xs),
+            from_buffer(FLOATS, ys, True),
+            bad,
+        )
+        if status:
+            _fail_at(status, handles, bad[0])
+
+    def _prepare(self, handles: Handles) -> int:
+        bad, ready = ffi.new("size_t *"), ffi.new("size_t *")
+        status = lib.lf_pool_prepare(
+            self._handle, from_buffer(HANDLES, handles), len(handles), ready, bad
+        )
+        if status:
+            _fail_at(status, handles, bad[0])
+        return int(ready[0])
+
+    def _read_state(self, handle: int, state: LSTMState) -> None:
+        h, c = from_buffer(FLOATS, state.h, True), from_buffer(FLOATS, state.c, True)
+        status = lib.lf_pool_get_state_f32(self._handle, handle, h, c)
+        if status:
+            _fail(status, handle)
+
+    def _write_state(self, handle: int, state: LSTMState) -> None:
+        h, c = from_buffer(FLOATS, state.h), from_buffer(FLOATS, state.c)
+        status = lib.lf_pool_set_state_f32(self._handle, handle, h, c)
+        if status:
+            _fail(status, handle)
+
+
+def _fail(status: int, handle: int | None = None, at: int | None = None) -> NoReturn:
+    if status == lib.LF_ERR_BUSY:
+        raise in_use(handle, at)
+    if status == lib.LF_ERR_HANDLE and handle is not None:
+        raise stale(handle, at)
+    fail(status)
+
+
+def _fail_at(status: int, handles: Handles, at: int) -> NoReturn:
+    if status == lib.LF_ERR_REPEATED:
+        raise repeated(handles, at)
+    _fail(status, int(handles[at]) if at < len(handles) else None, at)

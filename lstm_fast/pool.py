@@ -1,0 +1,360 @@
+"""Many sessions in one block of memory, stepped together over one pass of the weights."""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import snapshots
+from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
+from .errors import ConcurrentUseError, StaleHandleError
+
+if TYPE_CHECKING:
+    from .lstm import LSTM
+
+Handles = NDArray[np.uint64]
+HANDLE_LIMIT = 2**64
+MAX_CAPACITY = 2**24  # LF_MAX_CAPACITY in csrc/lstm_fast.h
+
+
+class StreamPool(ABC):
+    """Sessions of one LSTM that are stepped together, made by `LSTM.pool()`.
+
+    Each session's output and state are the same bits as those of a `Stream` of its own, whoever
+    else is in a call, in whatever order, on every ISA. A session is named by a handle, an opaque
+    int that fits 64 bits and is never used twice. A call that raises has changed nothing, for any
+    of its sessions.
+
+    Threads may call at the same time as long as no two use the same session; who does gets
+    `ConcurrentUseError`. The work itself runs without Python's lock.
+
+    Sizes: n is the sessions in a call, I input_size, H hidden_size, L num_layers, T steps.
+    """
+
+    __slots__ = ("__weakref__", "_lstm")
+
+    def __init__(self, lstm: LSTM) -> None:
+        self._lstm = lstm
+
+    @property
+    def lstm(self) -> LSTM:
+        """The LSTM whose sessions these are."""
+        return self._lstm
+
+    @property
+    @abstractmethod
+    def capacity(self) -> int:
+        """How many sessions can be open at once; `grow` adds to it."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes that the pool holds: states, what it knows of each session, and scratch."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many sessions are open."""
+
+    @abstractmethod
+    def handles(self) -> Handles:
+        """Return the handles of all open sessions, in no particular order, shape (n,), uint64."""
+
+    @abstractmethod
+    def grow(self, n: int) -> None:
+        """Add room for n more sessions. Handles stay valid.
+
+        Raises:
+            TypeError: n is no integer.
+            ValueError: n is negative, or the capacity would exceed 2**24.
+            ConcurrentUseError: another thread is inside a call on this pool: the memory moves.
+            MemoryError: there is none.
+        """
+
+    @abstractmethod
+    def close(self, handle: int) -> None:
+        """End a session: its memory is zeroed and its handle is void from here on.
+
+        Raises:
+            StaleHandleError: handle names no open session of this pool.
+            ConcurrentUseError: another thread is using the session.
+        """
+
+    def open(self, state: StateLike | None = None) -> int:
+        """Begin a session, from zeros or from state, and return its handle.
+
+        Args:
+            state: a pair (h, c), each of shape (L, H), or None.
+
+        Raises:
+            PoolFullError: as many sessions are open as the pool has room for.
+            TypeError, ValueError: state is no such pair.
+        """
+        if state is not None:
+            state = to_state(state, self._lstm.num_layers, self._lstm.hidden_size)
+        handle = self._open()
+        if state is not None:
+            self._write_state(handle, LSTMState(*state))
+        return handle
+
+    def step(
+        self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
+    ) -> Float32:
+        """Advance each of these sessions by one frame.
+
+        Args:
+            handles: of open sessions, any of them in any order, none twice; shape (n,). An array of
+                uint64 is used as it is.
+            xs: a frame for each, shape (n, I). A C-contiguous float32 array is used as it is; what
+                else `Stream.step` takes is converted.
+            out: where to write, a C-contiguous float32 array of shape (n, H) that shares no memory
+                with xs; None makes a new one.
+
+        Returns:
+            The last layer's h of each, shape (n, H), float32: `out` where it was given.
+
+        Raises:
+            StaleHandleError: a handle names no open session of this pool; the message says which.
+            ValueError: a handle stands twice; xs or out has the wrong shape, or out can't be
+                written in place.
+            TypeError: handles are no integers, xs has no real dtype, or out is no float32 array.
+            ConcurrentUseError: another thread is using one of the sessions, or the pool grows.
+        """
+        lstm, keys = self._lstm, to_handles(handles)
+        n = len(keys)
+        frames = to_float32(xs, "xs", (n, lstm.input_size), "this call takes %s, a row per handle")
+        result = check_out(out, (n, lstm.hidden_size), xs, frames, "xs")
+        self._run(keys, frames[:, None], None, result[:, None])
+        return result
+
+    def run(
+        self,
+        handles: Handles | Sequence[int],
+        xs: Any,
+        lengths: Any = None,
+        out: Float32 | None = None,
+    ) -> Float32:
+        """Advance each of these sessions by up to T frames: the same bits as that many steps.
+
+        Args:
+            handles: as for `step`.
+            xs: the frames of each, shape (n, T, I).
+            lengths: how many of them are a session's own, shape (n,), 0 to T each; None: all.
+            out: as for `step`, shape (n, T, H).
+
+        Returns:
+            The last layer's h after each step, shape (n, T, H), float32; zeros beyond the lengths.
+
+        Raises:
+            As `step`; also ValueError for lengths that do not fit.
+        """
+        lstm, keys = self._lstm, to_handles(handles)
+        n = len(keys)
+        frames = to_float32(
+            xs, "xs", (n, None, lstm.input_size), "this call takes %s, T frames per handle"
+        )
+        steps = frames.shape[1]
+        own = None if lengths is None else _to_lengths(lengths, n, steps)
+        result = check_out(out, (n, steps, lstm.hidden_size), xs, frames, "xs")
+        self._run(keys, frames, own, result)
+        return result
+
+    def prepare(self, handles: Handles | Sequence[int]) -> int:
+        """Do what the next step of these sessions can do before its frame is there.
+
+        As `Stream.prepare`: the same bits as without. A pool has room for as many prepared sessions
+        as `LSTM.pool(prepared=...)` says; those beyond it are left as they are.
+
+        Returns:
+            How many of these sessions are prepared now.
+
+        Raises:
+            As `step`, for the handles.
+        """
+        return self._prepare(to_handles(handles))
+
+    def reset(self, handle: int, state: StateLike | None = None) -> None:
+        """Bring a session back to zeros, or to state: exactly what a fresh one is.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+            TypeError, ValueError: state is no pair of shape (L, H).
+        """
+        if state is None:
+            shape = (self._lstm.num_layers, self._lstm.hidden_size)
+            state = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+        self.set_state(handle, state)
+
+    def state(self, handle: int) -> LSTMState:
+        """Return the state (h, c) of a session, copies of shape (L, H) each.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+        """
+        shape = (self._lstm.num_layers, self._lstm.hidden_size)
+        state = LSTMState(np.empty(shape, np.float32), np.empty(shape, np.float32))
+        self._read_state(to_handle(handle), state)
+        return state
+
+    def set_state(self, handle: int, state: StateLike) -> None:
+        """Make a session continue from state, which is made canonical as by `Stream.state`.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+            TypeError, ValueError: state is no pair of shape (L, H).
+        """
+        lstm = self._lstm
+        self._write_state(to_handle(handle), to_state(state, lstm.num_layers, lstm.hidden_size))
+
+    def snapshot(self, handle: int) -> bytes:
+        """Return a session's state as bytes from which it continues, bit for bit, anywhere.
+
+        See `Stream.snapshot`. The session itself goes on.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+        """
+        return snapshots.pack(self._lstm, self.state(handle))
+
+    def restore(self, snapshot: bytes) -> int:
+        """Begin a session that continues where a snapshot was taken, and return its handle.
+
+        Raises:
+            SnapshotError: it is damaged, or was taken with other weights.
+            TypeError: it is no bytes.
+            PoolFullError: as `open`.
+        """
+        return self.open(snapshots.unpack(self._lstm, snapshot))
+
+    @abstractmethod
+    def __contains__(self, handle: object) -> bool:
+        """Say whether this is the handle of an open session."""
+
+    def __repr__(self) -> str:
+        return f"<StreamPool of {self._lstm!r}: {len(self)} of {self.capacity} open>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a pool belongs to its process and is not copied or pickled: take a snapshot of each "
+            "session and restore them in a new pool"
+        )
+
+    # What a backend provides, on arguments that are checked; all or nothing, each.
+
+    @abstractmethod
+    def _open(self) -> int:
+        """Begin a session from zeros."""
+
+    @abstractmethod
+    def _run(
+        self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
+    ) -> None:
+        """Take the steps xs (n, T, I), the first lengths[n] each, and write ys (n, T, H)."""
+
+    @abstractmethod
+    def _prepare(self, handles: Handles) -> int:
+        """Prepare what there is room for; return how many are prepared."""
+
+    @abstractmethod
+    def _read_state(self, handle: int, state: LSTMState) -> None:
+        """Write h and c into these arrays of shape (L, H)."""
+
+    @abstractmethod
+    def _write_state(self, handle: int, state: LSTMState) -> None:
+        """Take h and c, of shape (L, H), made canonical, and drop what was prepared."""
+
+
+def to_handle(handle: Any) -> int:
+    """Return a handle as an int.
+
+    Raises:
+        TypeError: it is no integer.
+        StaleHandleError: it is one that no handle can be.
+    """
+    try:
+        value = operator.index(handle)
+    except TypeError:
+        raise TypeError(f"a handle is an int, found {type(handle).__name__}") from None
+    if not 0 < value < HANDLE_LIMIT:
+        raise stale(value)
+    return value
+
+
+def to_handles(handles: Any) -> Handles:
+    """Return handles as an array (n,) of uint64.
+
+    Raises:
+        TypeError: they are no sequence of integers.
+        ValueError: they have more than one dimension.
+        StaleHandleError: one of them can be no handle.
+    """
+    if isinstance(handles, np.ndarray):
+        if handles.dtype.kind not in "ui":
+            raise TypeError(f"handles have dtype {handles.dtype}, expected uint64")
+        if handles.ndim != 1:
+            raise ValueError(f"handles have shape {handles.shape}, expected (n,)")
+        if handles.dtype.kind == "i" and handles.size and handles.min() < 0:
+            at = int(np.argmax(handles < 0))
+            raise stale(int(handles[at]), at)
+        return np.ascontiguousarray(handles, np.uint64)
+    try:
+        return np.array([to_handle(handle) for handle in handles], np.uint64)
+    except TypeError as error:
+        raise TypeError(f"handles must be a sequence of ints, such as [handle]: {error}") from None
+
+
+def _to_lengths(lengths: Any, n: int, steps: int) -> NDArray[np.uint64]:
+    array = np.asarray(lengths)
+    if array.dtype.kind not in "ui" and array.size:
+        raise TypeError(f"lengths have dtype {array.dtype}, expected integers")
+    if array.shape != (n,):
+        raise ValueError(f"lengths have shape {array.shape}, expected ({n},), one per handle")
+    wrong = (array < 0) | (array > steps)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(f"length {array[at]} (number {at}) is not within 0 to {steps}, xs's T")
+    return np.ascontiguousarray(array, np.uint64)
+
+
+def _place(at: int | None) -> str:
+    return "" if at is None else f" (number {at} of this call)"
+
+
+def stale(handle: int, at: int | None = None) -> StaleHandleError:
+    """Return the error for a handle that names no open session."""
+    return StaleHandleError(
+        f"handle {handle}{_place(at)} names no open session of this pool: it was closed, or is of "
+        "another pool, or no handle at all"
+    )
+
+
+def repeated(handles: Handles, at: int) -> ValueError:
+    """Return the error for a handle that stands twice."""
+    first = int(np.argmax(handles == handles[at]))
+    return ValueError(f"handle {handles[at]} stands twice in one call, as numbers {first} and {at}")
+
+
+def in_use(handle: int | None, at: int | None = None) -> ConcurrentUseError:
+    """Return the error for a session that another thread is using."""
+    what = "this pool" if handle is None else f"the session of handle {handle}{_place(at)}"
+    return ConcurrentUseError(f"another thread is using {what}, or the pool is growing")
+
+
+def to_count(value: Any, name: str, least: int, most: int = MAX_CAPACITY) -> int:
+    """Return a number of things as an int within least and most.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is out of range.
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
+    if not least <= count <= most:
+        raise ValueError(f"{name} must be {least} to {most}, found {count}")
+    return count

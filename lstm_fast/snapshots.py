@@ -1,0 +1,95 @@
+"""A session's state as bytes: self-describing, checksummed, bound to the weights.
+
+Layout, little-endian:
+
+    8 bytes    b"LSTMFAST"
+    4 bytes    the length of the header
+    header     JSON in UTF-8: version, fingerprint, weight_dtype, num_layers, hidden_size
+    state      h (num_layers, hidden_size), then c, float32
+    32 bytes   SHA-256 of everything before
+
+The fingerprint is that of the LSTM (`LSTM.fingerprint`): its weights and how they are stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._arrays import LSTMState
+from .errors import SnapshotError
+
+if TYPE_CHECKING:
+    from .lstm import LSTM
+
+MAGIC = b"LSTMFAST"
+VERSION = 1
+LENGTH = struct.Struct("<I")
+CHECKSUM_BYTES = hashlib.sha256().digest_size
+FLOAT = np.dtype("<f4")
+
+
+def pack(lstm: LSTM, state: LSTMState) -> bytes:
+    """Return the snapshot of that state."""
+    header = json.dumps(
+        {
+            "version": VERSION,
+            "fingerprint": lstm.fingerprint,
+            "weight_dtype": lstm.weight_dtype,
+            "num_layers": lstm.num_layers,
+            "hidden_size": lstm.hidden_size,
+        }
+    ).encode()
+    values = np.stack(state).astype(FLOAT).tobytes()
+    body = MAGIC + LENGTH.pack(len(header)) + header + values
+    return body + hashlib.sha256(body).digest()
+
+
+def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
+    """Return the state in a snapshot, if it was taken with these very weights.
+
+    Raises:
+        TypeError: it is no bytes.
+        SnapshotError: it is no snapshot, is damaged, of a newer version, or of other weights.
+    """
+    if not isinstance(snapshot, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
+    data = bytes(snapshot)
+    if not data.startswith(MAGIC):
+        raise SnapshotError(f"this is no snapshot of lstm_fast: it does not begin with {MAGIC!r}")
+    body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
+    if hashlib.sha256(body).digest() != checksum:
+        raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")
+    header, values = _parts(body)
+    if header["version"] != VERSION:
+        raise SnapshotError(
+            f"the snapshot has version {header['version']}, this lstm_fast reads {VERSION}"
+        )
+    if header["fingerprint"] != lstm.fingerprint:
+        raise SnapshotError(
+            f"the snapshot was taken with other weights ({header['weight_dtype']}, fingerprint "
+            f"{str(header['fingerprint'])[:12]}...) than these ({lstm.weight_dtype}, "
+            f"{lstm.fingerprint[:12]}...)"
+        )
+    h, c = values.reshape(2, lstm.num_layers, lstm.hidden_size).astype(np.float32)
+    return LSTMState(h, c)
+
+
+def _parts(body: bytes) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float32]]]:
+    """Split what has passed the checksum, so it is as it was written."""
+    begin = len(MAGIC) + LENGTH.size
+    (size,) = LENGTH.unpack_from(body, len(MAGIC))
+    return json.loads(body[begin : begin + size]), np.frombuffer(body[begin + size :], FLOAT)
+
+
+def fingerprint(lstm: LSTM) -> str:
+    """Return SHA-256 over the weights, their names and shapes, and the weight_dtype, in hex."""
+    digest = hashlib.sha256(f"lstm_fast 1 {lstm.weight_dtype}".encode())
+    for name, value in lstm.state_dict().items():
+        digest.update(f" {name} {value.shape} ".encode())
+        digest.update(value.astype(FLOAT).tobytes())
+    return digest.hexdigest()
