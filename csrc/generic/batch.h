@@ -187,7 +187,7 @@ LF_INLINE const char *lf_batch_panel(lf_weight_type type, size_t vectors, const 
                 a[gate] = lf_pre_activation(type, rows, gate * vectors + v, p.header,
                                             type == LF_INT8 ? batch->x_scale[s] : 0, sums,
                                             batch->end_half == 1 ? kept : recurrent);
-            lf_epilogue(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
+            lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
         }
     }
     return p.end;
@@ -201,6 +201,8 @@ LF_INLINE void lf_batch_panels(lf_weight_type type, const lf_batch *batch) {
         panel = lf_batch_panel(type, LF_PANEL_VECTORS, batch, panel, unit);
     for (; unit < batch->layer->padded_hidden; unit += LF_LANES)
         panel = lf_batch_panel(type, 1, batch, panel, unit);
+    for (size_t s = 0; batch->first_half == 0 && s < batch->streams; s++)
+        lf_output(&lf_plain_cell, batch->c[s], batch->h_out[s], batch->layer->padded_hidden);
 }
 
 static void batch_pass_float32(lf_batch *batch) {

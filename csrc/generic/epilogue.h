@@ -19,15 +19,25 @@ typedef struct lf_cell {
 
 static const lf_cell lf_plain_cell = {lf_sigmoid, lf_tanh, lf_tanh};
 
-/* a: pre-activations of the gates, in the order i, f, g, o. */
-LF_INLINE void lf_epilogue(const lf_cell *cell, const vf a[LF_GATES], float *c, float *h_out) {
+/*
+ * In two parts, since each is one long chain of dependent operations: the second is done for all units
+ * of a layer in one loop, where the CPU overlaps one vector's chain with those of the next.
+ *
+ * a: pre-activations of the gates, in the order i, f, g, o. Updates c and leaves o in h_out.
+ */
+LF_INLINE void lf_update_cell(const lf_cell *cell, const vf a[LF_GATES], float *c, float *h_out) {
     vf i = cell->gate(a[0]);
     vf f = cell->gate(a[1]);
     vf g = cell->input(a[2]);
-    vf o = cell->gate(a[3]);
-    vf c_new = lf_canonical(vf_fma(f, vf_load(c), vf_mul(i, g)));
-    vf_store(c, c_new);
-    vf_store(h_out, lf_canonical(vf_mul(o, cell->output(c_new))));
+    vf_store(h_out, cell->gate(a[3]));
+    vf_store(c, lf_canonical(vf_fma(f, vf_load(c), vf_mul(i, g))));
+}
+
+/* h_out holds o and becomes h; count units, whole vectors. */
+LF_INLINE void lf_output(const lf_cell *cell, const float *c, float *h_out, size_t count) {
+    LF_UNROLL_NONE
+    for (size_t j = 0; j < count; j += LF_LANES)
+        vf_store(h_out + j, lf_canonical(vf_mul(vf_load(h_out + j), cell->output(vf_load(c + j)))));
 }
 
 #endif

@@ -116,7 +116,7 @@ LF_INLINE const char *lf_panel_pass(lf_weight_type type, size_t vectors, const l
             a[gate] = lf_pre_activation(type, rows, gate * vectors + v, p.header, pass->x_scale,
                                         &input_sums, recurrent_sums);
         const size_t at = unit + v * LF_LANES;
-        lf_epilogue(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
+        lf_update_cell(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
     }
     return p.end;
 }
@@ -129,6 +129,8 @@ LF_INLINE void lf_all_panels(lf_weight_type type, const lf_pass *pass) {
         panel = lf_panel_pass(type, LF_PANEL_VECTORS, pass, panel, unit);
     for (; unit < pass->layer->padded_hidden; unit += LF_LANES)
         panel = lf_panel_pass(type, 1, pass, panel, unit);
+    if (pass->first_half == 0)
+        lf_output(&lf_plain_cell, pass->c, pass->h_out, pass->layer->padded_hidden);
 }
 
 static void layer_pass_float32(lf_pass *pass) { lf_all_panels(LF_FLOAT32, pass); }
