@@ -31,17 +31,28 @@ def pytest_benchmark_update_machine_info(
     machine_info["lstm_fast"] = machine.facts(("numba", *packages))
 
 
-def checked(name: str, shape: Shape, weights: str = "float32") -> Contender:
-    """Return a contender that computes the right thing, or skip it where it isn't installed."""
+def checked(name: str, shape: Shape, weights: str = "float32", count: int = 1) -> Contender:
+    """Return a contender that computes the right thing, or skip it where it isn't installed.
+
+    count: the batch of a peer.
+    """
     own = contenders.state_dict(shape)
     if name in peers.NAMES:
         for package in peers.PACKAGES[name]:
             pytest.importorskip(package)
-        contender = peers.make(name, shape, own)
+        contender = peers.make(name, shape, own, count)
     else:
         backend, _, isa = name.partition(":")
         contender = contenders.ours(shape, backend, isa or None, weights)
     contenders.check(contender, own)
+    return contender
+
+
+def checked_pool(shape: Shape, weights: str, count: int, capacity: int) -> Contender:
+    """Return a pool of capacity streams of which a call steps count, on the best backend here."""
+    backend, _, isa = BEST.partition(":")
+    contender = contenders.our_pool(shape, backend, isa or None, weights, count, capacity)
+    contenders.check(contender, contenders.state_dict(shape))
     return contender
 
 

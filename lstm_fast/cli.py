@@ -65,7 +65,13 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
     add("--backends", metavar="B", help="native,numba,reference or all; default: the best here")
     add("--isas", metavar="I", help="of native: avx512,avx2,... or all; default: the best here")
     add("--weights", metavar="W", default="float32,float16,int8", help="default: %(default)s")
-    add("--modes", metavar="M", default="hot,cold,prepared", help="default: %(default)s")
+    add(
+        "--modes",
+        metavar="M",
+        default="hot,cold,prepared",
+        help="also pool<N>: N streams a call; half<N>: a random half of N; pools: 1 to 1024 and a "
+        "half of 2048; default: %(default)s",
+    )
     add("--peers", metavar="P", help="also onnxruntime,torch,openvino, where installed")
     add(
         "--seconds", type=_seconds, metavar="N", help="per row; default 0.25, below a minute in all"
@@ -106,7 +112,7 @@ def _bench(options: argparse.Namespace) -> None:
     plan = suite.Plan(
         ours=contenders.choose(options.backends, options.isas),
         weights=suite.parse_names(options.weights, tuple(contenders.TOLERANCES), "weight type"),
-        modes=suite.parse_names(options.modes, suite.MODES, "mode"),
+        modes=suite.parse_modes(options.modes),
         seconds=options.seconds or (QUICK_SECONDS if options.quick else suite.Plan.seconds),
         progress=_progress,
     )

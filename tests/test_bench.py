@@ -81,6 +81,48 @@ def test_the_table_shows_every_row(report):
     assert text.count(" hot ") >= 3
 
 
+def test_pools_are_measured_per_stream(tmp_path, capsys):
+    path = tmp_path / "pools.json"
+    picture = tmp_path / "pools.png"
+    arguments = [*QUICK, "--modes", "hot,pool3,half6", "--json", str(path)]
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        assert cli.main(arguments) == 0
+    else:
+        assert cli.main([*arguments, "--plot", str(picture)]) == 0
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    value = json.loads(path.read_text())
+    schema.check(value)
+    by_mode = {row["mode"]: row for row in value["rows"] if row["weights"] == "float32"}
+    assert list(by_mode) == ["hot", "pool3", "half6"]
+    for mode in ("pool3", "half6"):
+        assert by_mode[mode]["steps"] % 3 == 0
+        assert by_mode[mode]["kernel"] is None
+        assert by_mode[mode]["gflop_per_s"] > 0
+    assert " pool3 " in capsys.readouterr().out
+
+
+def test_a_pool_that_computes_something_else_is_not_timed(monkeypatch):
+    contender = contenders.our_pool(SHAPE, "reference", None, "float32", 5, 5)
+    weights = contenders.state_dict(SHAPE)
+    contenders.check(contender, weights)
+    real = contender.output
+    for wrong in (0, 2, 4):  # the edges and the middle are looked at
+        spoiled = replace(contender, output=lambda n=wrong: real() + 0.5 * np.eye(5)[:, n, None])
+        with pytest.raises(CannotRunError, match="is wrong, so it is not timed"):
+            contenders.check(spoiled, weights)
+
+
+def test_modes_of_pools():
+    assert shapes.pool_sizes("pool64") == (64, 64)
+    assert shapes.pool_sizes("half2048") == (1024, 2048)
+    assert suite.parse_modes("hot,pools,pool8")[:2] == ("hot", "pool1")
+    for wrong in ("pool", "pool0", "half-4", "poolx", "half"):
+        with pytest.raises(CannotRunError, match="pool<N>"):
+            suite.parse_modes(wrong)
+
+
 def test_the_affinity_is_what_it_was_before(capsys):
     if not hasattr(os, "sched_getaffinity"):
         pytest.skip("this system has no affinities")
@@ -171,15 +213,15 @@ def test_a_wrong_contender_is_refused(dtype, shape, mistake):
     if mistake == "bias":
         wrong = {name: value * ("bias" not in name) for name, value in weights.items()}
     stream = lstm_fast.LSTM.from_state_dict(wrong, backend="reference").stream()
-    x, y = (np.zeros(size, np.float32) for size in (shape.input_size, shape.hidden_size))
+    x, y = (np.zeros((1, size), np.float32) for size in (shape.input_size, shape.hidden_size))
     stale = x.copy()
 
     def step():
         if mistake == "state":
             stream.reset()
-        stream.step(stale if mistake == "frame" else x, out=y)
+        stream.step((stale if mistake == "frame" else x)[0], out=y[0])
         if mistake == "nan":
-            y[0] = np.nan
+            y[0, 0] = np.nan
 
     made = contenders.Contender("wrong", dtype, x, step, lambda: y)
     with pytest.raises(CannotRunError, match="not timed"):
@@ -187,7 +229,7 @@ def test_a_wrong_contender_is_refused(dtype, shape, mistake):
 
 
 def test_a_wrong_contender_is_never_timed(monkeypatch, capsys):
-    wrong = contender(output=lambda: np.ones(8, np.float32))
+    wrong = contender(output=lambda: np.ones((1, 8), np.float32))
     monkeypatch.setattr(contenders, "ours", lambda *_: wrong)
     monkeypatch.setattr(suite, "interleave", lambda *_: pytest.fail("was timed"))
     assert "is wrong" in line_of_error(capsys, *QUICK)
@@ -200,7 +242,8 @@ def test_peers_compute_the_same(name, sizes):
         pytest.importorskip(package)
     shape = shapes.Shape("", *sizes)
     weights = contenders.state_dict(shape)
-    assert contenders.check(peers.make(name, shape, weights), weights) < 1e-5
+    for count in (1, 5):
+        assert contenders.check(peers.make(name, shape, weights, count), weights) < 1e-5
 
 
 def test_info_prints(capsys):

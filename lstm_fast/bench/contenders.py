@@ -1,4 +1,4 @@
-"""What is timed: an LSTM with a frame in place and its answer at hand, checked before anything."""
+"""What is timed: an LSTM with frames in place and answers at hand, checked before anything."""
 
 from __future__ import annotations
 
@@ -38,11 +38,10 @@ class Contender:
 
     name: str  # "native:avx2", "onnxruntime"
     weights: str  # "float32", "float16", "int8"
-    x: Float32  # the frame (I,) that a step reads; write into it
+    x: Float32  # (n, I): the frame of each stream that a step reads; write into it
     step: Call
-    output: Callable[
-        [], Float32
-    ]  # h (H,) after an even number of steps, where two states take turns
+    # (n, H): the h of each, after an even number of steps where two states take turns
+    output: Callable[[], Float32]
     context: Callable[[], AbstractContextManager[Any]] = nullcontext  # to be in while stepping
     prepare: Call | None = None
     run: Callable[[Float32, Float32], object] | None = None  # many frames (T, I) into (T, H)
@@ -95,12 +94,12 @@ def ours(shape: Shape, backend: str, isa: str | None, weights: str) -> Contender
     """Return one of our own LSTMs."""
     lstm = LSTM.random(*shape[1:], seed=SEED, weight_dtype=weights, backend=backend, isa=isa)
     stream = lstm.stream()
-    x, y = np.zeros(lstm.input_size, np.float32), np.zeros(lstm.hidden_size, np.float32)
+    x, y = _frames_and_answers(lstm, 1)
     return Contender(
-        name=backend if lstm.isa is None else f"{backend}:{lstm.isa}",
+        name=_name(lstm),
         weights=weights,
         x=x,
-        step=partial(stream.step, x, y),
+        step=partial(stream.step, x[0], y[0]),
         output=lambda: y,
         prepare=None if backend == "reference" else stream.prepare,  # has nothing to prepare
         run=stream.run,
@@ -109,24 +108,59 @@ def ours(shape: Shape, backend: str, isa: str | None, weights: str) -> Contender
     )
 
 
+def our_pool(
+    shape: Shape, backend: str, isa: str | None, weights: str, count: int, capacity: int
+) -> Contender:
+    """Return a pool of capacity streams of which a call steps count, at random where fewer."""
+    lstm = LSTM.random(*shape[1:], seed=SEED, weight_dtype=weights, backend=backend, isa=isa)
+    pool = lstm.pool(capacity, prepared=0, threads=1)
+    handles = np.array([pool.open() for _ in range(capacity)], np.uint64)
+    if count < capacity:
+        handles = np.random.default_rng(SEED).permutation(handles)[:count].copy()
+    x, y = _frames_and_answers(lstm, count)
+    return Contender(
+        name=_name(lstm),
+        weights=weights,
+        x=x,
+        step=partial(pool.step, handles, x, y),
+        output=lambda: y,
+        isa=lstm.isa,
+        bytes_per_step=lstm.nbytes,
+    )
+
+
+def _name(lstm: LSTM) -> str:
+    return lstm.backend if lstm.isa is None else f"{lstm.backend}:{lstm.isa}"
+
+
+def _frames_and_answers(lstm: LSTM, count: int) -> tuple[Float32, Float32]:
+    return (
+        np.zeros((count, lstm.input_size), np.float32),
+        np.zeros((count, lstm.hidden_size), np.float32),
+    )
+
+
 def check(contender: Contender, weights: dict[str, Float32]) -> float:
     """Compare CHECKED_STEPS steps from zeros with the float64 reference; return the largest error.
 
-    Leaves a frame of normal values in place.
+    Of many streams, each with frames of its own, those at the edges and in the middle are compared.
+    Leaves frames of normal values in place.
 
     Raises:
         CannotRunError: it computes something else, so its times would mean nothing.
     """
-    frames = np.random.default_rng(SEED).standard_normal((CHECKED_STEPS, contender.x.size))
+    frames = np.random.default_rng(SEED).standard_normal((CHECKED_STEPS, *contender.x.shape))
     xs = frames.astype(np.float32)
-    exact, _ = reference.stack(xs, weights)
+    count = len(contender.x)
+    some = sorted({0, 1 % count, 7 % count, count // 2, count - 1})
+    exact = np.stack([reference.stack(xs[:, n], weights)[0] for n in some], axis=1)
     error = 0.0
     with contender.context():
         for t, (x, h) in enumerate(zip(xs, exact, strict=True)):
             contender.x[:] = x
             contender.step()
             if t % 2:
-                difference = np.abs(contender.output() - h)
+                difference = np.abs(contender.output()[some] - h)
                 error = max(error, float(np.nan_to_num(difference, nan=np.inf).max()))
     tolerance = TOLERANCES[contender.weights]
     if error > tolerance:

@@ -1,4 +1,7 @@
-"""Other people's LSTMs, one thread, one step at a time, as fast as their Python interface goes."""
+"""Other people's LSTMs, one thread, one step at a time, as fast as their Python interface goes.
+
+n streams are a batch of n here: one state of n rows, all of which every step advances.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +40,14 @@ def load(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def make(name: str, shape: Shape, weights: dict[str, Float32]) -> Contender:
-    """Return that peer with these weights, under PyTorch's names.
+def make(name: str, shape: Shape, weights: dict[str, Float32], count: int = 1) -> Contender:
+    """Return that peer with these weights, under PyTorch's names, for a batch of count streams.
 
     Raises:
         CannotRunError: see `load`.
     """
     makers = {"onnxruntime": _onnxruntime, "torch": _torch, "openvino": _openvino}
-    return makers[name](load(name), shape, weights)
+    return makers[name](load(name), shape, weights, count)
 
 
 def reordered(weight: Float32, order: str) -> Float32:
@@ -53,8 +56,8 @@ def reordered(weight: Float32, order: str) -> Float32:
     return np.concatenate([gates[gate] for gate in order])
 
 
-def _onnx_model(shape: Shape, weights: dict[str, Float32]) -> bytes:
-    """Return a model of one step: X, h<n>_in, c<n>_in -> h<n>, c<n>, each (1, 1, size)."""
+def _onnx_model(shape: Shape, weights: dict[str, Float32], count: int) -> bytes:
+    """Return a model of one step: X, h<n>_in, c<n>_in -> h<n>, c<n>, each (1, count, size)."""
     onnx: Any = importlib.import_module("onnx")
     helper, f32, hidden = onnx.helper, onnx.TensorProto.FLOAT, shape.hidden_size
     inputs, outputs, nodes, below = [("X", shape.input_size)], [], [], "X"
@@ -73,7 +76,7 @@ def _onnx_model(shape: Shape, weights: dict[str, Float32]) -> bytes:
         outputs += [(f"h{n}", hidden), (f"c{n}", hidden)]
         below = f"h{n}"
     infos = [
-        [helper.make_tensor_value_info(name, f32, (1, 1, size)) for name, size in values]
+        [helper.make_tensor_value_info(name, f32, (1, count, size)) for name, size in values]
         for values in (inputs, outputs)
     ]
     initializers = [onnx.numpy_helper.from_array(v[None], k) for k, v in constants.items()]
@@ -83,7 +86,7 @@ def _onnx_model(shape: Shape, weights: dict[str, Float32]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _onnxruntime(ort: Any, shape: Shape, weights: dict[str, Float32]) -> Contender:
+def _onnxruntime(ort: Any, shape: Shape, weights: dict[str, Float32], count: int) -> Contender:
     """Carry the state by IO binding: nothing is copied or allocated between steps.
 
     Two states take turns, since onnxruntime goes wrong where one buffer is input and output.
@@ -91,10 +94,10 @@ def _onnxruntime(ort: Any, shape: Shape, weights: dict[str, Float32]) -> Contend
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(
-        _onnx_model(shape, weights), options, providers=["CPUExecutionProvider"]
+        _onnx_model(shape, weights, count), options, providers=["CPUExecutionProvider"]
     )
-    x = np.zeros(shape.input_size, np.float32)
-    states = _two_states(shape)
+    x = np.zeros((count, shape.input_size), np.float32)
+    states = _two_states(shape, count)
     bindings = []
     for turn in (0, 1):
         binding = session.io_binding()
@@ -107,11 +110,11 @@ def _onnxruntime(ort: Any, shape: Shape, weights: dict[str, Float32]) -> Contend
     return _alternating("onnxruntime", x, calls, states)
 
 
-def _openvino(openvino: Any, shape: Shape, weights: dict[str, Float32]) -> Contender:
+def _openvino(openvino: Any, shape: Shape, weights: dict[str, Float32], count: int) -> Contender:
     """Two requests over two states in shared memory take turns."""
     core = openvino.Core()
     compiled = core.compile_model(
-        _openvino_model(openvino, shape, weights),
+        _openvino_model(openvino, shape, weights, count),
         "CPU",
         {
             "PERFORMANCE_HINT": "LATENCY",
@@ -120,8 +123,8 @@ def _openvino(openvino: Any, shape: Shape, weights: dict[str, Float32]) -> Conte
             "INFERENCE_PRECISION_HINT": "f32",  # it would take bfloat16 where the CPU has it
         },
     )
-    x = np.zeros(shape.input_size, np.float32)
-    states = _two_states(shape)
+    x = np.zeros((count, shape.input_size), np.float32)
+    states = _two_states(shape, count)
     requests = []
     for turn in (0, 1):
         request = compiled.create_infer_request()
@@ -138,14 +141,14 @@ def _openvino(openvino: Any, shape: Shape, weights: dict[str, Float32]) -> Conte
     return _alternating("openvino", x, [partial(step, request) for request in requests], states)
 
 
-def _openvino_model(openvino: Any, shape: Shape, weights: dict[str, Float32]) -> Any:
-    """Return a model of one step: X, h<n>_in, c<n>_in -> h<n>, c<n>, each (1, size)."""
+def _openvino_model(openvino: Any, shape: Shape, weights: dict[str, Float32], count: int) -> Any:
+    """Return a model of one step: X, h<n>_in, c<n>_in -> h<n>, c<n>, each (count, size)."""
     ops: Any = importlib.import_module("openvino.opset13")
-    inputs = [ops.parameter([1, shape.input_size], np.float32, name="X")]
+    inputs = [ops.parameter([count, shape.input_size], np.float32, name="X")]
     inputs[0].output(0).tensor.set_names({"X"})
     below, results = inputs[0], []
     for n in range(shape.num_layers):
-        state = [ops.parameter([1, shape.hidden_size], np.float32) for _ in "hc"]
+        state = [ops.parameter([count, shape.hidden_size], np.float32) for _ in "hc"]
         w, r, b_ih, b_hh = (
             reordered(weights[f"{kind}_l{n}"], "figo")
             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -160,7 +163,7 @@ def _openvino_model(openvino: Any, shape: Shape, weights: dict[str, Float32]) ->
     return openvino.Model(results, inputs, "lstm")
 
 
-def _torch(torch: Any, shape: Shape, weights: dict[str, Float32]) -> Contender:
+def _torch(torch: Any, shape: Shape, weights: dict[str, Float32], count: int) -> Contender:
     """One LSTMCell per layer in inference mode."""
     torch.set_num_threads(1)
     cells = []
@@ -170,8 +173,8 @@ def _torch(torch: Any, shape: Shape, weights: dict[str, Float32]) -> Contender:
         own = {k: torch.from_numpy(weights[f"{k}_l{n}"].copy()) for k in cell.state_dict()}
         cell.load_state_dict(own)
         cells.append(cell)
-    x = np.zeros(shape.input_size, np.float32)
-    frame = torch.from_numpy(x)[None]  # shares x's memory
+    x = np.zeros((count, shape.input_size), np.float32)
+    frame = torch.from_numpy(x)  # shares x's memory
     states: list[Any] = [None] * shape.num_layers
 
     def step() -> None:
@@ -181,20 +184,20 @@ def _torch(torch: Any, shape: Shape, weights: dict[str, Float32]) -> Contender:
             below = states[n][0]
 
     def output() -> Float32:
-        h: Float32 = states[-1][0].numpy()[0]
+        h: Float32 = states[-1][0].numpy()
         return h
 
     return Contender("torch", "float32", x, step, output, context=torch.inference_mode)
 
 
-def _two_states(shape: Shape) -> Float32:
-    """Return zeros (2 states, L, 2 for h and c, 1, 1, H)."""
-    return np.zeros((2, shape.num_layers, 2, 1, 1, shape.hidden_size), np.float32)
+def _two_states(shape: Shape, count: int) -> Float32:
+    """Return zeros (2 states, L, 2 for h and c, 1, count, H)."""
+    return np.zeros((2, shape.num_layers, 2, 1, count, shape.hidden_size), np.float32)
 
 
 def _tensors(x: Float32 | None, state: Float32, suffix: str) -> dict[str, Float32]:
-    """Name the parts of a state (L, 2, 1, 1, H), and the frame."""
-    named = {} if x is None else {"X": x.reshape(1, 1, -1)}
+    """Name the parts of a state (L, 2, 1, n, H), and the frames (n, I)."""
+    named = {} if x is None else {"X": x[None]}
     for n, (h, c) in enumerate(state):
         named |= {f"h{n}{suffix}": h, f"c{n}{suffix}": c}
     return named
@@ -207,4 +210,4 @@ def _alternating(name: str, x: Float32, calls: list[Call], states: Float32) -> C
     def step() -> None:
         next(turns)()
 
-    return Contender(name, "float32", x, step, lambda: states[0, -1, 0, 0, 0])
+    return Contender(name, "float32", x, step, lambda: states[0, -1, 0, 0])

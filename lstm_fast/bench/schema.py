@@ -67,10 +67,12 @@ class Row(TypedDict):
     num_layers: int
     contender: str  # "native:avx2", "numba", "onnxruntime", ...
     weights: str  # "float32", "float16", "int8"
-    mode: str  # "hot", "cold": caches swept before each step, "prepared": after an untimed prepare
+    # "hot"; "cold": caches swept before each step; "prepared": after an untimed prepare; "pool64":
+    # a pool steps its 64 streams in a call (peers: a batch); "half64": a random half of them
+    mode: str
     error: float  # largest distance from the float64 reference in the check before the timing
-    steps: int  # how many steps were timed one by one
-    p50: float
+    steps: int  # how many steps were timed, one by one or, in a pool, those of one call together
+    p50: float  # per step of one stream
     p90: float
     p99: float
     p999: float | None  # null below 1000 steps
@@ -79,7 +81,7 @@ class Row(TypedDict):
     # Sessions of 16 ms a frame that one core carries, 16000 / p50; null for "prepared", since
     # prepare() has its price too.
     streams: float | None
-    # The rest: ours in mode "hot", otherwise null.
+    # The rest: ours in mode "hot", otherwise null; rates and fma_fraction of pools, too, from p50.
     kernel: float | None  # per step of run() over many frames, so without Python's part
     kernel_noise: float | None
     overhead: float | None  # p50 - kernel: Python's part

@@ -1,4 +1,4 @@
-"""The sizes that are measured: by default, those of real models."""
+"""What is measured: the modes, and the sizes, by default those of real models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from typing import NamedTuple
 
 from . import CannotRunError
+
+MODES = ("hot", "cold", "prepared")  # and those of pools: see pool_sizes
 
 
 class Shape(NamedTuple):
@@ -60,3 +62,18 @@ def _parse_one(text: str) -> Shape:
     sizes = tuple(int(size) for size in text.split("x"))
     own = Shape("", *sizes)
     return next((shape for shape in TABLE if shape[1:] == own[1:]), own)
+
+
+def pool_sizes(mode: str) -> tuple[int, int]:
+    """Return how many streams a call takes and how many the pool has: "pool64", "half2048".
+
+    Raises:
+        CannotRunError: it is no such mode.
+    """
+    match = re.fullmatch(r"(pool|half)([1-9]\d{0,5})", mode)
+    if not match:
+        raise CannotRunError(
+            f"there is no mode {mode!r}; choose from {', '.join(MODES)}, pool<N>, half<N>, pools"
+        )
+    capacity = int(match[2])
+    return (capacity if match[1] == "pool" else max(1, capacity // 2)), capacity

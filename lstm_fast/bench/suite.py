@@ -13,10 +13,10 @@ import numpy as np
 from . import CannotRunError, contenders, limits, machine, peers
 from .contenders import Contender
 from .schema import SCHEMA, Limit, Noise, Report, Row, Settings
-from .shapes import TABLE, Shape
+from .shapes import MODES, TABLE, Shape, pool_sizes
 from .timing import TOO_NOISY, Action, Call, Spin, Times, clock_cost_ns, interleave, pinned
 
-MODES = ("hot", "cold", "prepared")
+POOLS = (*(f"pool{n}" for n in (1, 4, 8, 16, 64, 256, 1024)), "half2048")
 FRAME_US = 16_000.0  # for the number of live sessions: 16 ms, as voice activity detectors take
 RUN_US = 200.0  # what one timed call of run() should last, so that the call itself is nothing
 MOST_FRAMES = 2000
@@ -58,10 +58,11 @@ def run(plan: Plan) -> Report:
         for number, shape in enumerate(plan.shapes, 1):
             place = f"{number}/{len(plan.shapes)}  {shape.name} {shape.sizes}"
             plan.progress(f"{place}: checking against the reference")
-            checked = _checked(shape, plan)
+            single = _checked(shape, plan) if {*plan.modes} & {*MODES} else []
             for mode in plan.modes:
                 plan.progress(f"{place}: {mode}")
                 spin.sample()
+                checked = single if mode in MODES else _checked(shape, plan, *pool_sizes(mode))
                 rows += bench.rows(shape, mode, checked)
         spin.sample()
         clock_ns = clock_cost_ns()
@@ -86,15 +87,17 @@ def run(plan: Plan) -> Report:
     )
 
 
-def _checked(shape: Shape, plan: Plan) -> list[Checked]:
-    """Make and check all that is to be measured at that shape."""
+def _checked(shape: Shape, plan: Plan, count: int = 1, capacity: int = 0) -> list[Checked]:
+    """Make and check all that is to be measured at that shape; capacity: of a pool, 0 for none."""
     weights = contenders.state_dict(shape)
     made = [
-        contenders.ours(shape, backend, isa, dtype)
+        contenders.our_pool(shape, backend, isa, dtype, count, capacity)
+        if capacity
+        else contenders.ours(shape, backend, isa, dtype)
         for backend, isa in plan.ours
         for dtype in plan.weights
     ]
-    made += [peers.make(peer, shape, weights) for peer in plan.peers]
+    made += [peers.make(peer, shape, weights, count) for peer in plan.peers]
     return [Checked(contender, contenders.check(contender, weights)) for contender in made]
 
 
@@ -112,7 +115,12 @@ class Bench:
         able = [item for item in checked if mode != "prepared" or item.contender.prepare]
         before = self._swept() if mode == "cold" else None
         actions = [
-            Action(c.step, before=c.prepare if mode == "prepared" else before, context=c.context)
+            Action(
+                c.step,
+                before=c.prepare if mode == "prepared" else before,
+                steps=len(c.x),
+                context=c.context,
+            )
             for c, _ in able
         ]
         kernels = [_kernel(c) if mode == "hot" else None for c, _ in able]
@@ -168,26 +176,28 @@ class Bench:
             fma_fraction=None,
         )
         if kernel:
-            gfma = shape.fmas / kernel.p50 * 1e-3
             row["kernel"], row["kernel_noise"] = kernel.p50, kernel.noise
             row["overhead"] = t.p50 - kernel.p50
-            row["gflop_per_s"] = 2 * gfma
+            self._against_fmas(row, contender, shape.fmas / kernel.p50 * 1e-3)
             if contender.isa and per_step:
-                self._against_limits(row, contender.isa, per_step, kernel.p50, gfma)
+                self._against_reads(row, contender.isa, per_step, kernel.p50)
+        elif mode not in MODES and per_step:
+            self._against_fmas(row, contender, shape.fmas / t.p50 * 1e-3)
         return row
 
-    def _against_limits(
-        self, row: Row, isa: str, per_step: int, kernel_us: float, gfma: float
-    ) -> None:
-        if isa not in self._fma:
+    def _against_fmas(self, row: Row, contender: Contender, gfma: float) -> None:
+        row["gflop_per_s"], isa = 2 * gfma, contender.isa
+        if isa and isa not in self._fma:
             self._fma[isa], self._read[isa] = limits.gfma_per_s(isa), {}
+        if isa and contender.weights != "int8":
+            row["fma_fraction"] = gfma / self._fma[isa]
+
+    def _against_reads(self, row: Row, isa: str, per_step: int, kernel_us: float) -> None:
         known = self._read[isa]
         if per_step not in known and (measured := limits.read_gb_per_s(isa, per_step)):
             known[per_step] = measured
         if per_step in known:
             row["read_fraction"] = per_step / kernel_us * 1e-3 / known[per_step]
-        if row["weights"] != "int8":
-            row["fma_fraction"] = gfma / self._fma[isa]
 
 
 def _kernel(contender: Contender) -> Action | None:
@@ -199,6 +209,20 @@ def _kernel(contender: Contender) -> Action | None:
     xs = np.random.default_rng(0).standard_normal((frames, contender.x.size)).astype(np.float32)
     ys = np.empty((frames, contender.output().size), np.float32)
     return Action(partial(contender.run, xs, ys), steps=frames)
+
+
+def parse_modes(text: str) -> tuple[str, ...]:
+    """Read modes with commas; "pools" stands for POOLS.
+
+    Raises:
+        CannotRunError: one is unknown.
+    """
+    modes: list[str] = []
+    for name in (part.strip() for part in text.split(",")):
+        if name not in (*MODES, "pools"):
+            pool_sizes(name)
+        modes += POOLS if name == "pools" else [name]
+    return tuple(dict.fromkeys(modes))
 
 
 def parse_names(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:

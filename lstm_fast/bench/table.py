@@ -15,8 +15,8 @@ COLUMNS = (
 )
 LEGEND = """\
 mode      hot: one step after the other; cold: {sweep} read before each; prepared: from frame to
-          answer after an untimed prepare()
-p50..max  us per step from Python, the clock's own {clock:.0f} ns taken off
+          answer after an untimed prepare(); pool64: 64 streams in one call, half2048: a random half
+p50..max  us per step of one stream from Python, the clock's own {clock:.0f} ns taken off
 noise     how far the medians of blocks of steps lie apart (interquartile range over median)
 streams   sessions of 16 ms a frame that one core carries at p50
 kernel    us per step of run() over many frames; python: what a call of step() adds, where it is
@@ -75,9 +75,10 @@ def _figures(row: Row, rows: list[Row]) -> str:
     streams = "" if row["streams"] is None else f"{row['streams']:,.0f}"
     cells += [f"{row['noise']:>5.0%}", f"{streams:>8} |"]
     kernel, overhead, rate = row["kernel"], row["overhead"], row["gflop_per_s"]
-    if kernel is not None and overhead is not None and rate is not None:
+    if rate is not None:
         doubt = (row["noise"] + (row["kernel_noise"] or 0)) * row["p50"]
-        cells += [_us(kernel, 7), _us(overhead if overhead > doubt else None, 6), f"{rate:>7.1f}"]
+        python = overhead if overhead is not None and overhead > doubt else None
+        cells += [_us(kernel, 7), _us(python, 6), f"{rate:>7.1f}"]
         cells += [_percent(row["read_fraction"]), _percent(row["fma_fraction"])]
     if row["bytes_per_step"] is None:
         cells.append(_times_ours(row, rows))
