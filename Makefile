@@ -3,6 +3,7 @@
 #   make demo       find speech in the demo recording, and prove that sessions don't touch each other
 #   make test       the test suite, on every backend and ISA of this CPU
 #   make test-slow  the exhaustive part: activations over all 2^32 floats (minutes)
+#   make test-emulated  the ISAs that this CPU lacks, in plain C through SIMDe (libsimde-dev)
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make lint       ruff, mypy, clang-format
 #   make warnings   the C core with every compiler here, warnings as errors
@@ -16,12 +17,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILERS ?= $(foreach cc,gcc clang,$(if $(shell command -v $(cc)),$(cc)))
 
 C_SOURCES := $(wildcard csrc/*.c csrc/isa/*.c)
-C_FILES := $(C_SOURCES) $(wildcard csrc/python/*.c csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h)
+C_FILES := $(C_SOURCES) $(wildcard csrc/python/*.c csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h tests/emulate/*.h)
 BUILD_INPUTS := pyproject.toml setup.py $(C_FILES) csrc/isa_list.inc
 PY_INCLUDE = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
-.PHONY: help demo test test-slow bench lint warnings format clean
+.PHONY: help demo test test-slow test-emulated bench lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -52,6 +53,17 @@ test: $(VENV)/test.stamp
 
 test-slow: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m slow -s
+
+# Beside the package, not in it: PYTHONPATH comes before what is installed.
+EMULATED := build/emulated
+test-emulated: $(VENV)/test.stamp
+	@echo '#include <simde/x86/avx512.h>' | $(CC) -E - >/dev/null 2>&1 || \
+	  { echo 'the headers of SIMDe are missing: apt install libsimde-dev'; exit 1; }
+	rm -rf $(EMULATED) && mkdir -p $(EMULATED)
+	cp -r csrc lstm_fast setup.py pyproject.toml README.md LICENSE $(EMULATED) && rm -f $(EMULATED)/lstm_fast/*.so
+	cd $(EMULATED) && CFLAGS='-DLF_EMULATE -I$(CURDIR)/tests/emulate -w' \
+	  $(abspath $(BIN))/python setup.py --quiet build_ext --inplace
+	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider tests/test_bits.py tests/test_pool.py
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds

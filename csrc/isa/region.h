@@ -18,12 +18,17 @@
 #include "../internal.h"
 
 #define LF_PRAGMA(text) _Pragma(#text)
-#if defined(__clang__)
+#if defined(__clang__) && !defined(LF_EMULATE)
 #define LF_TARGET_BEGIN(features)                                                                  \
     LF_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define LF_TARGET_END LF_PRAGMA(clang attribute pop)
 #define LF_UNROLL_ALL LF_PRAGMA(clang loop unroll(full))
 #define LF_UNROLL_NONE LF_PRAGMA(clang loop unroll(disable))
+#elif defined(LF_EMULATE) /* tests/emulate: intrinsics in plain C, for any CPU */
+#define LF_TARGET_BEGIN(features)
+#define LF_TARGET_END
+#define LF_UNROLL_ALL
+#define LF_UNROLL_NONE
 #else
 #define LF_TARGET_BEGIN(features) LF_PRAGMA(GCC push_options) LF_PRAGMA(GCC target(features))
 #define LF_TARGET_END LF_PRAGMA(GCC pop_options)
@@ -33,6 +38,14 @@
 
 /* The optimiser takes it for changed: what uses it after can't move to before. */
 #define LF_HIDE_VALUE(integer) __asm__ volatile("" : "+r"(integer))
+
+/* F(..., 1) F(..., 2) and so on. */
+#define LF_UP_TO_1(F, ...) F(__VA_ARGS__, 1)
+#define LF_UP_TO_2(F, ...) LF_UP_TO_1(F, __VA_ARGS__) F(__VA_ARGS__, 2)
+#define LF_UP_TO_3(F, ...) LF_UP_TO_2(F, __VA_ARGS__) F(__VA_ARGS__, 3)
+#define LF_UP_TO_4(F, ...) LF_UP_TO_3(F, __VA_ARGS__) F(__VA_ARGS__, 4)
+#define LF_UP_TO_5(F, ...) LF_UP_TO_4(F, __VA_ARGS__) F(__VA_ARGS__, 5)
+#define LF_UP_TO_6(F, ...) LF_UP_TO_5(F, __VA_ARGS__) F(__VA_ARGS__, 6)
 
 /* For functions whose arguments become constants: they must be inlined to be fast. */
 #define LF_INLINE static inline __attribute__((always_inline))

@@ -2,8 +2,7 @@
 #define LF_LANES 8
 #define LF_PANEL_VECTORS 2
 #define LF_TILE_STREAMS 3 /* times four gates, and an operand each, fit the registers */
-#define LF_EACH_TILE(F, name, type, vectors)                                                       \
-    F(name, type, vectors, 1) F(name, type, vectors, 2) F(name, type, vectors, 3)
+#define LF_EACH_TILE LF_UP_TO_3
 
 typedef __m256 vf;
 typedef __m256 vm; /* a mask: all bits of a lane, or none */

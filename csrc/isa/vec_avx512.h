@@ -2,11 +2,7 @@
 #define LF_LANES 16
 #define LF_PANEL_VECTORS 2
 #define LF_TILE_STREAMS 6 /* times four gates, and an operand each, fit the registers */
-#define LF_EACH_TILE(F, name, type, vectors)                                                       \
-    F(name, type, vectors, 1)                                                                      \
-    F(name, type, vectors, 2)                                                                      \
-    F(name, type, vectors, 3) F(name, type, vectors, 4) F(name, type, vectors, 5)                  \
-        F(name, type, vectors, 6)
+#define LF_EACH_TILE LF_UP_TO_6
 
 typedef __m512 vf;
 typedef __mmask16 vm;

@@ -6,7 +6,7 @@
 #define LF_LANES 1
 #define LF_PANEL_VECTORS 2
 #define LF_TILE_STREAMS 2 /* times four gates, and an operand each, fit the registers */
-#define LF_EACH_TILE(F, name, type, vectors) F(name, type, vectors, 1) F(name, type, vectors, 2)
+#define LF_EACH_TILE LF_UP_TO_2
 
 typedef float vf;
 typedef int vm; /* a mask: 0 or 1 */

@@ -77,7 +77,7 @@ class PoolOfStreams(StreamPool):
                 self._prepared.discard(int(key[0]))
 
     def __contains__(self, handle: object) -> bool:
-        return handle in self._streams
+        return isinstance(handle, (int, np.integer)) and int(handle) in self._streams
 
     @contextmanager
     def _using(self, handles: Handles) -> Iterator[list[Stream]]:
@@ -122,8 +122,9 @@ class PoolOfStreams(StreamPool):
             for stream, x, length, y in zip(streams, xs, own, ys, strict=True):
                 stream.run(x[:length], y[:length])
                 y[length:] = 0
-            if steps:
-                self._prepared.difference_update(handles.tolist())
+            stepped = [key for key, length in zip(handles.tolist(), own, strict=True) if length]
+            with self._lock:
+                self._prepared.difference_update(stepped)
 
     def _prepare(self, handles: Handles) -> int:
         with self._using(handles) as streams:
@@ -142,4 +143,5 @@ class PoolOfStreams(StreamPool):
     def _write_state(self, handle: int, state: LSTMState) -> None:
         with self._using(np.array([handle], np.uint64)) as [stream]:
             stream.state = state
-            self._prepared.discard(handle)
+            with self._lock:
+                self._prepared.discard(handle)
