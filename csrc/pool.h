@@ -22,11 +22,12 @@ enum { LF_BATCH_STREAMS = 48 };
 typedef struct lf_work {
     atomic_flag taken;
     float *x;         /* [streams][x_floats]: frames */
-    float *layer[2];  /* [streams][padded_hidden]: the new h of a layer, and of the one below */
+    float *h;         /* [streams][h_floats]: the old h of a layer */
+    float *layer[2];  /* [streams][h_floats]: the new h of a layer, and of the one below */
     float *sums;      /* as lf_batch.sums */
     float *recurrent; /* [LF_GATES * padded_hidden], for a stream that is alone */
     char *quants[2];  /* int8: [streams][quant_bytes] */
-    size_t x_floats, quant_bytes;
+    size_t x_floats, h_floats, quant_bytes;
     /* what is in the batch: each stream's slot and the number of its frames in the call */
     lf_slot *slots[LF_BATCH_STREAMS];
     size_t numbers[LF_BATCH_STREAMS];

@@ -3,17 +3,25 @@
 
 #include "pool.h"
 
+/*
+ * Rows of that many floats stand an odd number of cache lines apart: all streams are read at the same k
+ * in turn, and a power of two between them would put all of those lines into a few sets of L1.
+ */
+static size_t row_floats(size_t floats) {
+    const size_t line = LF_ALIGNMENT / sizeof(float);
+    return ((floats + line - 1) / line | 1) * line;
+}
+
 /* One block for all workspaces; null where there is no memory. Give back with free. */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
     const size_t aligned = LF_ALIGNMENT / sizeof(float), padded = model->padded_hidden;
-    const size_t x = lf_round_up(model->input_size, aligned), h = lf_round_up(padded, aligned);
+    const size_t x = row_floats(model->input_size), h = row_floats(padded);
     const size_t panel = LF_GATES * model->isa->panel_vectors * model->isa->lanes;
     const size_t sums = lf_round_up(2 * panel * LF_BATCH_STREAMS, aligned);
-    const size_t recurrent = LF_GATES * h;
+    const size_t recurrent = LF_GATES * lf_round_up(padded, aligned);
     /* two bytes each, for the ISA that wants them widest */
-    const size_t quants =
-        model->weight_type == LF_INT8 ? lf_round_up((x > h ? x : h) / 2, aligned) : 0;
-    const size_t floats = LF_BATCH_STREAMS * (x + 2 * h + 2 * quants) + sums + recurrent;
+    const size_t quants = model->weight_type == LF_INT8 ? row_floats(((x > h ? x : h) + 1) / 2) : 0;
+    const size_t floats = LF_BATCH_STREAMS * (x + 3 * h + 2 * quants) + sums + recurrent;
     const size_t header = lf_round_up(threads * sizeof(lf_work), LF_ALIGNMENT);
     if (floats > (SIZE_MAX / 4 - header) / threads / sizeof(float))
         return NULL;
@@ -26,9 +34,11 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
         lf_work *work = &all[n];
         atomic_flag_clear(&work->taken);
         work->x_floats = x;
+        work->h_floats = h;
         work->quant_bytes = quants * sizeof(float);
         work->x = at;
-        work->layer[0] = work->x + LF_BATCH_STREAMS * x;
+        work->h = work->x + LF_BATCH_STREAMS * x;
+        work->layer[0] = work->h + LF_BATCH_STREAMS * h;
         work->layer[1] = work->layer[0] + LF_BATCH_STREAMS * h;
         work->sums = work->layer[1] + LF_BATCH_STREAMS * h;
         work->recurrent = work->sums + sums;
@@ -43,8 +53,8 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
 }
 
 /*
- * One layer of the streams in the batch: the halves first .. end - 1. new_h: [streams] rows of
- * padded_hidden. A stream that is alone takes the way of lf_stream, which is made for one.
+ * One layer of the streams in the batch: the halves first .. end - 1. new_h: [streams][h_floats]. A
+ * stream that is alone takes the way of lf_stream, which is made for one.
  */
 static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, size_t first,
                        size_t end, float *new_h) {
@@ -53,9 +63,10 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
     const int keeps = first == 1 || end == 1;
     for (size_t s = 0; s < streams; s++) {
         const lf_slot *slot = work->slots[s];
-        work->h_rows[s] = lf_slot_state(pool, slot) + at;
+        work->h_rows[s] = memcpy(work->h + s * work->h_floats, lf_slot_state(pool, slot) + at,
+                                 model->padded_hidden * sizeof(float));
         work->c_rows[s] = lf_slot_c(pool, slot) + at;
-        work->new_rows[s] = new_h + s * model->padded_hidden;
+        work->new_rows[s] = new_h + s * work->h_floats;
         if (keeps)
             work->kept_rows[s] = pool->kept + slot->prepared * pool->kept_floats + LF_GATES * at;
     }
@@ -110,8 +121,8 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
         layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, new_h);
         for (size_t s = 0; s < streams; s++) {
             float *h = lf_slot_state(pool, work->slots[s]) + l * padded;
-            memcpy(h, new_h + s * padded, padded * sizeof(float));
-            work->x_rows[s] = new_h + s * padded;
+            work->x_rows[s] = new_h + s * work->h_floats;
+            memcpy(h, work->x_rows[s], padded * sizeof(float));
         }
     }
     for (size_t s = 0; s < streams; s++) {

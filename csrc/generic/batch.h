@@ -9,29 +9,33 @@
 #ifndef LF_GENERIC_BATCH_H
 #define LF_GENERIC_BATCH_H
 
-/* Weights of one block: half of the smallest L1 around, the rest is for operands and sums. */
-enum { LF_BLOCK_BYTES = 16384 };
+/*
+ * A block is 64 k of float32 weights, and more of smaller ones; a strip of it is four vectors of a
+ * panel. 8 KiB (AVX2) or 16 KiB (AVX-512) of weights stay in L1, which a neighbour may share, while
+ * operands and sums pass by.
+ */
+enum { LF_STRIP_VECTORS = 4, LF_STRIP_BYTES = 64 * 4 * LF_STRIP_VECTORS * LF_LANES };
 
 /* Floats (or, for int8, integers) of one stream's sums in one panel. */
 enum { LF_PANEL_SUMS = LF_GATES * LF_PANEL_VECTORS * LF_LANES };
 
 /*
- * Where the sums of a tile start and end; `vectors`, of the panel, tells how far apart the gates of
- * the same units are. from: of the first stream, with from_step floats to the next one's (0: all
- * start alike); sums: LF_PANEL_SUMS apart.
+ * A strip of the sums of a few streams. k_bytes: from one k to the next. from: where the first
+ * stream's sums start, with from_step floats to the next one's (0: all start alike). sums:
+ * LF_PANEL_SUMS apart.
  */
-LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, size_t vectors,
-                             const char *weights, const float *const *rows, size_t first,
-                             size_t count, const float *from, size_t from_step, float *sums) {
-    const size_t bytes = vectors * LF_LANES * lf_weight_bytes(type);
+LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, const char *weights,
+                             size_t k_bytes, const float *const *rows, size_t first, size_t count,
+                             const float *from, size_t from_step, float *sums) {
+    const size_t bytes = LF_LANES * lf_weight_bytes(type);
     const float *x[LF_TILE_STREAMS];
-    vf sum[LF_TILE_STREAMS][LF_GATES];
+    vf sum[LF_TILE_STREAMS][LF_STRIP_VECTORS];
     LF_UNROLL_ALL
     for (size_t s = 0; s < streams; s++) {
         x[s] = rows[s] + first;
         LF_UNROLL_ALL
-        for (size_t gate = 0; gate < LF_GATES; gate++)
-            sum[s][gate] = vf_load(from + s * from_step + gate * vectors * LF_LANES);
+        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+            sum[s][j] = vf_load(from + s * from_step + j * LF_LANES);
     }
     LF_UNROLL_NONE
     for (size_t k = 0; k < count; k++) {
@@ -40,35 +44,35 @@ LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, size_t vectors
         for (size_t s = 0; s < streams; s++)
             xk[s] = vf_set1(x[s][k]);
         LF_UNROLL_ALL
-        for (size_t gate = 0; gate < LF_GATES; gate++) {
-            vf w = lf_load_weights(type, weights + gate * bytes);
+        for (size_t j = 0; j < LF_STRIP_VECTORS; j++) {
+            vf w = lf_load_weights(type, weights + j * bytes);
             LF_UNROLL_ALL
             for (size_t s = 0; s < streams; s++)
-                sum[s][gate] = vf_fma(w, xk[s], sum[s][gate]);
+                sum[s][j] = vf_fma(w, xk[s], sum[s][j]);
         }
-        weights += LF_GATES * bytes;
+        weights += k_bytes;
     }
     LF_UNROLL_ALL
     for (size_t s = 0; s < streams; s++) {
         LF_UNROLL_ALL
-        for (size_t gate = 0; gate < LF_GATES; gate++)
-            vf_store(sums + s * LF_PANEL_SUMS + gate * vectors * LF_LANES, sum[s][gate]);
+        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+            vf_store(sums + s * LF_PANEL_SUMS + j * LF_LANES, sum[s][j]);
     }
 }
 
-/* The same in integers; first and count are multiples of LF_INT8_GROUP. */
-LF_INLINE void lf_tile_int8(size_t streams, size_t vectors, const char *weights,
+/* The same in integers; first is a multiple of LF_INT8_GROUP, and k_bytes those of a group. */
+LF_INLINE void lf_tile_int8(size_t streams, const char *weights, size_t k_bytes,
                             const lf_quant *const *rows, size_t first, size_t count,
                             const int32_t *from, size_t from_step, int32_t *sums) {
-    const size_t bytes = vectors * LF_LANES * LF_INT8_GROUP;
+    const size_t bytes = LF_LANES * LF_INT8_GROUP;
     const lf_quant *x[LF_TILE_STREAMS];
-    vi sum[LF_TILE_STREAMS][LF_GATES];
+    vi sum[LF_TILE_STREAMS][LF_STRIP_VECTORS];
     LF_UNROLL_ALL
     for (size_t s = 0; s < streams; s++) {
         x[s] = rows[s] + first;
         LF_UNROLL_ALL
-        for (size_t gate = 0; gate < LF_GATES; gate++)
-            sum[s][gate] = vi_load(from + s * from_step + gate * vectors * LF_LANES);
+        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+            sum[s][j] = vi_load(from + s * from_step + j * LF_LANES);
     }
     LF_UNROLL_NONE
     for (size_t k = 0; k < count; k += LF_INT8_GROUP) {
@@ -77,86 +81,74 @@ LF_INLINE void lf_tile_int8(size_t streams, size_t vectors, const char *weights,
         for (size_t s = 0; s < streams; s++)
             xk[s] = vi_broadcast(x[s] + k);
         LF_UNROLL_ALL
-        for (size_t gate = 0; gate < LF_GATES; gate++) {
-            const int8_t *w = (const int8_t *)weights + gate * bytes;
+        for (size_t j = 0; j < LF_STRIP_VECTORS; j++) {
+            const int8_t *w = (const int8_t *)weights + j * bytes;
             LF_UNROLL_ALL
             for (size_t s = 0; s < streams; s++)
-                sum[s][gate] = vi_dot(sum[s][gate], w, xk[s]);
+                sum[s][j] = vi_dot(sum[s][j], w, xk[s]);
         }
-        weights += LF_GATES * bytes;
+        weights += k_bytes;
     }
     LF_UNROLL_ALL
     for (size_t s = 0; s < streams; s++) {
         LF_UNROLL_ALL
-        for (size_t gate = 0; gate < LF_GATES; gate++)
-            vi_store(sums + s * LF_PANEL_SUMS + gate * vectors * LF_LANES, sum[s][gate]);
+        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+            vi_store(sums + s * LF_PANEL_SUMS + j * LF_LANES, sum[s][j]);
     }
 }
 
-/* A function for every weight type, number of streams and number of vectors; tables to find them. */
-typedef void lf_tile(const char *weights, const void *const *rows, size_t first, size_t count,
-                     const void *from, size_t from_step, void *sums);
+/* A function for every weight type and number of streams, and a table to find it. */
+typedef void lf_tile(const char *weights, size_t k_bytes, const void *const *rows, size_t first,
+                     size_t count, const void *from, size_t from_step, void *sums);
 
-#define LF_TILE_FLOAT(name, type, vectors, streams)                                                \
-    static LF_NOINLINE void name##_##streams(const char *weights, const void *const *rows,         \
-                                             size_t first, size_t count, const void *from,         \
-                                             size_t from_step, void *sums) {                       \
-        lf_tile_float(type, streams, vectors, weights, (const float *const *)rows, first, count,   \
+#define LF_TILE_FLOAT(name, type, streams)                                                         \
+    static LF_NOINLINE void name##_##streams(const char *weights, size_t k_bytes,                  \
+                                             const void *const *rows, size_t first, size_t count,  \
+                                             const void *from, size_t from_step, void *sums) {     \
+        lf_tile_float(type, streams, weights, k_bytes, (const float *const *)rows, first, count,   \
                       from, from_step, sums);                                                      \
     }
-#define LF_TILE_INT8(name, type, vectors, streams)                                                 \
-    static LF_NOINLINE void name##_##streams(const char *weights, const void *const *rows,         \
-                                             size_t first, size_t count, const void *from,         \
-                                             size_t from_step, void *sums) {                       \
-        lf_tile_int8(streams, vectors, weights, (const lf_quant *const *)rows, first, count, from, \
+#define LF_TILE_INT8(name, type, streams)                                                          \
+    static LF_NOINLINE void name##_##streams(const char *weights, size_t k_bytes,                  \
+                                             const void *const *rows, size_t first, size_t count,  \
+                                             const void *from, size_t from_step, void *sums) {     \
+        lf_tile_int8(streams, weights, k_bytes, (const lf_quant *const *)rows, first, count, from, \
                      from_step, sums);                                                             \
     }
-#define LF_TILE_NAME(name, type, vectors, streams) name##_##streams,
-#define LF_TILES(kind, name, type, vectors)                                                        \
-    LF_EACH_TILE(kind, name, type, vectors)                                                        \
-    static lf_tile *const name[LF_TILE_STREAMS] = {LF_EACH_TILE(LF_TILE_NAME, name, type, vectors)};
-
-LF_TILES(LF_TILE_FLOAT, tile_float32, LF_FLOAT32, LF_PANEL_VECTORS)
-LF_TILES(LF_TILE_FLOAT, tile_float32_single, LF_FLOAT32, 1)
-LF_TILES(LF_TILE_FLOAT, tile_float16, LF_FLOAT16, LF_PANEL_VECTORS)
-LF_TILES(LF_TILE_FLOAT, tile_float16_single, LF_FLOAT16, 1)
-LF_TILES(LF_TILE_INT8, tile_int8, LF_INT8, LF_PANEL_VECTORS)
-LF_TILES(LF_TILE_INT8, tile_int8_single, LF_INT8, 1)
-#undef LF_TILES
+#define LF_TILE_NAME(name, type, streams) name##_##streams,
+LF_EACH_TILE(LF_TILE_FLOAT, tile_float32, LF_FLOAT32)
+LF_EACH_TILE(LF_TILE_FLOAT, tile_float16, LF_FLOAT16)
+LF_EACH_TILE(LF_TILE_INT8, tile_int8, LF_INT8)
+static lf_tile *const lf_tiles[LF_WEIGHT_TYPES][LF_TILE_STREAMS] = {
+    [LF_FLOAT32] = {LF_EACH_TILE(LF_TILE_NAME, tile_float32, LF_FLOAT32)},
+    [LF_FLOAT16] = {LF_EACH_TILE(LF_TILE_NAME, tile_float16, LF_FLOAT16)},
+    [LF_INT8] = {LF_EACH_TILE(LF_TILE_NAME, tile_int8, LF_INT8)},
+};
 #undef LF_TILE_NAME
 #undef LF_TILE_INT8
 #undef LF_TILE_FLOAT
 
-LF_INLINE lf_tile *const *lf_tiles(lf_weight_type type, size_t vectors) {
-    if (type == LF_INT8)
-        return vectors == 1 ? tile_int8_single : tile_int8;
-    if (type == LF_FLOAT16)
-        return vectors == 1 ? tile_float16_single : tile_float16;
-    return vectors == 1 ? tile_float32_single : tile_float32;
-}
-
-/* One half of the sums of one panel, all streams: blocks of k, tiles of streams in each. */
+/* One half of the sums of one panel, all streams: blocks of k, strips of each, tiles of streams. */
 LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams,
                              const char *weights, const void *const *rows, size_t count,
                              const float *start, float *sums) {
+    const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
     const size_t k_bytes = LF_GATES * vectors * LF_LANES * lf_weight_bytes(type);
-    const size_t block = LF_BLOCK_BYTES / (LF_GATES * LF_PANEL_VECTORS * LF_LANES) /
-                         lf_weight_bytes(type); /* a multiple of LF_INT8_GROUP */
+    const size_t block = /* a multiple of group */
+        LF_STRIP_BYTES / (LF_STRIP_VECTORS * LF_LANES) / lf_weight_bytes(type);
     const size_t tiles = (streams + LF_TILE_STREAMS - 1) / LF_TILE_STREAMS;
     for (size_t k = 0; k < count; k += block) {
         const size_t turns = count - k < block ? count - k : block;
-        /* of sizes that differ by one at most: four and four are quicker than six and two */
-        for (size_t tile = 0, s = 0; tile < tiles; tile++) {
-            const size_t size = (streams - s) / (tiles - tile);
-            float *const to = sums + s * LF_PANEL_SUMS;
-            for (size_t v = 0; v < vectors; v++) {
-                const size_t at = v * LF_LANES;
-                const char *w = weights + k * k_bytes +
-                                at * lf_weight_bytes(type) * (type == LF_INT8 ? LF_INT8_GROUP : 1);
-                lf_tiles(type, vectors)[size - 1](w, rows + s, k, turns, k ? to + at : start + at,
-                                                  k ? LF_PANEL_SUMS : 0, to + at);
+        for (size_t j = 0; j < LF_GATES * vectors; j += LF_STRIP_VECTORS) {
+            const size_t at = j * LF_LANES;
+            const char *strip = weights + k * k_bytes + at * group * lf_weight_bytes(type);
+            /* of sizes that differ by one at most: four and four are quicker than six and two */
+            for (size_t tile = 0, s = 0, size; tile < tiles; tile++, s += size) {
+                float *const to = sums + s * LF_PANEL_SUMS + at;
+                size = (streams - s) / (tiles - tile);
+                lf_tiles[type][size - 1](strip, k_bytes * group, rows + s, k, turns,
+                                         k ? to : start + at, k ? LF_PANEL_SUMS : 0, to);
             }
-            s += size;
         }
     }
 }
