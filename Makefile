@@ -19,7 +19,8 @@ COMPILERS ?= $(foreach cc,gcc clang,$(if $(shell command -v $(cc)),$(cc)))
 C_SOURCES := $(wildcard csrc/*.c csrc/isa/*.c)
 C_FILES := $(C_SOURCES) $(wildcard csrc/python/*.c csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h tests/emulate/*.h)
 BUILD_INPUTS := pyproject.toml setup.py $(C_FILES) csrc/isa_list.inc
-PY_INCLUDE = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')
+INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
+  print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
 .PHONY: help demo test test-slow test-emulated bench lint warnings format clean
@@ -74,10 +75,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 
-warnings:
+warnings: $(VENV)/demo.stamp
 	@test -n '$(COMPILERS)' || { echo 'neither gcc nor clang is installed'; exit 1; }
 	@for cc in $(COMPILERS); do for file in $(C_SOURCES) csrc/python/step.c; do \
-	  $$cc -isystem $(PY_INCLUDE) -DPy_LIMITED_API=0x030A0000 -std=c11 -O3 -fno-fast-math -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow \
+	  $$cc $(INCLUDES) -DPy_LIMITED_API=0x030A0000 -std=c11 -O3 -fno-fast-math -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow \
 	    -Wconversion -Wstrict-prototypes -Werror -c $$file -o /dev/null || exit 1; \
 	done; echo "$$cc: no warnings"; done
 

@@ -8,6 +8,7 @@ it is first used.
 import os
 from pathlib import Path
 
+import numpy as np
 from cffi import FFI
 from setuptools import Extension, setup
 
@@ -53,7 +54,7 @@ def native_core() -> Extension:
         MODULE,
         sources=[write_binding(), *sources],
         depends=depends,
-        include_dirs=[str(CSRC)],
+        include_dirs=[str(CSRC), np.get_include()],
         define_macros=[("Py_LIMITED_API", PYTHON_HEX)],
         extra_compile_args=COMPILE_ARGS,
         extra_link_args=LINK_ARGS,

@@ -89,6 +89,9 @@ typedef struct lf_isa {
     void (*batch_pass[LF_WEIGHT_TYPES])(lf_batch *batch);
     /* In place; count is a multiple of lanes. */
     void (*canonicalise_f32)(float *values, size_t count);
+    /* Between a caller's memory and an aligned row, padded to whole vectors; x becomes canonical. */
+    void (*take_frame_f32)(float *x, const float *frame, size_t count);
+    void (*give_output_f32)(float *y, const float *h, size_t count);
     /* count is a multiple of lanes. */
     void (*activate_f32)(lf_activation function, const float *x, float *y, size_t count);
     float (*probe_read)(const float *values, size_t count);

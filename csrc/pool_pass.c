@@ -109,11 +109,9 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
                  const lf_frames *frames) {
     const lf_model *model = pool->model;
     const size_t I = model->input_size, H = model->hidden_size, padded = model->padded_hidden;
-    const size_t x_padded = lf_round_up(I, model->isa->lanes);
     for (size_t s = 0; s < streams; s++) {
         float *x = work->x + s * work->x_floats;
-        memcpy(x, frames->xs + (work->numbers[s] * frames->steps + t) * I, I * sizeof(float));
-        model->isa->canonicalise_f32(x, x_padded);
+        model->isa->take_frame_f32(x, frames->xs + (work->numbers[s] * frames->steps + t) * I, I);
         work->x_rows[s] = x;
     }
     for (size_t l = 0; l < model->num_layers; l++) {
@@ -127,7 +125,7 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
     }
     for (size_t s = 0; s < streams; s++) {
         float *y = frames->ys + (work->numbers[s] * frames->steps + t) * H;
-        memcpy(y, work->x_rows[s], H * sizeof(float));
+        model->isa->give_output_f32(y, work->x_rows[s], H);
         if (prepared)
             lf_pool_drop(pool, work->slots[s]);
     }

@@ -93,8 +93,7 @@ static void advance(lf_stream *stream, const float *x, float *y) {
     const lf_model *model = stream->model;
     const size_t end_half = stream->prepared ? 1 : 2;
     const float *input = stream->x;
-    memcpy(stream->x, x, model->input_size * sizeof(float));
-    model->isa->canonicalise_f32(stream->x, lf_round_up(model->input_size, model->isa->lanes));
+    model->isa->take_frame_f32(stream->x, x, model->input_size);
     for (size_t l = 0; l < model->num_layers; l++) {
         pass_over(stream, l, input, 0, end_half);
         input = stream->h_next + l * model->padded_hidden;
@@ -103,7 +102,7 @@ static void advance(lf_stream *stream, const float *x, float *y) {
     stream->h = stream->h_next;
     stream->h_next = h;
     stream->prepared = 0;
-    memcpy(y, input, model->hidden_size * sizeof(float));
+    model->isa->give_output_f32(y, input, model->hidden_size);
 }
 
 lf_status lf_stream_prepare(lf_stream *stream) {

@@ -171,6 +171,36 @@ static void canonicalise_f32(float *values, size_t count) {
         vf_store(values + j, lf_canonical(vf_load(values + j)));
 }
 
+/*
+ * A frame in, an output out: instead of memcpy, whose code and whose place in the linker's tables are
+ * two more pages to be found when the caches are cold. Rows of ours are padded to whole vectors; the
+ * caller's end at count, so what is past the last whole vector goes one by one, hidden from compilers
+ * that would make a memcpy of it.
+ */
+static void take_frame_f32(float *x, const float *frame, size_t count) {
+    size_t j = 0;
+    for (; j + LF_LANES <= count; j += LF_LANES)
+        vf_store(x + j, lf_canonical(vf_load_any(frame + j)));
+    if (j == count)
+        return;
+    float *const rest = x + j;
+    for (; j < count; j++) {
+        memcpy(x + j, frame + j, sizeof *x);
+        LF_HIDE_VALUE(j);
+    }
+    vf_store(rest, lf_canonical(vf_load(rest)));
+}
+
+static void give_output_f32(float *y, const float *h, size_t count) {
+    size_t j = 0;
+    for (; j + LF_LANES <= count; j += LF_LANES)
+        vf_store_any(y + j, vf_load(h + j));
+    for (; j < count; j++) {
+        memcpy(y + j, h + j, sizeof *y);
+        LF_HIDE_VALUE(j);
+    }
+}
+
 static void activate_f32(lf_activation function, const float *x, float *y, size_t count) {
     for (size_t j = 0; j < count; j += LF_LANES) {
         vf a = vf_load(x + j);
@@ -187,5 +217,6 @@ static void activate_f32(lf_activation function, const float *x, float *y, size_
     .batch_pass = {[LF_FLOAT32] = batch_pass_float32,                                              \
                    [LF_FLOAT16] = batch_pass_float16,                                              \
                    [LF_INT8] = batch_pass_int8},                                                   \
-    .canonicalise_f32 = canonicalise_f32, .activate_f32 = activate_f32, .probe_read = probe_read,  \
+    .canonicalise_f32 = canonicalise_f32, .take_frame_f32 = take_frame_f32,                        \
+    .give_output_f32 = give_output_f32, .activate_f32 = activate_f32, .probe_read = probe_read,    \
     .probe_fma = probe_fma

@@ -8,6 +8,8 @@ typedef __m256 vf;
 typedef __m256 vm; /* a mask: all bits of a lane, or none */
 
 static inline vf vf_load(const float *p) { return _mm256_load_ps(p); }
+static inline vf vf_load_any(const float *p) { return _mm256_loadu_ps(p); }
+static inline void vf_store_any(float *p, vf a) { _mm256_storeu_ps(p, a); }
 static inline void vf_store(float *p, vf a) { _mm256_store_ps(p, a); }
 static inline vf vf_set1(float a) { return _mm256_set1_ps(a); }
 static inline vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }

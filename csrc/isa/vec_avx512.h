@@ -8,6 +8,8 @@ typedef __m512 vf;
 typedef __mmask16 vm;
 
 static inline vf vf_load(const float *p) { return _mm512_load_ps(p); }
+static inline vf vf_load_any(const float *p) { return _mm512_loadu_ps(p); }
+static inline void vf_store_any(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline void vf_store(float *p, vf a) { _mm512_store_ps(p, a); }
 static inline vf vf_set1(float a) { return _mm512_set1_ps(a); }
 static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }

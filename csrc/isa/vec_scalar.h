@@ -23,6 +23,12 @@ static inline float lf_float(uint32_t bits) {
 }
 
 static inline vf vf_load(const float *p) { return *p; }
+static inline vf vf_load_any(const float *p) { /* any alignment */
+    float a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+static inline void vf_store_any(float *p, vf a) { memcpy(p, &a, sizeof a); }
 static inline void vf_store(float *p, vf a) { *p = a; }
 static inline vf vf_set1(float a) { return a; }
 static inline vf vf_add(vf a, vf b) { return a + b; }

@@ -12,7 +12,7 @@ from .._arrays import Float32, LSTMState, StateLike
 from .._native import ffi, lib
 from ..errors import PoolFullError
 from ..pool import HANDLE_LIMIT, Handles, StreamPool, in_use, repeated, stale, to_count, to_handle
-from .native import FLOATS, fail, from_buffer, short_pool_step
+from .native import FLOATS, fail, from_buffer, short_ways
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -73,7 +73,7 @@ class NativePool(StreamPool):
             ys: Float32 = np.empty((handles.size, self._lstm.hidden_size), np.float32)
         else:
             ys = out  # type: ignore[assignment]  # None is what the short way can't take
-        if not short_pool_step(self._address, handles, xs, ys):
+        if not short_ways.pool_step(self._address, handles, xs, ys):
             return ys
         return super().step(handles, xs, out)  # convert it, or say what is wrong
 

@@ -6,8 +6,6 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
-
 from .._arrays import Float32, LSTMState, StateLike
 from .._native import __file__ as extension_file
 from .._native import ffi, lib
@@ -26,10 +24,8 @@ WEIGHT_TYPES = {
     "float16": lib.LF_FLOAT16,
     "int8": lib.LF_INT8,
 }
-# Looked up once: they are on the path of every step.
 FLOATS = ffi.typeof("float[]")
 from_buffer = ffi.from_buffer
-empty = np.empty
 
 
 def _short_ways() -> Any:
@@ -39,13 +35,10 @@ def _short_ways() -> Any:
     assert spec is not None
     module = module_from_spec(spec)
     loader.exec_module(module)
-    module.use_type(np.ndarray)
     return module
 
 
-_short = _short_ways()
-short_step, short_pool_step = _short.step, _short.pool_step
-NOT_THIS_WAY = -1
+short_ways = _short_ways()
 
 
 def isas() -> dict[str, list[str]]:
@@ -144,7 +137,7 @@ def _point_at(target: Any, layer: LayerWeights) -> list[Any]:
 class NativeStream(Stream):
     """A stream whose state lives in the core."""
 
-    __slots__ = ("_address", "_handle", "_model", "_y_shape")
+    __slots__ = ("_address", "_handle", "_model")
 
     def __init__(self, lstm: LSTM, model: NativeModel) -> None:
         super().__init__(lstm)
@@ -155,18 +148,6 @@ class NativeStream(Stream):
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
         self._address = int(ffi.cast("intptr_t", self._handle))
-        self._y_shape = (lstm.hidden_size,)
-
-    def step(self, x: Any, out: Float32 | None = None) -> Float32:
-        y: Float32 = empty(self._y_shape, np.float32) if out is None else out
-        status = short_step(self._address, x, y)
-        if not status:
-            return y
-        if status in (NOT_THIS_WAY, lib.LF_ERR_OVERLAP):  # convert it, or say what is wrong
-            return super().step(x, out)
-        fail(status)
-
-    step.__doc__ = Stream.step.__doc__
 
     def _advance(self, xs: Float32, ys: Float32) -> None:
         status = lib.lf_stream_run_f32(
@@ -210,3 +191,7 @@ class NativeStream(Stream):
         status = lib.lf_stream_prepare(self._handle)
         if status:
             fail(status)
+
+
+# From here on `NativeStream.step` is in C, and calls `Stream.step` with what it cannot take.
+short_ways.install(Stream, NativeStream, "_address")
