@@ -98,7 +98,11 @@ class StreamPool(ABC):
             state = to_state(state, self._lstm.num_layers, self._lstm.hidden_size)
         handle = self._open()
         if state is not None:
-            self._write_state(handle, LSTMState(*state))
+            try:
+                self._write_state(handle, LSTMState(*state))
+            except BaseException:
+                self.close(handle)
+                raise
         return handle
 
     def step(
@@ -268,8 +272,8 @@ class StreamPool(ABC):
         """Take h and c, of shape (L, H), made canonical, and drop what was prepared."""
 
 
-def to_handle(handle: Any) -> int:
-    """Return a handle as an int.
+def to_handle(handle: Any, at: int | None = None) -> int:
+    """Return a handle, number `at` of a call, as an int.
 
     Raises:
         TypeError: it is no integer.
@@ -280,7 +284,7 @@ def to_handle(handle: Any) -> int:
     except TypeError:
         raise TypeError(f"a handle is an int, found {type(handle).__name__}") from None
     if not 0 < value < HANDLE_LIMIT:
-        raise stale(value)
+        raise stale(value, at)
     return value
 
 
@@ -302,7 +306,7 @@ def to_handles(handles: Any) -> Handles:
             raise stale(int(handles[at]), at)
         return np.ascontiguousarray(handles, np.uint64)
     try:
-        return np.array([to_handle(handle) for handle in handles], np.uint64)
+        return np.array([to_handle(handle, at) for at, handle in enumerate(handles)], np.uint64)
     except TypeError as error:
         raise TypeError(f"handles must be a sequence of ints, such as [handle]: {error}") from None
 

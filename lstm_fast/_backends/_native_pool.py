@@ -56,7 +56,9 @@ class NativePool(StreamPool):
         return np.array(result[: min(int(count), result.size)])
 
     def grow(self, n: int) -> None:
-        status = lib.lf_pool_grow(self._handle, to_count(n, "n", 0))
+        more = to_count(n, "n", 0)
+        to_count(self.capacity + more, "the capacity", 1)
+        status = lib.lf_pool_grow(self._handle, more)
         if status:
             _fail(status)
 
