@@ -144,9 +144,10 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source);
  * weights. Each gives the same bits as an lf_stream of its own, whoever else is in the call.
  *
  * A handle names a session from open to close and is never given out again within the process (a
- * serial number of 40 bits, scrambled, and the slot), so one that is stale, of another pool or made up
- * is found out: LF_ERR_HANDLE. It is never 0. Calls that take several handles write the index of the
- * offending one to *bad (unless bad is null) and have changed nothing then.
+ * serial number of 39 bits, scrambled, and the slot), so one that is stale, of another pool or made up
+ * is found out: LF_ERR_HANDLE. It is never 0 and always below 2^63. Calls that take several handles
+ * write the index of the offending one to *bad (unless bad is null; count where it is none of them)
+ * and have changed nothing then.
  *
  * Threads: any number may call at once as long as no two use the same session; who does gets
  * LF_ERR_BUSY. grow moves the memory, so it gets LF_ERR_BUSY while any other call is inside, and a
@@ -168,7 +169,7 @@ size_t lf_pool_capacity(lf_pool *pool);
 size_t lf_pool_open_count(lf_pool *pool);
 size_t lf_pool_bytes(lf_pool *pool); /* all memory that it holds */
 
-/* Open starts from zeros. Close leaves nothing but zeros behind. */
+/* Open starts from zeros. Close zeroes all that the pool keeps of a session. */
 lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle);
 lf_status lf_pool_close(lf_pool *pool, unsigned long long handle);
 int lf_pool_is_open(lf_pool *pool, unsigned long long handle);

@@ -9,12 +9,17 @@
 #include "pool.h"
 
 /*
- * Handles: the low 24 bits are the slot, the rest a serial number of the process, multiplied by an odd
- * constant modulo 2^40. That keeps every one different from every other and makes neighbours in time
- * differ in most bits, so a mistaken handle is found out. (It is no defence against an attacker.)
+ * Handles: the low 24 bits are the slot, the next 39 a serial number of the process, multiplied by an odd
+ * constant. That keeps every one different from every other and makes neighbours in time differ in most
+ * bits, so a mistaken handle is found out. (It is no defence against an attacker.) The top bit stays
+ * 0: NumPy makes floats of a list of integers of which only some need 64 bits.
  */
 #define SLOT_BITS 24
-#define SERIAL_FACTOR 0x9E3779B97Bull
+#define SERIAL_MASK ((1ull << 39) - 1)
+#define SERIAL_FACTOR 0x5E3779B97Bull
+
+/* Who uses a session: the number of a workspace, or this, in a call that takes one session only. */
+#define ALONE UINT32_MAX
 
 static atomic_ullong serials;
 
@@ -32,15 +37,22 @@ static void seed_serials(const void *anything) {
 static unsigned long long new_handle(size_t index) {
     unsigned long long handle;
     do
-        handle = atomic_fetch_add(&serials, 1) * SERIAL_FACTOR << SLOT_BITS | index;
-    while (!handle);
+        handle = (atomic_fetch_add(&serials, 1) * SERIAL_FACTOR & SERIAL_MASK) << SLOT_BITS | index;
+    while (handle <= ALONE); /* those stand for who uses a session */
     return handle;
+}
+
+/* For waits that are over in no time, unless whoever they are for has been put to sleep. */
+static void wait_a_little(void) {
+#if !defined(_WIN32)
+    sched_yield();
+#endif
 }
 
 /* Short, and never held while anything is computed. */
 static void lock(lf_pool *pool) {
     while (atomic_flag_test_and_set_explicit(&pool->lock, memory_order_acquire))
-        ;
+        wait_a_little();
 }
 
 static void unlock(lf_pool *pool) { atomic_flag_clear_explicit(&pool->lock, memory_order_release); }
@@ -79,30 +91,28 @@ static lf_status claim(lf_pool *pool, unsigned long long handle, uint32_t owner,
     if (!handle || index >= pool->capacity)
         return LF_ERR_HANDLE;
     lf_slot *slot = &pool->slots[index];
-    if (atomic_load_explicit(&slot->handle, memory_order_relaxed) != handle)
-        return LF_ERR_HANDLE;
-    uint32_t nobody = 0;
-    if (!atomic_compare_exchange_strong_explicit(&slot->owner, &nobody, owner, memory_order_acquire,
-                                                 memory_order_relaxed))
-        return nobody == owner ? LF_ERR_REPEATED : LF_ERR_BUSY;
-    if (atomic_load_explicit(&slot->handle, memory_order_relaxed) !=
-        handle) { /* closed meanwhile */
-        lf_slot_release(slot);
-        return LF_ERR_HANDLE;
+    unsigned long long found = handle; /* so a stale handle never gets in, not for a moment */
+    if (atomic_compare_exchange_strong_explicit(&slot->key, &found, owner, memory_order_acquire,
+                                                memory_order_relaxed)) {
+        *result = slot;
+        return LF_OK;
     }
-    *result = slot;
-    return LF_OK;
+    if (!found || found > ALONE ||
+        atomic_load_explicit(&slot->handle, memory_order_relaxed) != handle)
+        return LF_ERR_HANDLE;
+    return found == owner ? LF_ERR_REPEATED : LF_ERR_BUSY;
 }
 
-void lf_slot_release(lf_slot *slot) {
-    atomic_store_explicit(&slot->owner, 0, memory_order_release);
+static void release(lf_slot *slot) {
+    const unsigned long long handle = atomic_load_explicit(&slot->handle, memory_order_relaxed);
+    atomic_store_explicit(&slot->key, handle, memory_order_release);
 }
 
 static void release_all(lf_pool *pool, uint32_t first, size_t count) {
     for (; count; count--) {
         lf_slot *slot = &pool->slots[first];
         first = slot->next;
-        lf_slot_release(slot);
+        release(slot);
     }
 }
 
@@ -140,6 +150,7 @@ int lf_pool_keep(lf_pool *pool, lf_slot *slot) {
 void lf_pool_drop(lf_pool *pool, lf_slot *slot) {
     if (slot->prepared == LF_NONE)
         return;
+    memset(pool->kept + slot->prepared * pool->kept_floats, 0, pool->kept_floats * sizeof(float));
     lock(pool);
     pool->next_prepared[slot->prepared] = pool->free_prepared;
     pool->free_prepared = slot->prepared;
@@ -175,7 +186,8 @@ lf_status lf_pool_grow(lf_pool *pool, size_t more) {
             if (old) {
                 memcpy(slots, pool->slots, old * sizeof *slots);
                 memcpy(states, pool->states, old * state_bytes);
-                memset(pool->states, 0, old * state_bytes); /* leaves no session's state behind */
+                memset(pool->states, 0, old * state_bytes); /* leaves no session's state behind, */
+                LF_KEEP_STORES(pool->states);               /* though nobody will read that */
             }
             add_slots(pool, slots, old, old + more);
             free(pool->slots);
@@ -251,7 +263,7 @@ size_t lf_pool_bytes(lf_pool *pool) {
 
 size_t lf_pool_capacity(lf_pool *pool) {
     while (!enter(pool)) /* until it has grown */
-        ;
+        wait_a_little();
     const size_t capacity = pool->capacity;
     leave(pool, LF_OK);
     return capacity;
@@ -267,7 +279,7 @@ size_t lf_pool_open_count(lf_pool *pool) {
 size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) {
     size_t count = 0;
     while (!enter(pool))
-        ;
+        wait_a_little();
     for (size_t n = 0; n < pool->capacity; n++) {
         const unsigned long long handle = atomic_load(&pool->slots[n].handle);
         if (handle && count++ < most)
@@ -280,7 +292,7 @@ size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) 
 int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
     const size_t index = handle & (((size_t)1 << SLOT_BITS) - 1);
     while (!enter(pool))
-        ;
+        wait_a_little();
     const int open =
         handle && index < pool->capacity && atomic_load(&pool->slots[index].handle) == handle;
     leave(pool, LF_OK);
@@ -288,8 +300,6 @@ int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
 }
 
 /* ---- single sessions ---- */
-
-#define ALONE UINT32_MAX /* the owner of a session in a call that takes one only */
 
 lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
     if (!pool || !handle)
@@ -306,7 +316,8 @@ lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
     if (index == LF_NONE)
         return leave(pool, LF_ERR_FULL);
     *handle = new_handle(index);
-    atomic_store_explicit(&pool->slots[index].handle, *handle, memory_order_release);
+    atomic_store_explicit(&pool->slots[index].handle, *handle, memory_order_relaxed);
+    release(&pool->slots[index]);
     return leave(pool, LF_OK);
 }
 
@@ -323,7 +334,7 @@ static lf_status use_one(lf_pool *pool, unsigned long long handle, lf_slot **slo
 }
 
 static lf_status done_with(lf_pool *pool, lf_slot *slot) {
-    lf_slot_release(slot);
+    release(slot);
     return leave(pool, LF_OK);
 }
 
@@ -339,7 +350,7 @@ lf_status lf_pool_close(lf_pool *pool, unsigned long long handle) {
         return status;
     zero(pool, slot);
     atomic_store_explicit(&slot->handle, 0, memory_order_relaxed);
-    lf_slot_release(slot);
+    release(slot);
     lock(pool);
     slot->next = pool->free_slot;
     pool->free_slot = (uint32_t)(slot - pool->slots);
@@ -389,9 +400,7 @@ static uint32_t take_work(lf_pool *pool) {
         for (size_t n = 0; n < pool->threads; n++)
             if (!atomic_flag_test_and_set_explicit(&pool->work[n].taken, memory_order_acquire))
                 return (uint32_t)n + 1;
-#if !defined(_WIN32)
-        sched_yield();
-#endif
+        wait_a_little();
     }
 }
 
@@ -402,8 +411,11 @@ static void give_back(lf_pool *pool, uint32_t owner) {
 /* Enters, takes a workspace and all sessions; on LF_OK done_with_all must follow. */
 static lf_status use_all(lf_pool *pool, const unsigned long long *handles, size_t count,
                          uint32_t *owner, uint32_t *first, size_t *bad) {
-    if (!enter(pool))
+    if (!enter(pool)) {
+        if (bad)
+            *bad = count;
         return LF_ERR_BUSY;
+    }
     *owner = take_work(pool);
     const lf_status status = claim_all(pool, handles, count, *owner, first, bad);
     if (status == LF_OK)

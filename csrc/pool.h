@@ -6,10 +6,13 @@
 
 #define LF_NONE UINT32_MAX
 
+/* The compiler must not leave out what was stored there before. */
+#define LF_KEEP_STORES(pointer) __asm__ volatile("" : : "r"(pointer) : "memory")
+
 /* What a session has beyond its state. */
 typedef struct lf_slot {
-    _Atomic unsigned long long handle; /* 0: closed */
-    _Atomic uint32_t owner;            /* who is using it; 0: nobody */
+    _Atomic unsigned long long handle; /* of the session that lives here; 0: none */
+    _Atomic unsigned long long key;    /* the handle while nobody uses it, who does, or 0: none */
     uint32_t next;                     /* among the free slots, or among those of one call */
     uint32_t prepared;                 /* which of pool->kept is its own; LF_NONE: none */
 } lf_slot;
@@ -71,8 +74,7 @@ static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
     return lf_slot_state(pool, slot) + pool->model->num_layers * pool->model->padded_hidden;
 }
 
-/* pool.c: the caller owns the slot. keep finds room for a prepared half, 0 where there is none. */
-void lf_slot_release(lf_slot *slot);
+/* pool.c: the caller owns the slot. drop zeroes a prepared half and gives it back; keep finds room for a prepared half, 0 where there is none. */
 int lf_pool_keep(lf_pool *pool, lf_slot *slot);
 void lf_pool_drop(lf_pool *pool, lf_slot *slot);
 

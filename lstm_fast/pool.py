@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .lstm import LSTM
 
 Handles = NDArray[np.uint64]
-HANDLE_LIMIT = 2**64
+HANDLE_LIMIT = 2**63  # a list of larger and smaller integers would become floats in NumPy
 MAX_CAPACITY = 2**24  # LF_MAX_CAPACITY in csrc/lstm_fast.h
 
 
@@ -27,7 +27,7 @@ class StreamPool(ABC):
 
     Each session's output and state are the same bits as those of a `Stream` of its own, whoever
     else is in a call, in whatever order, on every ISA. A session is named by a handle, an opaque
-    int that fits 64 bits and is never used twice. A call that raises has changed nothing, for any
+    int below 2**63 that is never used twice. A call that raises has changed nothing, for any
     of its sessions.
 
     Threads may call at the same time as long as no two use the same session; who does gets
@@ -93,6 +93,7 @@ class StreamPool(ABC):
         Raises:
             PoolFullError: as many sessions are open as the pool has room for.
             TypeError, ValueError: state is no such pair.
+            ConcurrentUseError: the pool is growing.
         """
         if state is not None:
             state = to_state(state, self._lstm.num_layers, self._lstm.hidden_size)
@@ -154,7 +155,7 @@ class StreamPool(ABC):
             The last layer's h after each step, shape (n, T, H), float32; zeros beyond the lengths.
 
         Raises:
-            As `step`; also ValueError for lengths that do not fit.
+            As `step`; also TypeError and ValueError for lengths that are no integers or do not fit.
         """
         lstm, keys = self._lstm, to_handles(handles)
         n = len(keys)
@@ -230,7 +231,7 @@ class StreamPool(ABC):
         Raises:
             SnapshotError: it is damaged, or was taken with other weights.
             TypeError: it is no bytes.
-            PoolFullError: as `open`.
+            PoolFullError, ConcurrentUseError: as `open`.
         """
         return self.open(snapshots.unpack(self._lstm, snapshot))
 
@@ -312,7 +313,10 @@ def to_handles(handles: Any) -> Handles:
 
 
 def _to_lengths(lengths: Any, n: int, steps: int) -> NDArray[np.uint64]:
-    array = np.asarray(lengths)
+    try:
+        array = np.asarray(lengths)
+    except ValueError:
+        raise ValueError(f"lengths must be {n} integers, one per handle") from None
     if array.dtype.kind not in "ui" and array.size:
         raise TypeError(f"lengths have dtype {array.dtype}, expected integers")
     if array.shape != (n,):

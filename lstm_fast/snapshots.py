@@ -19,6 +19,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._arrays import LSTMState
 from .errors import SnapshotError
@@ -64,7 +65,10 @@ def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
     body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
     if hashlib.sha256(body).digest() != checksum:
         raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")
-    header, values = _parts(body)
+    try:
+        state, header = _parts(body)
+    except (ValueError, TypeError, KeyError, struct.error) as error:
+        raise SnapshotError(f"the snapshot is none that lstm_fast wrote: {error!r}") from None
     if header["version"] != VERSION:
         raise SnapshotError(
             f"the snapshot has version {header['version']}, this lstm_fast reads {VERSION}"
@@ -75,15 +79,20 @@ def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
             f"{str(header['fingerprint'])[:12]}...) than these ({lstm.weight_dtype}, "
             f"{lstm.fingerprint[:12]}...)"
         )
-    h, c = values.reshape(2, lstm.num_layers, lstm.hidden_size).astype(np.float32)
+    shape = (2, lstm.num_layers, lstm.hidden_size)
+    if state.size != np.prod(shape):
+        raise SnapshotError(f"the snapshot holds {state.size} values, expected {np.prod(shape)}")
+    h, c = state.reshape(shape).astype(np.float32)
     return LSTMState(h, c)
 
 
-def _parts(body: bytes) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float32]]]:
-    """Split what has passed the checksum, so it is as it was written."""
+def _parts(body: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Split what has passed the checksum into the state and the header, with all its keys."""
     begin = len(MAGIC) + LENGTH.size
     (size,) = LENGTH.unpack_from(body, len(MAGIC))
-    return json.loads(body[begin : begin + size]), np.frombuffer(body[begin + size :], FLOAT)
+    header = json.loads(body[begin : begin + size])
+    named = {key: header[key] for key in ("version", "fingerprint", "weight_dtype")}
+    return np.frombuffer(body[begin + size :], FLOAT), named
 
 
 def fingerprint(lstm: LSTM) -> str:

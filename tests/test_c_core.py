@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,18 @@ from conftest import known_isas
 ROOT = Path(__file__).parents[1]
 CSRC, HERE = ROOT / "csrc", ROOT / "tests/c"
 FLAGS = [
-    "-std=c11 -O2 -g -fno-fast-math -ffp-contract=off -D_POSIX_C_SOURCE=200112L",
+    "-std=c11 -O1 -g -fno-fast-math -ffp-contract=off -D_POSIX_C_SOURCE=200112L",
     "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror",
 ]
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
+THREAD_SANITIZER = "-fsanitize=thread"
 WRAP = "-Wl,--wrap=malloc,--wrap=aligned_alloc"
 PROGRAMS = {
     "test_cpu.c": [],
     "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
     "test_core.c": [WRAP],
+    "test_pool.c": [WRAP, "-Wl,--wrap=calloc"],
+    "test_pool_threads.c": ["-pthread"],
 }
 
 if not CSRC.exists():
@@ -37,13 +41,13 @@ def run(*command):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def sanitizers(compiler, directory):
+def sanitizers(compiler, directory, flags=SANITIZERS):
     """The flags, if programs built with them run here; a bare clang comes without its runtime."""
     probe = directory / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
-    built = run(compiler, *SANITIZERS.split(), str(probe), "-o", str(directory / "probe"))
+    built = run(compiler, *flags.split(), str(probe), "-o", str(directory / "probe"))
     works = built.returncode == 0 and run(str(directory / "probe")).returncode == 0
-    return SANITIZERS.split() if works else []
+    return flags.split() if works else []
 
 
 @pytest.fixture(scope="session", params=COMPILERS)
@@ -51,13 +55,21 @@ def core(request, tmp_path_factory):
     """The compiler with its flags, and the objects of the core, with sanitizers."""
     directory = tmp_path_factory.mktemp(request.param)
     flags = [*" ".join(FLAGS).split(), *sanitizers(request.param, directory), f"-I{CSRC}"]
-    objects = []
-    for source in sorted([*CSRC.glob("*.c"), *CSRC.glob("isa/*.c")]):
-        target = directory / f"{source.stem}.o"
-        built = run(request.param, *flags, "-c", str(source), "-o", str(target))
+    compiler = [request.param, *flags]
+    return directory, compiler, compile_all(directory, compiler, CSRC.glob("isa/*.c"))
+
+
+def compile_all(directory, compiler, more):
+    """The objects of the core and of these sources, as many at a time as there are CPUs."""
+
+    def compile_one(source):
+        target = str(directory / f"{source.stem}.o")
+        built = run(*compiler, "-c", str(source), "-o", target)
         assert built.returncode == 0, built.stderr
-        objects.append(str(target))
-    return directory, [request.param, *flags], objects
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(compile_one, sorted([*more, *CSRC.glob("*.c")], reverse=True)))
 
 
 def build_and_run(core, source, *options):
@@ -89,6 +101,30 @@ def test_an_isa_requires_what_it_is_compiled_for(isa):
     target = re.search(r'LF_TARGET_BEGIN\("([^"]+)"\)', text)[1].split(",")
     required = re.findall(r"LF_CPU_(\w+)", text)
     assert sorted(target) == sorted(name.lower() for name in required)
+
+
+@pytest.fixture(scope="session", params=COMPILERS)
+def threads(request, tmp_path_factory):
+    """As `core`, with the thread sanitizer, and with the scalar kernels alone: others take long."""
+    directory = tmp_path_factory.mktemp(f"threads-{request.param}")
+    flags = sanitizers(request.param, directory, THREAD_SANITIZER)
+    if not flags:
+        pytest.skip(f"{request.param}: its thread sanitizer does not run here")
+    compiler = [request.param, *" ".join(FLAGS).split(), *flags, f"-I{CSRC}"]
+    sources = [CSRC / "isa/scalar.c", HERE / "only_scalar.c"]
+    return directory, compiler, compile_all(directory, compiler, sources)
+
+
+def test_threads_on_a_pool_do_not_race(threads):
+    process = build_and_run(threads, "test_pool_threads.c", "-pthread")
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_a_race_is_noticed(threads):
+    """Negative control: a thread that reads sessions which it has not claimed."""
+    process = build_and_run(threads, "test_pool_threads.c", "-pthread", "-DLF_TEST_WITHOUT_CLAIM")
+    assert process.returncode != 0
+    assert "data race" in process.stderr
 
 
 def test_a_failing_check_fails_the_program(core, tmp_path):

@@ -51,9 +51,12 @@ class NativePool(StreamPool):
         return int(lib.lf_pool_open_count(self._handle))
 
     def handles(self) -> Handles:
-        result = np.empty(self.capacity, np.uint64)
-        count = lib.lf_pool_handles(self._handle, from_buffer(HANDLES, result, True), result.size)
-        return np.array(result[: min(int(count), result.size)])
+        while True:  # once more where it has grown in between
+            result = np.empty(self.capacity, np.uint64)
+            target = from_buffer(HANDLES, result, True)
+            count = int(lib.lf_pool_handles(self._handle, target, result.size))
+            if count <= result.size:
+                return np.array(result[:count])
 
     def grow(self, n: int) -> None:
         more = to_count(n, "n", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +40,7 @@ class PoolOfStreams(StreamPool):
         self._capacity = capacity
         self._room = prepared
         self._streams: dict[int, Stream] = {}
-        self._busy: set[int] = set()  # sessions that a call is using
+        self._busy: dict[int, int] = {}  # sessions that a call is using, and its thread
         self._prepared: set[int] = set()
         self._lock = Lock()  # around the bookkeeping, never around a computation
 
@@ -63,6 +63,7 @@ class PoolOfStreams(StreamPool):
     def grow(self, n: int) -> None:
         more = to_count(n, "n", 0)
         with self._lock:
+            self._forget()
             if self._busy:
                 raise in_use(None)
             to_count(self._capacity + more, "the capacity", 1, MAX_CAPACITY)
@@ -70,7 +71,7 @@ class PoolOfStreams(StreamPool):
 
     def close(self, handle: int) -> None:
         key = np.array([to_handle(handle)], np.uint64)
-        with self._using(key) as [stream]:
+        with self._using(key, several=False) as [stream]:
             stream.reset()
             with self._lock:
                 del self._streams[int(key[0])]
@@ -80,26 +81,32 @@ class PoolOfStreams(StreamPool):
         return isinstance(handle, (int, np.integer)) and int(handle) in self._streams
 
     @contextmanager
-    def _using(self, handles: Handles) -> Iterator[list[Stream]]:
+    def _using(self, handles: Handles, several: bool = True) -> Iterator[list[Stream]]:
         """Have the streams of all these sessions to oneself, or of none."""
-        keys = handles.tolist()
+        keys: dict[int, Stream] = {}
         with self._lock:
-            for at, key in enumerate(keys):
+            self._forget()
+            for at, key in enumerate(handles.tolist()):
+                place = at if several else None
                 if key not in self._streams:
-                    raise stale(key, at if len(keys) > 1 else None)
+                    raise stale(key, place)
                 if key in self._busy:
-                    raise in_use(key, at)
-            if len(set(keys)) < len(keys):
-                seen: set[int] = set()
-                at = next(n for n, key in enumerate(keys) if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-                raise repeated(handles, at)
-            self._busy.update(keys)
-            streams = [self._streams[key] for key in keys]
+                    raise in_use(key, place)
+                if key in keys:
+                    raise repeated(handles, at)
+                keys[key] = self._streams[key]
+            self._busy.update(dict.fromkeys(keys, get_ident()))
         try:
-            yield streams
+            yield [*keys.values()]
         finally:
             with self._lock:
-                self._busy.difference_update(keys)
+                self._forget()
+
+    def _forget(self) -> None:
+        """Drop this thread's marks: an exception of a signal handler may have left some."""
+        me = get_ident()
+        for key in [key for key, thread in self._busy.items() if thread == me]:
+            del self._busy[key]
 
     def _open(self) -> int:
         stream = self._lstm.stream()
@@ -108,7 +115,7 @@ class PoolOfStreams(StreamPool):
                 raise PoolFullError(
                     f"all {self._capacity} sessions of this pool are open: close one, or grow(n) it"
                 )
-            # so many to choose from that none ever comes twice
+            # so many to choose from that none ever comes twice; below 2**63 as the native ones
             handle = secrets.randbelow(HANDLE_LIMIT - 1) + 1
             self._streams[handle] = stream
         return handle
@@ -137,11 +144,11 @@ class PoolOfStreams(StreamPool):
             return len(self._prepared.intersection(handles.tolist()))
 
     def _read_state(self, handle: int, state: LSTMState) -> None:
-        with self._using(np.array([handle], np.uint64)) as [stream]:
+        with self._using(np.array([handle], np.uint64), several=False) as [stream]:
             state.h[:], state.c[:] = stream.state
 
     def _write_state(self, handle: int, state: LSTMState) -> None:
-        with self._using(np.array([handle], np.uint64)) as [stream]:
+        with self._using(np.array([handle], np.uint64), several=False) as [stream]:
             stream.state = state
             with self._lock:
                 self._prepared.discard(handle)
