@@ -19,7 +19,7 @@ typedef struct lf_slot {
 
 /* Streams that share one pass over the weights: enough to pay for fetching a block from L2, and few
  * enough for their sums in one panel to stay close. */
-enum { LF_BATCH_STREAMS = 48 };
+enum { LF_BATCH_STREAMS = 96 };
 
 /* What one call needs while it computes, for up to LF_BATCH_STREAMS streams at a time. */
 typedef struct lf_work {
