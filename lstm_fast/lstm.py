@@ -19,6 +19,7 @@ __all__ = ["LSTM"]
 
 MAX_SIZE = 2**28  # LF_MAX_SIZE in csrc/lstm_fast.h
 PREPARED = 64  # sessions that a pool has room to prepare, unless it is told
+THREADS = 8  # workspaces at most, unless it is told: each takes some 2 KiB times H
 MAX_THREADS = 4096
 
 
@@ -224,7 +225,8 @@ class LSTM:
             prepared: for how many of them `StreamPool.prepare` can keep the work done ahead, of
                 4 * H * L floats each; None: 64, or the capacity where that is less.
             threads: how many threads can compute in the pool at the same time, each with a
-                workspace of its own; more wait for one. None: as many as this process has CPUs.
+                workspace of its own; more wait for one. None: as many as this process has CPUs,
+                at most 8.
 
         Raises:
             TypeError: a number is no integer.
@@ -233,7 +235,7 @@ class LSTM:
         """
         size = to_count(capacity, "capacity", 1)
         halves = min(size, PREPARED) if prepared is None else to_count(prepared, "prepared", 0)
-        workspaces = _cpus() if threads is None else to_count(threads, "threads", 1, MAX_THREADS)
+        workspaces = min(_cpus(), THREADS) if threads is None else to_count(threads, "threads", 1, MAX_THREADS)
         return self._model.pool(self, size, halves, workspaces)
 
     def __repr__(self) -> str:
