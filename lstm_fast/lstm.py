@@ -235,7 +235,11 @@ class LSTM:
         """
         size = to_count(capacity, "capacity", 1)
         halves = min(size, PREPARED) if prepared is None else to_count(prepared, "prepared", 0)
-        workspaces = min(_cpus(), THREADS) if threads is None else to_count(threads, "threads", 1, MAX_THREADS)
+        workspaces = (
+            min(_cpus(), THREADS)
+            if threads is None
+            else to_count(threads, "threads", 1, MAX_THREADS)
+        )
         return self._model.pool(self, size, halves, workspaces)
 
     def __repr__(self) -> str:
