@@ -3,7 +3,7 @@
 #   make demo       find speech in the demo recording, and prove that sessions don't touch each other
 #   make test       the test suite, on every backend and ISA of this CPU
 #   make test-slow  the exhaustive part: activations over all 2^32 floats, and 10,000 sequences of
-#                   calls on pools (a quarter of an hour)
+#                   calls on pools (up to half an hour)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make lint       ruff, mypy, clang-format

@@ -6,6 +6,7 @@ csrc/generic/activations.h and the README state, and that tolerances.py builds o
 
 from __future__ import annotations
 
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -120,7 +121,11 @@ def test_the_stated_errors_are_the_tested_ones():
 @pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_float(exact_implementations, function):
-    """All 2^32 of them, on every ISA; the GIL is released in here, so two threads help."""
+    """All 2^32 of them, on every ISA; the GIL is released in here, so two threads help.
+
+    LSTM_FAST_FLOATS_EVERY=n takes every nth block, for where there is less time.
+    """
+    every = int(os.environ.get("LSTM_FAST_FLOATS_EVERY", "1"))
 
     def sweep(chunk: int) -> float:
         x = floats(chunk << CHUNK_BITS, (chunk + 1) << CHUNK_BITS)
@@ -132,6 +137,7 @@ def test_every_float(exact_implementations, function):
         return error_in_ulp(function, x, first)
 
     with ThreadPoolExecutor(2) as pool:
-        worst = max(pool.map(sweep, range(1 << (32 - CHUNK_BITS))))
+        worst = max(pool.map(sweep, range(0, 1 << (32 - CHUNK_BITS), every)))
     print(f"{function}: largest error {worst:.4f} ULP")
-    assert ULP[function] - 0.1 <= worst <= ULP[function]
+    assert worst <= ULP[function]
+    assert worst >= ULP[function] - 0.1 or every > 1
