@@ -88,7 +88,7 @@ static void leave_alone(lf_pool *pool) {
 /* Takes the session for `owner`; on LF_OK it is to be released. */
 static lf_status claim(lf_pool *pool, unsigned long long handle, uint32_t owner, lf_slot **result) {
     const size_t index = handle & (((size_t)1 << SLOT_BITS) - 1);
-    if (!handle || index >= pool->capacity)
+    if (handle <= ALONE || index >= pool->capacity) /* a made-up one must not pass for a user */
         return LF_ERR_HANDLE;
     lf_slot *slot = &pool->slots[index];
     unsigned long long found = handle; /* so a stale handle never gets in, not for a moment */

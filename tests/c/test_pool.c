@@ -219,7 +219,11 @@ static void check_busy(const lf_model *model) {
     CHECK(lf_pool_reset(pool, handles[5]) == LF_ERR_BUSY);
     CHECK(lf_pool_get_state_f32(pool, handles[5], h, c) == LF_ERR_BUSY);
     CHECK(lf_pool_set_state_f32(pool, handles[5], h, c) == LF_ERR_BUSY);
-    CHECK(lf_pool_step_f32(pool, handles, 5, xs, ys, &bad) == LF_OK); /* without it */
+    CHECK(lf_pool_step_f32(pool, handles, 5, xs, ys, &bad) == LF_OK);         /* without it */
+    const unsigned long long user = (unsigned long long)(slot - pool->slots); /* as a handle */
+    atomic_store(&slot->key, user);
+    CHECK(lf_pool_reset(pool, user) == LF_ERR_HANDLE);
+    CHECK(lf_pool_step_f32(pool, &user, 1, xs, ys, &bad) == LF_ERR_HANDLE && bad == 0);
     memcpy(slot, &kept, sizeof kept);
     CHECK(lf_pool_step_f32(pool, handles, 9, xs, ys, &bad) == LF_OK);
     atomic_store(&pool->users, 1);
