@@ -1,5 +1,4 @@
-/* Many sessions in one block of memory: who may use which slot. What they compute: pool_pass.c. */
-#include <stdlib.h>
+/* Many sessions in one block of memory: who may use which slot, and when. */
 #include <string.h>
 #include <time.h>
 #if !defined(_WIN32)
@@ -24,7 +23,7 @@
 static atomic_ullong serials;
 
 /* Where a process begins is left to chance, so that a handle from before a restart is stale, too. */
-static void seed_serials(const void *anything) {
+void lf_seed_handles(const void *anything) {
     unsigned long long none = 0;
     struct timespec now = {0, 0};
     (void)timespec_get(&now, TIME_UTC);
@@ -50,12 +49,14 @@ static void wait_a_little(void) {
 }
 
 /* Short, and never held while anything is computed. */
-static void lock(lf_pool *pool) {
+void lf_pool_lock(lf_pool *pool) {
     while (atomic_flag_test_and_set_explicit(&pool->lock, memory_order_acquire))
         wait_a_little();
 }
 
-static void unlock(lf_pool *pool) { atomic_flag_clear_explicit(&pool->lock, memory_order_release); }
+void lf_pool_unlock(lf_pool *pool) {
+    atomic_flag_clear_explicit(&pool->lock, memory_order_release);
+}
 
 /* Calls in progress are counted; grow waits for none: it takes the pool only when there are none. */
 static int enter(lf_pool *pool) {
@@ -73,13 +74,13 @@ static lf_status leave(lf_pool *pool, lf_status status) {
 /* A value of `users` that no number of calls can lift to 0. */
 #define GROWING (INT32_MIN / 2)
 
-static int enter_alone(lf_pool *pool) {
+int lf_pool_enter_alone(lf_pool *pool) {
     int32_t none = 0;
     return atomic_compare_exchange_strong_explicit(&pool->users, &none, GROWING,
                                                    memory_order_acquire, memory_order_relaxed);
 }
 
-static void leave_alone(lf_pool *pool) {
+void lf_pool_leave_alone(lf_pool *pool) {
     atomic_fetch_sub_explicit(&pool->users, GROWING, memory_order_release);
 }
 
@@ -135,131 +136,7 @@ static lf_status claim_all(lf_pool *pool, const unsigned long long *handles, siz
     return LF_OK;
 }
 
-/* ---- prepared halves ---- */
-
-int lf_pool_keep(lf_pool *pool, lf_slot *slot) {
-    lock(pool);
-    const uint32_t at = pool->free_prepared;
-    if (at != LF_NONE)
-        pool->free_prepared = pool->next_prepared[at];
-    unlock(pool);
-    slot->prepared = at;
-    return at != LF_NONE;
-}
-
-void lf_pool_drop(lf_pool *pool, lf_slot *slot) {
-    if (slot->prepared == LF_NONE)
-        return;
-    memset(pool->kept + slot->prepared * pool->kept_floats, 0, pool->kept_floats * sizeof(float));
-    lock(pool);
-    pool->next_prepared[slot->prepared] = pool->free_prepared;
-    pool->free_prepared = slot->prepared;
-    unlock(pool);
-    slot->prepared = LF_NONE;
-}
-
-/* ---- memory ---- */
-
-static void add_slots(lf_pool *pool, lf_slot *slots, size_t first, size_t end) {
-    for (size_t n = end; n-- > first;) {
-        slots[n].prepared = LF_NONE;
-        slots[n].next = pool->free_slot;
-        pool->free_slot = (uint32_t)n;
-    }
-}
-
-lf_status lf_pool_grow(lf_pool *pool, size_t more) {
-    if (!pool)
-        return LF_ERR_ARGUMENT;
-    if (!enter_alone(pool))
-        return LF_ERR_BUSY;
-    const size_t old = pool->capacity;
-    lf_status status = more > LF_MAX_CAPACITY - old ||
-                               more > SIZE_MAX / 4 / sizeof(float) / pool->state_floats - old
-                           ? LF_ERR_SHAPE
-                           : LF_OK;
-    if (status == LF_OK && more) {
-        const size_t state_bytes = pool->state_floats * sizeof(float);
-        lf_slot *slots = lf_alloc_zeroed((old + more) * sizeof *slots);
-        float *states = lf_alloc_zeroed((old + more) * state_bytes);
-        if (slots && states) {
-            if (old) {
-                memcpy(slots, pool->slots, old * sizeof *slots);
-                memcpy(states, pool->states, old * state_bytes);
-                memset(pool->states, 0, old * state_bytes); /* leaves no session's state behind, */
-                LF_KEEP_STORES(pool->states);               /* though nobody will read that */
-            }
-            add_slots(pool, slots, old, old + more);
-            free(pool->slots);
-            free(pool->states);
-            pool->slots = slots;
-            pool->states = states;
-            pool->capacity = old + more;
-        } else {
-            free(slots);
-            free(states);
-            status = LF_ERR_MEMORY;
-        }
-    }
-    leave_alone(pool);
-    return status;
-}
-
-lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared, size_t threads,
-                         lf_pool **result) {
-    if (!model || !result || !threads)
-        return LF_ERR_ARGUMENT;
-    if (!capacity || capacity > LF_MAX_CAPACITY || prepared > LF_MAX_CAPACITY || threads > 4096)
-        return LF_ERR_SHAPE;
-    const size_t kept = LF_GATES * model->num_layers * model->padded_hidden;
-    if (prepared > SIZE_MAX / 4 / sizeof(float) / kept)
-        return LF_ERR_SHAPE;
-    lf_pool *pool = calloc(1, sizeof *pool);
-    if (!pool)
-        return LF_ERR_MEMORY;
-    seed_serials(pool);
-    pool->model = model;
-    pool->threads = threads;
-    pool->prepared = prepared;
-    atomic_flag_clear(&pool->lock);
-    pool->free_slot = pool->free_prepared = LF_NONE;
-    pool->state_floats =
-        lf_round_up(2 * model->num_layers * model->padded_hidden, LF_ALIGNMENT / sizeof(float));
-    pool->kept_floats = lf_round_up(kept, LF_ALIGNMENT / sizeof(float));
-    pool->next_prepared = malloc((prepared + 1) * sizeof *pool->next_prepared);
-    pool->kept = lf_alloc_zeroed((prepared * pool->kept_floats + 1) * sizeof(float));
-    pool->work = lf_work_create(model, threads, &pool->work_bytes);
-    lf_status status = LF_ERR_MEMORY;
-    if (pool->next_prepared && pool->kept && pool->work) {
-        for (size_t n = prepared; n-- > 0; pool->free_prepared = (uint32_t)n)
-            pool->next_prepared[n] = pool->free_prepared;
-        status = lf_pool_grow(pool, capacity);
-    }
-    if (status != LF_OK) {
-        lf_pool_destroy(pool);
-        return status;
-    }
-    *result = pool;
-    return LF_OK;
-}
-
-void lf_pool_destroy(lf_pool *pool) {
-    if (!pool)
-        return;
-    free(pool->slots);
-    free(pool->states);
-    free(pool->kept);
-    free(pool->next_prepared);
-    free(pool->work);
-    free(pool);
-}
-
-size_t lf_pool_bytes(lf_pool *pool) {
-    const size_t session = sizeof(lf_slot) + pool->state_floats * sizeof(float);
-    const size_t kept = sizeof *pool->next_prepared + pool->kept_floats * sizeof(float);
-    return sizeof *pool + lf_pool_capacity(pool) * session + pool->prepared * kept +
-           pool->work_bytes;
-}
+/* ---- what is open ---- */
 
 size_t lf_pool_capacity(lf_pool *pool) {
     while (!enter(pool)) /* until it has grown */
@@ -270,9 +147,9 @@ size_t lf_pool_capacity(lf_pool *pool) {
 }
 
 size_t lf_pool_open_count(lf_pool *pool) {
-    lock(pool);
+    lf_pool_lock(pool);
     const size_t count = pool->open_count;
-    unlock(pool);
+    lf_pool_unlock(pool);
     return count;
 }
 
@@ -306,13 +183,13 @@ lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
         return LF_ERR_ARGUMENT;
     if (!enter(pool))
         return LF_ERR_BUSY;
-    lock(pool);
+    lf_pool_lock(pool);
     const uint32_t index = pool->free_slot;
     if (index != LF_NONE) {
         pool->free_slot = pool->slots[index].next;
         pool->open_count++;
     }
-    unlock(pool);
+    lf_pool_unlock(pool);
     if (index == LF_NONE)
         return leave(pool, LF_ERR_FULL);
     *handle = new_handle(index);
@@ -351,11 +228,11 @@ lf_status lf_pool_close(lf_pool *pool, unsigned long long handle) {
     zero(pool, slot);
     atomic_store_explicit(&slot->handle, 0, memory_order_relaxed);
     release(slot);
-    lock(pool);
+    lf_pool_lock(pool);
     slot->next = pool->free_slot;
     pool->free_slot = (uint32_t)(slot - pool->slots);
     pool->open_count--;
-    unlock(pool);
+    lf_pool_unlock(pool);
     return leave(pool, LF_OK);
 }
 

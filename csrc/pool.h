@@ -1,4 +1,5 @@
-/* A pool from inside: pool.c knows whose turn it is, pool_pass.c what is computed. */
+/* A pool from inside: pool.c knows whose turn it is, pool_memory.c what is where, pool_pass.c what is
+ * computed. */
 #ifndef LF_POOL_H
 #define LF_POOL_H
 
@@ -74,7 +75,15 @@ static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
     return lf_slot_state(pool, slot) + pool->model->num_layers * pool->model->padded_hidden;
 }
 
-/* pool.c: the caller owns the slot. drop zeroes a prepared half and gives it back; keep finds room for a prepared half, 0 where there is none. */
+/* pool.c. lock is for a few instructions; enter_alone fails where any call is inside. */
+void lf_pool_lock(lf_pool *pool);
+void lf_pool_unlock(lf_pool *pool);
+int lf_pool_enter_alone(lf_pool *pool);
+void lf_pool_leave_alone(lf_pool *pool);
+void lf_seed_handles(const void *anything);
+
+/* pool_memory.c: the caller owns the slot. keep finds room for a prepared half, 0 where there is none;
+ * drop zeroes it and gives it back. */
 int lf_pool_keep(lf_pool *pool, lf_slot *slot);
 void lf_pool_drop(lf_pool *pool, lf_slot *slot);
 

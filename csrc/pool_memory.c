@@ -1,0 +1,131 @@
+/* What a pool holds: the states, the prepared halves, and room for more of them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool.h"
+
+/* ---- prepared halves ---- */
+
+int lf_pool_keep(lf_pool *pool, lf_slot *slot) {
+    lf_pool_lock(pool);
+    const uint32_t at = pool->free_prepared;
+    if (at != LF_NONE)
+        pool->free_prepared = pool->next_prepared[at];
+    lf_pool_unlock(pool);
+    slot->prepared = at;
+    return at != LF_NONE;
+}
+
+void lf_pool_drop(lf_pool *pool, lf_slot *slot) {
+    if (slot->prepared == LF_NONE)
+        return;
+    memset(pool->kept + slot->prepared * pool->kept_floats, 0, pool->kept_floats * sizeof(float));
+    lf_pool_lock(pool);
+    pool->next_prepared[slot->prepared] = pool->free_prepared;
+    pool->free_prepared = slot->prepared;
+    lf_pool_unlock(pool);
+    slot->prepared = LF_NONE;
+}
+
+/* ---- memory ---- */
+
+static void add_slots(lf_pool *pool, lf_slot *slots, size_t first, size_t end) {
+    for (size_t n = end; n-- > first;) {
+        slots[n].prepared = LF_NONE;
+        slots[n].next = pool->free_slot;
+        pool->free_slot = (uint32_t)n;
+    }
+}
+
+lf_status lf_pool_grow(lf_pool *pool, size_t more) {
+    if (!pool)
+        return LF_ERR_ARGUMENT;
+    if (!lf_pool_enter_alone(pool))
+        return LF_ERR_BUSY;
+    const size_t old = pool->capacity;
+    lf_status status = more > LF_MAX_CAPACITY - old ||
+                               more > SIZE_MAX / 4 / sizeof(float) / pool->state_floats - old
+                           ? LF_ERR_SHAPE
+                           : LF_OK;
+    if (status == LF_OK && more) {
+        const size_t state_bytes = pool->state_floats * sizeof(float);
+        lf_slot *slots = lf_alloc_zeroed((old + more) * sizeof *slots);
+        float *states = lf_alloc_zeroed((old + more) * state_bytes);
+        if (slots && states) {
+            if (old) {
+                memcpy(slots, pool->slots, old * sizeof *slots);
+                memcpy(states, pool->states, old * state_bytes);
+                memset(pool->states, 0, old * state_bytes); /* leaves no session's state behind, */
+                LF_KEEP_STORES(pool->states);               /* though nobody will read that */
+            }
+            add_slots(pool, slots, old, old + more);
+            free(pool->slots);
+            free(pool->states);
+            pool->slots = slots;
+            pool->states = states;
+            pool->capacity = old + more;
+        } else {
+            free(slots);
+            free(states);
+            status = LF_ERR_MEMORY;
+        }
+    }
+    lf_pool_leave_alone(pool);
+    return status;
+}
+
+lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared, size_t threads,
+                         lf_pool **result) {
+    if (!model || !result || !threads)
+        return LF_ERR_ARGUMENT;
+    if (!capacity || capacity > LF_MAX_CAPACITY || prepared > LF_MAX_CAPACITY || threads > 4096)
+        return LF_ERR_SHAPE;
+    const size_t kept = LF_GATES * model->num_layers * model->padded_hidden;
+    if (prepared > SIZE_MAX / 4 / sizeof(float) / kept)
+        return LF_ERR_SHAPE;
+    lf_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return LF_ERR_MEMORY;
+    lf_seed_handles(pool);
+    pool->model = model;
+    pool->threads = threads;
+    pool->prepared = prepared;
+    atomic_flag_clear(&pool->lock);
+    pool->free_slot = pool->free_prepared = LF_NONE;
+    pool->state_floats =
+        lf_round_up(2 * model->num_layers * model->padded_hidden, LF_ALIGNMENT / sizeof(float));
+    pool->kept_floats = lf_round_up(kept, LF_ALIGNMENT / sizeof(float));
+    pool->next_prepared = malloc((prepared + 1) * sizeof *pool->next_prepared);
+    pool->kept = lf_alloc_zeroed((prepared * pool->kept_floats + 1) * sizeof(float));
+    pool->work = lf_work_create(model, threads, &pool->work_bytes);
+    lf_status status = LF_ERR_MEMORY;
+    if (pool->next_prepared && pool->kept && pool->work) {
+        for (size_t n = prepared; n-- > 0; pool->free_prepared = (uint32_t)n)
+            pool->next_prepared[n] = pool->free_prepared;
+        status = lf_pool_grow(pool, capacity);
+    }
+    if (status != LF_OK) {
+        lf_pool_destroy(pool);
+        return status;
+    }
+    *result = pool;
+    return LF_OK;
+}
+
+void lf_pool_destroy(lf_pool *pool) {
+    if (!pool)
+        return;
+    free(pool->slots);
+    free(pool->states);
+    free(pool->kept);
+    free(pool->next_prepared);
+    free(pool->work);
+    free(pool);
+}
+
+size_t lf_pool_bytes(lf_pool *pool) {
+    const size_t session = sizeof(lf_slot) + pool->state_floats * sizeof(float);
+    const size_t kept = sizeof *pool->next_prepared + pool->kept_floats * sizeof(float);
+    return sizeof *pool + lf_pool_capacity(pool) * session + pool->prepared * kept +
+           pool->work_bytes;
+}
