@@ -41,6 +41,10 @@ static unsigned long long new_handle(size_t index) {
     return handle;
 }
 
+static size_t slot_index(unsigned long long handle) {
+    return handle & (((size_t)1 << SLOT_BITS) - 1);
+}
+
 /* For waits that are over in no time, unless whoever they are for has been put to sleep. */
 static void wait_a_little(void) {
 #if !defined(_WIN32)
@@ -66,6 +70,12 @@ static int enter(lf_pool *pool) {
     return 0;
 }
 
+/* For what can't be refused: after it has grown. */
+static void enter_in_time(lf_pool *pool) {
+    while (!enter(pool))
+        wait_a_little();
+}
+
 static lf_status leave(lf_pool *pool, lf_status status) {
     atomic_fetch_sub_explicit(&pool->users, 1, memory_order_release);
     return status;
@@ -88,7 +98,7 @@ void lf_pool_leave_alone(lf_pool *pool) {
 
 /* Takes the session for `owner`; on LF_OK it is to be released. */
 static lf_status claim(lf_pool *pool, unsigned long long handle, uint32_t owner, lf_slot **result) {
-    const size_t index = handle & (((size_t)1 << SLOT_BITS) - 1);
+    const size_t index = slot_index(handle);
     if (handle <= ALONE || index >= pool->capacity) /* a made-up one must not pass for a user */
         return LF_ERR_HANDLE;
     lf_slot *slot = &pool->slots[index];
@@ -139,8 +149,7 @@ static lf_status claim_all(lf_pool *pool, const unsigned long long *handles, siz
 /* ---- what is open ---- */
 
 size_t lf_pool_capacity(lf_pool *pool) {
-    while (!enter(pool)) /* until it has grown */
-        wait_a_little();
+    enter_in_time(pool);
     const size_t capacity = pool->capacity;
     leave(pool, LF_OK);
     return capacity;
@@ -155,8 +164,7 @@ size_t lf_pool_open_count(lf_pool *pool) {
 
 size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) {
     size_t count = 0;
-    while (!enter(pool))
-        wait_a_little();
+    enter_in_time(pool);
     for (size_t n = 0; n < pool->capacity; n++) {
         const unsigned long long handle = atomic_load(&pool->slots[n].handle);
         if (handle && count++ < most)
@@ -167,9 +175,8 @@ size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) 
 }
 
 int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
-    const size_t index = handle & (((size_t)1 << SLOT_BITS) - 1);
-    while (!enter(pool))
-        wait_a_little();
+    const size_t index = slot_index(handle);
+    enter_in_time(pool);
     const int open =
         handle && index < pool->capacity && atomic_load(&pool->slots[index].handle) == handle;
     leave(pool, LF_OK);
