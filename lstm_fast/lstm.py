@@ -236,7 +236,7 @@ class LSTM:
         size = to_count(capacity, "capacity", 1)
         halves = min(size, PREPARED) if prepared is None else to_count(prepared, "prepared", 0)
         workspaces = (
-            min(_cpus(), THREADS)
+            min(usable_cpus(), THREADS)
             if threads is None
             else to_count(threads, "threads", 1, MAX_THREADS)
         )
@@ -266,7 +266,8 @@ class LSTM:
         return _unpickle, (self.state_dict(), self._weight_dtype, self._asked)
 
 
-def _cpus() -> int:
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except (AttributeError, OSError):  # some systems have no such thing, some sandboxes forbid it

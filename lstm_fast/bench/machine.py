@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from .. import __version__, _backends
 from ..errors import BackendUnavailableError
+from ..lstm import usable_cpus
 from .schema import Machine
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -90,9 +91,7 @@ def facts(packages: tuple[str, ...] = ()) -> Machine:
     return Machine(
         cpu=cpu.get("model name") or platform.processor() or platform.machine(),
         architecture=platform.machine(),
-        cpus=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        cpus=usable_cpus(),
         virtual="hypervisor" in flags,
         caches=_caches(),
         features=[name for name in FEATURES if name in flags],
