@@ -23,7 +23,8 @@ def test_activation(benchmark: Any, function: str, isa: str) -> None:
     y = np.empty_like(x)
     floats = native.ffi.typeof("float[]")
     x_pointer, y_pointer = (native.ffi.from_buffer(floats, values) for values in (x, y))
-    arguments = isa.encode(), getattr(native.lib, f"LF_{function}"), x_pointer, y_pointer, COUNT
+    named = native.ffi.new("lf_function *", [getattr(native.lib, f"LF_{function}")])
+    arguments = isa.encode(), named, x_pointer, y_pointer, COUNT
     assert benchmark(native.lib.lf_activate_f32, *arguments) == native.lib.LF_OK
     exact = np.tanh(x) if function == "TANH" else lstm_fast.reference.sigmoid(x)
     np.testing.assert_allclose(y, exact, rtol=1e-6)  # a few ULP; the tests say how many

@@ -38,9 +38,33 @@ static inline size_t lf_weight_bytes(lf_weight_type type) {
 typedef struct lf_layer {
     size_t input_size;
     size_t hidden_size;
-    size_t padded_hidden; /* hidden_size rounded up to whole vectors */
+    size_t output_size;                  /* of h: proj_size, or hidden_size */
+    size_t padded_hidden, padded_output; /* rounded up to whole vectors */
+    int x_is_bounded, h_is_bounded; /* live in [-1, 1], so that int8 has a fixed scale for them */
     const char *panels;
+    const struct lf_variant *variant; /* null where the cell is the plain one */
 } lf_layer;
+
+/*
+ * What a cell has that is not the plain one. Rows are padded with zeros. A projection is cut into strips
+ * of LF_GATES vectors of its outputs, each packed as half a panel:
+ *
+ *     header   [1 or 3][LF_GATES * lanes]   the bias, and for int8 the scales (floats) and where the
+ *                                           sums start (integers)
+ *     weights  [H][LF_GATES * lanes]
+ */
+typedef struct lf_variant {
+    lf_cell_options cell;
+    const float *peephole;   /* [3][padded_hidden], or null */
+    const float *layer_norm; /* [LF_GATES][padded_hidden], or null */
+    const float *bias;       /* the same, with layer_norm: then the sums are without */
+    const char *projection;  /* or null */
+} lf_variant;
+
+static inline size_t lf_strip_header_rows(lf_weight_type type) { return type == LF_INT8 ? 3 : 1; }
+
+/* Scratch for a variant: pre-activations [LF_GATES][padded_hidden], and what is to be projected. */
+#define LF_PRE_ROWS (LF_GATES + 1)
 
 /*
  * One pass over one layer: the halves first_half .. end_half - 1 of the sums, 0 being W_ih x and 1
@@ -56,7 +80,8 @@ typedef struct lf_pass {
     float *recurrent; /* [LF_GATES * padded_hidden] floats, or integers for int8 */
     void *quants[2];  /* int8: scratch for the quantised x and h */
     float x_scale;    /* int8: of one unit of the quantised x */
-    int x_is_hidden;  /* x is the h of the layer below, so it lives in [-1, 1] */
+    float h_scale;    /* int8: the same of h, where it is not bounded */
+    float *pre;       /* scratch for a variant: [LF_PRE_ROWS][padded_hidden] */
 } lf_pass;
 
 /*
@@ -72,8 +97,8 @@ typedef struct lf_batch {
     float *const *recurrent; /* [streams] of [LF_GATES * padded_hidden], or null where not needed */
     float *sums;             /* scratch: [2][streams][LF_GATES * panel_vectors * lanes] */
     void *const *quants[2];  /* int8: [streams] rows of scratch each */
-    float *x_scale;          /* int8: [streams] */
-    int x_is_hidden;
+    float *scales[2];        /* int8: [streams] of x_scale and h_scale */
+    float *const *pre;       /* as lf_pass.pre, [streams] of them */
     const void *const *rows[2]; /* set by the pass: the operands as the dot takes them */
 } lf_batch;
 
@@ -92,22 +117,29 @@ typedef struct lf_isa {
     /* Between a caller's memory and an aligned row, padded to whole vectors; x becomes canonical. */
     void (*take_frame_f32)(float *x, const float *frame, size_t count);
     void (*give_output_f32)(float *y, const float *h, size_t count);
-    /* count is a multiple of lanes. */
-    void (*activate_f32)(lf_activation function, const float *x, float *y, size_t count);
+    /* In place; count is a multiple of lanes. */
+    void (*activate_f32)(const lf_function *function, float *values, size_t count);
     float (*probe_read)(const float *values, size_t count);
     size_t (*probe_fma)(size_t turns, float *result);
 } lf_isa;
+
+/* Streams that share one pass over the weights: enough to pay for fetching a block from L2, and few
+ * enough for their sums in one panel to stay close. */
+enum { LF_BATCH_STREAMS = 96 };
 
 struct lf_model {
     const lf_isa *isa;
     lf_weight_type weight_type;
     size_t input_size;
     size_t hidden_size;
+    size_t output_size;
     size_t num_layers;
-    size_t padded_hidden;
+    size_t padded_hidden, padded_output;
     size_t packed_bytes;
-    char *panels;      /* of all layers, one block */
-    lf_layer layers[]; /* [num_layers] */
+    char *panels;         /* of all layers, one block */
+    lf_variant *variants; /* [num_layers], or null where all are plain */
+    float *start;         /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
+    lf_layer layers[];    /* [num_layers] */
 };
 
 struct lf_stream {
@@ -116,10 +148,11 @@ struct lf_stream {
     int prepared;     /* `recurrent` holds the second half of the next step's sums */
     float *x;         /* the frame, padded to whole vectors */
     float *c;         /* [num_layers][padded_hidden] */
-    float *h;         /* [num_layers][padded_hidden]: the state */
+    float *h;         /* [num_layers][padded_output]: the state */
     float *h_next;    /* the same; a step writes here and then swaps the two */
     float *recurrent; /* [num_layers][LF_GATES * padded_hidden] */
     void *quants[2];  /* int8: scratch for an input and for a hidden state */
+    float *pre;       /* scratch for variants */
 };
 
 /* dispatch.c */
@@ -130,10 +163,27 @@ size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *l
 /* b_ih + b_hh of one row, and whether float16 can hold a value. */
 float lf_bias(const lf_layer_weights *weights, size_t row);
 int lf_fits_float16(float value);
+/* int8: the scale of a row. A row into its places, `stride` weights apart from group to group; adds up
+ * the int8 weights in *sum. */
+float lf_row_scale(const float *row, size_t columns);
+void lf_pack_row(char *out, const lf_isa *isa, lf_weight_type type, const float *row,
+                 size_t columns, size_t stride, float scale, int32_t *sum);
 char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
                     const lf_layer_weights *weights);
 
-/* stream.c: between padded layers, [num_layers][padded_hidden], and the caller's [num_layers][H]. */
+/* variants.c: the bytes of what a variant has beyond its panels, whole cache lines, 0 for a plain cell;
+ * and writing it (zeroed before), which returns its end. */
+size_t lf_variant_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
+                        const lf_layer_weights *weights);
+char *lf_pack_variant(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
+                      const lf_layer_weights *weights, lf_variant *variant);
+/* Whether the options of a layer make sense, are those of the plain cell, and keep h in [-1, 1]. */
+lf_status lf_check_variant(const lf_layer_weights *weights, size_t hidden_size, size_t proj_size);
+int lf_is_plain(const lf_layer_weights *weights);
+int lf_is_bounded(const lf_layer_weights *weights);
+
+/* stream.c: where a session starts from; and between padded layers and the caller's [L][P], [L][H]. */
+void lf_state_start(const lf_model *model, float *h, float *c);
 void lf_state_read(const lf_model *model, const float *h, const float *c, float *h_out,
                    float *c_out);
 void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in,

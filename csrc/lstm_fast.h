@@ -90,12 +90,80 @@ lf_status lf_isa_choose(const char *name, size_t *index);
  */
 typedef enum lf_weight_type { LF_FLOAT32 = 0, LF_FLOAT16 = 1, LF_INT8 = 2 } lf_weight_type;
 
-/* The weights of one layer, PyTorch's layout, gates i, f, g, o. Read during create only. */
+/* The activations. hard_sigmoid: min(max(fma(alpha, x, beta), 0), 1); affine: fma(alpha, x, beta);
+ * leaky_relu: x, or alpha x where x < 0; thresholded_relu: x, or 0 where x < alpha; scaled_tanh:
+ * alpha tanh(beta x); elu: x, or alpha (exp(x) - 1) where x < 0; softsign: x / (1 + |x|). */
+typedef enum lf_activation {
+    LF_SIGMOID = 0,
+    LF_TANH = 1,
+    LF_HARD_SIGMOID = 2,
+    LF_RELU = 3,
+    LF_AFFINE = 4,
+    LF_LEAKY_RELU = 5,
+    LF_THRESHOLDED_RELU = 6,
+    LF_SCALED_TANH = 7,
+    LF_ELU = 8,
+    LF_SOFTSIGN = 9
+} lf_activation;
+
+typedef struct lf_function {
+    lf_activation name;
+    float alpha, beta;
+} lf_function;
+
+/*
+ * The cell where it is not the plain one; a struct of zeros but for `input` and `output`, which are
+ * LF_TANH, is the plain one. With p the peephole weights, n those of the layer normalisation, and clip
+ * bounding a value to +-clip where clip > 0 (NaN stays NaN):
+ *
+ *     a_i = fma(p_i, c, a_i);  a_f = fma(p_f, c, a_f)                 with peepholes
+ *     a = fma(n, (a - m) v, b)        for each gate, with layer normalisation; the sums start from +0
+ *                                     then, not from b
+ *     i = gate(clip(a_i));  f = gate(clip(a_f));  g = input(clip(a_g))
+ *     f = 1 - i, or i = 1 - f                                         where coupled
+ *     c' = clip_c(fma(f, c, i * g))
+ *     a_o = fma(p_o, c', a_o), normalised as above;  o = gate(clip(a_o))
+ *     r = o * output(c');   h' = r without a projection
+ *     h' = clip_h(sum_k W_hr[:,k] r[k])                               one chain that starts from b_hr
+ *
+ * c', r and h' are made canonical. m is the mean of a gate over the H units and v is
+ * 1 / sqrt(variance + epsilon): sixteen sums, the r-th over the units j = r (mod 16) in ascending order
+ * from +0, are added in ascending r, and divided by H; the variance adds d d by fma, with d = a - m.
+ *
+ * With LF_INT8 h has the fixed scale only where it lives in [-1, 1]: without a projection and where gate
+ * and output are of LF_SIGMOID, LF_TANH, LF_HARD_SIGMOID and LF_SOFTSIGN. Elsewhere h is scaled as a frame
+ * is, for its own layer and for the one above; and so is r for W_hr:
+ *
+ *     a = fma(sum_hh, s_hh t_h, fma(sum_ih, s_ih t, b));    h' = fma(sum_hr, s_hr t_r, b_hr)
+ */
+typedef enum lf_coupling {
+    LF_UNCOUPLED = 0,
+    LF_FORGET_FROM_INPUT = 1,
+    LF_INPUT_FROM_FORGET = 2
+} lf_coupling;
+
+typedef struct lf_cell_options {
+    lf_function gate, input, output; /* of i, f and o; of g; of c' */
+    float clip, cell_clip, proj_clip;
+    lf_coupling coupling;
+    float layer_norm_epsilon;
+} lf_cell_options;
+
+/* The weights of one layer, PyTorch's layout, gates i, f, g, o. Read during create only. P is
+ * proj_size, or H where that is 0. What may be null is not there. */
 typedef struct lf_layer_weights {
-    const float *weight_ih; /* [4H][I] for layer 0, [4H][H] above it */
-    const float *weight_hh; /* [4H][H] */
+    const float *weight_ih; /* [4H][I] for layer 0, [4H][P] above it */
+    const float *weight_hh; /* [4H][P] */
     const float *bias_ih;   /* [4H], or null for zeros */
     const float *bias_hh;   /* [4H], or null for zeros */
+    /* From here on: variants, null without. */
+    const float *weight_hr;  /* [P][H], where there is a proj_size */
+    const float *bias_hr;    /* [P] */
+    const float *peephole;   /* [3H], gates i, f, o */
+    const float *layer_norm; /* [4H] */
+    const float *h_0, *c_0;  /* [P], [H]: what a stream starts from, instead of zeros */
+    int x_is_bounded; /* of layer 0: its input lives in [-1, 1], so LF_INT8 has a fixed scale */
+    const lf_cell_options *cell; /* null for the plain one */
 } lf_layer_weights;
 
 typedef struct lf_model lf_model;   /* packed weights, immutable */
@@ -105,9 +173,9 @@ typedef struct lf_stream lf_stream; /* one session: its state and its scratch, n
  * Packs weights for one ISA (a name, or null: see lf_isa_choose). layers: [num_layers].
  * The model keeps no pointer into the weights. destroy(NULL) does nothing.
  */
-lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t num_layers,
-                          const lf_layer_weights *layers, lf_weight_type type, const char *isa,
-                          lf_model **model);
+lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_size,
+                          size_t num_layers, const lf_layer_weights *layers, lf_weight_type type,
+                          const char *isa, lf_model **model);
 void lf_model_destroy(lf_model *model);
 size_t lf_model_packed_bytes(const lf_model *model); /* what one step reads of the weights */
 lf_weight_type lf_model_weight_type(const lf_model *model);
@@ -198,8 +266,7 @@ lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const 
                                 const float *c);
 
 /* The activations as the kernels of that ISA compute them, for tests: y[j] = f(x[j]), j < count. */
-typedef enum lf_activation { LF_SIGMOID = 0, LF_TANH = 1 } lf_activation;
-lf_status lf_activate_f32(const char *isa, lf_activation function, const float *x, float *y,
+lf_status lf_activate_f32(const char *isa, const lf_function *function, const float *x, float *y,
                           size_t count);
 
 /*

@@ -48,93 +48,170 @@ static int all_finite(const float *values, size_t count) {
     return 1;
 }
 
-static lf_status check_layer(const lf_layer_weights *layer, size_t input_size, size_t hidden_size) {
+static lf_status check_layer(const lf_layer_weights *layer, size_t input_size, size_t hidden_size,
+                             size_t proj_size) {
+    const size_t outputs = proj_size ? proj_size : hidden_size;
     const size_t rows = LF_GATES * hidden_size;
     if (!layer->weight_ih || !layer->weight_hh)
         return LF_ERR_ARGUMENT;
     if (!all_finite(layer->weight_ih, rows * input_size) ||
-        !all_finite(layer->weight_hh, rows * hidden_size))
+        !all_finite(layer->weight_hh, rows * outputs))
         return LF_ERR_NONFINITE;
     for (size_t row = 0; row < rows; row++)
         if (!isfinite(lf_bias(layer, row)))
             return LF_ERR_NONFINITE;
-    return LF_OK;
+    return lf_check_variant(layer, hidden_size, proj_size);
+}
+
+static int all_fit_float16(const float *values, size_t count) {
+    for (size_t j = 0; j < count; j++)
+        if (!lf_fits_float16(values[j]))
+            return 0;
+    return 1;
 }
 
 /* float16 must be able to hold every weight, and 32 bits the sum of a row of 8-bit products. */
 static lf_status check_type(const lf_layer_weights *layer, size_t input_size, size_t hidden_size,
-                            lf_weight_type type) {
+                            size_t proj_size, lf_weight_type type) {
+    const size_t outputs = proj_size ? proj_size : hidden_size;
     const size_t largest_sum = (size_t)INT32_MAX / (127 * (127 + 128));
-    if (type == LF_INT8 && (input_size > largest_sum || hidden_size > largest_sum))
+    if (type == LF_INT8 && (input_size > largest_sum || outputs > largest_sum ||
+                            (proj_size && hidden_size > largest_sum)))
         return LF_ERR_SHAPE;
     if (type != LF_FLOAT16)
         return LF_OK;
     const size_t rows = LF_GATES * hidden_size;
-    for (size_t j = 0; j < rows * input_size; j++)
-        if (!lf_fits_float16(layer->weight_ih[j]))
-            return LF_ERR_RANGE;
-    for (size_t j = 0; j < rows * hidden_size; j++)
-        if (!lf_fits_float16(layer->weight_hh[j]))
-            return LF_ERR_RANGE;
+    return all_fit_float16(layer->weight_ih, rows * input_size) &&
+                   all_fit_float16(layer->weight_hh, rows * outputs) &&
+                   all_fit_float16(layer->weight_hr, proj_size * hidden_size)
+               ? LF_OK
+               : LF_ERR_RANGE;
+}
+
+/* Where streams start from that is not zeros; canonical, as all state. Null where it is zeros. */
+static lf_status make_start(lf_model *model, const lf_layer_weights *layers) {
+    size_t trained = 0;
+    for (size_t l = 0; l < model->num_layers; l++)
+        trained += layers[l].h_0 || layers[l].c_0;
+    if (!trained)
+        return LF_OK;
+    const size_t h_floats = model->num_layers * model->padded_output;
+    const size_t floats = h_floats + model->num_layers * model->padded_hidden;
+    model->start = lf_alloc_zeroed(floats * sizeof(float));
+    if (!model->start)
+        return LF_ERR_MEMORY;
+    for (size_t l = 0; l < model->num_layers; l++) {
+        float *h = model->start + l * model->padded_output;
+        float *c = model->start + h_floats + l * model->padded_hidden;
+        if (layers[l].h_0)
+            memcpy(h, layers[l].h_0, model->output_size * sizeof(float));
+        if (layers[l].c_0)
+            memcpy(c, layers[l].c_0, model->hidden_size * sizeof(float));
+    }
+    model->isa->canonicalise_f32(model->start, floats);
     return LF_OK;
 }
 
-lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t num_layers,
-                          const lf_layer_weights *layers, lf_weight_type type, const char *isa_name,
-                          lf_model **result) {
-    size_t index;
+static lf_layer layer_of(const lf_model *model, const lf_layer_weights *layers, size_t l) {
+    lf_layer layer = {
+        .input_size = l ? model->output_size : model->input_size,
+        .hidden_size = model->hidden_size,
+        .output_size = model->output_size,
+        .padded_hidden = model->padded_hidden,
+        .padded_output = model->padded_output,
+        .x_is_bounded = l ? lf_is_bounded(&layers[l - 1]) : layers[0].x_is_bounded,
+        .h_is_bounded = lf_is_bounded(&layers[l]),
+    };
+    return layer;
+}
+
+/* Bytes of all layers; 0 where that is more than there can be. */
+static size_t all_bytes(const lf_model *model, const lf_layer_weights *layers) {
+    size_t bytes = 0;
+    for (size_t l = 0; l < model->num_layers; l++) {
+        const lf_layer layer = layer_of(model, layers, l);
+        const size_t more = lf_packed_bytes(model->isa, model->weight_type, &layer) +
+                            lf_variant_bytes(model->isa, model->weight_type, &layer, &layers[l]);
+        if (more > SIZE_MAX / 2 - bytes)
+            return 0;
+        bytes += more;
+    }
+    return bytes;
+}
+
+/* Packs all layers into model->panels, which is zeroed. */
+static void pack(lf_model *model, const lf_layer_weights *layers) {
+    char *at = model->panels;
+    for (size_t l = 0; l < model->num_layers; l++) {
+        lf_layer layer = layer_of(model, layers, l);
+        layer.panels = at;
+        at = lf_pack_layer(at, model->isa, model->weight_type, &layer, &layers[l]);
+        if (!lf_is_plain(&layers[l])) {
+            at = lf_pack_variant(at, model->isa, model->weight_type, &layer, &layers[l],
+                                 &model->variants[l]);
+            layer.variant = &model->variants[l];
+        }
+        model->layers[l] = layer;
+    }
+}
+
+lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_size,
+                          size_t num_layers, const lf_layer_weights *layers, lf_weight_type type,
+                          const char *isa_name, lf_model **result) {
+    const size_t output_size = proj_size ? proj_size : hidden_size;
+    size_t index, variants = 0;
     if (!layers || !result || type < LF_FLOAT32 || type > LF_INT8)
         return LF_ERR_ARGUMENT;
     if (input_size - 1 >= SIZE_LIMIT || hidden_size - 1 >= SIZE_LIMIT ||
-        num_layers - 1 >= SIZE_LIMIT)
+        num_layers - 1 >= SIZE_LIMIT || proj_size > SIZE_LIMIT)
         return LF_ERR_SHAPE; /* zero wraps round to the largest size */
     lf_status status = lf_isa_choose(isa_name, &index);
     for (size_t l = 0; status == LF_OK && l < num_layers; l++) {
-        status = check_layer(&layers[l], l ? hidden_size : input_size, hidden_size);
+        const size_t inputs = l ? output_size : input_size;
+        status = check_layer(&layers[l], inputs, hidden_size, proj_size);
         if (status == LF_OK)
-            status = check_type(&layers[l], l ? hidden_size : input_size, hidden_size, type);
+            status = check_type(&layers[l], inputs, hidden_size, proj_size, type);
+        variants += status == LF_OK && !lf_is_plain(&layers[l]);
     }
     if (status != LF_OK)
         return status;
 
-    const lf_isa *isa = lf_isa_at(index);
-    const size_t padded = lf_round_up(hidden_size, isa->lanes);
-    const lf_layer first = {input_size, hidden_size, padded, NULL};
-    const lf_layer other = {hidden_size, hidden_size, padded, NULL};
-    const size_t first_bytes = lf_packed_bytes(isa, type, &first);
-    const size_t other_bytes = lf_packed_bytes(isa, type, &other);
-    if (num_layers - 1 > (SIZE_MAX / 2 - first_bytes) / other_bytes)
-        return LF_ERR_SHAPE;
-    const size_t bytes = first_bytes + (num_layers - 1) * other_bytes;
-
-    lf_model *model = malloc(sizeof *model + num_layers * sizeof *model->layers);
-    char *panels = alloc_weights(bytes);
-    if (!model || !panels) {
-        free(model);
-        free(panels);
+    lf_model *model = calloc(1, sizeof *model + num_layers * sizeof *model->layers);
+    if (!model)
         return LF_ERR_MEMORY;
-    }
-    model->isa = isa;
+    model->isa = lf_isa_at(index);
     model->weight_type = type;
     model->input_size = input_size;
     model->hidden_size = hidden_size;
+    model->output_size = output_size;
     model->num_layers = num_layers;
-    model->padded_hidden = padded;
-    model->packed_bytes = bytes;
-    model->panels = panels;
-    for (size_t l = 0; l < num_layers; l++) {
-        lf_layer layer = l ? other : first;
-        layer.panels = panels;
-        model->layers[l] = layer;
-        panels = lf_pack_layer(panels, isa, type, &layer, &layers[l]);
+    model->padded_hidden = lf_round_up(hidden_size, model->isa->lanes);
+    model->padded_output = lf_round_up(output_size, model->isa->lanes);
+    model->packed_bytes = all_bytes(model, layers);
+    if (!model->packed_bytes)
+        status = LF_ERR_SHAPE;
+    if (status == LF_OK) {
+        model->panels = alloc_weights(model->packed_bytes);
+        if (variants)
+            model->variants = calloc(num_layers, sizeof *model->variants);
+        status = model->panels && (model->variants || !variants) ? make_start(model, layers)
+                                                                 : LF_ERR_MEMORY;
     }
+    if (status != LF_OK) {
+        lf_model_destroy(model);
+        return status;
+    }
+    pack(model, layers);
     *result = model;
     return LF_OK;
 }
 
 void lf_model_destroy(lf_model *model) {
-    if (model)
+    if (model) {
         free(model->panels);
+        free(model->variants);
+        free(model->start);
+    }
     free(model);
 }
 

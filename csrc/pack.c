@@ -48,13 +48,13 @@ static size_t padded_columns(const lf_isa *isa, lf_weight_type type, size_t colu
 
 size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer) {
     const size_t columns = padded_columns(isa, type, layer->input_size) +
-                           padded_columns(isa, type, layer->hidden_size);
+                           padded_columns(isa, type, layer->output_size);
     return LF_GATES * layer->padded_hidden *
            (lf_header_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
 }
 
 /* The scale of a row: its largest magnitude is 127 units; 0 for a row of (almost) zeros. */
-static float row_scale(const float *row, size_t columns) {
+float lf_row_scale(const float *row, size_t columns) {
     float largest = 0;
     for (size_t k = 0; k < columns; k++)
         largest = fmaxf(largest, fabsf(row[k]));
@@ -62,8 +62,8 @@ static float row_scale(const float *row, size_t columns) {
 }
 
 /* One row of one half into its places, `stride` weights apart from group to group. */
-static void pack_row(char *out, const lf_isa *isa, lf_weight_type type, const float *row,
-                     size_t columns, size_t stride, float scale, int32_t *sum) {
+void lf_pack_row(char *out, const lf_isa *isa, lf_weight_type type, const float *row,
+                 size_t columns, size_t stride, float scale, int32_t *sum) {
     for (size_t k = 0; k < columns; k++) {
         if (type == LF_INT8) {
             const size_t group = isa->int8_group;
@@ -92,12 +92,13 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
             for (size_t u = 0; u < units && first + u < layer->hidden_size; u++) {
                 const size_t row = gate * layer->hidden_size + first + u, at = gate * units + u;
                 const float *values = halves[half].weight + row * columns;
-                const float scale = type == LF_INT8 ? row_scale(values, columns) : 0;
+                const float scale = type == LF_INT8 ? lf_row_scale(values, columns) : 0;
                 const size_t group = type == LF_INT8 ? isa->int8_group : 1;
                 int32_t sum = 0;
-                pack_row(weights + at * group * lf_weight_bytes(type), isa, type, values, columns,
-                         stride, scale, &sum);
-                header[at] = lf_bias(source, row);
+                lf_pack_row(weights + at * group * lf_weight_bytes(type), isa, type, values,
+                            columns, stride, scale, &sum);
+                /* the layer normalisation adds it behind the sums */
+                header[at] = source->layer_norm ? 0.0f : lf_bias(source, row);
                 if (type == LF_INT8) {
                     const int32_t start = -isa->int8_offset * sum;
                     header[(1 + half) * stride + at] = scale * halves[half].operand_scale;
@@ -111,8 +112,9 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
 
 char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
                     const lf_layer_weights *source) {
-    const lf_half halves[2] = {{source->weight_ih, layer->input_size, 1.0f},
-                               {source->weight_hh, layer->hidden_size, 1.0f / 127.0f}};
+    const lf_half halves[2] = {
+        {source->weight_ih, layer->input_size, 1.0f},
+        {source->weight_hh, layer->output_size, layer->h_is_bounded ? 1.0f / 127.0f : 1.0f}};
     size_t units;
     for (size_t first = 0; first < layer->padded_hidden; first += units) {
         units = isa->panel_vectors * isa->lanes;

@@ -199,9 +199,11 @@ lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
     lf_pool_unlock(pool);
     if (index == LF_NONE)
         return leave(pool, LF_ERR_FULL);
+    lf_slot *slot = &pool->slots[index];
+    lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
     *handle = new_handle(index);
-    atomic_store_explicit(&pool->slots[index].handle, *handle, memory_order_relaxed);
-    release(&pool->slots[index]);
+    atomic_store_explicit(&slot->handle, *handle, memory_order_relaxed);
+    release(slot);
     return leave(pool, LF_OK);
 }
 
@@ -249,6 +251,7 @@ lf_status lf_pool_reset(lf_pool *pool, unsigned long long handle) {
     if (status != LF_OK)
         return status;
     zero(pool, slot);
+    lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
     return done_with(pool, slot);
 }
 
@@ -326,7 +329,7 @@ lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size
                 *bad = n;
             return LF_ERR_SHAPE;
         }
-    const size_t y_bytes = count * steps * pool->model->hidden_size * sizeof(float);
+    const size_t y_bytes = count * steps * pool->model->output_size * sizeof(float);
     if (lf_overlap(xs, count * steps * pool->model->input_size * sizeof(float), ys, y_bytes) ||
         lf_overlap(handles, count * sizeof *handles, ys, y_bytes) ||
         (lengths && lf_overlap(lengths, count * sizeof *lengths, ys, y_bytes)))

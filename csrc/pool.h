@@ -18,10 +18,6 @@ typedef struct lf_slot {
     uint32_t prepared;                 /* which of pool->kept is its own; LF_NONE: none */
 } lf_slot;
 
-/* Streams that share one pass over the weights: enough to pay for fetching a block from L2, and few
- * enough for their sums in one panel to stay close. */
-enum { LF_BATCH_STREAMS = 96 };
-
 /* What one call needs while it computes, for up to LF_BATCH_STREAMS streams at a time. */
 typedef struct lf_work {
     atomic_flag taken;
@@ -29,6 +25,7 @@ typedef struct lf_work {
     float *h;         /* [streams][h_floats]: the old h of a layer */
     float *layer[2];  /* [streams][h_floats]: the new h of a layer, and of the one below */
     float *sums;      /* as lf_batch.sums */
+    float *pre;       /* [streams][pre_floats]: for variants */
     float *recurrent; /* [LF_GATES * padded_hidden], for a stream that is alone */
     char *quants[2];  /* int8: [streams][quant_bytes] */
     size_t x_floats, h_floats, quant_bytes;
@@ -39,7 +36,8 @@ typedef struct lf_work {
     const float *x_rows[LF_BATCH_STREAMS], *h_rows[LF_BATCH_STREAMS];
     float *c_rows[LF_BATCH_STREAMS], *new_rows[LF_BATCH_STREAMS], *kept_rows[LF_BATCH_STREAMS];
     void *quant_rows[2][LF_BATCH_STREAMS];
-    float x_scale[LF_BATCH_STREAMS];
+    float *pre_rows[LF_BATCH_STREAMS];
+    float scales[2][LF_BATCH_STREAMS];
 } lf_work;
 
 struct lf_pool {
@@ -48,7 +46,7 @@ struct lf_pool {
     _Atomic int32_t users; /* calls inside; negative while it grows */
     size_t capacity, open_count;
     lf_slot *slots;      /* [capacity] */
-    float *states;       /* [capacity][state_floats]: h [L][padded_hidden], then c */
+    float *states;       /* [capacity][state_floats]: h [L][padded_output], c [L][padded_hidden] */
     size_t state_floats; /* whole cache lines, so that no two sessions share one */
     uint32_t free_slot;
     size_t prepared; /* how many halves there is room for */
@@ -72,7 +70,7 @@ static inline float *lf_slot_state(const lf_pool *pool, const lf_slot *slot) {
 }
 
 static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
-    return lf_slot_state(pool, slot) + pool->model->num_layers * pool->model->padded_hidden;
+    return lf_slot_state(pool, slot) + pool->model->num_layers * pool->model->padded_output;
 }
 
 /* pool.c. lock is for a few instructions; enter_alone fails where any call is inside. */

@@ -93,7 +93,8 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
     atomic_flag_clear(&pool->lock);
     pool->free_slot = pool->free_prepared = LF_NONE;
     pool->state_floats =
-        lf_round_up(2 * model->num_layers * model->padded_hidden, LF_ALIGNMENT / sizeof(float));
+        lf_round_up(model->num_layers * (model->padded_output + model->padded_hidden),
+                    LF_ALIGNMENT / sizeof(float));
     pool->kept_floats = lf_round_up(kept, LF_ALIGNMENT / sizeof(float));
     pool->next_prepared = malloc((prepared + 1) * sizeof *pool->next_prepared);
     pool->kept = lf_alloc_zeroed((prepared * pool->kept_floats + 1) * sizeof(float));

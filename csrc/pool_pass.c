@@ -15,13 +15,16 @@ static size_t row_floats(size_t floats) {
 /* One block for all workspaces; null where there is no memory. Give back with free. */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
     const size_t aligned = LF_ALIGNMENT / sizeof(float), padded = model->padded_hidden;
-    const size_t x = row_floats(model->input_size), h = row_floats(padded);
+    const size_t x = row_floats(model->input_size), h = row_floats(model->padded_output);
+    const size_t pre = model->variants ? row_floats(LF_PRE_ROWS * padded) : 0;
+    size_t widest = x > h ? x : h;
+    widest = widest > padded ? widest : padded;
     const size_t panel = LF_GATES * model->isa->panel_vectors * model->isa->lanes;
     const size_t sums = lf_round_up(2 * panel * LF_BATCH_STREAMS, aligned);
     const size_t recurrent = LF_GATES * lf_round_up(padded, aligned);
     /* two bytes each, for the ISA that wants them widest */
-    const size_t quants = model->weight_type == LF_INT8 ? row_floats(((x > h ? x : h) + 1) / 2) : 0;
-    const size_t floats = LF_BATCH_STREAMS * (x + 3 * h + 2 * quants) + sums + recurrent;
+    const size_t quants = model->weight_type == LF_INT8 ? row_floats((widest + 1) / 2) : 0;
+    const size_t floats = LF_BATCH_STREAMS * (x + 3 * h + 2 * quants + pre) + sums + recurrent;
     const size_t header = lf_round_up(threads * sizeof(lf_work), LF_ALIGNMENT);
     if (floats > (SIZE_MAX / 4 - header) / threads / sizeof(float))
         return NULL;
@@ -44,9 +47,12 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
         work->recurrent = work->sums + sums;
         work->quants[0] = (char *)(work->recurrent + recurrent);
         work->quants[1] = work->quants[0] + LF_BATCH_STREAMS * work->quant_bytes;
+        work->pre = (float *)(void *)(work->quants[1] + LF_BATCH_STREAMS * work->quant_bytes);
         for (size_t s = 0; s < LF_BATCH_STREAMS; s++)
             for (size_t half = 0; half < 2; half++)
                 work->quant_rows[half][s] = work->quants[half] + s * work->quant_bytes;
+        for (size_t s = 0; s < LF_BATCH_STREAMS; s++)
+            work->pre_rows[s] = work->pre + s * pre;
         at += floats;
     }
     return all;
@@ -59,16 +65,16 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
 static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, size_t first,
                        size_t end, float *new_h) {
     const lf_model *model = pool->model;
-    const size_t at = l * model->padded_hidden;
+    const size_t h_at = l * model->padded_output, c_at = l * model->padded_hidden;
     const int keeps = first == 1 || end == 1;
     for (size_t s = 0; s < streams; s++) {
         const lf_slot *slot = work->slots[s];
-        work->h_rows[s] = memcpy(work->h + s * work->h_floats, lf_slot_state(pool, slot) + at,
-                                 model->padded_hidden * sizeof(float));
-        work->c_rows[s] = lf_slot_c(pool, slot) + at;
+        work->h_rows[s] = memcpy(work->h + s * work->h_floats, lf_slot_state(pool, slot) + h_at,
+                                 model->padded_output * sizeof(float));
+        work->c_rows[s] = lf_slot_c(pool, slot) + c_at;
         work->new_rows[s] = new_h + s * work->h_floats;
         if (keeps)
-            work->kept_rows[s] = pool->kept + slot->prepared * pool->kept_floats + LF_GATES * at;
+            work->kept_rows[s] = pool->kept + slot->prepared * pool->kept_floats + LF_GATES * c_at;
     }
     if (streams == 1) {
         lf_pass pass = {
@@ -81,7 +87,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
             .h_out = work->new_rows[0],
             .recurrent = keeps ? work->kept_rows[0] : work->recurrent,
             .quants = {work->quant_rows[0][0], work->quant_rows[1][0]},
-            .x_is_hidden = l > 0,
+            .pre = work->pre,
         };
         model->isa->layer_pass[model->weight_type](&pass);
         return;
@@ -98,8 +104,8 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
         .recurrent = keeps ? work->kept_rows : NULL,
         .sums = work->sums,
         .quants = {work->quant_rows[0], work->quant_rows[1]},
-        .x_scale = work->x_scale,
-        .x_is_hidden = l > 0,
+        .scales = {work->scales[0], work->scales[1]},
+        .pre = work->pre_rows,
     };
     model->isa->batch_pass[model->weight_type](&batch);
 }
@@ -108,7 +114,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
 static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int prepared,
                  const lf_frames *frames) {
     const lf_model *model = pool->model;
-    const size_t I = model->input_size, H = model->hidden_size, padded = model->padded_hidden;
+    const size_t I = model->input_size, P = model->output_size, padded = model->padded_output;
     for (size_t s = 0; s < streams; s++) {
         float *x = work->x + s * work->x_floats;
         model->isa->take_frame_f32(x, frames->xs + (work->numbers[s] * frames->steps + t) * I, I);
@@ -124,8 +130,8 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
         }
     }
     for (size_t s = 0; s < streams; s++) {
-        float *y = frames->ys + (work->numbers[s] * frames->steps + t) * H;
-        model->isa->give_output_f32(y, work->x_rows[s], H);
+        float *y = frames->ys + (work->numbers[s] * frames->steps + t) * P;
+        model->isa->give_output_f32(y, work->x_rows[s], P);
         if (prepared)
             lf_pool_drop(pool, work->slots[s]);
     }
@@ -134,7 +140,7 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
 /* All steps of the streams in the batch; those whose frames are used up leave it. */
 static void run(lf_pool *pool, lf_work *work, size_t streams, int prepared,
                 const lf_frames *frames) {
-    const size_t H = pool->model->hidden_size;
+    const size_t P = pool->model->output_size;
     for (size_t t = 0; t < frames->steps; t++) {
         size_t left = 0;
         for (size_t s = 0; frames->lengths && s < streams; s++) {
@@ -143,8 +149,8 @@ static void run(lf_pool *pool, lf_work *work, size_t streams, int prepared,
                 work->slots[left] = work->slots[s];
                 work->numbers[left++] = n;
             } else {
-                memset(frames->ys + (n * frames->steps + t) * H, 0,
-                       (frames->steps - t) * H * sizeof(float));
+                memset(frames->ys + (n * frames->steps + t) * P, 0,
+                       (frames->steps - t) * P * sizeof(float));
             }
         }
         if (frames->lengths)

@@ -4,19 +4,20 @@
 
 #include "internal.h"
 
-lf_status lf_activate_f32(const char *isa_name, lf_activation function, const float *x, float *y,
-                          size_t count) {
+lf_status lf_activate_f32(const char *isa_name, const lf_function *function, const float *x,
+                          float *y, size_t count) {
     enum { CHUNK = 256 }; /* any number of whole vectors */
-    _Alignas(64) float in[CHUNK] = {0}, out[CHUNK];
+    _Alignas(64) float values[CHUNK] = {0};
     size_t index;
-    if ((function != LF_SIGMOID && function != LF_TANH) || (count && (!x || !y)))
+    if (!function || function->name < LF_SIGMOID || function->name > LF_SOFTSIGN ||
+        (count && (!x || !y)))
         return LF_ERR_ARGUMENT;
     lf_status status = lf_isa_choose(isa_name, &index);
     for (size_t done = 0; status == LF_OK && done < count; done += CHUNK) {
         size_t n = count - done < CHUNK ? count - done : CHUNK;
-        memcpy(in, x + done, n * sizeof *in);
-        lf_isa_at(index)->activate_f32(function, in, out, CHUNK);
-        memcpy(y + done, out, n * sizeof *out);
+        memcpy(values, x + done, n * sizeof *values);
+        lf_isa_at(index)->activate_f32(function, values, CHUNK);
+        memcpy(y + done, values, n * sizeof *values);
     }
     return status;
 }

@@ -4,31 +4,42 @@
 
 #include "internal.h"
 
-/* Per layer and array, so that layers start on vector boundaries. */
-static size_t state_floats(const lf_model *model) {
-    return model->num_layers * model->padded_hidden;
-}
+/* Layers start on vector boundaries. */
+static size_t h_floats(const lf_model *model) { return model->num_layers * model->padded_output; }
+static size_t c_floats(const lf_model *model) { return model->num_layers * model->padded_hidden; }
 
 void lf_state_read(const lf_model *model, const float *h, const float *c, float *h_out,
                    float *c_out) {
-    const size_t H = model->hidden_size;
+    const size_t P = model->output_size, H = model->hidden_size;
     for (size_t l = 0; l < model->num_layers; l++) {
-        memcpy(h_out + l * H, h + l * model->padded_hidden, H * sizeof(float));
+        memcpy(h_out + l * P, h + l * model->padded_output, P * sizeof(float));
         memcpy(c_out + l * H, c + l * model->padded_hidden, H * sizeof(float));
     }
 }
 
 void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in,
                     const float *c_in) {
-    const size_t H = model->hidden_size;
-    memset(h, 0, state_floats(model) * sizeof(float)); /* the padding, too: it may hold NaN */
-    memset(c, 0, state_floats(model) * sizeof(float));
+    const size_t P = model->output_size, H = model->hidden_size;
+    memset(h, 0, h_floats(model) * sizeof(float)); /* the padding, too: it may hold NaN */
+    memset(c, 0, c_floats(model) * sizeof(float));
     for (size_t l = 0; l < model->num_layers; l++) {
-        memcpy(h + l * model->padded_hidden, h_in + l * H, H * sizeof(float));
+        memcpy(h + l * model->padded_output, h_in + l * P, P * sizeof(float));
         memcpy(c + l * model->padded_hidden, c_in + l * H, H * sizeof(float));
     }
-    model->isa->canonicalise_f32(h, state_floats(model));
-    model->isa->canonicalise_f32(c, state_floats(model));
+    model->isa->canonicalise_f32(h, h_floats(model));
+    model->isa->canonicalise_f32(c, c_floats(model));
+}
+
+void lf_state_start(const lf_model *model, float *h, float *c) {
+    const size_t h_bytes = h_floats(model) * sizeof(float);
+    const size_t c_bytes = c_floats(model) * sizeof(float);
+    if (model->start) {
+        memcpy(h, model->start, h_bytes);
+        memcpy(c, model->start + h_floats(model), c_bytes);
+    } else {
+        memset(h, 0, h_bytes);
+        memset(c, 0, c_bytes);
+    }
 }
 
 lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
@@ -37,11 +48,14 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     const size_t aligned = LF_ALIGNMENT / sizeof(float);
     const size_t header = lf_round_up(sizeof(lf_stream), LF_ALIGNMENT);
     const size_t x = lf_round_up(model->input_size, aligned);
-    const size_t state = lf_round_up(state_floats(model), aligned);
-    /* two bytes each, for the ISA that wants them widest */
-    const size_t quants =
-        lf_round_up(x > model->padded_hidden ? x : model->padded_hidden, 2 * aligned);
-    const size_t floats = x + (3 + LF_GATES) * state + quants;
+    const size_t h = lf_round_up(h_floats(model), aligned);
+    const size_t c = lf_round_up(c_floats(model), aligned);
+    const size_t pre = model->variants ? LF_PRE_ROWS * model->padded_hidden : 0;
+    /* two bytes each, for the ISA that wants them widest: a frame, an h, and what becomes one */
+    size_t widest = x > model->padded_hidden ? x : model->padded_hidden;
+    widest = widest > model->padded_output ? widest : model->padded_output;
+    const size_t quants = lf_round_up(widest, 2 * aligned);
+    const size_t floats = x + 2 * h + (1 + LF_GATES) * c + quants + pre;
     lf_stream *stream = lf_alloc_zeroed(header + floats * sizeof(float));
     if (!stream)
         return LF_ERR_MEMORY;
@@ -49,11 +63,13 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     atomic_flag_clear(&stream->busy);
     stream->x = (float *)((char *)stream + header);
     stream->c = stream->x + x;
-    stream->h = stream->c + state;
-    stream->h_next = stream->h + state;
-    stream->recurrent = stream->h_next + state;
-    stream->quants[0] = stream->recurrent + LF_GATES * state;
+    stream->h = stream->c + c;
+    stream->h_next = stream->h + h;
+    stream->recurrent = stream->h_next + h;
+    stream->quants[0] = stream->recurrent + LF_GATES * c;
     stream->quants[1] = (float *)stream->quants[0] + quants / 2;
+    stream->pre = (float *)stream->quants[0] + quants;
+    lf_state_start(model, stream->h, stream->c);
     *result = stream;
     return LF_OK;
 }
@@ -73,18 +89,18 @@ static lf_status leave(lf_stream *stream) {
 /* The halves first .. end - 1 of one layer's sums, and the new state unless that is the second alone. */
 static void pass_over(lf_stream *stream, size_t l, const float *input, size_t first, size_t end) {
     const lf_model *model = stream->model;
-    const size_t at = l * model->padded_hidden;
+    const size_t h_at = l * model->padded_output, c_at = l * model->padded_hidden;
     lf_pass pass = {
         .layer = &model->layers[l],
         .first_half = first,
         .end_half = end,
         .x = input,
-        .h = stream->h + at,
-        .c = stream->c + at,
-        .h_out = stream->h_next + at,
-        .recurrent = stream->recurrent + LF_GATES * at,
+        .h = stream->h + h_at,
+        .c = stream->c + c_at,
+        .h_out = stream->h_next + h_at,
+        .recurrent = stream->recurrent + LF_GATES * c_at,
         .quants = {stream->quants[0], stream->quants[1]},
-        .x_is_hidden = l > 0,
+        .pre = stream->pre,
     };
     model->isa->layer_pass[model->weight_type](&pass);
 }
@@ -96,13 +112,13 @@ static void advance(lf_stream *stream, const float *x, float *y) {
     model->isa->take_frame_f32(stream->x, x, model->input_size);
     for (size_t l = 0; l < model->num_layers; l++) {
         pass_over(stream, l, input, 0, end_half);
-        input = stream->h_next + l * model->padded_hidden;
+        input = stream->h_next + l * model->padded_output;
     }
     float *h = stream->h;
     stream->h = stream->h_next;
     stream->h_next = h;
     stream->prepared = 0;
-    model->isa->give_output_f32(y, input, model->hidden_size);
+    model->isa->give_output_f32(y, input, model->output_size);
 }
 
 lf_status lf_stream_prepare(lf_stream *stream) {
@@ -119,13 +135,13 @@ lf_status lf_stream_prepare(lf_stream *stream) {
 lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {
     if (!stream || (steps && (!xs || !ys)))
         return LF_ERR_ARGUMENT;
-    const size_t I = stream->model->input_size, H = stream->model->hidden_size;
-    if (lf_overlap(xs, steps * I * sizeof(float), ys, steps * H * sizeof(float)))
+    const size_t I = stream->model->input_size, P = stream->model->output_size;
+    if (lf_overlap(xs, steps * I * sizeof(float), ys, steps * P * sizeof(float)))
         return LF_ERR_OVERLAP;
     if (!enter(stream))
         return LF_ERR_BUSY;
     for (size_t t = 0; t < steps; t++)
-        advance(stream, xs + t * I, ys + t * H);
+        advance(stream, xs + t * I, ys + t * P);
     return leave(stream);
 }
 
@@ -138,8 +154,7 @@ lf_status lf_stream_reset(lf_stream *stream) {
         return LF_ERR_ARGUMENT;
     if (!enter(stream))
         return LF_ERR_BUSY;
-    memset(stream->h, 0, state_floats(stream->model) * sizeof(float));
-    memset(stream->c, 0, state_floats(stream->model) * sizeof(float));
+    lf_state_start(stream->model, stream->h, stream->c);
     stream->prepared = 0;
     return leave(stream);
 }
@@ -176,8 +191,8 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
         leave(target);
         return LF_ERR_BUSY;
     }
-    memcpy(target->h, source->h, state_floats(source->model) * sizeof(float));
-    memcpy(target->c, source->c, state_floats(source->model) * sizeof(float));
+    memcpy(target->h, source->h, h_floats(source->model) * sizeof(float));
+    memcpy(target->c, source->c, c_floats(source->model) * sizeof(float));
     target->prepared = 0;
     leave(source);
     return leave(target);

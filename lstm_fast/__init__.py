@@ -1,6 +1,6 @@
 """An LSTM that is stepped one frame at a time on a CPU.
 
-    lstm = lstm_fast.LSTM.from_state_dict(weights)   # PyTorch's names and layout
+    lstm = lstm_fast.load("model.onnx")              # or LSTM.from_state_dict(weights)
     stream = lstm.stream()                           # one per live session
     y = stream.step(x)                               # one frame in, the hidden state out
 
@@ -8,17 +8,20 @@ See README.md for the promises, `LSTM`, `Stream` and `StreamPool` for the interf
 `reference` for the equations in NumPy float64.
 """
 
-from . import reference
+from . import formats, reference
 from ._arrays import LSTMState
 from ._backends import available
+from .cell import Activation, Cell
 from .errors import (
     BackendUnavailableError,
     ConcurrentUseError,
+    FormatError,
     LstmFastError,
     PoolFullError,
     SnapshotError,
     StaleHandleError,
 )
+from .formats import load
 from .lstm import LSTM
 from .pool import StreamPool
 from .stream import Stream
@@ -27,8 +30,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LSTM",
+    "Activation",
     "BackendUnavailableError",
+    "Cell",
     "ConcurrentUseError",
+    "FormatError",
     "LSTMState",
     "LstmFastError",
     "PoolFullError",
@@ -37,5 +43,7 @@ __all__ = [
     "Stream",
     "StreamPool",
     "available",
+    "formats",
+    "load",
     "reference",
 ]

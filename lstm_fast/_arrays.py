@@ -17,15 +17,28 @@ StateLike: TypeAlias = tuple[ArrayLike, ArrayLike]  # h and c
 
 
 class LSTMState(NamedTuple):
-    """The state of a stream: h and c, each of shape (num_layers, hidden_size), float32."""
+    """The state of a stream, float32: h (num_layers, output_size), c (num_layers, hidden_size).
+
+    output_size is hidden_size, or proj_size where there is a projection.
+    """
 
     h: Float32
     c: Float32
 
+    @classmethod
+    def empty(cls, *sizes: int) -> LSTMState:
+        """Return one to be filled; sizes: what stands before, output_size, hidden_size."""
+        *before, output_size, hidden_size = sizes
+        h = np.empty((*before, output_size), np.float32)
+        return cls(h, np.empty((*before, hidden_size), np.float32))
+
 
 def shape_text(shape: tuple[int | None, ...], free: str = "T") -> str:
-    """Write a shape as Python does, with a name where any size will do."""
-    inner = ", ".join(free if n is None else str(n) for n in shape)
+    """Write a shape as Python does, with names ("N, T") where any size will do, the last for all."""
+    names = free.split(", ")
+    missing = [i for i, n in enumerate(shape) if n is None]
+    named = {i: names[min(k, len(names) - 1)] for k, i in enumerate(missing)}
+    inner = ", ".join(named.get(i, str(n)) for i, n in enumerate(shape))
     return f"({inner},)" if len(shape) == 1 else f"({inner})"
 
 
@@ -45,7 +58,7 @@ def to_float32(
         name: what to call it in an error.
         shape: what it must have; None in it stands for any size, None for any shape.
         what: who expects the shape, with %s for it: "this LSTM takes %s per step".
-        free: what a free size is called.
+        free: what free sizes are called: "T", or "N, T".
 
     Raises:
         TypeError: the values are not real numbers.
@@ -103,8 +116,13 @@ def check_out(
     return out
 
 
-def to_state(state: Any, num_layers: int, hidden_size: int) -> LSTMState:
-    """Return a pair (h, c) as float32 arrays of shape (num_layers, hidden_size).
+def to_state(state: Any, *sizes: int, names: str = "num_layers") -> LSTMState:
+    """Return a pair (h, c) as float32 arrays.
+
+    Args:
+        state: the pair.
+        sizes: what stands before in both shapes, then output_size (of h), then hidden_size (of c).
+        names: what the first ones are, for the error.
 
     Raises:
         TypeError: it is no pair, or its values are not real numbers.
@@ -116,9 +134,15 @@ def to_state(state: Any, num_layers: int, hidden_size: int) -> LSTMState:
         raise TypeError(
             f"state must be a pair (h, c) such as stream.state, found {type(state).__name__}"
         ) from None
-    shape = (num_layers, hidden_size)
-    what = "this LSTM has %s (num_layers, hidden_size)"
-    return LSTMState(to_float32(h, "state h", shape, what), to_float32(c, "state c", shape, what))
+    *before, output_size, hidden_size = sizes
+    width = "hidden_size" if output_size == hidden_size else "proj_size"
+    what = f"this LSTM has %s ({names}, {width})"
+    return LSTMState(
+        to_float32(h, "state h", (*before, output_size), what),
+        to_float32(
+            c, "state c", (*before, hidden_size), f"this LSTM has %s ({names}, hidden_size)"
+        ),
+    )
 
 
 def canonical(values: Float32) -> Float32:

@@ -1,163 +1,257 @@
-"""Weights of a stack, read from PyTorch's names and checked whole before anything is built."""
+"""The weights of an LSTM, of any variant, checked whole before anything is built from them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ._arrays import Float32, to_float32
+from ._arrays import Float32
+from .cell import PLAIN, Cell
 
-PARAMETER = re.compile(
-    r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(0|[1-9][0-9]{0,5}))?(_reverse)?"
-)
 WEIGHT_DTYPES = ("float32", "float16", "int8")
 FLOAT16_OVERFLOW = 65520.0  # what rounds to more than its largest value, 65504
 INT8_COLUMNS = (2**31 - 1) // (127 * (127 + 128))
-KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+# The parameters of one layer in one direction: name, and shape in terms of its sizes. P is H where
+# there is no projection.
+KINDS = {
+    "weight_ih": ("4H", "I"),
+    "weight_hh": ("4H", "P"),
+    "bias_ih": ("4H",),
+    "bias_hh": ("4H",),
+    "weight_hr": ("P", "H"),
+    "bias_hr": ("P",),
+    "peephole": ("3H",),
+    "layer_norm": ("4H",),
+    "h_0": ("P",),
+    "c_0": ("H",),
+}
+MATRICES = ("weight_ih", "weight_hh", "weight_hr")
+
+Direction: TypeAlias = Literal["forward", "reverse", "bidirectional"]
+DIRECTIONS: tuple[Direction, ...] = ("forward", "reverse", "bidirectional")
 
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One layer, float32, read-only, PyTorch's layout, gates i, f, g, o."""
+    """One layer in one direction: float32, read-only, PyTorch's layout, gates i, f, g, o.
+
+    `weight_hr` projects; `peephole` stands for the gates i, f, o; `layer_norm` scales the
+    normalised pre-activations of i, f, g, o; `h_0` and `c_0` are the trained initial state.
+    """
 
     weight_ih: Float32  # (4H, I)
-    weight_hh: Float32  # (4H, H)
+    weight_hh: Float32  # (4H, P)
     bias_ih: Float32 | None = None  # (4H,)
     bias_hh: Float32 | None = None  # (4H,)
+    weight_hr: Float32 | None = None  # (P, H)
+    bias_hr: Float32 | None = None  # (P,)
+    peephole: Float32 | None = None  # (3H,)
+    layer_norm: Float32 | None = None  # (4H,)
+    h_0: Float32 | None = None  # (P,)
+    c_0: Float32 | None = None  # (H,)
+    cell: Cell = PLAIN
+
+    @property
+    def input_size(self) -> int:
+        return int(self.weight_ih.shape[1])
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.weight_ih.shape[0]) // 4
+
+    @property
+    def output_size(self) -> int:
+        """P with a projection, H without."""
+        return int(self.weight_hh.shape[1])
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the cell that the fastest kernels are for; any initial state will do."""
+        variants = (self.weight_hr, self.peephole, self.layer_norm)
+        return self.cell == PLAIN and all(one is None for one in variants)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether h lives in [-1, 1], so that int8 has a fixed scale for it."""
+        return self.weight_hr is None and self.cell.bounded
+
+    @property
+    def bias(self) -> Float32:
+        """The sum of the two biases, rounded once; zeros without."""
+        if self.bias_ih is None or self.bias_hh is None:
+            one = self.bias_ih if self.bias_hh is None else self.bias_hh
+            return np.zeros(len(self.weight_ih), np.float32) if one is None else one
+        total: Float32 = self.bias_ih + self.bias_hh
+        return total
+
+    def parameters(self) -> dict[str, Float32]:
+        """Return what there is, by name, in the order of KINDS; not copied."""
+        found = {kind: getattr(self, kind) for kind in KINDS}
+        return {kind: value for kind, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A stack of layers whose shapes fit each other."""
+    """A stack of layers whose shapes fit each other; made by `make_weights`.
+
+    layers: from the bottom up; where direction is "bidirectional", each layer is two of them, the
+    forward one first, as PyTorch orders states.
+    x_is_bounded: the input lives in [-1, 1], so that int8 takes a fixed scale for it: it is the h
+    of layers that these were cut off from (see `parts`).
+    """
 
     layers: tuple[LayerWeights, ...]
+    direction: Direction = "forward"
+    x_is_bounded: bool = False
+
+    @property
+    def num_directions(self) -> int:
+        return 2 if self.direction == "bidirectional" else 1
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers) // self.num_directions
 
     @property
     def input_size(self) -> int:
-        return int(self.layers[0].weight_ih.shape[1])
+        return self.layers[0].input_size
 
     @property
     def hidden_size(self) -> int:
-        return int(self.layers[0].weight_hh.shape[1])
+        return self.layers[0].hidden_size
+
+    @property
+    def output_size(self) -> int:
+        """Of one direction: P with a projection, H without."""
+        return self.layers[0].output_size
+
+    @property
+    def is_plain(self) -> bool:
+        return all(layer.is_plain for layer in self.layers)
+
+    def suffix(self, index: int) -> str:
+        """Return how PyTorch's names end for layers[index]: "_l0", "_l1_reverse"."""
+        layer, reverse = divmod(index, self.num_directions)
+        is_reverse = reverse or self.direction == "reverse"
+        return f"_l{layer}_reverse" if is_reverse else f"_l{layer}"
+
+    def parts(self) -> list[Weights]:
+        """Cut into one forward layer each."""
+        count = self.num_directions
+        bounded = [self.x_is_bounded] * count
+        for at in range(0, len(self.layers), count):
+            below = all(layer.is_bounded for layer in self.layers[at : at + count])
+            bounded += [below] * count
+        return [
+            Weights((layer,), x_is_bounded=one)
+            for layer, one in zip(self.layers, bounded[: len(self.layers)], strict=True)
+        ]
 
     def state_dict(self) -> dict[str, Float32]:
-        """Return copies under the names of `torch.nn.LSTM`."""
+        """Return copies under the names of `torch.nn.LSTM`, and ours where it has none."""
         return {
-            f"{kind}_l{n}": value.copy()
-            for n, layer in enumerate(self.layers)
-            for kind in KINDS
-            if (value := getattr(layer, kind)) is not None
+            kind + self.suffix(index): value.copy()
+            for index, layer in enumerate(self.layers)
+            for kind, value in layer.parameters().items()
         }
 
 
-def _index(mapping: Mapping[str, Any], prefix: str) -> dict[int, dict[str, str]]:
-    """Return the mapping's own names by layer and kind; refuse what the plain LSTM can't be."""
-    names: dict[int, dict[str, str]] = {}
-    for name in mapping:
-        if not isinstance(name, str) or not name.startswith(prefix):
-            continue
-        match = PARAMETER.fullmatch(name[len(prefix) :])
-        if not match:
-            continue
-        kind, layer, reverse = match.groups()
-        if kind == "weight_hr":
-            raise ValueError(f"{name}: an LSTM with projection (proj_size) is not supported")
-        if reverse:
-            raise ValueError(f"{name}: a bidirectional LSTM cannot be stepped frame by frame")
-        kinds = names.setdefault(int(layer or 0), {})
-        if kind in kinds:
-            raise ValueError(f"both {kinds[kind]} and {name} are given; they mean the same layer")
-        kinds[kind] = name
-    return names
-
-
-def _missing(mapping: Mapping[str, Any], name: str, prefix: str) -> ValueError:
-    text = f"{name} is missing"
-    others = sorted(
-        {
-            key[: -len(end)]
-            for key in mapping
-            if isinstance(key, str)
-            for end in ("weight_ih", "weight_ih_l0")
-            if key.endswith(end) and key != prefix + end
-        }
-    )
-    if others:
-        text += "; there are LSTM weights under " + ", ".join(f"prefix={o!r}" for o in others[:5])
-    elif mapping:
-        text += "; the mapping has " + ", ".join(map(repr, list(mapping)[:5]))
-        text += ", ..." if len(mapping) > 5 else ""
-    return ValueError(text)
-
-
-def _take(mapping: Mapping[str, Any], name: str, shape: tuple[int | None, ...]) -> Float32:
-    what = "expected %s: 4 * hidden_size rows, gates i, f, g, o"
-    value = np.array(to_float32(mapping[name], name, shape, what, free="input_size"))
-    finite = np.isfinite(value)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        found = np.asarray(mapping[name])[where]
-        raise ValueError(f"{name} is not finite in float32: {found} at {list(where)}")
-    if value.size == 0:
-        raise ValueError(f"{name} has shape {value.shape}, expected an input_size of 1 or more")
-    value.flags.writeable = False
-    return value
-
-
-def _hidden_size(mapping: Mapping[str, Any], name: str) -> int:
-    shape = to_float32(mapping[name], name, None, "").shape
-    if len(shape) != 2 or shape[1] == 0 or shape[0] != 4 * shape[1]:
-        hint = " (it looks transposed)" if len(shape) == 2 and shape[1] == 4 * shape[0] else ""
-        raise ValueError(f"{name} has shape {shape}, expected (4 * hidden_size, hidden_size){hint}")
-    return int(shape[1])
-
-
-def read_weights(mapping: Mapping[str, Any], prefix: str = "") -> Weights:
-    """Read a stack from a state dict of `torch.nn.LSTM` or `torch.nn.LSTMCell`.
+def make_weights(
+    layers: list[LayerWeights],
+    direction: Direction = "forward",
+    names: dict[str, str] | None = None,
+) -> Weights:
+    """Check layers against each other and return them as a stack, with arrays of its own.
 
     Args:
-        mapping: names to values, each anything that `np.asarray` takes; other names are ignored.
-        prefix: what stands before the names, such as "model.decoder.rnn.".
+        layers: from the bottom up, for "bidirectional" forward and reverse in turns. Arrays are
+            float32; they are copied.
+        direction: see `Weights`.
+        names: what to call parameters in errors, by PyTorch's names ("weight_ih_l0"); those that
+            are not in it are called by PyTorch's.
 
     Raises:
-        TypeError: mapping is no mapping, or values are not real numbers.
-        ValueError: a weight is missing, misshapen, not finite or of an unsupported variant.
+        ValueError: a shape does not fit, a value is not finite, or two things are asked for that
+            do not go together.
     """
-    if not isinstance(mapping, Mapping):
-        raise TypeError(f"expected a mapping of names to arrays, found {type(mapping).__name__}")
-    if not isinstance(prefix, str):
-        raise TypeError(f"prefix must be a string, found {type(prefix).__name__}")
-    names = _index(mapping, prefix)
-    suffix = "" if names.get(0, {}).get("weight_hh") == prefix + "weight_hh" else "_l0"
-    if "weight_hh" not in names.get(0, {}):
-        raise _missing(mapping, f"{prefix}weight_hh{suffix}", prefix)
-    hidden_size = _hidden_size(mapping, names[0]["weight_hh"])
-    has_bias = any("bias" in kind for kinds in names.values() for kind in kinds)
-    layers = []
-    for n in range(max(names) + 1):
-        kinds = names.get(n, {})
-        values: dict[str, Float32] = {}
-        for kind in KINDS if has_bias else KINDS[:2]:
-            if kind not in kinds:
-                raise _missing(mapping, f"{prefix}{kind}{suffix if n == 0 else f'_l{n}'}", prefix)
-            columns = {"weight_ih": None if n == 0 else hidden_size, "weight_hh": hidden_size}
-            shape = (4 * hidden_size, columns[kind]) if kind in columns else (4 * hidden_size,)
-            values[kind] = _take(mapping, kinds[kind], shape)
-        _check_bias_sum(values, kinds)
-        layers.append(LayerWeights(**values))
-    return Weights(tuple(layers))
+    weights = Weights(tuple(layers), direction)
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction is one of {', '.join(DIRECTIONS)}, found {direction!r}")
+    if not layers or len(layers) % weights.num_directions:
+        raise ValueError(f"{len(layers)} layers make no {direction} stack")
+    checked = []
+    for index, layer in enumerate(layers):
+        suffix = weights.suffix(index)
+        called = {kind: (names or {}).get(kind + suffix, kind + suffix) for kind in KINDS}
+        below = weights.input_size
+        if index >= weights.num_directions:
+            below = weights.output_size * weights.num_directions
+        sizes = {"I": below, "H": weights.hidden_size, "P": weights.output_size}
+        _check_layer(layer, called, sizes)
+        checked.append(_owned(layer))
+    return Weights(tuple(checked), direction)
 
 
-def _check_bias_sum(values: dict[str, Float32], kinds: dict[str, str]) -> None:
-    if "bias_ih" not in values:
-        return
+def _owned(layer: LayerWeights) -> LayerWeights:
+    """Return a copy whose arrays nobody else can change."""
+    values = {}
+    for kind, value in layer.parameters().items():
+        values[kind] = np.array(value, np.float32, order="C")
+        values[kind].flags.writeable = False
+    return LayerWeights(**values, cell=layer.cell)
+
+
+def _check_layer(layer: LayerWeights, called: dict[str, str], sizes: dict[str, int]) -> None:
+    hidden_size, output_size = sizes["H"], sizes["P"]
+    for name, size in (("input_size", sizes["I"]), ("hidden_size", hidden_size)):
+        if size < 1:
+            raise ValueError(f"{called['weight_ih']}: {name} must be 1 or more, found {size}")
+    lengths = {**sizes, "4H": 4 * hidden_size, "3H": 3 * hidden_size}
+    meaning = {"I": "input_size", "H": "hidden_size", "P": "proj_size or hidden_size"}
+    for kind, value in layer.parameters().items():
+        shape = tuple(lengths[size] for size in KINDS[kind])
+        if value.shape != shape:
+            text = ", ".join(meaning.get(s, f"{s[0]} * hidden_size") for s in KINDS[kind]) + (
+                "," if len(shape) == 1 else ""
+            )
+            raise ValueError(f"{called[kind]} has shape {value.shape}, expected {shape}: ({text})")
+        finite = np.isfinite(value)
+        if not finite.all():
+            where = tuple(int(i) for i in np.argwhere(~finite)[0])
+            raise ValueError(
+                f"{called[kind]} is not finite in float32: {value[where]} at {list(where)}"
+            )
+    _check_combination(layer, called, output_size, hidden_size)
     with np.errstate(over="ignore"):
-        if not np.isfinite(values["bias_ih"] + values["bias_hh"]).all():
-            raise ValueError(f"{kinds['bias_ih']} + {kinds['bias_hh']} overflows float32")
+        if not np.isfinite(layer.bias).all():
+            raise ValueError(f"{called['bias_ih']} + {called['bias_hh']} overflows float32")
+
+
+def _check_combination(
+    layer: LayerWeights, called: dict[str, str], output_size: int, hidden_size: int
+) -> None:
+    """Refuse by name what nobody can mean."""
+    if (layer.bias_ih is None) != (layer.bias_hh is None):
+        there, missing = ("bias_hh", "bias_ih") if layer.bias_ih is None else ("bias_ih", "bias_hh")
+        raise ValueError(f"{called[missing]} is missing, but {called[there]} is there")
+    if layer.weight_hr is None:
+        if output_size != hidden_size:
+            raise ValueError(
+                f"{called['weight_hh']} has {output_size} columns for {hidden_size} hidden units, "
+                f"which takes a projection, {called['weight_hr']}"
+            )
+        for kind, is_there in (
+            ("bias_hr", layer.bias_hr is not None),
+            ("proj_clip", layer.cell.proj_clip is not None),
+        ):
+            if is_there:
+                raise ValueError(
+                    f"{called.get(kind, kind)} is for a projection, but {called['weight_hr']} is "
+                    "missing"
+                )
 
 
 def check_weight_dtype(weights: Weights, weight_dtype: str) -> None:
@@ -174,20 +268,30 @@ def check_weight_dtype(weights: Weights, weight_dtype: str) -> None:
         raise ValueError(
             f"there is no weight_dtype {weight_dtype!r}; choose one of {', '.join(WEIGHT_DTYPES)}"
         )
-    for n, layer in enumerate(weights.layers):
-        for kind in ("weight_ih", "weight_hh"):
-            value: Float32 = getattr(layer, kind)
+    for index, layer in enumerate(weights.layers):
+        for kind in MATRICES:
+            value = getattr(layer, kind)
+            if value is None:
+                continue
+            name = kind + weights.suffix(index)
             largest = float(np.abs(value).max())
             if weight_dtype == "float16" and largest >= FLOAT16_OVERFLOW:
-                raise ValueError(f"{kind}_l{n} reaches {largest:g}, float16 only 65504")
+                raise ValueError(f"{name} reaches {largest:g}, float16 only 65504")
             if weight_dtype == "int8" and value.shape[1] > INT8_COLUMNS:
                 raise ValueError(
-                    f"{kind}_l{n} has {value.shape[1]} columns, int8 can sum {INT8_COLUMNS} exactly"
+                    f"{name} has {value.shape[1]} columns, int8 can sum {INT8_COLUMNS} exactly"
                 )
 
 
 def random_weights(
-    input_size: int, hidden_size: int, num_layers: int, seed: int | None, bias: bool
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    seed: int | None,
+    bias: bool,
+    proj_size: int = 0,
+    direction: Direction = "forward",
+    cell: Cell = PLAIN,
 ) -> Weights:
     """Draw weights as PyTorch does by default: uniform in +-1 / sqrt(hidden_size), biases too."""
     if seed is not None and (not isinstance(seed, (int, np.integer)) or seed < 0):
@@ -197,14 +301,15 @@ def random_weights(
 
     def draw(*shape: int) -> Float32:
         value: Float32 = ((2 * rng.random(shape) - 1) * bound).astype(np.float32)
-        value.flags.writeable = False
         return value
 
-    rows = 4 * hidden_size
+    rows, output_size = 4 * hidden_size, proj_size or hidden_size
+    directions = 2 if direction == "bidirectional" else 1
     layers = []
-    for n in range(num_layers):
-        weight_ih = draw(rows, input_size if n == 0 else hidden_size)
-        weight_hh = draw(rows, hidden_size)
+    for n in range(num_layers * directions):
+        weight_ih = draw(rows, input_size if n < directions else output_size * directions)
+        weight_hh = draw(rows, output_size)
         b_ih, b_hh = (draw(rows), draw(rows)) if bias else (None, None)
-        layers.append(LayerWeights(weight_ih, weight_hh, b_ih, b_hh))
-    return Weights(tuple(layers))
+        w_hr = draw(output_size, hidden_size) if proj_size else None
+        layers.append(LayerWeights(weight_ih, weight_hh, b_ih, b_hh, w_hr, cell=cell))
+    return make_weights(layers, direction)

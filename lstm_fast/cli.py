@@ -1,7 +1,7 @@
-"""The command line: `lstm-fast info` and `lstm-fast bench`, also as `python -m lstm_fast`.
+"""The command line: `lstm-fast info`, `bench`, `inspect` and `convert`; also `python -m lstm_fast`.
 
-Exit codes: 0 done; 2 wrong usage, or it can't run here, with one line on stderr that says why;
-130 interrupted.
+Exit codes: 0 done; 1 a file cannot be read or written; 2 wrong usage, or it can't run here; with
+one line on stderr that says why; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from . import __version__
 from .errors import LstmFastError
+from .formats import commands as format_commands
 
 QUICK_SECONDS = 0.03
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_bench_options(bench)
     bench.set_defaults(command=_bench)
+    format_commands.add(commands)
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "BackendUnavailableError",
     "ConcurrentUseError",
+    "FormatError",
     "LstmFastError",
     "PoolFullError",
     "SnapshotError",
@@ -34,3 +35,10 @@ class PoolFullError(LstmFastError, RuntimeError):
 
 class SnapshotError(LstmFastError, ValueError):
     """A snapshot is damaged, or belongs to other weights. Nothing was restored."""
+
+
+class FormatError(LstmFastError, ValueError):
+    """A file is damaged, cut short, of another format, or holds no LSTM that can be read.
+
+    The text names the file and the part of it.
+    """

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from . import _backends, snapshots
-from ._arrays import Float32, StateLike
-from ._weights import Weights, check_weight_dtype, random_weights, read_weights
+from ._arrays import Float32, LSTMState, StateLike, canonical
+from ._batches import Parts, run_batch
+from ._state_dict import read_weights
+from ._weights import Direction, Weights, check_weight_dtype, make_weights, random_weights
+from .cell import PLAIN, Cell
 from .errors import BackendUnavailableError
 from .pool import StreamPool, to_count
 from .stream import Stream
@@ -27,9 +30,10 @@ MAX_THREADS = 4096
 class LSTM:
     """A stack of LSTM layers with fixed weights, in PyTorch's layout and gate order (i, f, g, o).
 
-    Make one with `from_state_dict` or `random`; then `stream()` gives one session each. It is
-    immutable and may be shared between threads. It pickles as its weights and is packed anew where
-    it lands; copying returns the object itself.
+    Make one with `lstm_fast.load`, `from_state_dict` or `random`; then `stream()` gives one session
+    each, `pool()` many that are stepped together, and calling it runs a batch of whole sequences.
+    It is immutable and may be shared between threads. It pickles as its weights and is packed anew
+    where it lands; copying returns the object itself.
     """
 
     __slots__ = (
@@ -50,18 +54,24 @@ class LSTM:
     _asked: str | None  # the backend that the caller named
 
     def __init__(self) -> None:
-        raise TypeError("make an LSTM with LSTM.from_state_dict(...) or LSTM.random(...)")
+        raise TypeError(
+            "make an LSTM with load(...), LSTM.from_state_dict(...) or LSTM.random(...)"
+        )
 
     @classmethod
     def _build(
         cls, weights: Weights, weight_dtype: str, backend: str | None, isa: str | None
     ) -> LSTM:
         check_weight_dtype(weights, weight_dtype)
-        module, isa = _backends.choose(backend, isa)
+        module, isa = _backends.choose(backend, isa, weights)
         self = object.__new__(cls)
         set_once = object.__setattr__
         set_once(self, "_weights", weights)
-        set_once(self, "_model", module.build(weights, isa, weight_dtype))
+        if weights.direction == "forward":
+            set_once(self, "_model", module.build(weights, isa, weight_dtype))
+        else:
+            parts = [cls._build(part, weight_dtype, module.name, isa) for part in weights.parts()]
+            set_once(self, "_model", Parts(weights.direction, parts))
         set_once(self, "_backend", module.name)
         set_once(self, "_weight_dtype", weight_dtype)
         set_once(self, "_asked", backend)
@@ -73,6 +83,7 @@ class LSTM:
         mapping: Mapping[str, Any],
         prefix: str = "",
         *,
+        cell: Cell = PLAIN,
         weight_dtype: str = "float32",
         backend: str | None = None,
         isa: str | None = None,
@@ -82,9 +93,14 @@ class LSTM:
         Args:
             mapping: weight_ih_l0 (4H, I), weight_hh_l0 (4H, H) and so on per layer, as
                 `torch.nn.LSTM` has them, or weight_ih and weight_hh as `torch.nn.LSTMCell`; bias_ih
-                and bias_hh (4H,) everywhere or nowhere. Values: anything `np.asarray` takes; they
-                are rounded to float32. Names that are none of these are ignored.
+                and bias_hh (4H,) everywhere or nowhere; weight_hr (P, H) with a projection, where
+                the others have P for H; and names that end in _reverse for the other direction of a
+                bidirectional LSTM (or, where all do, of one that runs backwards). What PyTorch has
+                no name for: peephole_l0 (3H,), gates i, f, o; layer_norm_l0 (4H,); bias_hr_l0 (P,);
+                h_0_l0 (P,) and c_0_l0 (H,), a trained initial state. Values: anything `np.asarray`
+                takes; they are rounded to float32. Names that are none of these are ignored.
             prefix: what stands before the names, such as "model.decoder.rnn.".
+            cell: what the cells compute where they are not plain ones, see `Cell`.
             weight_dtype: how the packed weights are stored: "float32"; "float16", half the size; or
                 "int8", a quarter, with a scale per row, and with 8-bit inputs and hidden state in
                 the sums. State and everything else is float32 with each.
@@ -95,12 +111,30 @@ class LSTM:
 
         Raises:
             TypeError: mapping is no mapping, or a value has no real dtype.
-            ValueError: a weight is missing, misshapen, not finite or too large for weight_dtype;
-                it is projected or bidirectional; or weight_dtype, backend or isa is unknown, or
-                not for this CPU.
+            ValueError: a weight is missing, misshapen, not finite or too large for weight_dtype; or
+                weight_dtype, backend or isa is unknown, or not for this CPU or this cell.
             BackendUnavailableError: the backend asked for is not installed.
         """
-        return cls._build(read_weights(mapping, prefix), weight_dtype, backend, isa)
+        return cls._build(read_weights(mapping, prefix, cell), weight_dtype, backend, isa)
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Weights,
+        *,
+        weight_dtype: str = "float32",
+        backend: str | None = None,
+        isa: str | None = None,
+    ) -> LSTM:
+        """Make an LSTM from `lstm.weights` of another, or what `formats.read` has found.
+
+        The other arguments, and what is raised: see `from_state_dict`.
+        """
+        if not isinstance(weights, Weights):
+            raise TypeError(f"expected Weights, found {type(weights).__name__}")
+        return cls._build(
+            make_weights([*weights.layers], weights.direction), weight_dtype, backend, isa
+        )
 
     @classmethod
     def random(
@@ -111,6 +145,9 @@ class LSTM:
         *,
         seed: int | None = 0,
         bias: bool = True,
+        proj_size: int = 0,
+        bidirectional: bool = False,
+        cell: Cell = PLAIN,
         weight_dtype: str = "float32",
         backend: str | None = None,
         isa: str | None = None,
@@ -118,8 +155,11 @@ class LSTM:
         """Make an LSTM with PyTorch's default initialisation: uniform in +-1 / sqrt(hidden_size).
 
         The same seed gives the same weights everywhere (they are not the weights that PyTorch
-        draws for that seed); None draws different ones each time. weight_dtype, backend, isa and
-        what is raised: see `from_state_dict`.
+        draws for that seed); None draws different ones each time.
+
+        proj_size: the size of h with a projection, below hidden_size; 0 is without. cell: what the
+        cells compute where they are not plain ones. weight_dtype, backend, isa and what is raised:
+        see `from_state_dict`.
         """
         sizes = {
             name: _size(value, name)
@@ -129,7 +169,15 @@ class LSTM:
                 ("num_layers", num_layers),
             )
         }
-        weights = random_weights(**sizes, seed=seed, bias=bias)
+        projected = to_count(proj_size, "proj_size", 0, sizes["hidden_size"] - 1)
+        weights = random_weights(
+            **sizes,
+            seed=seed,
+            bias=bias,
+            proj_size=projected,
+            direction="bidirectional" if bidirectional else "forward",
+            cell=cell,
+        )
         return cls._build(weights, weight_dtype, backend, isa)
 
     def astype(self, weight_dtype: str) -> LSTM:
@@ -157,12 +205,50 @@ class LSTM:
     @property
     def num_layers(self) -> int:
         """L: the layers, each fed by the one below."""
-        return len(self._weights.layers)
+        return self._weights.num_layers
+
+    @property
+    def proj_size(self) -> int:
+        """P: the size of h where there is a projection, else 0."""
+        return self.output_size if self._weights.layers[0].weight_hr is not None else 0
 
     @property
     def output_size(self) -> int:
-        """The values that one step returns: hidden_size."""
-        return self._weights.hidden_size
+        """The values of h in one direction, which one step returns: proj_size or hidden_size."""
+        return self._weights.output_size
+
+    @property
+    def direction(self) -> Direction:
+        """Which way it runs: "forward", "reverse" or "bidirectional". Only the first can stream."""
+        return self._weights.direction
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether each layer runs both ways."""
+        return self._weights.direction == "bidirectional"
+
+    @property
+    def num_directions(self) -> int:
+        """D: 2 where it is bidirectional, else 1."""
+        return self._weights.num_directions
+
+    @property
+    def initial_state(self) -> LSTMState:
+        """What a session starts from and `reset` returns to: zeros, unless it was trained.
+
+        Copies, of shapes (L * D, P) and (L * D, H).
+        """
+        state = LSTMState.empty(len(self._weights.layers), self.output_size, self.hidden_size)
+        for values, name in zip(state, ("h_0", "c_0"), strict=True):
+            for n, layer in enumerate(self._weights.layers):
+                trained = getattr(layer, name)
+                values[n] = 0 if trained is None else canonical(trained)
+        return state
+
+    @property
+    def weights(self) -> Weights:
+        """The float32 weights and the variant that this was made from, read-only."""
+        return self._weights
 
     @property
     def backend(self) -> str:
@@ -201,13 +287,15 @@ class LSTM:
         return self._weights.state_dict()
 
     def stream(self, state: StateLike | None = None) -> Stream:
-        """Return a new session that starts from zeros, or from state.
+        """Return a new session that starts from `initial_state`, or from state.
 
         Args:
-            state: a pair (h, c), each of shape (num_layers, hidden_size), such as `stream.state`.
+            state: a pair (h, c) of shapes (num_layers, output_size) and (num_layers, hidden_size),
+                such as `stream.state`; None is `initial_state`.
 
         Raises:
             TypeError, ValueError: state is no such pair.
+            ValueError: the LSTM is bidirectional or runs backwards, so it cannot stream.
         """
         stream = self._model.stream(self)
         if state is not None:
@@ -230,7 +318,7 @@ class LSTM:
 
         Raises:
             TypeError: a number is no integer.
-            ValueError: it is out of range.
+            ValueError: it is out of range; or the LSTM cannot stream.
             MemoryError: there is not enough.
         """
         size = to_count(capacity, "capacity", 1)
@@ -242,12 +330,43 @@ class LSTM:
         )
         return self._model.pool(self, size, halves, workspaces)
 
+    def __call__(
+        self, xs: Any, state: StateLike | None = None, lengths: Any = None
+    ) -> tuple[Float32, LSTMState]:
+        """Run whole sequences, a batch of them, padded to one length.
+
+        Each row gives the same bits as a session of its own, whatever the others hold.
+
+        Args:
+            xs: the sequences, shape (N, T, I); real numbers, converted as by `Stream.step`.
+            state: a pair (h, c) to start from, of shapes (L * D, N, P) and (L * D, N, H) as in
+                PyTorch; None is `initial_state`.
+            lengths: how many of the T frames are a row's own, shape (N,), 0 to T each; None: all.
+
+        Returns:
+            ys of shape (N, T, D * P), the last layer's h at each frame, forward before reverse, and
+            zeros beyond a row's length; and the state (h, c) after each row's own last step.
+
+        Raises:
+            TypeError: the values are not real numbers, or lengths no integers.
+            ValueError: a shape does not fit, or a length is out of range.
+        """
+        return run_batch(self, self._model, xs, state, lengths)
+
     def __repr__(self) -> str:
+        weights = self._weights
+        variant = f"proj_size={self.proj_size}, " if self.proj_size else ""
+        if weights.direction != "forward":
+            variant += f"direction={weights.direction!r}, "
+        cells = {layer.cell for layer in weights.layers} - {PLAIN}
+        variant += "".join(f"cell=Cell({cell}), " for cell in cells)
+        if not weights.is_plain and not (self.proj_size or cells):
+            variant += "cell with peepholes or layer normalisation, "
         dtype = "" if self.weight_dtype == "float32" else f"weight_dtype={self.weight_dtype!r}, "
         isa = "" if self.isa is None else f", isa={self.isa!r}"
         return (
             f"LSTM({self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, "
-            f"{dtype}backend={self.backend!r}{isa})"
+            f"{variant}{dtype}backend={self.backend!r}{isa})"
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -263,7 +382,7 @@ class LSTM:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self.state_dict(), self._weight_dtype, self._asked)
+        return _unpickle, (self._weights, self._weight_dtype, self._asked)
 
 
 def usable_cpus() -> int:
@@ -286,9 +405,9 @@ def _size(value: Any, name: str) -> int:
     return size
 
 
-def _unpickle(weights: dict[str, Float32], weight_dtype: str, backend: str | None) -> LSTM:
+def _unpickle(weights: Weights, weight_dtype: str, backend: str | None) -> LSTM:
     try:
-        return LSTM.from_state_dict(weights, weight_dtype=weight_dtype, backend=backend)
+        return LSTM.from_weights(weights, weight_dtype=weight_dtype, backend=backend)
     except BackendUnavailableError as error:
         warnings.warn(f"{error}; unpickled for the best backend here", RuntimeWarning, stacklevel=2)
-        return LSTM.from_state_dict(weights, weight_dtype=weight_dtype)
+        return LSTM.from_weights(weights, weight_dtype=weight_dtype)

@@ -33,7 +33,8 @@ class StreamPool(ABC):
     Threads may call at the same time as long as no two use the same session; who does gets
     `ConcurrentUseError`. The work itself runs without Python's lock.
 
-    Sizes: n is the sessions in a call, I input_size, H hidden_size, L num_layers, T steps.
+    Sizes: n is the sessions in a call, I input_size, H hidden_size, P output_size (H, or proj_size
+    where there is a projection), L num_layers, T steps.
     """
 
     __slots__ = ("__weakref__", "_lstm")
@@ -85,10 +86,10 @@ class StreamPool(ABC):
         """
 
     def open(self, state: StateLike | None = None) -> int:
-        """Begin a session, from zeros or from state, and return its handle.
+        """Begin a session, from the start or from state, and return its handle.
 
         Args:
-            state: a pair (h, c), each of shape (L, H), or None.
+            state: a pair (h, c) of shapes (L, P) and (L, H), or None for `lstm.initial_state`.
 
         Raises:
             PoolFullError: as many sessions are open as the pool has room for.
@@ -96,7 +97,7 @@ class StreamPool(ABC):
             ConcurrentUseError: the pool is growing.
         """
         if state is not None:
-            state = to_state(state, self._lstm.num_layers, self._lstm.hidden_size)
+            state = self._to_state(state)
         handle = self._open()
         if state is not None:
             try:
@@ -116,11 +117,11 @@ class StreamPool(ABC):
                 uint64 is used as it is.
             xs: a frame for each, shape (n, I). A C-contiguous float32 array is used as it is; what
                 else `Stream.step` takes is converted.
-            out: where to write, a C-contiguous float32 array of shape (n, H) that shares no memory
+            out: where to write, a C-contiguous float32 array of shape (n, P) that shares no memory
                 with xs; None makes a new one.
 
         Returns:
-            The last layer's h of each, shape (n, H), float32: `out` where it was given.
+            The last layer's h of each, shape (n, P), float32: `out` where it was given.
 
         Raises:
             StaleHandleError: a handle names no open session of this pool; the message says which.
@@ -132,7 +133,7 @@ class StreamPool(ABC):
         lstm, keys = self._lstm, to_handles(handles)
         n = len(keys)
         frames = to_float32(xs, "xs", (n, lstm.input_size), "this call takes %s, a row per handle")
-        result = check_out(out, (n, lstm.hidden_size), xs, frames, "xs")
+        result = check_out(out, (n, lstm.output_size), xs, frames, "xs")
         self._run(keys, frames[:, None], None, result[:, None])
         return result
 
@@ -149,10 +150,10 @@ class StreamPool(ABC):
             handles: as for `step`.
             xs: the frames of each, shape (n, T, I).
             lengths: how many of them are a session's own, shape (n,), 0 to T each; None: all.
-            out: as for `step`, shape (n, T, H).
+            out: as for `step`, shape (n, T, P).
 
         Returns:
-            The last layer's h after each step, shape (n, T, H), float32; zeros beyond the lengths.
+            The last layer's h after each step, shape (n, T, P), float32; zeros beyond the lengths.
 
         Raises:
             As `step`; also TypeError and ValueError for lengths that are no integers or do not fit.
@@ -163,8 +164,8 @@ class StreamPool(ABC):
             xs, "xs", (n, None, lstm.input_size), "this call takes %s, T frames per handle"
         )
         steps = frames.shape[1]
-        own = None if lengths is None else _to_lengths(lengths, n, steps)
-        result = check_out(out, (n, steps, lstm.hidden_size), xs, frames, "xs")
+        own = None if lengths is None else to_lengths(lengths, n, steps, "handle")
+        result = check_out(out, (n, steps, lstm.output_size), xs, frames, "xs")
         self._run(keys, frames, own, result)
         return result
 
@@ -183,25 +184,22 @@ class StreamPool(ABC):
         return self._prepare(to_handles(handles))
 
     def reset(self, handle: int, state: StateLike | None = None) -> None:
-        """Bring a session back to zeros, or to state: exactly what a fresh one is.
+        """Bring a session back to the start, or to state: exactly what a fresh one is.
 
         Raises:
             StaleHandleError, ConcurrentUseError: as `close`.
-            TypeError, ValueError: state is no pair of shape (L, H).
+            TypeError, ValueError: state is no pair of shapes (L, P) and (L, H).
         """
-        if state is None:
-            shape = (self._lstm.num_layers, self._lstm.hidden_size)
-            state = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-        self.set_state(handle, state)
+        self.set_state(handle, self._lstm.initial_state if state is None else state)
 
     def state(self, handle: int) -> LSTMState:
-        """Return the state (h, c) of a session, copies of shape (L, H) each.
+        """Return the state (h, c) of a session, copies of shapes (L, P) and (L, H).
 
         Raises:
             StaleHandleError, ConcurrentUseError: as `close`.
         """
-        shape = (self._lstm.num_layers, self._lstm.hidden_size)
-        state = LSTMState(np.empty(shape, np.float32), np.empty(shape, np.float32))
+        lstm = self._lstm
+        state = LSTMState.empty(lstm.num_layers, lstm.output_size, lstm.hidden_size)
         self._read_state(to_handle(handle), state)
         return state
 
@@ -210,10 +208,13 @@ class StreamPool(ABC):
 
         Raises:
             StaleHandleError, ConcurrentUseError: as `close`.
-            TypeError, ValueError: state is no pair of shape (L, H).
+            TypeError, ValueError: state is no pair of shapes (L, P) and (L, H).
         """
+        self._write_state(to_handle(handle), self._to_state(state))
+
+    def _to_state(self, state: StateLike) -> LSTMState:
         lstm = self._lstm
-        self._write_state(to_handle(handle), to_state(state, lstm.num_layers, lstm.hidden_size))
+        return to_state(state, lstm.num_layers, lstm.output_size, lstm.hidden_size)
 
     def snapshot(self, handle: int) -> bytes:
         """Return a session's state as bytes from which it continues, bit for bit, anywhere.
@@ -252,13 +253,13 @@ class StreamPool(ABC):
 
     @abstractmethod
     def _open(self) -> int:
-        """Begin a session from zeros."""
+        """Begin a session from the start."""
 
     @abstractmethod
     def _run(
         self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
     ) -> None:
-        """Take the steps xs (n, T, I), the first lengths[n] each, and write ys (n, T, H)."""
+        """Take the steps xs (n, T, I), the first lengths[n] each, and write ys (n, T, P)."""
 
     @abstractmethod
     def _prepare(self, handles: Handles) -> int:
@@ -266,11 +267,11 @@ class StreamPool(ABC):
 
     @abstractmethod
     def _read_state(self, handle: int, state: LSTMState) -> None:
-        """Write h and c into these arrays of shape (L, H)."""
+        """Write h and c into these arrays of shapes (L, P) and (L, H)."""
 
     @abstractmethod
     def _write_state(self, handle: int, state: LSTMState) -> None:
-        """Take h and c, of shape (L, H), made canonical, and drop what was prepared."""
+        """Take h and c, of shapes (L, P) and (L, H), canonical, and drop what was prepared."""
 
 
 def to_handle(handle: Any, at: int | None = None) -> int:
@@ -312,15 +313,21 @@ def to_handles(handles: Any) -> Handles:
         raise TypeError(f"handles must be a sequence of ints, such as [handle]: {error}") from None
 
 
-def _to_lengths(lengths: Any, n: int, steps: int) -> NDArray[np.uint64]:
+def to_lengths(lengths: Any, n: int, steps: int, what: str) -> NDArray[np.uint64]:
+    """Return the lengths of n sequences of up to `steps` frames; what: of what there are n.
+
+    Raises:
+        TypeError: they are no integers.
+        ValueError: there are not n of them, or one is out of range.
+    """
     try:
         array = np.asarray(lengths)
     except ValueError:
-        raise ValueError(f"lengths must be {n} integers, one per handle") from None
+        raise ValueError(f"lengths must be {n} integers, one per {what}") from None
     if array.dtype.kind not in "ui" and array.size:
         raise TypeError(f"lengths have dtype {array.dtype}, expected integers")
     if array.shape != (n,):
-        raise ValueError(f"lengths have shape {array.shape}, expected ({n},), one per handle")
+        raise ValueError(f"lengths have shape {array.shape}, expected ({n},), one per {what}")
     wrong = (array < 0) | (array > steps)
     if wrong.any():
         at = int(np.argmax(wrong))

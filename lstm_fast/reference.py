@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "activation",
     "cell",
     "cell_int8",
     "gates",
@@ -21,6 +22,9 @@ __all__ = [
     "quantise_rows",
     "sigmoid",
     "stack",
+    "variant_cell",
+    "variant_cell_int8",
+    "variant_gates",
 ]
 
 Float64 = NDArray[np.float64]
@@ -77,6 +81,107 @@ def gates(a: ArrayLike, c: ArrayLike) -> tuple[Float64, Float64]:
     c = f * _float64(c) + i * g
     h = o * np.tanh(c)
     return h, c
+
+
+def activation(x: ArrayLike, name: str, alpha: float = 0.0, beta: float = 0.0) -> Float64:
+    """Return an activation of `lstm_fast.Activation` for any shape; see there for the formulas."""
+    x = _float64(x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if name == "sigmoid":
+            return sigmoid(x)
+        values: dict[str, Float64] = {
+            "tanh": np.tanh(x),
+            "hard_sigmoid": np.clip(alpha * x + beta, 0, 1),
+            "relu": np.where(x < 0, 0, x),
+            "affine": alpha * x + beta,
+            "leaky_relu": np.where(x < 0, alpha * x, x),
+            "thresholded_relu": np.where(x < alpha, 0, x),
+            "scaled_tanh": alpha * np.tanh(beta * x),
+            "elu": np.where(x < 0, alpha * np.expm1(x), x),
+            "softsign": np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x))),
+            "softplus": np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+        }
+        return values[name]
+
+
+def variant_gates(
+    a: ArrayLike, c: ArrayLike, options: Mapping[str, Any], parts: Mapping[str, ArrayLike]
+) -> tuple[Float64, Float64]:
+    """Return (r, the new c) of a cell that is not the plain one; r is h where nothing projects.
+
+    Args:
+        a: pre-activations, shape (4H,); without the biases where there is layer normalisation.
+        c: the old c, shape (H,).
+        options: the fields of `lstm_fast.Cell` by name; its activations as tuples (name, alpha,
+            beta). What is missing is as in the plain cell.
+        parts: of peephole (3H,), layer_norm (4H,) and bias (4H,) what there is; the bias is used
+            with layer normalisation only.
+    """
+    c = _float64(c)
+    a_i, a_f, a_g, a_o = np.split(_float64(a), 4)
+    p_i, p_f, p_o = np.split(_float64(parts.get("peephole", np.zeros(3 * len(c)))), 3)
+    epsilon = options.get("layer_norm_eps", 1e-8)
+
+    def normalise(a: Float64, gate: int) -> Float64:
+        if "layer_norm" not in parts:
+            return a
+        scale = np.split(_float64(parts["layer_norm"]), 4)[gate]
+        bias = np.split(_float64(parts["bias"]), 4)[gate]
+        return _float64((a - a.mean()) / np.sqrt(a.var() + epsilon) * scale + bias)
+
+    def ready(a: Float64, gate: int) -> Float64:
+        return clipped(normalise(a, gate), "clip")
+
+    def clipped(value: Float64, name: str) -> Float64:
+        bound = options.get(name)
+        return value if bound is None else _float64(np.clip(value, -bound, bound))
+
+    def act(role: str, default: str, value: Float64) -> Float64:
+        return activation(value, *options.get(role, (default,)))
+
+    i = act("gate", "sigmoid", ready(a_i + p_i * c, 0))
+    f = act("gate", "sigmoid", ready(a_f + p_f * c, 1))
+    g = act("input", "tanh", ready(a_g, 2))
+    if options.get("coupled") == "input":
+        f = 1 - i
+    if options.get("coupled") == "forget":
+        i = 1 - f
+    c = clipped(f * c + i * g, "cell_clip")
+    o = act("gate", "sigmoid", ready(a_o + p_o * c, 3))
+    return o * act("output", "tanh", c), c
+
+
+def variant_cell(
+    x: ArrayLike,
+    h: ArrayLike,
+    c: ArrayLike,
+    weights: Mapping[str, ArrayLike],
+    options: Mapping[str, Any],
+) -> tuple[Float64, Float64]:
+    """Take one step of one layer of any variant, with float weights.
+
+    Args:
+        x: the frame, shape (I,).
+        h: the hidden state before the step, shape (P,); P is H without a projection.
+        c: the cell state before the step, shape (H,).
+        weights: weight_ih (4H, I), weight_hh (4H, P) and, where they are there, bias_ih and
+            bias_hh (4H,), weight_hr (P, H), bias_hr (P,), peephole (3H,), layer_norm (4H,).
+        options: as for `variant_gates`.
+
+    Returns:
+        The new (h, c), of shapes (P,) and (H,), float64.
+    """
+    zeros = np.zeros(len(np.asarray(weights["weight_ih"])))
+    bias = _float64(weights.get("bias_ih", zeros)) + _float64(weights.get("bias_hh", zeros))
+    a = _float64(weights["weight_ih"]) @ _float64(x) + _float64(weights["weight_hh"]) @ _float64(h)
+    if "layer_norm" not in weights:
+        a = a + bias
+    r, c = variant_gates(a, c, options, {**weights, "bias": bias})
+    if "weight_hr" not in weights:
+        return r, c
+    h = _float64(weights["weight_hr"]) @ r + _float64(weights.get("bias_hr", 0.0))
+    bound = options.get("proj_clip")
+    return (h if bound is None else np.clip(h, -bound, bound)), c
 
 
 def quantise_rows(w: ArrayLike) -> tuple[Float64, Float64]:
@@ -142,6 +247,48 @@ def cell_int8(
     left = (_float64(q_ih) @ _float64(x_values)) * _float64(scale_ih)
     right = (_float64(q_hh) @ _float64(h_values)) * _float64(scale_hh)
     return gates(left + right + _float64(bias), c)
+
+
+def variant_cell_int8(
+    x: tuple[ArrayLike, float],
+    h: tuple[ArrayLike, float],
+    c: ArrayLike,
+    rows: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    parts: Mapping[str, ArrayLike],
+    options: Mapping[str, Any],
+) -> tuple[Float64, Float64]:
+    """Take one step of one layer of any variant, with int8 weights.
+
+    Args:
+        x: the frame as `quantise_frame` or, from a bounded layer below, `quantise_hidden` gives it.
+        h: the hidden state before the step: `quantise_hidden` of it where it lives in [-1, 1], else
+            `quantise_frame`.
+        c: the cell state before the step, shape (H,).
+        rows: `quantise_rows` of weight_ih, weight_hh and, where it is there, weight_hr.
+        parts: bias (4H,) or one zero, and peephole, layer_norm and bias_hr where they are there.
+        options: as for `variant_gates`.
+
+    Returns:
+        The new (h, c), of shapes (P,) and (H,), float64.
+    """
+
+    def product(kind: str, operand: tuple[ArrayLike, float]) -> Float64:
+        whole, scales = rows[kind]
+        values, scale = operand
+        # The contract rounds each product of scales to float32 (beyond which it is infinite).
+        both = np.asarray(scales, np.float32) * np.float32(scale)
+        return (_float64(whole) @ _float64(values)) * _float64(both)
+
+    a = product("weight_ih", x) + product("weight_hh", h)
+    bias = np.zeros(len(a)) + _float64(parts["bias"])
+    if "layer_norm" not in parts:
+        a = a + bias
+    r, c = variant_gates(a, c, options, {**parts, "bias": bias})
+    if "weight_hr" not in rows:
+        return r, c
+    h_new = product("weight_hr", quantise_frame(r)) + _float64(parts.get("bias_hr", 0.0))
+    bound = options.get("proj_clip")
+    return (h_new if bound is None else np.clip(h_new, -bound, bound)), c
 
 
 def stack(

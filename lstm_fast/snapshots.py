@@ -4,8 +4,9 @@ Layout, little-endian:
 
     8 bytes    b"LSTMFAST"
     4 bytes    the length of the header
-    header     JSON in UTF-8: version, fingerprint, weight_dtype, num_layers, hidden_size
-    state      h (num_layers, hidden_size), then c, float32
+    header     JSON in UTF-8: version, fingerprint, weight_dtype, num_layers, hidden_size, and
+               proj_size where there is a projection
+    state      h (num_layers, proj_size or hidden_size), then c (num_layers, hidden_size), float32
     32 bytes   SHA-256 of everything before
 
 The fingerprint is that of the LSTM (`LSTM.fingerprint`): its weights and how they are stored.
@@ -36,16 +37,17 @@ FLOAT = np.dtype("<f4")
 
 def pack(lstm: LSTM, state: LSTMState) -> bytes:
     """Return the snapshot of that state."""
-    header = json.dumps(
-        {
-            "version": VERSION,
-            "fingerprint": lstm.fingerprint,
-            "weight_dtype": lstm.weight_dtype,
-            "num_layers": lstm.num_layers,
-            "hidden_size": lstm.hidden_size,
-        }
-    ).encode()
-    values = np.stack(state).astype(FLOAT).tobytes()
+    facts = {
+        "version": VERSION,
+        "fingerprint": lstm.fingerprint,
+        "weight_dtype": lstm.weight_dtype,
+        "num_layers": lstm.num_layers,
+        "hidden_size": lstm.hidden_size,
+    }
+    if lstm.proj_size:
+        facts["proj_size"] = lstm.proj_size
+    header = json.dumps(facts).encode()
+    values = b"".join(part.astype(FLOAT).tobytes() for part in state)
     body = MAGIC + LENGTH.pack(len(header)) + header + values
     return body + hashlib.sha256(body).digest()
 
@@ -79,11 +81,12 @@ def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
             f"{str(header['fingerprint'])[:12]}...) than these ({lstm.weight_dtype}, "
             f"{lstm.fingerprint[:12]}...)"
         )
-    shape = (2, lstm.num_layers, lstm.hidden_size)
-    if state.size != np.prod(shape):
-        raise SnapshotError(f"the snapshot holds {state.size} values, expected {np.prod(shape)}")
-    h, c = state.reshape(shape).astype(np.float32)
-    return LSTMState(h, c)
+    layers, width = lstm.num_layers, lstm.output_size
+    expected = layers * (width + lstm.hidden_size)
+    if state.size != expected:
+        raise SnapshotError(f"the snapshot holds {state.size} values, expected {expected}")
+    h, c = np.split(state.astype(np.float32), [layers * width])
+    return LSTMState(h.reshape(layers, width), c.reshape(layers, lstm.hidden_size))
 
 
 def _parts(body: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
@@ -96,8 +99,11 @@ def _parts(body: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
 
 
 def fingerprint(lstm: LSTM) -> str:
-    """Return SHA-256 over the weights, their names and shapes, and the weight_dtype, in hex."""
+    """Return SHA-256 over the weights, their names and shapes, the variant and the weight_dtype."""
     digest = hashlib.sha256(f"lstm_fast 1 {lstm.weight_dtype}".encode())
+    cells = [layer.cell.to_json() for layer in lstm.weights.layers]
+    if any(cells):
+        digest.update(f" cells {json.dumps(cells, sort_keys=True)} ".encode())
     for name, value in lstm.state_dict().items():
         digest.update(f" {name} {value.shape} ".encode())
         digest.update(value.astype(FLOAT).tobytes())

@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import snapshots
 from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
 
@@ -24,7 +22,8 @@ class Stream(ABC):
     nothing. A stream belongs to one thread at a time: a second
     caller gets `ConcurrentUseError`.
 
-    Sizes: I is input_size, H is hidden_size, L is num_layers, T is any number of steps.
+    Sizes: I is input_size, H is hidden_size, P is output_size (H, or proj_size where there is a
+    projection), L is num_layers, T is any number of steps.
     """
 
     __slots__ = ("__weakref__", "_lstm")
@@ -44,11 +43,11 @@ class Stream(ABC):
             x: the frame, shape (I,). A C-contiguous float32 array is used as it is; other real
                 dtypes, lists and strided views are converted. NaN and infinities are allowed: they
                 spoil this stream until its reset, and no other.
-            out: where to write the result, a C-contiguous float32 array of shape (H,) that shares
+            out: where to write the result, a C-contiguous float32 array of shape (P,) that shares
                 no memory with x; None makes a new one. With float32 x and out nothing is allocated.
 
         Returns:
-            The last layer's h, shape (H,), float32: `out` where it was given.
+            The last layer's h, shape (P,), float32: `out` where it was given.
 
         Raises:
             TypeError: x has no real dtype, or out is no float32 array.
@@ -57,7 +56,7 @@ class Stream(ABC):
         """
         lstm = self._lstm
         frame = to_float32(x, "x", (lstm.input_size,), "this LSTM takes %s per step")
-        result = check_out(out, (lstm.hidden_size,), x, frame, "x")
+        result = check_out(out, (lstm.output_size,), x, frame, "x")
         self._advance(frame.reshape(1, -1), result.reshape(1, -1))
         return result
 
@@ -66,34 +65,31 @@ class Stream(ABC):
 
         Args:
             xs: the frames, shape (T, I); T may be 0. Converted as by `step`.
-            out: where to write, shape (T, H), as for `step`.
+            out: where to write, shape (T, P), as for `step`.
 
         Returns:
-            The last layer's h after each step, shape (T, H), float32.
+            The last layer's h after each step, shape (T, P), float32.
 
         Raises:
             TypeError, ValueError, ConcurrentUseError: as `step`.
         """
         lstm = self._lstm
         frames = to_float32(xs, "xs", (None, lstm.input_size), "this LSTM takes %s")
-        result = check_out(out, (len(frames), lstm.hidden_size), xs, frames, "xs")
+        result = check_out(out, (len(frames), lstm.output_size), xs, frames, "xs")
         self._advance(frames, result)
         return result
 
     def reset(self, state: StateLike | None = None) -> None:
-        """Go back to zeros, or to `state`: exactly what a fresh `lstm.stream(state)` is.
+        """Go back to the start, or to `state`: exactly what a fresh `lstm.stream(state)` is.
 
         Args:
-            state: a pair (h, c) of shape (L, H) each, or None for zeros.
+            state: a pair (h, c) of shapes (L, P) and (L, H), or None for `lstm.initial_state`:
+                zeros, unless it was trained.
 
         Raises:
             TypeError, ValueError, ConcurrentUseError: as the `state` setter.
         """
-        if state is None:
-            lstm = self._lstm
-            zeros = np.zeros((lstm.num_layers, lstm.hidden_size), np.float32)
-            state = (zeros, zeros)
-        self.state = state
+        self.state = self._lstm.initial_state if state is None else state
 
     def prepare(self) -> None:
         """Do what the next step can do before its frame is there: best called when idle.
@@ -109,7 +105,7 @@ class Stream(ABC):
 
     @property
     def state(self) -> LSTMState:
-        """The state (h, c), copies of shape (L, H) each; assign a pair to continue from it.
+        """The state (h, c), copies of shapes (L, P) and (L, H); assign a pair to continue from it.
 
         Assigning converts to float32 and makes values canonical, as the arithmetic does: a
         magnitude below 2**-126 becomes a zero of its sign, and any NaN the one NaN. So what is
@@ -120,15 +116,15 @@ class Stream(ABC):
             ValueError: h or c has the wrong shape.
             ConcurrentUseError: another thread is using this stream.
         """
-        shape = (self._lstm.num_layers, self._lstm.hidden_size)
-        state = LSTMState(np.empty(shape, np.float32), np.empty(shape, np.float32))
+        lstm = self._lstm
+        state = LSTMState.empty(lstm.num_layers, lstm.output_size, lstm.hidden_size)
         self._read_state(state)
         return state
 
     @state.setter
     def state(self, state: StateLike) -> None:
         lstm = self._lstm
-        self._write_state(to_state(state, lstm.num_layers, lstm.hidden_size))
+        self._write_state(to_state(state, lstm.num_layers, lstm.output_size, lstm.hidden_size))
 
     def snapshot(self) -> bytes:
         """Return the state as bytes from which a session continues, bit for bit, anywhere.
@@ -172,15 +168,15 @@ class Stream(ABC):
 
     @abstractmethod
     def _advance(self, xs: Float32, ys: Float32) -> None:
-        """Take the steps xs (T, I) and write ys (T, H), or change nothing and raise."""
+        """Take the steps xs (T, I) and write ys (T, P), or change nothing and raise."""
 
     @abstractmethod
     def _read_state(self, state: LSTMState) -> None:
-        """Write h and c into these arrays of shape (L, H)."""
+        """Write h and c into these arrays of shapes (L, P) and (L, H)."""
 
     @abstractmethod
     def _write_state(self, state: LSTMState) -> None:
-        """Take h and c, of shape (L, H), made canonical, and drop what was prepared."""
+        """Take h and c, of shapes (L, P) and (L, H), canonical, and drop what was prepared."""
 
     @abstractmethod
     def _prepare(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from lstm_fast._weights import KINDS
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 # Sizes around the vector widths (8, 16) and the panels (16, 32), and some far from them.
 SIZES = [1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 24, 31, 32, 33, 40, 47, 48, 49, 63, 64, 65, 80, 97]

@@ -38,7 +38,7 @@ def activate(implementation: Implementation, function: str, x: np.ndarray) -> np
     ffi, lib = backend.ffi, backend.lib
     status = lib.lf_activate_f32(
         implementation.isa.encode(),
-        {"sigmoid": lib.LF_SIGMOID, "tanh": lib.LF_TANH}[function],
+        ffi.new("lf_function *", [{"sigmoid": lib.LF_SIGMOID, "tanh": lib.LF_TANH}[function]]),
         ffi.from_buffer("float[]", x),
         ffi.from_buffer("float[]", y, require_writable=True),
         len(x),

@@ -216,9 +216,10 @@ WEIGHTS = {
                  r"weight_ih has shape \(8, 0\), expected an input_size of 1 or more"),
     "no hidden": ({"weight_ih": np.zeros((0, 3)), "weight_hh": np.zeros((0, 0))}, "", ValueError,
                   r"weight_hh has shape \(0, 0\), expected \(4 \* hidden_size"),
-    "projection": (weights(weight_hr_l0=np.zeros((5, H))), "", ValueError, "projection"),
-    "bidirectional": (weights(weight_ih_l0_reverse=np.zeros((40, I))), "", ValueError,
-                      "bidirectional"),
+    "one projection of two": (weights(weight_hr_l0=np.zeros((5, H))), "", ValueError,
+                              "weight_hr_l1 is missing"),
+    "one reverse weight": (weights(weight_ih_l0_reverse=np.zeros((40, I))), "", ValueError,
+                           "weight_hh_l0_reverse is missing"),
     "both names": (weights(weight_ih=np.zeros((40, I))), "", ValueError, "both weight_"),
 }
 # fmt: on

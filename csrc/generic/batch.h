@@ -154,8 +154,8 @@ LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams
 }
 
 /* One panel of `vectors` vectors of hidden units. Returns its end. */
-LF_INLINE const char *lf_batch_panel(lf_weight_type type, size_t vectors, const lf_batch *batch,
-                                     const char *panel, size_t unit) {
+LF_INLINE const char *lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
+                                     const lf_batch *batch, const char *panel, size_t unit) {
     const lf_panel p = lf_panel_at(type, vectors, batch->layer, panel);
     const size_t half_sums = batch->streams * LF_PANEL_SUMS;
     for (size_t half = batch->first_half; half < batch->end_half; half++)
@@ -176,25 +176,77 @@ LF_INLINE const char *lf_batch_panel(lf_weight_type type, size_t vectors, const 
             vf a[LF_GATES];
             LF_UNROLL_ALL
             for (size_t gate = 0; gate < LF_GATES; gate++)
-                a[gate] = lf_pre_activation(type, rows, gate * vectors + v, p.header,
-                                            type == LF_INT8 ? batch->x_scale[s] : 0, sums,
-                                            batch->end_half == 1 ? kept : recurrent);
-            lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
+                a[gate] =
+                    lf_pre_activation(type, rows, gate * vectors + v, p.header,
+                                      type == LF_INT8 ? batch->scales[0][s] : 0,
+                                      type == LF_INT8 && !is_plain ? batch->scales[1][s] : 1.0f,
+                                      sums, batch->end_half == 1 ? kept : recurrent);
+            if (is_plain)
+                lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
+            else
+                lf_store_gates(batch->layer, a, batch->pre[s], at);
         }
     }
     return p.end;
 }
 
-LF_INLINE void lf_batch_panels(lf_weight_type type, const lf_batch *batch) {
+/* What a variant does after all sums of a layer. A projection takes the tiles of the other sums. */
+LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batch) {
+    const lf_layer *layer = batch->layer;
+    const size_t r_at = LF_GATES * layer->padded_hidden;
+    const int projects = layer->variant->projection != NULL;
+    const void *rows[LF_BATCH_STREAMS];
+    float scales[LF_BATCH_STREAMS];
+    for (size_t s = 0; s < batch->streams; s++) {
+        float *const r = projects ? batch->pre[s] + r_at : batch->h_out[s];
+        lf_variant_cell(layer, batch->pre[s], batch->c[s], r);
+        rows[s] = type == LF_INT8 ? batch->quants[1][s] : r;
+        scales[s] = type == LF_INT8 && projects
+                        ? lf_quantise_frame(batch->quants[1][s], r, layer->padded_hidden)
+                        : 0;
+    }
+    const char *at = layer->variant->projection;
+    for (size_t first = 0; projects && first < layer->output_size; first += LF_STRIP_OUTPUTS) {
+        const lf_strip strip = lf_strip_at(type, layer, at);
+        lf_batch_half(type, 1, batch->streams, strip.weights, rows, layer->hidden_size, strip.start,
+                      batch->sums);
+        for (size_t s = 0; s < batch->streams; s++)
+            lf_strip_output(type, layer, &strip, batch->sums + s * LF_PANEL_SUMS, scales[s], first,
+                            batch->h_out[s]);
+        at = strip.end;
+    }
+}
+
+LF_INLINE void lf_batch_each_panel(lf_weight_type type, int is_plain, const lf_batch *batch) {
     const size_t units = LF_PANEL_VECTORS * LF_LANES;
     const char *panel = batch->layer->panels;
     size_t unit = 0;
     for (; unit + units <= batch->layer->padded_hidden; unit += units)
-        panel = lf_batch_panel(type, LF_PANEL_VECTORS, batch, panel, unit);
+        panel = lf_batch_panel(type, is_plain, LF_PANEL_VECTORS, batch, panel, unit);
     for (; unit < batch->layer->padded_hidden; unit += LF_LANES)
-        panel = lf_batch_panel(type, 1, batch, panel, unit);
-    for (size_t s = 0; batch->first_half == 0 && s < batch->streams; s++)
+        panel = lf_batch_panel(type, is_plain, 1, batch, panel, unit);
+    if (batch->first_half == 1)
+        return;
+    for (size_t s = 0; is_plain && s < batch->streams; s++)
         lf_output(&lf_plain_cell, batch->c[s], batch->h_out[s], batch->layer->padded_hidden);
+    if (!is_plain)
+        lf_batch_variant_output(type, batch);
+}
+
+static LF_NOINLINE void batch_variants(lf_weight_type type, const lf_batch *batch) {
+    if (type == LF_FLOAT32)
+        lf_batch_each_panel(LF_FLOAT32, 0, batch);
+    else if (type == LF_FLOAT16)
+        lf_batch_each_panel(LF_FLOAT16, 0, batch);
+    else
+        lf_batch_each_panel(LF_INT8, 0, batch);
+}
+
+LF_INLINE void lf_batch_panels(lf_weight_type type, const lf_batch *batch) {
+    if (batch->layer->variant)
+        batch_variants(type, batch);
+    else
+        lf_batch_each_panel(type, 1, batch);
 }
 
 static void batch_pass_float32(lf_batch *batch) {
@@ -220,10 +272,10 @@ static void batch_pass_int8(lf_batch *batch) {
             .x = batch->x ? batch->x[s] : NULL,
             .h = batch->h[s],
             .quants = {batch->quants[0][s], batch->quants[1][s]},
-            .x_is_hidden = batch->x_is_hidden,
         };
         lf_quantise_operands(&pass);
-        batch->x_scale[s] = pass.x_scale;
+        batch->scales[0][s] = pass.x_scale;
+        batch->scales[1][s] = pass.h_scale;
     }
     lf_batch_panels(LF_INT8, batch);
 }

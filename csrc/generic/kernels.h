@@ -16,13 +16,14 @@ typedef union lf_sums {
 
 /* The pre-activations of row j of a panel, from the sums of both halves. */
 LF_INLINE vf lf_pre_activation(lf_weight_type type, size_t rows, size_t j, const float *header,
-                               float x_scale, const lf_sums *input, const float *recurrent) {
+                               float x_scale, float h_scale, const lf_sums *input,
+                               const float *recurrent) {
     const float *bias = header + j * LF_LANES;
     if (type != LF_INT8)
         return vf_add(vf_load(input->f + j * LF_LANES), vf_load(recurrent + j * LF_LANES));
     const int32_t *recurrent_sums = (const int32_t *)(const void *)recurrent;
     vf scale_ih = vf_mul(vf_load(bias + rows * LF_LANES), vf_set1(x_scale));
-    vf scale_hh = vf_load(bias + 2 * rows * LF_LANES);
+    vf scale_hh = vf_mul(vf_load(bias + 2 * rows * LF_LANES), vf_set1(h_scale));
     vf left = vf_fma(vf_from_int(vi_load(input->i + j * LF_LANES)), scale_ih, vf_load(bias));
     return vf_fma(vf_from_int(vi_load(recurrent_sums + j * LF_LANES)), scale_hh, left);
 }
@@ -62,6 +63,8 @@ LF_INLINE void lf_dot(lf_weight_type type, size_t vectors, const float *start, c
         (vectors == 1 ? dot_float32_single : dot_float32)(start, weights, x, count, sums);
 }
 
+#include "variant.h"
+
 /* One panel: where its parts are, and what its sums start from. Index 0: W_ih x, 1: W_hh h. */
 typedef struct lf_panel {
     const float *header;
@@ -83,17 +86,24 @@ LF_INLINE lf_panel lf_panel_at(lf_weight_type type, size_t vectors, const lf_lay
     lf_panel result = {
         .header = header,
         .weights = {input, recurrent},
-        .end = recurrent + lf_round_up(layer->hidden_size, group) * k_bytes,
-        .count = {layer->input_size, layer->hidden_size},
+        .end = recurrent + lf_round_up(layer->output_size, group) * k_bytes,
+        .count = {layer->input_size, layer->output_size},
         .start = {type == LF_INT8 ? header + 3 * rows * LF_LANES : header,
                   type == LF_INT8 ? header + 4 * rows * LF_LANES : lf_zeros},
     };
     return result;
 }
 
+/* Pre-activations of a variant to where lf_variant_cell wants them; at: of the first unit. */
+LF_INLINE void lf_store_gates(const lf_layer *layer, const vf a[LF_GATES], float *pre, size_t at) {
+    LF_UNROLL_ALL
+    for (size_t gate = 0; gate < LF_GATES; gate++)
+        vf_store(pre + gate * layer->padded_hidden + at, a[gate]);
+}
+
 /* One panel of `vectors` vectors of hidden units. Returns its end. */
-LF_INLINE const char *lf_panel_pass(lf_weight_type type, size_t vectors, const lf_pass *pass,
-                                    const char *panel, size_t unit) {
+LF_INLINE const char *lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors,
+                                    const lf_pass *pass, const char *panel, size_t unit) {
     const size_t rows = LF_GATES * vectors;
     const lf_panel p = lf_panel_at(type, vectors, pass->layer, panel);
     _Alignas(64) lf_sums input_sums;
@@ -113,55 +123,87 @@ LF_INLINE const char *lf_panel_pass(lf_weight_type type, size_t vectors, const l
         vf a[LF_GATES];
         LF_UNROLL_ALL
         for (size_t gate = 0; gate < LF_GATES; gate++)
-            a[gate] = lf_pre_activation(type, rows, gate * vectors + v, p.header, pass->x_scale,
-                                        &input_sums, recurrent_sums);
+            a[gate] =
+                lf_pre_activation(type, rows, gate * vectors + v, p.header, pass->x_scale,
+                                  is_plain ? 1.0f : pass->h_scale, &input_sums, recurrent_sums);
         const size_t at = unit + v * LF_LANES;
-        lf_update_cell(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
+        if (is_plain)
+            lf_update_cell(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
+        else
+            lf_store_gates(pass->layer, a, pass->pre, at);
     }
     return p.end;
 }
 
-LF_INLINE void lf_all_panels(lf_weight_type type, const lf_pass *pass) {
+LF_INLINE void lf_each_panel(lf_weight_type type, int is_plain, const lf_pass *pass) {
     const size_t units = LF_PANEL_VECTORS * LF_LANES;
     const char *panel = pass->layer->panels;
     size_t unit = 0;
     for (; unit + units <= pass->layer->padded_hidden; unit += units)
-        panel = lf_panel_pass(type, LF_PANEL_VECTORS, pass, panel, unit);
+        panel = lf_panel_pass(type, is_plain, LF_PANEL_VECTORS, pass, panel, unit);
     for (; unit < pass->layer->padded_hidden; unit += LF_LANES)
-        panel = lf_panel_pass(type, 1, pass, panel, unit);
-    if (pass->first_half == 0)
+        panel = lf_panel_pass(type, is_plain, 1, pass, panel, unit);
+    if (pass->first_half == 1)
+        return;
+    if (is_plain)
         lf_output(&lf_plain_cell, pass->c, pass->h_out, pass->layer->padded_hidden);
+    else
+        lf_variant_output(type, pass);
 }
 
-static void layer_pass_float32(lf_pass *pass) { lf_all_panels(LF_FLOAT32, pass); }
-static void layer_pass_float16(lf_pass *pass) { lf_all_panels(LF_FLOAT16, pass); }
+/* Out of line, so that the plain way is as short as if there were no other. */
+static LF_NOINLINE void variant_pass_float32(const lf_pass *pass) {
+    lf_each_panel(LF_FLOAT32, 0, pass);
+}
+static LF_NOINLINE void variant_pass_float16(const lf_pass *pass) {
+    lf_each_panel(LF_FLOAT16, 0, pass);
+}
+static LF_NOINLINE void variant_pass_int8(const lf_pass *pass) { lf_each_panel(LF_INT8, 0, pass); }
 
-/* int8: fills pass->quants for its halves, and sets x_scale. */
+static void layer_pass_float32(lf_pass *pass) {
+    if (pass->layer->variant)
+        variant_pass_float32(pass);
+    else
+        lf_each_panel(LF_FLOAT32, 1, pass);
+}
+
+static void layer_pass_float16(lf_pass *pass) {
+    if (pass->layer->variant)
+        variant_pass_float16(pass);
+    else
+        lf_each_panel(LF_FLOAT16, 1, pass);
+}
+
+/* int8: fills pass->quants for its halves, and sets the scales. */
 static void lf_quantise_operands(lf_pass *pass) {
-    const size_t inputs = lf_round_up(pass->layer->input_size, LF_LANES);
-    const size_t units = pass->layer->padded_hidden;
+    const lf_layer *layer = pass->layer;
+    const size_t inputs = lf_round_up(layer->input_size, LF_LANES), outputs = layer->padded_output;
     if (pass->first_half == 0) {
-        float factor = 127.0f;
-        pass->x_scale = 1.0f / 127.0f;
-        if (!pass->x_is_hidden) {
-            float largest = lf_largest(pass->x, inputs);
-            int silent = largest < 0x1p-100f;
-            pass->x_scale = silent ? 0.0f : largest / 127.0f;
-            factor = silent ? 0.0f : 127.0f / largest;
+        if (layer->x_is_bounded) {
+            lf_quantise((lf_quant *)pass->quants[0], pass->x, inputs, 127.0f);
+            /* what is not finite has no 8 bits: it spoils through the scale */
+            pass->x_scale = isnan(lf_largest(pass->x, inputs)) ? NAN : 1.0f / 127.0f;
+        } else {
+            pass->x_scale = lf_quantise_frame((lf_quant *)pass->quants[0], pass->x, inputs);
         }
-        lf_quantise((lf_quant *)pass->quants[0], pass->x, inputs, factor);
-        /* what is not finite has no 8 bits: it spoils through the scale */
-        if (isnan(lf_largest(pass->h, units)) ||
-            (pass->x_is_hidden && isnan(lf_largest(pass->x, units))))
+        if (layer->h_is_bounded && isnan(lf_largest(pass->h, outputs)))
             pass->x_scale = NAN;
     }
-    if (pass->end_half == 2)
-        lf_quantise((lf_quant *)pass->quants[1], pass->h, units, 127.0f);
+    if (layer->h_is_bounded) { /* its scale is in the panels */
+        pass->h_scale = 1.0f;
+        if (pass->end_half == 2)
+            lf_quantise((lf_quant *)pass->quants[1], pass->h, outputs, 127.0f);
+    } else { /* a step that was prepared needs the scale again */
+        pass->h_scale = lf_quantise_frame((lf_quant *)pass->quants[1], pass->h, outputs);
+    }
 }
 
 static void layer_pass_int8(lf_pass *pass) {
     lf_quantise_operands(pass);
-    lf_all_panels(LF_INT8, pass);
+    if (pass->layer->variant)
+        variant_pass_int8(pass);
+    else
+        lf_each_panel(LF_INT8, 1, pass);
 }
 
 #include "batch.h"
@@ -198,13 +240,6 @@ static void give_output_f32(float *y, const float *h, size_t count) {
     for (; j < count; j++) {
         memcpy(y + j, h + j, sizeof *y);
         LF_HIDE_VALUE(j);
-    }
-}
-
-static void activate_f32(lf_activation function, const float *x, float *y, size_t count) {
-    for (size_t j = 0; j < count; j += LF_LANES) {
-        vf a = vf_load(x + j);
-        vf_store(y + j, function == LF_SIGMOID ? lf_sigmoid(a) : lf_tanh(a));
     }
 }
 

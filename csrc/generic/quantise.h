@@ -38,4 +38,12 @@ static void lf_quantise(lf_quant *quants, const float *values, size_t count, flo
     }
 }
 
+/* The same for a frame, or what else has no fixed scale: returns its scale. */
+static float lf_quantise_frame(lf_quant *quants, const float *values, size_t count) {
+    const float largest = lf_largest(values, count);
+    const int silent = largest < 0x1p-100f;
+    lf_quantise(quants, values, count, silent ? 0.0f : 127.0f / largest);
+    return silent ? 0.0f : largest / 127.0f;
+}
+
 #endif

@@ -88,7 +88,7 @@ static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     if (!stream)
         return NULL;
 
-    const size_t size = stream->model->hidden_size;
+    const size_t size = stream->model->output_size;
     PyObject *y = found[1];
     int status = NOT_THIS_WAY;
     if (!y || y == Py_None) {
@@ -169,7 +169,7 @@ static PyObject *pool_step(PyObject *module, PyObject *const *arguments, Py_ssiz
         return PyLong_FromLong(NOT_THIS_WAY);
     const size_t n = size_of(handles, 0);
     if (size_of(xs, 0) != n || size_of(xs, 1) != pool->model->input_size || size_of(ys, 0) != n ||
-        size_of(ys, 1) != pool->model->hidden_size)
+        size_of(ys, 1) != pool->model->output_size)
         return PyLong_FromLong(NOT_THIS_WAY);
     const unsigned long long *handle_data = data_of(handles);
     const float *x_data = data_of(xs);

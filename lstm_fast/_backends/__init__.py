@@ -4,7 +4,8 @@ A backend is a module with
 
     name           "native", "numba" or "reference"
     isas()         {name: missing CPU features}, best first; empty where there is nothing to choose
-    build(weights, isa, weight_dtype)   a `Model`: the weights, packed
+    build(weights, isa, weight_dtype)   a `Model`: the weights, packed; all run forward
+    lacks(weights)  what of this variant it cannot compute, in words, or ""
 
 Importing one may raise ImportError; nothing here imports one before it is needed.
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..errors import BackendUnavailableError
 
 if TYPE_CHECKING:
+    from .._weights import Weights
     from ..lstm import LSTM
     from ..pool import StreamPool
     from ..stream import Stream
@@ -64,8 +66,8 @@ def load(name: str) -> ModuleType:
         raise BackendUnavailableError(f"backend {name!r}: {HELP[name]} ({error})") from error
 
 
-def _load_best() -> ModuleType:
-    """Import the best backend there is; say once per process if that is not the native one."""
+def _load_best(weights: Weights | None) -> ModuleType:
+    """Import the best backend for these weights; say once per process if there is no native one."""
     reasons = []
     for name in NAMES:
         try:
@@ -73,10 +75,12 @@ def _load_best() -> ModuleType:
         except BackendUnavailableError as error:
             reasons.append(str(error.__cause__))
             continue
+        if weights is not None and backend.lacks(weights):
+            continue
         if reasons:
             _warn_no_native(name, reasons)
         return backend
-    raise AssertionError("the reference backend needs nothing that could be missing")
+    raise AssertionError("the reference backend needs and lacks nothing")
 
 
 _warned = False
@@ -113,12 +117,17 @@ def _choose_isa(backend: ModuleType, isa: str | None, source: str) -> str | None
     return isa
 
 
-def choose(name: str | None, isa: str | None) -> tuple[ModuleType, str | None]:
+def choose(
+    name: str | None, isa: str | None, weights: Weights | None = None
+) -> tuple[ModuleType, str | None]:
     """Return the backend and the ISA for what was asked, by argument or by environment.
+
+    weights: what it is to compute; None: the plain cell, which all can.
 
     Raises:
         TypeError: a name is no string.
-        ValueError: a name is unknown, or this CPU lacks what that ISA needs.
+        ValueError: a name is unknown, or this CPU lacks what that ISA needs, or that backend cannot
+            compute such a cell.
         BackendUnavailableError: a backend was asked for that is not installed.
     """
     for what, value in (("backend", name), ("isa", isa)):
@@ -131,7 +140,12 @@ def choose(name: str | None, isa: str | None) -> tuple[ModuleType, str | None]:
                 f"{BACKEND_VARIABLE}={variable!r} is no backend; choose one of {', '.join(NAMES)}"
             )
         asked = variable
-    backend = _load_best() if asked is None else load(asked)
+    backend = _load_best(weights) if asked is None else load(asked)
+    if weights is not None and (lack := backend.lacks(weights)):
+        raise ValueError(
+            f"the {backend.name!r} backend has no {lack}; name no backend, and one that has it "
+            "is chosen"
+        )
     source = "isa="
     if isa is None and (asked in (None, "native")) and (variable := os.environ.get(ISA_VARIABLE)):
         isa, source = variable, f"{ISA_VARIABLE}="

@@ -75,7 +75,7 @@ class NativePool(StreamPool):
         self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
     ) -> Float32:
         if out is None and type(handles) is np.ndarray:
-            ys: Float32 = np.empty((handles.size, self._lstm.hidden_size), np.float32)
+            ys: Float32 = np.empty((handles.size, self._lstm.output_size), np.float32)
         else:
             ys = out  # type: ignore[assignment]  # None is what the short way can't take
         if not short_ways.pool_step(self._address, handles, xs, ys):

@@ -320,7 +320,7 @@ def _activate(is_tanh, x_p, y_p, count):
         y[j] = tanh(x[j]) if is_tanh else sigmoid(x[j])
 
 
-def _kernel(function: Any, weight: Any) -> Any:
+def compiled_for(function: Any, weight: Any) -> Any:
     """Compile a kernel for weights of that type."""
     return _compile(types.int64(types.CPointer(weight), int64_p, float_p, float_p, types.int64))(
         function
@@ -328,9 +328,9 @@ def _kernel(function: Any, weight: Any) -> Any:
 
 
 kernels = {
-    "float32": _kernel(_float_kernel, f32),
-    "float16": _kernel(_float_kernel, types.uint16),
-    "int8": _kernel(_int8_kernel, types.int8),
+    "float32": compiled_for(_float_kernel, f32),
+    "float16": compiled_for(_float_kernel, types.uint16),
+    "int8": compiled_for(_int8_kernel, types.int8),
 }
 
 ffi = FFI()

@@ -51,7 +51,8 @@ class PoolOfStreams(StreamPool):
     @property
     def nbytes(self) -> int:
         """Bytes of the states of all sessions that there is room for."""
-        return self._capacity * 2 * 4 * self._lstm.num_layers * self._lstm.hidden_size
+        lstm = self._lstm
+        return self._capacity * 4 * lstm.num_layers * (lstm.output_size + lstm.hidden_size)
 
     def __len__(self) -> int:
         return len(self._streams)

@@ -10,6 +10,7 @@ from .._arrays import Float32, LSTMState, StateLike
 from .._native import __file__ as extension_file
 from .._native import ffi, lib
 from .._weights import LayerWeights, Weights
+from ..cell import ACTIVATIONS, Activation, Cell
 from ..errors import ConcurrentUseError
 from ..stream import IN_USE, Stream
 
@@ -24,6 +25,12 @@ WEIGHT_TYPES = {
     "float16": lib.LF_FLOAT16,
     "int8": lib.LF_INT8,
 }
+COUPLINGS = {
+    None: lib.LF_UNCOUPLED,
+    "input": lib.LF_FORGET_FROM_INPUT,
+    "forget": lib.LF_INPUT_FROM_FORGET,
+}
+NATIVE_ACTIVATIONS = frozenset(ACTIVATIONS) - {"softplus"}  # LF_<NAME> in the core
 FLOATS = ffi.typeof("float[]")
 from_buffer = ffi.from_buffer
 
@@ -88,6 +95,12 @@ def build(weights: Weights, isa: str | None, weight_dtype: str) -> NativeModel:
     return NativeModel(weights, isa, weight_dtype)
 
 
+def lacks(weights: Weights) -> str:
+    """Return the first activation that is not in the core, or nothing."""
+    names = {one.name for layer in weights.layers for one in layer.cell.activations}
+    return ", ".join(sorted(names - NATIVE_ACTIVATIONS))
+
+
 class NativeModel:
     """An `lf_model` and what Python needs to know of it."""
 
@@ -96,10 +109,12 @@ class NativeModel:
         kept = [
             _point_at(target, layer) for target, layer in zip(layers, weights.layers, strict=True)
         ]
+        layers[0].x_is_bounded = weights.x_is_bounded
         result = ffi.new("lf_model **")
         status = lib.lf_model_create(
             weights.input_size,
             weights.hidden_size,
+            0 if weights.layers[0].weight_hr is None else weights.output_size,
             len(weights.layers),
             layers,
             WEIGHT_TYPES[weight_dtype],
@@ -123,15 +138,37 @@ class NativeModel:
 
 
 def _point_at(target: Any, layer: LayerWeights) -> list[Any]:
-    """Set the pointers of one lf_layer_weights; the result must outlive their use."""
+    """Fill in one lf_layer_weights; the result must outlive its use."""
     kept = []
-    for field in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-        value = getattr(layer, field)
-        if value is not None:
-            buffer = from_buffer(FLOATS, value)
-            setattr(target, field, buffer)
-            kept.append(buffer)
-    return kept
+    for name, value in layer.parameters().items():
+        buffer = from_buffer(FLOATS, value)
+        setattr(target, name, buffer)
+        kept.append(buffer)
+    target.cell = options = ffi.new("lf_cell_options *", _options(layer.cell))
+    return [*kept, options]
+
+
+def _options(cell: Cell) -> dict[str, Any]:
+    """Return the fields of an lf_cell_options."""
+    gate, g, output = map(_function, cell.activations)
+    return {
+        "gate": gate,
+        "input": g,
+        "output": output,
+        "clip": cell.clip or 0.0,
+        "cell_clip": cell.cell_clip or 0.0,
+        "proj_clip": cell.proj_clip or 0.0,
+        "coupling": COUPLINGS[cell.coupled],
+        "layer_norm_epsilon": cell.layer_norm_eps,
+    }
+
+
+def _function(activation: Activation) -> dict[str, Any]:
+    return {
+        "name": getattr(lib, f"LF_{activation.name.upper()}"),
+        "alpha": activation.alpha or 0.0,
+        "beta": activation.beta or 0.0,
+    }
 
 
 class NativeStream(Stream):

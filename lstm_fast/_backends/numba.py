@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import FLOAT32, Float32, LSTMState, canonical
-from .._weights import LayerWeights, Weights
+from .._weights import MATRICES, LayerWeights, Weights
+from ..cell import Cell
 from ..errors import ConcurrentUseError
 from ..stream import IN_USE, Stream
 from ._numba_intrinsics import CHAINED, LANES
@@ -27,72 +30,202 @@ def isas() -> dict[str, list[str]]:
     return {}
 
 
+def lacks(weights: Weights) -> str:
+    """Return nothing: it has every variant."""
+    return ""
+
+
 def build(weights: Weights, isa: str | None, weight_dtype: str) -> NumbaModel:
     """Pack the weights as the kernels read them."""
-    return NumbaModel(weights, weight_dtype)
+    plain = weights.is_plain and not (weights.x_is_bounded and weight_dtype == "int8")
+    return (NumbaModel if plain else VariantModel)(weights, weight_dtype)
 
 
-def _by_gate(values: NDArray[Any], padded: int) -> NDArray[Any]:
+def _whole(count: int, group: int) -> int:
+    """Round up to whole groups."""
+    return -(-count // group) * group
+
+
+def _by_gate(values: NDArray[Any], padded: int, gates: int = 4) -> NDArray[Any]:
     """Pad rows (4H, ...) so that each gate has `padded` of them."""
-    gates = values.reshape(4, -1, *values.shape[1:])
-    result = np.zeros((4, padded, *values.shape[1:]), values.dtype)
-    result[:, : gates.shape[1]] = gates
-    return result.reshape(4 * padded, *values.shape[1:])
+    parts = values.reshape(gates, -1, *values.shape[1:])
+    result = np.zeros((gates, padded, *values.shape[1:]), values.dtype)
+    result[:, : parts.shape[1]] = parts
+    return result.reshape(gates * padded, *values.shape[1:])
 
 
-def _blocks(weight: NDArray[Any], padded: int) -> NDArray[Any]:
-    """Put a matrix (4H, K) into the order of `add_half`."""
-    columns = _by_gate(weight, padded).T  # (K, rows)
+def _blocks(matrix: NDArray[Any]) -> NDArray[Any]:
+    """Put a matrix (rows, K), of whole LANES, into the order of `add_half`."""
+    columns = matrix.T
     whole = len(columns) - len(columns) % CHAINED
-    grouped = columns[:whole].reshape(-1, CHAINED, 4 * padded // LANES, LANES).transpose(0, 2, 1, 3)
-    return np.concatenate([grouped.ravel(), columns[whole:].ravel()])
+    grouped = columns[:whole].reshape(-1, CHAINED, len(matrix) // LANES, LANES)
+    return np.concatenate([grouped.transpose(0, 2, 1, 3).ravel(), columns[whole:].ravel()])
 
 
 def _quantised(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
-    """Round as LF_INT8 in csrc/lstm_fast.h says; columns padded to whole groups of four."""
+    """Round as LF_INT8 in csrc/lstm_fast.h says; columns padded to whole groups of CHAINED."""
     largest = np.abs(weight).max(axis=1)
     scale = np.where(largest < np.float32(2.0**-100), np.float32(0), largest / np.float32(127))
     with np.errstate(invalid="ignore", divide="ignore"):
         values = np.where(scale[:, None] == 0, np.float32(0), np.rint(weight / scale[:, None]))
-    padded = np.zeros((len(weight), -(-weight.shape[1] // CHAINED) * CHAINED), np.int8)
+    padded = np.zeros((len(weight), _whole(weight.shape[1], CHAINED)), np.int8)
     padded[:, : weight.shape[1]] = values
     return padded, scale
+
+
+def _stored(weight: Float32, weight_dtype: str) -> tuple[NDArray[Any], Float32 | None]:
+    """Return a matrix as the kernels read it, and its scales where it has some."""
+    if weight_dtype == "int8":
+        return _quantised(weight)
+    if weight_dtype == "float16":
+        return weight.astype(np.float16).view(np.uint16), None
+    return weight, None
+
+
+def _numbers(cell: Cell) -> Float32:
+    """Return the numbers of a cell: alpha and beta of its functions, clips, epsilon."""
+    parameters = [(f.alpha or 0, f.beta or 0) for f in cell.activations]
+    bounds = [cell.clip or 0, cell.cell_clip or 0, cell.proj_clip or 0]
+    return np.array([*chain(*parameters), *bounds, cell.layer_norm_eps], np.float32)
+
+
+def _append(parts: Mapping[str, NDArray[Any]], to: list[NDArray[Any]]) -> dict[str, int]:
+    """Append arrays to a list that will be one array, and return where in it each begins."""
+    places = {}
+    for name, part in parts.items():
+        places[name] = sum(map(len, to))
+        to.append(part)
+    return places
+
+
+def _initial(weights: Weights) -> Float32:
+    """Return what a stream starts from: h (L, P), then c (L, H), in one row."""
+    zeros = np.zeros(weights.output_size, np.float32), np.zeros(weights.hidden_size, np.float32)
+    h = [zeros[0] if layer.h_0 is None else layer.h_0 for layer in weights.layers]
+    c = [zeros[1] if layer.c_0 is None else layer.c_0 for layer in weights.layers]
+    return canonical(np.concatenate(h + c))
 
 
 class NumbaModel:
     """The weights as the kernels want them."""
 
     isa = None
+    kernel: Any
 
     def __init__(self, weights: Weights, weight_dtype: str) -> None:
         self.weight_dtype = weight_dtype
-        self.padded = -(-weights.hidden_size // LANES) * LANES
+        self.whole = np.int32 if weight_dtype == "int8" else np.float32  # of operands and sums
+        self.inputs, self.layers = weights.input_size, len(weights.layers)
+        self.units, self.outputs = weights.hidden_size, weights.output_size
+        self.padded = _whole(self.units, LANES)
+        self.initial = _initial(weights)
+        self.floats: Float32
+        self.weights: NDArray[Any]
+        self._pack(weights)
+        self.nbytes = self.floats.nbytes + self.weights.nbytes
+
+    def _pack(self, weights: Weights) -> None:
+        """Choose the kernel and set what it reads."""
+        self.kernel = steps[self.weight_dtype]
         packed = [self._layer(layer) for layer in weights.layers]
         self.floats = np.concatenate([floats for floats, _ in packed])
         self.weights = np.concatenate([blocks for _, blocks in packed])
-        self.nbytes = self.floats.nbytes + self.weights.nbytes
 
     def _layer(self, layer: LayerWeights) -> tuple[Float32, NDArray[Any]]:
         """Return the bias and the scales, and the weights, of one layer."""
-        bias = np.zeros(len(layer.weight_hh), np.float32)
-        if layer.bias_ih is not None and layer.bias_hh is not None:
-            bias = layer.bias_ih + layer.bias_hh
-        rows: list[Float32] = [bias]
-        matrices: list[NDArray[Any]] = [layer.weight_ih, layer.weight_hh]
-        if self.weight_dtype == "float16":
-            matrices = [w.astype(np.float16).view(np.uint16) for w in matrices]
-        elif self.weight_dtype == "int8":
-            (q_ih, scale_ih), (q_hh, scale_hh) = map(_quantised, matrices)
-            matrices = [q_ih, q_hh]
-            rows += [scale_ih, scale_hh * HIDDEN_SCALE]
-        floats = np.concatenate([_by_gate(row, self.padded) for row in rows])
-        return floats, np.concatenate([_blocks(matrix, self.padded) for matrix in matrices])
+        rows, blocks = [layer.bias], []
+        for matrix, fixed in ((layer.weight_ih, np.float32(1)), (layer.weight_hh, HIDDEN_SCALE)):
+            stored, scale = _stored(matrix, self.weight_dtype)
+            blocks.append(_blocks(_by_gate(stored, self.padded)))
+            if scale is not None:
+                rows.append(scale * fixed)
+        return np.concatenate([_by_gate(row, self.padded) for row in rows]), np.concatenate(blocks)
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Return what the kernel wants for a new stream, in its order: see there."""
+        return (
+            self.floats,
+            np.array([self.inputs, self.units, self.layers, self.padded], np.int64),
+            self.initial.copy(),
+            np.zeros((1 + self.layers, 4, self.padded), self.whole),
+            np.zeros(self.inputs + self.units + 2 * CHAINED, self.whole),
+            np.zeros(2, np.int64),
+        )
 
     def stream(self, lstm: LSTM) -> NumbaStream:
         return NumbaStream(lstm, self)
 
     def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> PoolOfStreams:
         return PoolOfStreams(lstm, capacity, prepared)
+
+
+class VariantModel(NumbaModel):
+    """Weights of cells that are not all plain, with a table of what each layer has."""
+
+    def _pack(self, weights: Weights) -> None:
+        from . import _numba_variants as variants  # compiled when it is first needed
+
+        self.kernel = variants.kernel(self.weight_dtype)
+        self.padded_out = _whole(self.outputs, LANES)
+        table: list[list[int]] = []
+        floats: list[Float32] = []
+        matrices: list[NDArray[Any]] = []
+        x_is_bounded = weights.x_is_bounded
+        for layer in weights.layers:
+            gate, g, output = (variants.FUNCTIONS.index(f.name) for f in layer.cell.activations)
+            entries = {"gate": gate, "input": g, "output": output, "bounded": layer.is_bounded}
+            entries["x_bounded"], x_is_bounded = x_is_bounded, layer.is_bounded
+            entries["coupled"] = (None, "input", "forget").index(layer.cell.coupled)
+            blocks, scales = self._matrices(layer)
+            parts = {"numbers": _numbers(layer.cell)} | self._vectors(layer) | scales
+            entries |= _append(parts, floats) | _append(blocks, matrices)
+            table.append([entries.get(column, -1) for column in variants.COLUMNS])
+        self.table = np.array(table, np.int64)
+        self.floats, self.weights = np.concatenate(floats), np.concatenate(matrices)
+
+    def _vectors(self, layer: LayerWeights) -> dict[str, Float32]:
+        """Return the parameters that are no matrices and the same for every weight_dtype."""
+        vectors = {"bias": _by_gate(layer.bias, self.padded)}
+        if layer.peephole is not None:
+            i, f, o = layer.peephole.reshape(3, -1)
+            vectors["peephole"] = _by_gate(np.concatenate([i, f, 0 * i, o]), self.padded)
+        if layer.layer_norm is not None:
+            vectors["layer_norm"] = _by_gate(layer.layer_norm, self.padded)
+        if layer.weight_hr is not None:
+            bias = np.zeros(self.outputs, np.float32) if layer.bias_hr is None else layer.bias_hr
+            vectors["bias_hr"] = _by_gate(bias, self.padded_out, 1)
+        return vectors
+
+    def _matrices(self, layer: LayerWeights) -> tuple[dict[str, NDArray[Any]], dict[str, Float32]]:
+        """Return the matrices as they are stored, and their scales for int8."""
+        blocks: dict[str, NDArray[Any]] = {}
+        scales: dict[str, Float32] = {}
+        for kind in MATRICES:
+            matrix: Float32 | None = getattr(layer, kind)
+            if matrix is None:
+                continue
+            stored, scale = _stored(matrix, self.weight_dtype)
+            padded, gates = (self.padded_out, 1) if kind == "weight_hr" else (self.padded, 4)
+            blocks[kind] = _blocks(_by_gate(stored, padded, gates))
+            if scale is not None:
+                fixed = HIDDEN_SCALE if kind == "weight_hh" and layer.is_bounded else np.float32(1)
+                scales[kind.replace("weight", "scale")] = _by_gate(scale * fixed, padded, gates)
+        return blocks, scales
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        sizes = (self.inputs, self.outputs, self.units, self.layers, self.padded, self.padded_out)
+        groups = (_whole(count, CHAINED) for count in (self.inputs, self.outputs, self.units))
+        rows = 4 * self.padded
+        return (
+            self.floats,
+            np.array([*sizes, len(self.floats)], np.int64),
+            self.initial.copy(),
+            np.zeros((1 + self.layers) * rows + self.padded_out, self.whole),
+            np.zeros(sum(groups), self.whole),
+            np.zeros(2, np.int64),
+            self.table,
+            np.zeros(rows + self.padded + 16, np.float32),
+        )
 
 
 class NumbaStream(Stream):
@@ -111,24 +244,15 @@ class NumbaStream(Stream):
 
     def __init__(self, lstm: LSTM, model: NumbaModel) -> None:
         super().__init__(lstm)
-        inputs, units, layers = lstm.input_size, lstm.hidden_size, lstm.num_layers
-        whole = np.int32 if model.weight_dtype == "int8" else np.float32
-        arrays = (  # in the order that the kernels want
-            model.floats,
-            np.array([inputs, units, layers, model.padded], np.int64),
-            np.zeros((2, layers, units), np.float32),
-            np.zeros((1 + layers, 4, model.padded), whole),
-            np.zeros(inputs + units + 2 * CHAINED, whole),
-            np.zeros(2, np.int64),
-        )
+        arrays = model.arrays()
         addresses = np.array([array.ctypes.data for array in arrays], np.int64)
         self._kept = (*arrays, model, addresses)  # the kernel has their addresses
         self._weights = ffi.cast("void *", model.weights.ctypes.data)
         self._addresses = ffi.cast("void *", addresses.ctypes.data)
         self._h_and_c = ffi.cast("float *", arrays[2].ctypes.data)
         self._flags = ffi.cast("void *", arrays[5].ctypes.data)
-        self._step = steps[model.weight_dtype]
-        self._x_shape, self._y_shape = (inputs,), (units,)
+        self._step = model.kernel
+        self._x_shape, self._y_shape = (model.inputs,), (model.outputs,)
 
     def step(self, x: Any, out: Float32 | None = None) -> Float32:
         # As in native.py: what needs no conversion takes the short way.
@@ -164,14 +288,15 @@ class NumbaStream(Stream):
             raise ConcurrentUseError(IN_USE)
 
     def _read_state(self, state: LSTMState) -> None:
-        both = np.empty((2, *state.h.shape), np.float32)
+        both = np.empty(state.h.size + state.c.size, np.float32)
         pointer = from_buffer(FLOATS, both, True)
         if copy_state(self._h_and_c, pointer, both.size, False, self._flags):
             raise ConcurrentUseError(IN_USE)
-        state.h[:], state.c[:] = both
+        h, c = np.split(both, [state.h.size])
+        state.h[:], state.c[:] = h.reshape(state.h.shape), c.reshape(state.c.shape)
 
     def _write_state(self, state: LSTMState) -> None:
-        both = canonical(np.stack(state))
+        both = canonical(np.concatenate([part.ravel() for part in state]))
         pointer = from_buffer(FLOATS, both, True)
         if copy_state(pointer, self._h_and_c, both.size, True, self._flags):
             raise ConcurrentUseError(IN_USE)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import reference
 from .._arrays import Float32, LSTMState, canonical
-from .._weights import LayerWeights, Weights
+from .._weights import MATRICES, LayerWeights, Weights
+from ..cell import Activation
 from ..errors import ConcurrentUseError
 from ..stream import IN_USE, Stream
 from ._pool_of_streams import PoolOfStreams
@@ -29,28 +30,55 @@ def isas() -> dict[str, list[str]]:
     return {}
 
 
+def lacks(weights: Weights) -> str:
+    """Return nothing: it has every variant."""
+    return ""
+
+
 def build(weights: Weights, isa: str | None, weight_dtype: str) -> ReferenceModel:
     """Keep the weights in float64, rounded as weight_dtype wants them."""
     layer = {"float32": FloatLayer, "float16": Float16Layer, "int8": Int8Layer}[weight_dtype]
-    return ReferenceModel([layer(one) for one in weights.layers])
+    below_bounded = [weights.x_is_bounded, *(one.is_bounded for one in weights.layers)]
+    return ReferenceModel(
+        [
+            layer(one, x_bounded)
+            for one, x_bounded in zip(weights.layers, below_bounded, strict=False)
+        ]
+    )
 
 
 class FloatLayer:
-    """Float weights."""
+    """Float weights; x_bounded says that the input is an h that lives in [-1, 1]."""
 
-    def __init__(self, weights: LayerWeights) -> None:
-        zeros = np.zeros(len(weights.weight_hh))
-        self.w_ih, self.w_hh = self.rounded(weights.weight_ih), self.rounded(weights.weight_hh)
-        self.b_ih = zeros if weights.bias_ih is None else weights.bias_ih.astype(np.float64)
-        self.b_hh = zeros if weights.bias_hh is None else weights.bias_hh.astype(np.float64)
-        self.nbytes = self.w_ih.nbytes + self.w_hh.nbytes + self.b_ih.nbytes + self.b_hh.nbytes
+    def __init__(self, weights: LayerWeights, x_bounded: bool) -> None:
+        self.weights = weights
+        self.x_bounded = x_bounded
+        self.parts = {
+            kind: self.rounded(value) if kind in MATRICES else value.astype(np.float64)
+            for kind, value in weights.parameters().items()
+        }
+        self.options: dict[str, Any] = {
+            name: option_of(getattr(weights.cell, name)) for name in weights.cell.__match_args__
+        }
+        self.nbytes = sum(part.nbytes for part in self.parts.values())
 
     @staticmethod
     def rounded(weight: Float32) -> NDArray[np.float64]:
         return weight.astype(np.float64)
 
-    def step(self, below: Float32, h: Float32, c: Float32, *, x_is_hidden: bool) -> HidCell:
-        return reference.cell(below, h, c, self.w_ih, self.w_hh, self.b_ih, self.b_hh)
+    def step(self, below: Float32, h: Float32, c: Float32) -> HidCell:
+        if self.weights.is_plain:
+            w_ih, w_hh = self.parts["weight_ih"], self.parts["weight_hh"]
+            b_ih, b_hh = self.parts.get("bias_ih"), self.parts.get("bias_hh")
+            return reference.cell(below, h, c, w_ih, w_hh, b_ih, b_hh)
+        return reference.variant_cell(below, h, c, self.parts, self.options)
+
+
+def option_of(value: object) -> object:
+    """Write an option as the reference takes it: activations as tuples."""
+    if isinstance(value, Activation):
+        return (value.name, value.alpha or 0.0, value.beta or 0.0)
+    return value
 
 
 class Float16Layer(FloatLayer):
@@ -64,15 +92,22 @@ class Float16Layer(FloatLayer):
 class Int8Layer(FloatLayer):
     """Weights in whole numbers with a scale per row, and operands in whole numbers, too."""
 
-    def __init__(self, weights: LayerWeights) -> None:
-        super().__init__(weights)
-        self.rows_ih = reference.quantise_rows(weights.weight_ih)
-        self.rows_hh = reference.quantise_rows(weights.weight_hh)
+    def __init__(self, weights: LayerWeights, x_bounded: bool) -> None:
+        super().__init__(weights, x_bounded)
+        self.rows = {
+            kind: reference.quantise_rows(value)
+            for kind, value in weights.parameters().items()
+            if kind in MATRICES
+        }
+        self.bias = self.parts.get("bias_ih", np.zeros(1)) + self.parts.get("bias_hh", np.zeros(1))
 
-    def step(self, below: Float32, h: Float32, c: Float32, *, x_is_hidden: bool) -> HidCell:
-        quantise = reference.quantise_hidden if x_is_hidden else reference.quantise_frame
-        x, hidden = quantise(below), reference.quantise_hidden(h)
-        return reference.cell_int8(x, hidden, c, self.rows_ih, self.rows_hh, self.b_ih + self.b_hh)
+    def step(self, below: Float32, h: Float32, c: Float32) -> HidCell:
+        hidden, frame = reference.quantise_hidden, reference.quantise_frame
+        x = (hidden if self.x_bounded else frame)(below)
+        old = (hidden if self.weights.is_bounded else frame)(h)
+        return reference.variant_cell_int8(
+            x, old, c, self.rows, {**self.parts, "bias": self.bias}, self.options
+        )
 
 
 class ReferenceModel:
@@ -102,8 +137,7 @@ class ReferenceStream(Stream):
     def __init__(self, lstm: LSTM, model: ReferenceModel) -> None:
         super().__init__(lstm)
         self._model = model
-        self._h = np.zeros((lstm.num_layers, lstm.hidden_size), np.float32)
-        self._c = np.zeros_like(self._h)
+        self._h, self._c = lstm.initial_state
         self._owner: dict[str, int] = {}
 
     @contextmanager
@@ -129,7 +163,7 @@ class ReferenceStream(Stream):
             for t, x in enumerate(canonical(xs)):
                 below = x
                 for n, layer in enumerate(self._model.layers):
-                    h_new, c_new = layer.step(below, h[n], c[n], x_is_hidden=n > 0)
+                    h_new, c_new = layer.step(below, h[n], c[n])
                     h[n] = canonical(h_new.astype(np.float32))
                     c[n] = canonical(c_new.astype(np.float32))
                     below = h[n]

@@ -23,9 +23,12 @@ static inline lf_status small_lstm(const char *isa, lf_weight_type type, lf_mode
         }
         for (int j = 0; j < 4 * H; j++)
             bias[l][j] = pseudo_random(&state);
-        layers[l] = (lf_layer_weights){weight_ih[l], weight_hh[l], bias[l], bias[l]};
+        layers[l] = (lf_layer_weights){.weight_ih = weight_ih[l],
+                                       .weight_hh = weight_hh[l],
+                                       .bias_ih = bias[l],
+                                       .bias_hh = bias[l]};
     }
-    return lf_model_create(I, H, L, layers, type, isa, model);
+    return lf_model_create(I, H, 0, L, layers, type, isa, model);
 }
 
 /* All gates are open and 1 comes in at each step, so that every c is the number of steps taken. */
@@ -33,8 +36,8 @@ static inline lf_status counting_lstm(const char *isa, lf_model **model) {
     static float zeros[4 * H * H], open[4 * H];
     for (int j = 0; j < 4 * H; j++)
         open[j] = 60;
-    const lf_layer_weights layer = {zeros, zeros, open, NULL};
-    return lf_model_create(I, H, 1, &layer, LF_FLOAT32, isa, model);
+    const lf_layer_weights layer = {.weight_ih = zeros, .weight_hh = zeros, .bias_ih = open};
+    return lf_model_create(I, H, 0, 1, &layer, LF_FLOAT32, isa, model);
 }
 
 #endif

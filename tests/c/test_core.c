@@ -48,14 +48,17 @@ static void make_weights(void) {
         }
         for (int j = 0; j < 4 * H; j++)
             bias[l][j] = pseudo_random();
-        layers[l] = (lf_layer_weights){weight_ih[l], weight_hh[l], bias[l], bias[l]};
+        layers[l] = (lf_layer_weights){.weight_ih = weight_ih[l],
+                                       .weight_hh = weight_hh[l],
+                                       .bias_ih = bias[l],
+                                       .bias_hh = bias[l]};
     }
     for (int j = 0; j < T * I + 1; j++)
         xs[j] = 2 * pseudo_random();
 }
 
 static lf_status create(const char *isa, lf_model **model) {
-    return lf_model_create(I, H, L, layers, LF_FLOAT32, isa, model);
+    return lf_model_create(I, H, 0, L, layers, LF_FLOAT32, isa, model);
 }
 
 static void check_isas(void) {
@@ -78,13 +81,13 @@ static void check_isas(void) {
 static void check_create(void) {
     lf_model *model = NULL;
     lf_stream *stream = NULL;
-    CHECK(lf_model_create(0, H, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create(I, 0, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create(I, H, 0, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create(SIZE_MAX, H, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create(I, H, L, NULL, LF_FLOAT32, NULL, &model) == LF_ERR_ARGUMENT);
-    CHECK(lf_model_create(I, H, L, layers, LF_FLOAT32, NULL, NULL) == LF_ERR_ARGUMENT);
-    CHECK(lf_model_create(I, H, L, layers, (lf_weight_type)3, NULL, &model) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create(0, H, 0, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(I, 0, 0, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(I, H, 0, 0, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(SIZE_MAX, H, 0, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(I, H, 0, L, NULL, LF_FLOAT32, NULL, &model) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create(I, H, 0, L, layers, LF_FLOAT32, NULL, NULL) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create(I, H, 0, L, layers, (lf_weight_type)3, NULL, &model) == LF_ERR_ARGUMENT);
     CHECK(create("sse9", &model) == LF_ERR_ISA_UNKNOWN);
     const lf_layer_weights kept = layers[1];
     layers[1].weight_hh = NULL;
@@ -97,8 +100,8 @@ static void check_create(void) {
     CHECK(create(NULL, &model) == LF_ERR_NONFINITE);
     bias[0][3] = 0;
     weight_hh[0][5] = 65520;
-    CHECK(lf_model_create(I, H, L, layers, LF_FLOAT16, NULL, &model) == LF_ERR_RANGE);
-    CHECK(lf_model_create(I, H, L, layers, LF_INT8, NULL, &model) == LF_OK);
+    CHECK(lf_model_create(I, H, 0, L, layers, LF_FLOAT16, NULL, &model) == LF_ERR_RANGE);
+    CHECK(lf_model_create(I, H, 0, L, layers, LF_INT8, NULL, &model) == LF_OK);
     lf_model_destroy(model);
     model = NULL;
     weight_hh[0][5] = 0;
@@ -123,8 +126,8 @@ static void check_stream(const char *isa, lf_weight_type type) {
     lf_model *model, *other_model;
     lf_stream *stream, *twin, *other;
     float ys[T * H], y[H + 1], h[L * H], c[L * H], h2[L * H], c2[L * H];
-    CHECK(lf_model_create(I, H, L, layers, type, isa, &model) == LF_OK);
-    CHECK(lf_model_create(I, H, L, layers, type, isa, &other_model) == LF_OK);
+    CHECK(lf_model_create(I, H, 0, L, layers, type, isa, &model) == LF_OK);
+    CHECK(lf_model_create(I, H, 0, L, layers, type, isa, &other_model) == LF_OK);
     CHECK(lf_stream_create(model, &stream) == LF_OK && lf_stream_create(model, &twin) == LF_OK);
     CHECK(lf_stream_create(other_model, &other) == LF_OK);
     CHECK(strcmp(lf_model_isa(model), isa) == 0);
@@ -206,11 +209,13 @@ static void check_probes(void) {
 
 static void check_activate(void) {
     float x[3] = {0, 1e30f, -1e30f}, y[3];
-    CHECK(lf_activate_f32("scalar", LF_SIGMOID, x, y, 3) == LF_OK);
+    CHECK(lf_activate_f32("scalar", &(lf_function){.name = LF_SIGMOID}, x, y, 3) == LF_OK);
     CHECK(y[0] == 0.5f && y[1] == 1 && y[2] == 0);
-    CHECK(lf_activate_f32("scalar", (lf_activation)7, x, y, 3) == LF_ERR_ARGUMENT);
-    CHECK(lf_activate_f32("sse9", LF_TANH, x, y, 3) == LF_ERR_ISA_UNKNOWN);
-    CHECK(lf_activate_f32("scalar", LF_TANH, NULL, y, 3) == LF_ERR_ARGUMENT);
+    CHECK(lf_activate_f32("scalar", &(lf_function){.name = (lf_activation)10}, x, y, 3) ==
+          LF_ERR_ARGUMENT);
+    CHECK(lf_activate_f32("sse9", &(lf_function){.name = LF_TANH}, x, y, 3) == LF_ERR_ISA_UNKNOWN);
+    CHECK(lf_activate_f32("scalar", &(lf_function){.name = LF_TANH}, NULL, y, 3) ==
+          LF_ERR_ARGUMENT);
 }
 
 int main(void) {

@@ -1,0 +1,123 @@
+"""Readers of files in which an LSTM may be: each gives its weights and what variant it is.
+
+    lstm = lstm_fast.load("model.onnx")                 # the only LSTM in it, ready to be stepped
+    for found in lstm_fast.formats.read("model.onnx"):  # or all there are, with where they come from
+        print(found.name, found.weights.hidden_size, found.sources)
+
+Files are untrusted: none is executed, sizes are checked before memory is taken, and one that is
+damaged raises `FormatError`. A format whose library is not installed says which extra brings it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..lstm import LSTM
+from ._files import FormatError, Found, MissingExtraError
+
+__all__ = ["READERS", "FormatError", "Found", "MissingExtraError", "load", "read"]
+
+# A reader is a module here with
+#     SUFFIXES                     of file names, such as (".onnx",)
+#     recognise(path, head)        whether a file that begins with these bytes is one; imports nothing
+#     read(path, **options)        a list of Found
+# To add one, add its name.
+READERS = ("safetensors", "pytorch", "onnx", "keras", "tflite", "nam", "tf1")
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def _choose(path: Path, format: str | None) -> ModuleType:
+    if format is not None:
+        if format not in READERS:
+            raise ValueError(f"there is no format {format!r}; choose one of {', '.join(READERS)}")
+        return _module(format)
+    with path.open("rb") as file:
+        head = file.read(4096)
+    modules = [_module(name) for name in READERS]
+    named = [module for module in modules if path.name.lower().endswith(module.SUFFIXES)]
+    for module in [*named, *modules]:  # a name is believed before the content of another format
+        if module.recognise(path, head):
+            return module
+    if named:
+        return named[0]  # its own error says best what is wrong
+    known = ", ".join(suffix for module in modules for suffix in module.SUFFIXES)
+    raise FormatError(f"{path}: unknown format; known are {known}; format= names one")
+
+
+def read(path: str | os.PathLike[str], format: str | None = None, **options: Any) -> list[Found]:
+    """Return every LSTM in a file.
+
+    Args:
+        path: the file.
+        format: one of READERS; None finds out by the file's name and its first bytes.
+        options: of that format's `read`.
+
+    Raises:
+        OSError: the file cannot be opened.
+        FormatError: it is damaged or of another format, or an LSTM in it is of a kind that we
+            cannot compute; or a library is missing (`MissingExtraError`).
+        TypeError, ValueError: the format is unknown, or has no such option.
+    """
+    path = Path(path)
+    module = _choose(path, format)
+    try:
+        found: list[Found] = module.read(path, **options)
+    except (MemoryError, RecursionError, OverflowError) as error:
+        raise FormatError(f"{path}: damaged: {error or type(error).__name__}") from error
+    return found
+
+
+def pick(path: object, found: list[Found], name: str | None) -> Found:
+    """Return the one of that name, or the only one there is.
+
+    Raises:
+        FormatError: there is none, or none of that name, or several and no name.
+    """
+    if not found:
+        raise FormatError(f"{path}: there is no LSTM in it")
+    names = ", ".join(repr(one.name) for one in found)
+    if name is not None:
+        for one in found:
+            if one.name == name:
+                return one
+        raise FormatError(f"{path}: there is no LSTM named {name!r} in it, but {names}")
+    if len(found) > 1:
+        raise FormatError(f"{path}: there are {len(found)} LSTMs in it, say which: name= {names}")
+    return found[0]
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    format: str | None = None,
+    weight_dtype: str = "float32",
+    backend: str | None = None,
+    isa: str | None = None,
+    **options: Any,
+) -> LSTM:
+    """Read an LSTM from a file, ready to be stepped.
+
+    Args:
+        path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, or arrays of
+            TensorFlow 1 as .npz. README.md has the list with what each may hold.
+        name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.
+        format: one of `formats.READERS`; None finds out.
+        weight_dtype, backend, isa: see `LSTM.from_state_dict`.
+        options: of the format, such as forget_bias for TensorFlow 1; see its module.
+
+    Raises:
+        OSError: the file cannot be opened.
+        FormatError: it is damaged, holds no such LSTM, or one that cannot be computed; or a library
+            is missing.
+        TypeError, ValueError, BackendUnavailableError: see `LSTM.from_state_dict`.
+    """
+    found = pick(path, read(path, format, **options), name)
+    return LSTM.from_weights(found.weights, weight_dtype=weight_dtype, backend=backend, isa=isa)

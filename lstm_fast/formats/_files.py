@@ -1,0 +1,62 @@
+"""What every reader needs: what it found, and errors that name the file and the part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .._weights import Weights
+from ..errors import FormatError
+
+__all__ = ["FormatError", "Found", "MissingExtraError", "checked", "size_limit"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One LSTM in a file.
+
+    name: what `load(name=...)` takes, unique in the file; "" where nothing in the file names it.
+    weights: its weights and variant.
+    sources: where each parameter comes from, by PyTorch's names ("weight_ih_l0") and in words of
+        the file ("W of node lstm_1, gates i, o, f, c").
+    notes: what a user should know, such as what was left out or folded.
+    """
+
+    name: str
+    weights: Weights
+    sources: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class MissingExtraError(FormatError, ImportError):
+    """A library is missing that this format needs; the text says which extra brings it."""
+
+    def __init__(self, path: object, library: str, extra: str) -> None:
+        super().__init__(
+            f"{path}: reading it takes the library {library}: pip install 'lstm-fast[{extra}]'"
+        )
+
+
+def size_limit(path: str | os.PathLike[str]) -> int:
+    """Return how many bytes of memory a reader may take for what a file claims to hold.
+
+    A file is untrusted: before memory is taken for a claimed size, compare it with this.
+    """
+    return 2 * Path(path).stat().st_size + (16 << 20)
+
+
+@contextmanager
+def checked(path: object, part: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn errors of a library, or of our own checks, into a `FormatError` that names the part."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except Exception as error:
+        if not isinstance(error, (ValueError, *errors)):
+            raise
+        text = str(error) or type(error).__name__
+        raise FormatError(f"{path}: {part}: {text}") from error

@@ -1,0 +1,47 @@
+"""The orders in which formats keep the four gates, and the way from each to ours."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ORDERS", "OURS", "to_pytorch"]
+
+Array = TypeVar("Array", bound=NDArray[Any])
+
+OURS = "ifgo"  # PyTorch's
+
+# i: input gate; f: forget gate; g: what goes into the cell (c in ONNX and Keras, j in TensorFlow);
+# o: output gate. Readers ask for an order by name, so that a test can swap gates here and see that
+# the reader's results change.
+ORDERS: dict[str, str] = {
+    "pytorch": "ifgo",
+    "onnx": "iofg",
+    "keras": "ifgo",
+    "tensorflow1": "igfo",
+}
+
+
+def to_pytorch(values: Array, order: str) -> Array:
+    """Return values with their blocks of rows in PyTorch's order i, f, g, o.
+
+    Args:
+        values: the first axis is a block of H rows for each gate.
+        order: one of ORDERS: how the blocks are ordered here; if it is ours, values are returned
+            as they are.
+
+    Raises:
+        ValueError: the first axis is no four blocks.
+    """
+    letters = ORDERS[order]
+    rows = values.shape[0] if values.ndim else 0
+    if values.ndim == 0 or rows % len(letters):
+        raise ValueError(f"expected 4 * hidden_size rows, found shape {values.shape}")
+    if letters == OURS:
+        return values
+    blocks = values.reshape(len(letters), rows // len(letters), *values.shape[1:])
+    ordered = blocks[[letters.index(gate) for gate in OURS]]
+    result: Array = np.ascontiguousarray(ordered.reshape(values.shape))  # type: ignore[assignment]
+    return result
