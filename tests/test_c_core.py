@@ -21,12 +21,13 @@ FLAGS = [
 ]
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
 THREAD_SANITIZER = "-fsanitize=thread"
-WRAP = "-Wl,--wrap=malloc,--wrap=aligned_alloc"
+WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc"
 PROGRAMS = {
     "test_cpu.c": [],
     "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
     "test_core.c": [WRAP],
-    "test_pool.c": [WRAP, "-Wl,--wrap=calloc"],
+    "test_pool.c": [WRAP],
+    "test_variants.c": [WRAP],
     "test_pool_threads.c": ["-pthread"],
 }
 

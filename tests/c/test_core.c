@@ -6,27 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocations.h"
 #include "check.h"
 #include <math.h>
 
 #include "internal.h"
-
-static int allocations;
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-static int memory_is_out;
-
-void *__wrap_malloc(size_t size) {
-    allocations++;
-    return memory_is_out ? NULL : __real_malloc(size);
-}
-void *__wrap_aligned_alloc(size_t alignment, size_t size) {
-    allocations++;
-    return memory_is_out ? NULL : __real_aligned_alloc(alignment, size);
-}
 
 enum { I = 5, H = 19, L = 2, T = 7 };
 
@@ -105,14 +89,14 @@ static void check_create(void) {
     lf_model_destroy(model);
     model = NULL;
     weight_hh[0][5] = 0;
-    memory_is_out = 1;
+    allowed = 0;
     CHECK(create(NULL, &model) == LF_ERR_MEMORY);
-    memory_is_out = 0;
+    allowed = PLENTY;
     CHECK(model == NULL);
     CHECK(create(NULL, &model) == LF_OK);
-    memory_is_out = 1;
+    allowed = 0;
     CHECK(lf_stream_create(model, &stream) == LF_ERR_MEMORY && stream == NULL);
-    memory_is_out = 0;
+    allowed = PLENTY;
     CHECK(lf_stream_create(NULL, &stream) == LF_ERR_ARGUMENT);
     CHECK(lf_stream_create(model, NULL) == LF_ERR_ARGUMENT);
     lf_model_destroy(model);

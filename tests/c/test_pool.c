@@ -6,28 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocations.h"
 #include "check.h"
 #include "pool.h"
 #include "small_lstm.h"
 
-enum { N = 130, T = 3, PLENTY = 1 << 30 };
-
-static int allocations, allowed = PLENTY; /* the one after these fails */
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-
-void *__wrap_malloc(size_t size) { return allocations++ < allowed ? __real_malloc(size) : NULL; }
-void *__wrap_calloc(size_t count, size_t size) {
-    return allocations++ < allowed ? __real_calloc(count, size) : NULL;
-}
-void *__wrap_aligned_alloc(size_t alignment, size_t size) {
-    return allocations++ < allowed ? __real_aligned_alloc(alignment, size) : NULL;
-}
+enum { N = 130, T = 3 };
 
 static float xs[N * T * I], ys[N * T * H], expected[T * H];
 static unsigned long long handles[N];

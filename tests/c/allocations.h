@@ -1,0 +1,25 @@
+/* Counts allocations, and lets them fail: for programs linked with --wrap=malloc and so on. */
+#ifndef ALLOCATIONS_H
+#define ALLOCATIONS_H
+
+#include <stddef.h>
+
+enum { PLENTY = 1 << 30 };
+static int allocations, allowed = PLENTY; /* the one after these fails */
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+void *__wrap_malloc(size_t size) { return allocations++ < allowed ? __real_malloc(size) : NULL; }
+void *__wrap_calloc(size_t count, size_t size) {
+    return allocations++ < allowed ? __real_calloc(count, size) : NULL;
+}
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+    return allocations++ < allowed ? __real_aligned_alloc(alignment, size) : NULL;
+}
+
+#endif
