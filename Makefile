@@ -5,6 +5,8 @@
 #   make test-slow  the exhaustive part: activations over all 2^32 floats, and 10,000 sequences of
 #                   calls on pools (up to half an hour)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)
+#   make conformance  readers and variants against PyTorch, Keras and TFLite themselves (installs them)
+#   make fuzz       damaged files at the readers; COUNT=1000000 of them take half an hour
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make lint       ruff, mypy, clang-format
 #   make warnings   the C core with every compiler here, warnings as errors
@@ -24,7 +26,7 @@ INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
-.PHONY: help demo test test-slow test-emulated bench lint warnings format clean
+.PHONY: help demo test test-slow test-emulated conformance fuzz bench lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -66,6 +68,19 @@ test-emulated: $(VENV)/test.stamp
 	cd $(EMULATED) && CFLAGS='-DLF_EMULATE -I$(CURDIR)/tests/emulate -w' \
 	  $(abspath $(BIN))/python setup.py --quiet build_ext --inplace
 	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider tests/test_bits.py tests/test_pool.py
+
+# The CPU build of torch, where it is found; newer ones bring gigabytes for GPUs.
+$(VENV)/conformance.stamp: $(VENV)/test.stamp
+	$(PIP) install --quiet 'torch==2.13.0'
+	$(PIP) install --quiet --editable '.[conformance]'
+	@touch $@
+
+conformance: $(VENV)/conformance.stamp
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_torch.py tests/formats
+
+COUNT ?= 10000
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python tests/formats/fuzz.py --count $(COUNT)
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds

@@ -34,7 +34,7 @@ class LSTMState(NamedTuple):
 
 
 def shape_text(shape: tuple[int | None, ...], free: str = "T") -> str:
-    """Write a shape as Python does, with names ("N, T") where any size will do, the last for all."""
+    """Write a shape as Python does, with names ("N, T") where any size will do."""
     names = free.split(", ")
     missing = [i for i, n in enumerate(shape) if n is None]
     named = {i: names[min(k, len(names) - 1)] for k, i in enumerate(missing)}

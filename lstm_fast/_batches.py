@@ -45,7 +45,8 @@ class Parts:
         what = "is bidirectional" if self.direction == "bidirectional" else "runs backwards"
         raise ValueError(
             f"this LSTM {what}: its first output depends on the last frame, so it cannot be "
-            "stepped frame by frame; call it on whole sequences instead: ys, state = lstm(xs, lengths=...)"
+            "stepped frame by frame; call it on whole sequences instead: "
+            "ys, state = lstm(xs, lengths=...)"
         )
 
 

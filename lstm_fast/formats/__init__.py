@@ -1,7 +1,7 @@
 """Readers of files in which an LSTM may be: each gives its weights and what variant it is.
 
     lstm = lstm_fast.load("model.onnx")                 # the only LSTM in it, ready to be stepped
-    for found in lstm_fast.formats.read("model.onnx"):  # or all there are, with where they come from
+    for found in lstm_fast.formats.read("model.onnx"):  # or all that there are
         print(found.name, found.weights.hidden_size, found.sources)
 
 Files are untrusted: none is executed, sizes are checked before memory is taken, and one that is
@@ -23,7 +23,7 @@ __all__ = ["READERS", "FormatError", "Found", "MissingExtraError", "load", "read
 
 # A reader is a module here with
 #     SUFFIXES                     of file names, such as (".onnx",)
-#     recognise(path, head)        whether a file that begins with these bytes is one; imports nothing
+#     recognise(path, head)        whether a file that begins with these bytes is one
 #     read(path, **options)        a list of Found
 # To add one, add its name.
 READERS = ("safetensors", "pytorch", "onnx", "keras", "tflite", "nam", "tf1")
@@ -31,6 +31,13 @@ READERS = ("safetensors", "pytorch", "onnx", "keras", "tflite", "nam", "tf1")
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a reader when it is first named, as in `formats.tf1.from_arrays`."""
+    if name in READERS:
+        return _module(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _choose(path: Path, format: str | None) -> ModuleType:
@@ -110,7 +117,9 @@ def load(
             TensorFlow 1 as .npz. README.md has the list with what each may hold.
         name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.
         format: one of `formats.READERS`; None finds out.
-        weight_dtype, backend, isa: see `LSTM.from_state_dict`.
+        weight_dtype: see `LSTM.from_state_dict`.
+        backend: likewise.
+        isa: likewise.
         options: of the format, such as forget_bias for TensorFlow 1; see its module.
 
     Raises:

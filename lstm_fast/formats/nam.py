@@ -1,0 +1,152 @@
+"""Neural Amp Modeler's .nam: the LSTM architecture, with its trained initial state.
+
+The file is JSON, its weights one flat list of numbers:
+
+    for each layer   [W_ih W_hh] (4H, I + H) row by row, gates i, f, g, o; bias (4H,);
+                     the hidden state (H,) and the cell state (H,) to start from
+    the head         weight (outputs, H) row by row, bias (outputs,)
+
+An LSTM here gives h of the last layer; the head makes the sound of it:
+
+    weight, bias = lstm_fast.formats.nam.head("amp.nam")
+    sample = weight @ stream.step(x) + bias
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._arrays import Float32
+from .._weights import LayerWeights, make_weights
+from . import _json, gates
+from ._files import FormatError, Found, checked, size_limit
+
+SUFFIXES = (".nam",)
+
+
+class _Model(NamedTuple):
+    """Sizes that fit the number of weights, and the weights."""
+
+    values: Float32  # flat
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    outputs: int
+
+    def layer_length(self, layer: int) -> int:
+        columns = self.hidden_size + (self.hidden_size if layer else self.input_size)
+        return 4 * self.hidden_size * (columns + 1) + 2 * self.hidden_size
+
+    @property
+    def head_length(self) -> int:
+        return self.outputs * (self.hidden_size + 1)
+
+    @property
+    def expected(self) -> int:
+        above = (self.num_layers - 1) * self.layer_length(1)
+        return self.layer_length(0) + above + self.head_length
+
+
+def recognise(path: Path, head: bytes) -> bool:
+    """Return whether it is a model of Neural Amp Modeler."""
+    return head.lstrip()[:1] == b"{" and b'"architecture"' in head
+
+
+def read(path: str | os.PathLike[str]) -> list[Found]:
+    """Return the LSTM of the file; what its head is, see `head`.
+
+    Raises:
+        OSError: the file cannot be opened.
+        FormatError: it is damaged, or of another architecture.
+    """
+    path = Path(path)
+    model = _read(path)
+    layers, sources, start = [], {}, 0
+    for n in range(model.num_layers):
+        end = start + model.layer_length(n)
+        part = f"layer {n}"
+        with checked(path, part):
+            layers.append(_layer(model, n, model.values[start:end]))
+        for kind, text in {
+            "weight_ih": "the first columns of W, gates ifgo",
+            "weight_hh": "the last columns of W, gates ifgo",
+            "bias_ih": "the bias, which is the sum of PyTorch's two",
+            "bias_hh": "zeros",
+            "h_0": "the initial hidden state",
+            "c_0": "the initial cell state",
+        }.items():
+            sources[f"{kind}_l{n}"] = f"{part} of weights: {text}"
+        start = end
+    with checked(path, "weights"):
+        weights = make_weights(layers)
+    note = (
+        f"the head, {model.hidden_size} to {model.outputs}, follows the LSTM and is no part of it: "
+        "lstm_fast.formats.nam.head(path) returns its weight and bias"
+    )
+    return [Found("", weights, sources, (note,))]
+
+
+def head(path: str | os.PathLike[str]) -> tuple[Float32, Float32]:
+    """Return weight (outputs, H) and bias (outputs,): the output is weight @ h + bias.
+
+    Raises:
+        OSError: the file cannot be opened.
+        FormatError: it is damaged, or of another architecture.
+    """
+    model = _read(Path(path))
+    values = model.values[model.expected - model.head_length :]
+    if not np.isfinite(values).all():
+        raise FormatError(f"{path}: head: there are values that are not finite in float32")
+    weight = values[: -model.outputs].reshape(model.outputs, model.hidden_size)
+    return weight.copy(), values[-model.outputs :].copy()
+
+
+def _layer(model: _Model, layer: int, values: Float32) -> LayerWeights:
+    size = model.hidden_size
+    inputs = size if layer else model.input_size
+    matrix, bias, h_0, c_0 = np.split(
+        values, np.cumsum([4 * size * (inputs + size), 4 * size, size])
+    )
+    matrix = gates.to_pytorch(matrix.reshape(4 * size, inputs + size), "pytorch")
+    bias = gates.to_pytorch(bias, "pytorch")
+    w_ih, w_hh = matrix[:, :inputs], matrix[:, inputs:]
+    return LayerWeights(w_ih, w_hh, bias, np.zeros_like(bias), h_0=h_0, c_0=c_0)
+
+
+def _read(path: Path) -> _Model:
+    """Read the file and check its sizes against the number of its weights."""
+    content = _json.parse(path, "JSON", path.read_bytes(), size_limit(path))
+    if not isinstance(content, dict) or "architecture" not in content:
+        raise FormatError(f"{path}: there is no architecture in it; it is no .nam file")
+    if content["architecture"] != "LSTM":
+        raise FormatError(
+            f"{path}: its architecture is {str(content['architecture'])[:40]!r}; only 'LSTM' is one"
+        )
+    config = content.get("config")
+    if not isinstance(config, dict):
+        raise FormatError(f"{path}: config: it is no JSON object")
+    sizes = [_size(path, config, n) for n in ("input_size", "hidden_size", "num_layers")]
+    outputs = _size(path, config, "out_channels") if "out_channels" in config else 1
+    numbers = content.get("weights")
+    if not isinstance(numbers, list) or not all(type(n) in (float, int) for n in numbers):
+        raise FormatError(f"{path}: weights: they are no list of numbers")
+    with checked(path, "weights", OverflowError), np.errstate(over="ignore"):
+        values = np.array(numbers, np.float64).astype(np.float32)
+    model = _Model(values, sizes[0], sizes[1], sizes[2], outputs)
+    if len(values) != model.expected:
+        raise FormatError(
+            f"{path}: weights: there are {len(values)}, an LSTM of input_size {sizes[0]}, "
+            f"hidden_size {sizes[1]}, num_layers {sizes[2]} and a head take {model.expected}"
+        )
+    return model
+
+
+def _size(path: Path, config: dict[str, Any], name: str) -> int:
+    size = config.get(name)
+    if type(size) is not int or not 1 <= size < 2**31:
+        raise FormatError(f"{path}: config: {name} is {str(size)[:40]}, expected 1 or more")
+    return size

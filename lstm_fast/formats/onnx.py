@@ -1,0 +1,252 @@
+"""LSTMs in ONNX models: the operators LSTM and com.microsoft's DynamicQuantizeLSTM.
+
+    lstm = lstm_fast.load("model.onnx")            # or name= of the node, where there are several
+
+Weights may be initialisers, in the file or beside it, or computed from some by the operators in
+`_onnx_ops`; nodes may be inside of `If` branches and functions. Nodes that hand on nothing but Y,
+as exporters write the layers of a stack, become one LSTM, named by the first; nodes with the same
+weights are found once. What onnxruntime computes is what we compute, also where ONNX's text leaves
+room: `clip` does not bound c on its way out, `input_forget` makes f = 1 - i.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from .._weights import LayerWeights, make_weights
+from ._files import FormatError, Found, checked
+from ._onnx_chain import Chains, Node
+from ._onnx_file import Array, File, Proto
+from ._onnx_fold import Folder, Unknown
+from ._onnx_graph import Scope, scopes
+from ._onnx_lstm import INPUTS, QUANTISED, Options, initial_row, layers, options
+from ._onnx_ops import dequantise
+from .gates import ORDERS
+
+__all__ = ["SUFFIXES", "read", "recognise"]
+
+SUFFIXES = (".onnx",)
+NEXT_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca"  # of a ModelProto, after its version
+KINDS = {("", "LSTM"), ("ai.onnx", "LSTM"), ("com.microsoft", "DynamicQuantizeLSTM")}
+OTHERS = ("RNN", "GRU", "AttnLSTM", "DynamicQuantizeGRU")
+DECOMPOSED = frozenset({"Sigmoid", "Tanh", "Mul", "Add"})
+# Our names for what is in an input
+MEANT = {
+    "W": ("weight_ih",),
+    "R": ("weight_hh",),
+    "B": ("bias_ih", "bias_hh"),
+    "P": ("peephole",),
+    "initial_h": ("h_0",),
+    "initial_c": ("c_0",),
+}
+
+
+def recognise(path: Path, head: bytes) -> bool:
+    """Tell whether it begins like a ModelProto: with the version of the format, and a field."""
+    return len(head) > 3 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in NEXT_FIELDS
+
+
+def read(path: Path) -> list[Found]:
+    """Return every LSTM in a model; see `formats.read`."""
+    path = Path(path)
+    file = File(path)
+    with checked(path, "the graph", TypeError, AttributeError, OverflowError):
+        return _Reader(file).read()
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one node holds; sources by its inputs."""
+
+    node: Node
+    layers: list[LayerWeights]
+    sources: dict[str, str]
+    notes: tuple[str, ...]
+
+
+class _Reader:
+    def __init__(self, file: File) -> None:
+        self._file, self._path = file, file.path
+        self._constants, self._states = Folder(file), Folder(file, batch=True)
+
+    def read(self) -> list[Found]:
+        all_scopes = scopes(self._file.model)
+        parts = self._parts(all_scopes)
+        if not parts:
+            raise FormatError(f"{self._path}: {_nothing(all_scopes)}")
+        chains = Chains(self._file, all_scopes, list(parts))
+        below = {node: chains.below(node) for node in parts}
+        inner = set(below.values())
+        stacks = [_stack(below, node) for node in parts if node not in inner]
+        order = {node: at for at, node in enumerate(parts)}
+        stacks.sort(key=lambda stack: order[stack[0]])
+        return _distinct([self._found([parts[node] for node in stack]) for stack in stacks])
+
+    def _parts(self, all_scopes: list[Scope]) -> dict[Node, _Part]:
+        parts: dict[Node, _Part] = {}
+        names: Counter[str] = Counter()
+        for scope in all_scopes:
+            for proto in scope.nodes:
+                if (proto.domain, proto.op_type) not in KINDS:
+                    continue
+                name = proto.name or next(filter(None, proto.output), "LSTM")
+                names[name] += 1
+                name = name if names[name] == 1 else f"{name}#{names[name]}"
+                with checked(self._path, f"node {name!r} ({proto.op_type})", TypeError, IndexError):
+                    part = self._part(name, scope, proto)
+                parts[part.node] = part
+        return parts
+
+    def _part(self, name: str, scope: Scope, proto: Proto) -> _Part:
+        if len(proto.input) < 3 or not proto.output:
+            raise ValueError("its inputs X, W and R, or its outputs, are missing")
+        found = options(scope.attributes_of(proto))
+        inputs = [*INPUTS, *QUANTISED] if proto.op_type == "DynamicQuantizeLSTM" else INPUTS
+        given = {key: value for key, value in zip(inputs, proto.input, strict=False) if value}
+        arrays = {key: self._constant(scope, given, key) for key in "WRBP" if key in given}
+        notes = list(found.notes)
+        if proto.op_type == "DynamicQuantizeLSTM":
+            for key in "WR":
+                arrays[key] = self._dequantised(scope, given, key, arrays[key])
+            notes.append(
+                f"{name}: W and R have 8 bits in the file and are float32 here; onnxruntime rounds "
+                "x and h to 8 bits, too, so its values differ"
+            )
+        state, more = self._state(scope, given, found)
+        arrays |= state
+        notes += [f"{name}: {text}" for text in more]
+        notes += [
+            f"{name}: {key} is {arrays[key].dtype} in the file, here rounded to float32"
+            for key in arrays
+            if arrays[key].dtype.itemsize > 4
+        ]
+        sources = {
+            key: f"{key} of node {name} ({self._constants.source(scope, given[key])})"
+            for key in arrays
+        }
+        whole = layers(found, arrays)
+        node = Node(name, scope, proto, found, whole[0].hidden_size, whole[0].input_size)
+        return _Part(node, whole, sources, tuple(notes))
+
+    def _constant(self, scope: Scope, given: dict[str, str], key: str) -> Array:
+        value = self._constants.value(scope, given[key]) if key in given else Unknown("nothing")
+        if isinstance(value, Unknown):
+            raise ValueError(f"{key} is not in the file: it is {value.why}")
+        return value
+
+    def _dequantised(self, scope: Scope, given: dict[str, str], key: str, value: Array) -> Array:
+        """Return W or R in float32 and in LSTM's layout, (D, 4H, K); it is kept as (D, K, 4H)."""
+        scale = self._constant(scope, given, f"{key}_scale")
+        zero = None
+        if f"{key}_zero_point" in given:
+            zero = self._constant(scope, given, f"{key}_zero_point")
+        if value.ndim != 3:
+            raise ValueError(f"{key} has shape {value.shape}, expected (directions, columns, rows)")
+        if scale.size not in (value.shape[0], value.shape[0] * value.shape[2]):
+            raise ValueError(f"{key}_scale has shape {scale.shape}, {key} {value.shape}")
+        scale = scale.reshape(value.shape[0], 1, -1)
+        rows: Array = dequantise(value, scale, zero, self._file).transpose(0, 2, 1)
+        return rows
+
+    def _state(
+        self, scope: Scope, given: dict[str, str], found: Options
+    ) -> tuple[dict[str, Array], list[str]]:
+        """Return the trained initial state, as far as there is one, and notes."""
+        arrays: dict[str, Array] = {}
+        notes = []
+        if "sequence_lens" in given:
+            notes.append(f"sequence_lens ({given['sequence_lens']}) is for you to give, as lengths")
+        for key in ("initial_h", "initial_c"):
+            if key not in given:
+                continue
+            value = self._states.value(scope, given[key])
+            if isinstance(value, Unknown):
+                if not value.zeros:
+                    notes.append(f"{key} is {value.why}; left out: streams start from zeros")
+            elif np.any(value):
+                row = initial_row(value, found, key)
+                if row is None:
+                    notes.append(f"{key} differs from sequence to sequence; left out")
+                else:
+                    arrays[key] = row
+        return arrays, notes
+
+    def _found(self, parts: list[_Part]) -> Found:
+        """Return the stack of these nodes, from the bottom up."""
+        directions = parts[0].node.options.num_directions
+        order = ", ".join(ORDERS["onnx"].replace("g", "c"))
+        sources: dict[str, str] = {}
+        for n, part in enumerate(parts):
+            for reverse in range(directions):
+                is_reverse = reverse or part.node.options.direction == "reverse"
+                suffix = f"_l{n}_reverse" if is_reverse else f"_l{n}"
+                for key, text in part.sources.items():
+                    gates = (
+                        f", gates {order}"
+                        if key in "WRB"
+                        else ", gates i, o, f"
+                        if key == "P"
+                        else ""
+                    )
+                    sources.update({kind + suffix: text + gates for kind in MEANT[key]})
+        name = parts[0].node.name
+        layers = [layer for part in parts for layer in part.layers]
+        with checked(self._path, f"node {name!r}"):
+            weights = make_weights(layers, parts[0].node.options.direction, sources)
+        notes = [note for part in parts for note in part.notes]
+        if len(parts) > 1:
+            notes.insert(0, "a stack of " + ", ".join(part.node.name for part in parts))
+        return Found(name, weights, sources, tuple(notes))
+
+
+def _stack(below: dict[Node, Node | None], top: Node) -> list[Node]:
+    """Return the nodes from the bottom up."""
+    stack, node = [top], below[top]
+    while node is not None:
+        stack.append(node)
+        node = below[node]
+    return stack[::-1]
+
+
+def _distinct(found: list[Found]) -> list[Found]:
+    """Return those with weights of their own; exporters write a node into each branch of an If."""
+    if len(found) == 1:
+        return found
+    kept: dict[object, Found] = {}
+    for one in found:
+        key = (one.weights.direction, *map(_fingerprint, one.weights.layers))
+        if key in kept:
+            first = kept[key]
+            note = f"node {one.name} has the same weights"
+            kept[key] = replace(first, notes=(*first.notes, note))
+        else:
+            kept[key] = one
+    return list(kept.values())
+
+
+def _fingerprint(layer: LayerWeights) -> tuple[object, ...]:
+    values = layer.parameters().items()
+    return layer.cell, *((k, v.shape, hashlib.sha256(v.data).digest()) for k, v in values)
+
+
+def _nothing(all_scopes: list[Scope]) -> str:
+    """Say that there is no LSTM, and what there is instead."""
+    counts = Counter(node.op_type for scope in all_scopes for node in scope.nodes)
+    text = "there is no LSTM node in it"
+    others = [name for name in OTHERS if name in counts]
+    if others:
+        text += f", but {', '.join(others)}, which is no LSTM"
+    elif set(counts) >= DECOMPOSED and {"Gemm", "MatMul"} & set(counts):
+        text += (
+            "; its exporter seems to have taken one apart into Gemm or MatMul, Sigmoid, Tanh, Mul "
+            "and Add. Export it with LSTM nodes, or load the weights it was made from"
+        )
+    if counts:
+        some = ", ".join(f"{name} ({count})" for name, count in counts.most_common(8))
+        text += f". There are nodes of {some}{', ...' if len(counts) > 8 else ''}"
+    return text

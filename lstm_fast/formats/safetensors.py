@@ -1,0 +1,245 @@
+"""safetensors: PyTorch's names, one file or shards with an index; and our canonical form.
+
+A safetensors file is a length, a JSON header and raw arrays. It is read and written here, without
+the library of that name: the canonical form must work with NumPy alone, NumPy has no bfloat16, and
+what a header claims is to be compared with the file before anything is believed.
+
+The canonical form, which `write` makes and `lstm-fast convert` with it, has the tensors of
+`LSTM.state_dict()` in float32, and under "lstm_fast" in the metadata a JSON text:
+
+    {"version": 1, "direction": "forward", "cells": [{"clip": 3.0}, {}]}
+
+with `Cell.to_json()` for each layer, and for each direction of it where there are two.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._arrays import Float32
+from .._weights import KINDS, LayerWeights, Weights, make_weights
+from ..cell import Cell
+from . import _json, _state_dicts
+from ._files import FormatError, Found, checked, size_limit
+from ._state_dicts import DTYPES, Tensor, decode
+
+SUFFIXES = (".safetensors", ".safetensors.index.json")
+KEY = "lstm_fast"
+VERSION = 1
+MAX_DIMENSIONS = 64  # of a NumPy array
+ITEM_BYTES = {
+    **{"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4},
+    **{"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1},
+}
+
+
+def recognise(path: Path, head: bytes) -> bool:
+    """Return whether it is a safetensors file or the index of one in shards."""
+    if head[:1] == b"{":
+        return path.name.endswith(".index.json") and b'"weight_map"' in head
+    length = int.from_bytes(head[:8], "little")
+    return head[8:9] == b"{" and 2 <= length <= path.stat().st_size - 8
+
+
+def read(path: str | os.PathLike[str]) -> list[Found]:
+    """Return every LSTM under PyTorch's names, or the one in our canonical form.
+
+    Args:
+        path: the file, or the index (model.safetensors.index.json) beside its shards.
+
+    Raises:
+        OSError: the file cannot be opened.
+        FormatError: it is damaged, or a shard is missing.
+    """
+    path = Path(path)
+    if path.name.endswith(".json"):
+        return _read_shards(path)
+    tensors, metadata = _read_header(path)
+    if KEY in metadata:
+        return [_read_canonical(path, tensors, metadata[KEY])]
+    return _state_dicts.find(path, tensors, size_limit(path))
+
+
+def _read_header(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return all tensors, and the metadata."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= size - 8:
+            raise FormatError(
+                f"{path}: header: it claims {length} bytes, the file has {max(0, size - 8)} left"
+            )
+        text = file.read(length)
+    header = _json.parse(path, "header", text, size_limit(path))
+    if not isinstance(header, dict):
+        raise FormatError(f"{path}: header: expected a JSON object")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict):
+        raise FormatError(f"{path}: header: __metadata__ is no JSON object")
+    data = range(8 + length, size)
+    return {name: _tensor(path, name, entry, data) for name, entry in header.items()}, metadata
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _tensor(path: Path, name: str, entry: Any, data: range) -> Tensor:
+    """Check what a header says of a tensor against where the file's data is."""
+    part = f"{path}: tensor {name!r}"
+    if not isinstance(entry, dict):
+        raise FormatError(f"{part}: expected a JSON object")
+    dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
+        raise FormatError(f"{part}: its shape is no list of sizes")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
+        raise FormatError(f"{part}: its data_offsets are no pair of offsets")
+    begin, end = offsets
+    if not begin <= end <= len(data):
+        raise FormatError(
+            f"{part}: its bytes {begin} to {end} are not within the {len(data)} of the file's data"
+        )
+    if not isinstance(dtype, str):
+        raise FormatError(f"{part}: its dtype is no string")
+    count = math.prod(shape)
+    if dtype in ITEM_BYTES and count * ITEM_BYTES[dtype] != end - begin:
+        raise FormatError(f"{part}: {end - begin} bytes are not {shape} of {dtype}")
+    read = partial(_read_tensor, path, name, dtype, tuple(shape), data.start + begin)
+    return Tensor(tuple(shape), f"tensor {name!r}, {dtype}", read)
+
+
+def _read_tensor(path: Path, name: str, dtype: str, shape: tuple[int, ...], start: int) -> Float32:
+    if dtype not in DTYPES:
+        raise FormatError(
+            f"{path}: tensor {name!r}: its dtype is {dtype}; {', '.join(DTYPES)} can be read"
+        )
+    length = math.prod(shape) * ITEM_BYTES[dtype]
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read(length)
+    if len(data) != length:
+        raise FormatError(f"{path}: tensor {name!r}: the file ends within it")
+    return decode(data, dtype).reshape(shape)
+
+
+def _read_shards(path: Path) -> list[Found]:
+    """Return what the index's tensors make; only shards with parts of an LSTM are opened."""
+    index = _json.parse(path, "index", path.read_bytes(), size_limit(path))
+    names = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(names, dict):
+        raise FormatError(f"{path}: index: there is no weight_map in it")
+    shards: dict[str, list[str]] = {}
+    for name, shard in names.items():
+        if not isinstance(shard, str):
+            raise FormatError(f"{path}: tensor {name!r}: its shard is no name of a file")
+        if _state_dicts.part(name):
+            shards.setdefault(shard, []).append(name)
+    tensors, limit = {}, 0
+    for shard, wanted in sorted(shards.items()):
+        file = _shard(path, shard)
+        held, _ = _read_header(file)
+        limit += size_limit(file)
+        for name in wanted:
+            if name not in held:
+                raise FormatError(f"{path}: tensor {name!r}: it is not in {shard}")
+            source = f"{held[name].source} in {shard}"
+            tensors[name] = replace(held[name], source=source)
+    return _state_dicts.find(path, tensors, limit)
+
+
+def _shard(path: Path, name: str) -> Path:
+    """Return the file beside the index; a name must not lead elsewhere."""
+    shard = path.parent / name
+    if Path(name).name != name or "\\" in name or "\0" in name:
+        raise FormatError(f"{path}: the shard {name!r} is not the name of a file beside the index")
+    if not shard.is_file():
+        raise FormatError(f"{path}: the shard {name!r} is missing beside the index")
+    return shard
+
+
+def _read_canonical(path: Path, tensors: dict[str, Tensor], text: Any) -> Found:
+    """Return what `write` wrote."""
+    part = f"metadata {KEY}"
+    if not isinstance(text, str):
+        raise FormatError(f"{path}: {part}: it is no string")
+    options = _json.parse(path, part, text.encode("ascii", "replace"), size_limit(path))
+    if not isinstance(options, dict) or options.get("version") != VERSION:
+        found = options.get("version") if isinstance(options, dict) else None
+        raise FormatError(f"{path}: {part}: its version is {found}, this release reads {VERSION}")
+    direction, cells = options.get("direction"), options.get("cells")
+    if not isinstance(cells, list) or not cells or not isinstance(direction, str):
+        raise FormatError(f"{path}: {part}: direction or cells are missing")
+    _state_dicts.check_size(path, tensors.values(), size_limit(path))
+    with checked(path, part, TypeError, OverflowError):
+        stack = Weights(tuple(map(_only_cell, cells)), direction)  # type: ignore[arg-type]
+    with checked(path, "weights", TypeError):
+        weights = make_weights(_canonical_layers(path, stack, tensors), stack.direction)
+    sources = {name: tensor.source for name, tensor in tensors.items()}
+    return Found("", weights, _state_dicts.in_order(weights, sources))
+
+
+def _canonical_layers(
+    path: Path, stack: Weights, tensors: Mapping[str, Tensor]
+) -> list[LayerWeights]:
+    """Return the layers of a stack that has only their cells so far."""
+    layers: list[LayerWeights] = []
+    used: set[str] = set()
+    for index, layer in enumerate(stack.layers):
+        names = {kind: kind + stack.suffix(index) for kind in KINDS}
+        there = {kind: name for kind, name in names.items() if name in tensors}
+        used.update(there.values())
+        for kind in ("weight_ih", "weight_hh"):
+            if kind not in there:
+                raise FormatError(f"{path}: {names[kind]} is missing")
+        values: dict[str, Any] = {kind: tensors[name].read() for kind, name in there.items()}
+        layers.append(replace(layer, **values))
+    if unknown := sorted(set(tensors) - used):
+        raise FormatError(f"{path}: tensor {unknown[0]!r} is no part of the LSTM")
+    return layers
+
+
+EMPTY = np.zeros((0, 0), np.float32)
+
+
+def _only_cell(options: Any) -> LayerWeights:
+    return LayerWeights(EMPTY, EMPTY, cell=Cell.from_json(options))
+
+
+def write(path: str | os.PathLike[str], weights: Weights) -> None:
+    """Write weights in our canonical form; the same weights always give the same bytes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    cells = [layer.cell.to_json() for layer in weights.layers]
+    text = {"version": VERSION, "direction": weights.direction, "cells": cells}
+    header: dict[str, Any] = {"__metadata__": {KEY: json.dumps(text)}}
+    arrays = _arrays(weights)
+    end = 0
+    for name, value in arrays.items():
+        begin, end = end, end + 4 * value.size
+        header[name] = {"dtype": "F32", "shape": value.shape, "data_offsets": (begin, end)}
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # so that the arrays are aligned
+    with Path(path).open("wb") as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        for value in arrays.values():
+            file.write(value.astype("<f4", copy=False).tobytes())
+
+
+def _arrays(weights: Weights) -> Mapping[str, Float32]:
+    """Return what there is under the names of `Weights.state_dict`, not copied."""
+    return {
+        kind + weights.suffix(index): value
+        for index, layer in enumerate(weights.layers)
+        for kind, value in layer.parameters().items()
+    }

@@ -1,0 +1,47 @@
+"""Readers that do what none may, for the negative controls of the fuzzer.
+
+Each is harmless the first time, when the fuzzer has it read the sound file.
+"""
+
+import os
+import time
+from functools import wraps
+
+
+def harmless_at_first(reader):
+    calls = []
+
+    @wraps(reader)
+    def read(path, **options):
+        calls.append(path)
+        if len(calls) > 1:
+            reader(path.read_bytes())
+
+    return read
+
+
+@harmless_at_first
+def good(data):
+    pass
+
+
+@harmless_at_first
+def raises(data):
+    raise KeyError("not a FormatError")
+
+
+@harmless_at_first
+def crashes(data):
+    os.abort()
+
+
+@harmless_at_first
+def hangs(data):
+    until = time.process_time() + 5
+    while time.process_time() < until:
+        pass
+
+
+@harmless_at_first
+def swallows_memory(data):
+    bytearray(200 << 20)[:: 1 << 12] = b"x" * (200 << 8)

@@ -1,0 +1,150 @@
+"""Neural Amp Modeler: files of its exporter, every step, and the head."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from damage import refused
+from framework_runs import GOLDEN, excess_of_run, is_each_wrong_order_seen, load_run
+
+from lstm_fast import LSTM, FormatError
+from lstm_fast._weights import make_weights
+from lstm_fast.formats import nam
+from tolerances import gamma
+
+FILES = GOLDEN / "nam"
+NAMES = ["one_layer", "two_layers"]
+
+
+def read(name):
+    (found,) = nam.read(FILES / f"{name}.nam")
+    return found.weights
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_step_is_pytorchs_from_the_trained_state(name):
+    weights, run = read(name), load_run(FILES / f"{name}.npz")
+    assert all(np.any(layer.h_0) and np.any(layer.c_0) for layer in weights.layers)
+    assert excess_of_run(weights, run) <= 1
+    # From zeros, the trained state left out, the first step is another.
+    zeros = make_weights([replace(layer, h_0=None, c_0=None) for layer in weights.layers])
+    assert excess_of_run(zeros, run) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_wrong_order_of_gates_is_seen(monkeypatch, name):
+    run = load_run(FILES / f"{name}.npz")
+    assert is_each_wrong_order_seen(monkeypatch, "pytorch", lambda: read(name), run)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_head_makes_what_the_plugin_plays(name):
+    weight, bias = nam.head(FILES / f"{name}.nam")
+    run = load_run(FILES / f"{name}.npz")
+    h = run["h"][:, -1].astype(np.float64)
+    assert weight.shape == (1, h.shape[1])
+    assert bias.shape == (1,)
+    error = gamma(h.shape[1] + 1) * (np.abs(h) @ np.abs(weight[0]) + np.abs(bias[0]))
+    assert (np.abs(h @ weight[0].astype(np.float64) + bias[0] - run["y"]) <= error).all()
+    assert (np.abs(h @ weight[0, ::-1].astype(np.float64) + bias[0] - run["y"]) > error).any()
+
+
+def test_a_session_begins_and_resets_to_the_trained_state():
+    weights = read("two_layers")
+    stream = LSTM.from_weights(weights, backend="reference").stream()
+    start = np.array([layer.h_0 for layer in weights.layers])
+    assert np.array_equal(stream.state.h, start)
+    first = stream.step([0.5])
+    assert not np.array_equal(stream.state.h, start)
+    stream.reset()
+    assert np.array_equal(stream.state.h, start)
+    assert np.array_equal(stream.step([0.5]), first)
+
+
+def test_what_it_says():
+    (found,) = nam.read(FILES / "one_layer.nam")
+    assert found.name == ""
+    assert "the head, 7 to 1" in found.notes[0]
+    assert found.sources.keys() == found.weights.state_dict().keys()
+    head = (FILES / "one_layer.nam").read_bytes()[:4096]
+    assert nam.recognise(FILES / "one_layer.nam", head)
+    assert not nam.recognise(FILES / "one_layer.nam", b'{"weight_map": {}}')
+
+
+def test_more_outputs(tmp_path):
+    content = json.loads((FILES / "one_layer.nam").read_text())
+    content["config"]["out_channels"] = 2
+    bias = content["weights"].pop()
+    content["weights"] += [1.0, 2, 3, 4, 5, 6, 7, bias, 8]
+    path = tmp_path / "a.nam"
+    path.write_text(json.dumps(content))
+    weight, biases = nam.head(path)
+    assert weight[1].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert biases.tolist() == [np.float32(bias), 8]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(architecture="WaveNet"), "architecture is 'WaveNet'"),
+        (lambda c: c.pop("architecture"), "no architecture"),
+        (lambda c: c.update(architecture=[[3] * 9000]), "architecture is"),
+        (lambda c: c.update(config=3), "config"),
+        (lambda c: c["config"].update(hidden_size=8), "weights: there are 274, an LSTM .* take"),
+        (lambda c: c["config"].update(hidden_size=2**31), "hidden_size is 2147483648"),
+        (lambda c: c["config"].update(num_layers=10**9), "weights: there are"),
+        (lambda c: c["config"].update(num_layers=0), "num_layers is 0"),
+        (lambda c: c["config"].update(input_size=1.0), "input_size is 1.0"),
+        (lambda c: c["config"].update(input_size=True), "input_size is True"),
+        (lambda c: c["config"].pop("input_size"), "input_size is None"),
+        (lambda c: c["weights"].pop(), "weights: there are 273"),
+        (lambda c: c.update(weights="1"), "no list of numbers"),
+        (lambda c: c["weights"].__setitem__(5, "1"), "no list of numbers"),
+        (lambda c: c["weights"].__setitem__(5, True), "no list of numbers"),
+        (lambda c: c["weights"].__setitem__(5, float("nan")), "not finite"),
+        (lambda c: c["weights"].__setitem__(5, 1e39), "not finite"),
+        (lambda c: c["weights"].__setitem__(5, 10**400), "weights"),
+    ],
+)
+def test_what_is_refused(tmp_path, change, message):
+    content = json.loads((FILES / "one_layer.nam").read_text())
+    change(content)
+    path = tmp_path / "a.nam"
+    path.write_text(json.dumps(content))
+    with pytest.raises(FormatError, match=message):
+        nam.read(path)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"[" + b"[]," * 10**6])
+def test_what_is_no_json(tmp_path, text):
+    path = tmp_path / "a.nam"
+    path.write_bytes(text)
+    with pytest.raises(FormatError, match=r"a\.nam"):
+        nam.read(path)
+
+
+@pytest.mark.parametrize("reader", [nam.read, nam.head])
+def test_damaged_files_are_refused_or_read(tmp_path, reader):
+    data = (FILES / "one_layer.nam").read_bytes()
+    assert 50 < refused(reader, tmp_path / "a.nam", data, 300) < 300
+
+
+def test_live(tmp_path):
+    recurrent = pytest.importorskip("nam.models.recurrent")
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(3)
+    model = recurrent.LSTM(hidden_size=4, num_layers=3)
+    model._get_initial_state_burn_in = 20
+    model.export(tmp_path)
+    (found,) = nam.read(tmp_path / "model.nam")
+    x = torch.randn(1, 30, 1)
+    with torch.no_grad():
+        state, states = model._get_initial_state(), []
+        for t in range(x.shape[1]):
+            _, state = model._core(x[:, t : t + 1], state)
+            states.append([part[:, 0].numpy().copy() for part in state])
+    h, c = (np.array(part) for part in zip(*states, strict=True))
+    assert excess_of_run(found.weights, {"x": x[0].numpy(), "h": h, "c": c}) <= 1
