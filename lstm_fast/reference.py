@@ -119,8 +119,12 @@ def variant_gates(
     """
     c = _float64(c)
     a_i, a_f, a_g, a_o = np.split(_float64(a), 4)
-    p_i, p_f, p_o = np.split(_float64(parts.get("peephole", np.zeros(3 * len(c)))), 3)
     epsilon = options.get("layer_norm_eps", 1e-8)
+
+    def peep(a: Float64, which: int, c: Float64) -> Float64:
+        if "peephole" not in parts:  # no product with zeros: an infinite c would make NaN of it
+            return a
+        return _float64(a + np.split(_float64(parts["peephole"]), 3)[which] * c)
 
     def normalise(a: Float64, gate: int) -> Float64:
         if "layer_norm" not in parts:
@@ -139,15 +143,15 @@ def variant_gates(
     def act(role: str, default: str, value: Float64) -> Float64:
         return activation(value, *options.get(role, (default,)))
 
-    i = act("gate", "sigmoid", ready(a_i + p_i * c, 0))
-    f = act("gate", "sigmoid", ready(a_f + p_f * c, 1))
+    i = act("gate", "sigmoid", ready(peep(a_i, 0, c), 0))
+    f = act("gate", "sigmoid", ready(peep(a_f, 1, c), 1))
     g = act("input", "tanh", ready(a_g, 2))
     if options.get("coupled") == "input":
         f = 1 - i
     if options.get("coupled") == "forget":
         i = 1 - f
     c = clipped(f * c + i * g, "cell_clip")
-    o = act("gate", "sigmoid", ready(a_o + p_o * c, 3))
+    o = act("gate", "sigmoid", ready(peep(a_o, 2, c), 3))
     return o * act("output", "tanh", c), c
 
 
