@@ -67,7 +67,8 @@ test-emulated: $(VENV)/test.stamp
 	cp -r csrc lstm_fast setup.py pyproject.toml README.md LICENSE $(EMULATED) && rm -f $(EMULATED)/lstm_fast/*.so
 	cd $(EMULATED) && CFLAGS='-DLF_EMULATE -I$(CURDIR)/tests/emulate -w' \
 	  $(abspath $(BIN))/python setup.py --quiet build_ext --inplace
-	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider tests/test_bits.py tests/test_pool.py
+	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider tests/test_bits.py tests/test_pool.py \
+	  tests/test_variant_oracle.py
 
 # The CPU build of torch, where it is found; newer ones bring gigabytes for GPUs.
 $(VENV)/conformance.stamp: $(VENV)/test.stamp
