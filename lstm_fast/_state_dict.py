@@ -112,8 +112,6 @@ def read_weights(mapping: Mapping[str, Any], prefix: str = "", cell: Cell = PLAI
         raise TypeError(f"expected a mapping of names to arrays, found {type(mapping).__name__}")
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be a string, found {type(prefix).__name__}")
-    if not isinstance(cell, Cell):
-        raise TypeError(f"cell must be a lstm_fast.Cell, found {type(cell).__name__}")
     names = _index(mapping, prefix)
     direction = _direction(names, prefix)
     first = names.get((0, direction == "reverse"), {})

@@ -205,6 +205,8 @@ def _owned(layer: LayerWeights) -> LayerWeights:
 
 
 def _check_layer(layer: LayerWeights, called: dict[str, str], sizes: dict[str, int]) -> None:
+    if not isinstance(layer.cell, Cell):
+        raise TypeError(f"cell must be a lstm_fast.Cell, found {type(layer.cell).__name__}")
     hidden_size, output_size = sizes["H"], sizes["P"]
     for name, size in (("input_size", sizes["I"]), ("hidden_size", hidden_size)):
         if size < 1:

@@ -205,16 +205,7 @@ class Cell:
         return cls(**values)
 
     def __str__(self) -> str:
-        parts = [
-            f"{name}={value['name'] if isinstance(value, dict) and len(value) == 1 else value}"
-            for name, value in self.to_json().items()
-        ]
-        return ", ".join(parts) or "plain"
-
-
-def _activation(value: ActivationLike) -> Activation:
-    assert isinstance(value, Activation)  # since __post_init__
-    return value
+        return ", ".join(f"{name}={getattr(self, name)}" for name in self.to_json()) or "plain"
 
 
 PLAIN = Cell()
