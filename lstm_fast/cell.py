@@ -208,4 +208,9 @@ class Cell:
         return ", ".join(f"{name}={getattr(self, name)}" for name in self.to_json()) or "plain"
 
 
+def _activation(value: ActivationLike) -> Activation:
+    assert isinstance(value, Activation)  # since __post_init__
+    return value
+
+
 PLAIN = Cell()
