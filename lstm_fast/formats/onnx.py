@@ -76,7 +76,9 @@ class _Reader:
 
     def read(self) -> list[Found]:
         all_scopes = scopes(self._file.model)
-        parts = self._parts(all_scopes)
+        parts, refused = self._parts(all_scopes)
+        if not parts and refused:
+            raise refused[0]
         if not parts:
             raise FormatError(f"{self._path}: {_nothing(all_scopes)}")
         chains = Chains(self._file, all_scopes, list(parts))
@@ -85,10 +87,14 @@ class _Reader:
         stacks = [_stack(below, node) for node in parts if node not in inner]
         order = {node: at for at, node in enumerate(parts)}
         stacks.sort(key=lambda stack: order[stack[0]])
-        return _distinct([self._found([parts[node] for node in stack]) for stack in stacks])
+        found = _distinct([self._found([parts[node] for node in stack]) for stack in stacks])
+        left_out = tuple(f"left out, since it cannot be computed: {error}" for error in refused)
+        return [replace(one, notes=(*one.notes, *left_out)) for one in found]
 
-    def _parts(self, all_scopes: list[Scope]) -> dict[Node, _Part]:
+    def _parts(self, all_scopes: list[Scope]) -> tuple[dict[Node, _Part], list[FormatError]]:
+        """Return the nodes that are LSTMs of ours, and why the others are not."""
         parts: dict[Node, _Part] = {}
+        refused: list[FormatError] = []
         names: Counter[str] = Counter()
         for scope in all_scopes:
             for proto in scope.nodes:
@@ -97,10 +103,15 @@ class _Reader:
                 name = proto.name or next(filter(None, proto.output), "LSTM")
                 names[name] += 1
                 name = name if names[name] == 1 else f"{name}#{names[name]}"
-                with checked(self._path, f"node {name!r} ({proto.op_type})", TypeError, IndexError):
-                    part = self._part(name, scope, proto)
-                parts[part.node] = part
-        return parts
+                try:
+                    what = f"node {name!r} ({proto.op_type})"
+                    with checked(self._path, what, TypeError, IndexError):
+                        part = self._part(name, scope, proto)
+                except FormatError as error:
+                    refused.append(error)
+                else:
+                    parts[part.node] = part
+        return parts, refused
 
     def _part(self, name: str, scope: Scope, proto: Proto) -> _Part:
         if len(proto.input) < 3 or not proto.output:

@@ -267,3 +267,20 @@ def test_equal_names_are_told_apart(found):
     again = helper.make_node("LSTM", ["x", "W3", "R", "B"], ["y2"], "lstm", hidden_size=H)
     both = found(model([lstm(), again], [*PLAIN, tensor("W3", -W)], ("y", "y2")))
     assert [one.name for one in both] == ["lstm", "lstm#2"]
+
+
+def test_one_that_cannot_be_computed_does_not_hide_the_others(found):
+    good = lstm(outputs=("y",))
+    bad = helper.make_node(
+        "LSTM",
+        ["x", "W", "R"],
+        ["z"],
+        "bad",
+        hidden_size=H,
+        activations=["Sigmoid", "Gelu", "Tanh"],
+    )
+    (one,) = found(model([good, bad], PLAIN, outputs=("y", "z")))
+    assert one.name == "lstm"
+    assert any("left out" in note and "bad" in note and "Gelu" in note for note in one.notes)
+    with pytest.raises(FormatError, match=r"bad.*Gelu"):
+        found(model([bad], PLAIN, outputs=("z",)))
