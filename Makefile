@@ -17,6 +17,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+PARALLEL := -n auto --dist loadfile # a process per CPU; files stay whole, for their fixtures
 COMPILERS ?= $(foreach cc,gcc clang,$(if $(shell command -v $(cc)),$(cc)))
 
 C_SOURCES := $(wildcard csrc/*.c csrc/isa/*.c)
@@ -53,10 +54,10 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/silero_vad.py
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' $(PARALLEL)
 
 test-slow: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -m slow -s
+	$(BIN)/python -m pytest -m slow -rP $(PARALLEL)
 
 # Beside the package, not in it: PYTHONPATH comes before what is installed.
 EMULATED := build/emulated
@@ -67,7 +68,7 @@ test-emulated: $(VENV)/test.stamp
 	cp -r csrc lstm_fast setup.py pyproject.toml README.md LICENSE $(EMULATED) && rm -f $(EMULATED)/lstm_fast/*.so
 	cd $(EMULATED) && CFLAGS='-DLF_EMULATE -I$(CURDIR)/tests/emulate -w' \
 	  $(abspath $(BIN))/python setup.py --quiet build_ext --inplace
-	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider tests/test_bits.py tests/test_pool.py \
+	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider $(PARALLEL) tests/test_bits.py tests/test_pool.py \
 	  tests/test_variant_oracle.py
 
 # The CPU build of torch, where it is found; newer ones bring gigabytes for GPUs.
@@ -77,7 +78,7 @@ $(VENV)/conformance.stamp: $(VENV)/test.stamp
 	@touch $@
 
 conformance: $(VENV)/conformance.stamp
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_torch.py tests/formats
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) tests/test_torch.py tests/formats
 
 COUNT ?= 10000
 fuzz: $(VENV)/test.stamp

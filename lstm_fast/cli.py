@@ -1,4 +1,4 @@
-"""The command line: `lstm-fast info`, `bench`, `inspect` and `convert`; also `python -m lstm_fast`.
+"""The command line: `lstm-fast info`, `bench`, `check`, `inspect`, `convert`; `python -m lstm_fast`.
 
 Exit codes: 0 done; 1 a file cannot be read or written; 2 wrong usage, or it can't run here; with
 one line on stderr that says why; 130 interrupted.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import __version__
+from .checks import command as check_command
 from .errors import LstmFastError
 from .formats import commands as format_commands
 
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench_options(bench)
     bench.set_defaults(command=_bench)
     format_commands.add(commands)
+    check_command.add(commands)
     return parser
 
 
