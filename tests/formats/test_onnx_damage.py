@@ -172,13 +172,14 @@ FIXTURES = sorted((Path(__file__).parents[1] / "golden/formats/onnx").glob("*.on
 
 
 def errors_only(data, path):
+    """Whether the damage was seen: nothing could be read, or one LSTM of several was left out."""
     path.write_bytes(data)
     try:
-        read(path, "onnx")
+        found = read(path, "onnx")
     except FormatError as error:
         assert str(error).startswith(f"{path}: ")
         return True
-    return False
+    return any("left out, since" in note for one in found for note in one.notes)
 
 
 @pytest.mark.parametrize("source", FIXTURES, ids=lambda path: path.stem)
