@@ -1,0 +1,171 @@
+"""Labelled sequences: what they hold, how much a predictor sees, and when two are the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Label", "Labelled"]
+
+Label: TypeAlias = "str | int | bool"
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A sequence with the label that it should get.
+
+    A dict with these keys, or any object with these attributes, is taken in its place; for xs and
+    gold there is no default.
+
+    Args:
+        xs: the steps, shape (T, ...), T first: what the predictor takes. Anything that `np.asarray`
+            makes numbers or strings of.
+        gold: the right label: a string, an integer or a bool.
+        timestamps: when each step was, shape (T,): seconds, or datetime64; they never go back. None
+            where no bucket needs them.
+        keys: what else is known, such as {"device": "phone", "release": "1.4"}.
+        id: a name for it in rows and errors; None numbers it.
+    """
+
+    xs: Any
+    gold: Label
+    timestamps: Any = None
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    id: Any = None
+
+    @property
+    def steps(self) -> int:
+        """T, of the whole sequence."""
+        return len(self.xs)
+
+    @property
+    def largest_gap(self) -> float | None:
+        """The largest time between two neighbouring steps, in seconds; None with fewer than two.
+
+        Raises:
+            ValueError: there are no timestamps, not T of them, or they are not finite or go back.
+        """
+        times = seconds(self.timestamps, self.steps)
+        return float(np.diff(times).max()) if len(times) > 1 else None
+
+
+def seconds(timestamps: Any, steps: int) -> NDArray[np.float64]:
+    """Return timestamps as seconds since the first, shape (T,).
+
+    Raises:
+        ValueError: there are none, not one per step, or they are not finite or go back.
+    """
+    if timestamps is None:
+        raise ValueError("it has no timestamps, which a bucket by time gap needs")
+    times = np.asarray(timestamps)
+    if times.shape != (steps,):
+        raise ValueError(
+            f"its timestamps have shape {times.shape}, its {steps} steps need one each"
+        )
+    if times.dtype.kind == "M":
+        if np.isnat(times).any():
+            raise ValueError("a timestamp is NaT")
+        times = (times - times[:1]) / np.timedelta64(1, "s")
+    if times.dtype.kind not in "iuf":
+        raise ValueError(f"its timestamps are {times.dtype}, expected seconds or datetime64")
+    times = times.astype(np.float64)
+    if not np.isfinite(times).all():
+        raise ValueError("a timestamp is not finite")
+    if (np.diff(times) < 0).any():
+        at = int(np.argmax(np.diff(times) < 0))
+        raise ValueError(f"its timestamps go back after step {at}, {times[at]} to {times[at + 1]}")
+    return times
+
+
+def part(item: Any, name: str) -> Any:
+    """Return what a dict or an object has under a name, or None."""
+    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+
+
+def to_labelled(item: Any) -> Labelled:
+    """Return a labelled sequence as one, with xs as an array.
+
+    Raises:
+        TypeError, ValueError: it is none, or its parts have the wrong type or shape.
+    """
+    xs, gold = part(item, "xs"), part(item, "gold")
+    if xs is None or gold is None:
+        raise TypeError(
+            "expected a Labelled, or a dict or object with xs and gold, found "
+            f"{type(item).__name__} that lacks {'xs' if xs is None else 'gold'}"
+        )
+    try:
+        array = np.asarray(xs)
+    except ValueError as error:
+        raise ValueError(f"its xs are no array: {error}") from None
+    if array.ndim == 0 or array.dtype.kind not in "biufUSM":
+        raise TypeError(
+            f"its xs have dtype {array.dtype} and shape {array.shape}, expected (T, ...) of numbers"
+            " or strings"
+        )
+    keys = part(item, "keys")
+    if keys is not None and not isinstance(keys, Mapping):
+        raise TypeError(f"its keys are {type(keys).__name__}, expected a mapping")
+    return Labelled(
+        array, to_label(gold, "gold"), part(item, "timestamps"), keys or {}, part(item, "id")
+    )
+
+
+def to_label(value: Any, what: str) -> Label:
+    """Return a label as a plain string, int or bool; NumPy's scalars are converted.
+
+    Raises:
+        TypeError: it is something else. A float is never equal for sure, so it is no label.
+    """
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value = value.item()
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # the value of an enum of strings, not its name
+    if isinstance(value, int):
+        return int(value)
+    raise TypeError(
+        f"{what} label {value!r} is {type(value).__name__}, expected a string, an integer or a bool"
+    )
+
+
+def kind(label: Label) -> str:
+    """Return what sort of label it is, in words."""
+    if isinstance(label, bool):
+        return "a bool"
+    return "an integer" if isinstance(label, int) else "a string"
+
+
+def to_window(window: Any) -> int | None:
+    """Return how many steps are to be seen, or None for all.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is below 1.
+    """
+    if window is None:
+        return None
+    if isinstance(window, bool) or not isinstance(window, (int, np.integer)):
+        raise TypeError(f"window must be an integer or None, found {type(window).__name__}")
+    if window < 1:
+        raise ValueError(f"window must be 1 step or more, found {window}")
+    return int(window)
+
+
+def last_steps(xs: NDArray[Any], window: int | None) -> NDArray[Any]:
+    """Return the last `window` steps, a copy that its receiver may write to."""
+    seen = np.array(xs if window is None else xs[-window:])
+    return seen
+
+
+def fingerprint(xs: NDArray[Any]) -> int:
+    """Return 63 bits of a hash of dtype, shape and values: equal for the same input windows."""
+    text = f"{xs.dtype.str}{xs.shape}".encode()
+    digest = hashlib.blake2b(text + np.ascontiguousarray(xs).tobytes(), digest_size=8)
+    return int.from_bytes(digest.digest(), "little") >> 1
