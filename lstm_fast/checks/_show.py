@@ -1,0 +1,86 @@
+"""A report for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .results import Report
+
+STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}
+MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "-"}
+
+
+def text(report: Report, color: bool, width: int) -> str:
+    """Return a report as text, of that width."""
+    try:
+        import rich  # noqa: F401 - asks whether it is there
+    except ImportError:
+        return _plain(report, width)
+    return _with_rich(report, color, width)
+
+
+def _failures(report: Report) -> list[tuple[str, list[str], str]]:
+    """Return name, paragraphs and reproduction of each failure."""
+    return [
+        (
+            result.name,
+            [f"likely mistake: {d['mistake']}: {d['explanation']}" for d in result.diagnosis],
+            result.reproduction or "",
+        )
+        for result in report.failures
+    ]
+
+
+def _plain(report: Report, width: int) -> str:
+    lines = []
+    room = max([len(result.name) for result in report.results], default=0)
+    for result in report.results:
+        head = f"{MARKS[result.status]:6} {result.name:{room}}  "
+        body = textwrap.wrap(result.text, max(20, width - len(head))) or [""]
+        lines.append(head + body[0])
+        lines += [" " * len(head) + line for line in body[1:]]
+    for name, paragraphs, reproduction in _failures(report):
+        lines += ["", f"{name}: to reproduce"]
+        lines += [line for one in paragraphs for line in textwrap.wrap(one, width)]
+        lines += ["", reproduction.rstrip()]
+    return "\n".join([*lines, "", report.summary])
+
+
+def _with_rich(report: Report, color: bool, width: int) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.syntax import Syntax
+    from rich.table import Table
+    from rich.text import Text
+
+    out = StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=color, no_color=not color, color_system="auto"
+    )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), title=None)
+    for title, options in (("check", {"no_wrap": True}), ("", {"no_wrap": True}), ("found", {})):
+        table.add_column(title, **_any(options))
+    for result in report.results:
+        mark = Text(MARKS[result.status], STYLES[result.status])
+        table.add_row(result.name, mark, Text(result.text))
+    console.print(table)
+    for name, paragraphs, reproduction in _failures(report):
+        console.print(Text(f"{name}: to reproduce", STYLES["failed"]))
+        for paragraph in paragraphs:
+            console.print(Text(paragraph))
+        # Code is not wrapped: it is there to be copied.
+        if color:
+            console.print(
+                Syntax(reproduction, "python", word_wrap=False, background_color="default")
+            )
+        else:
+            out.write(f"\n{reproduction.rstrip()}\n\n")
+    console.print(Text(report.summary, STYLES["passed" if report.passed else "failed"]))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _any(options: Any) -> Any:
+    return options

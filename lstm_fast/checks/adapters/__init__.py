@@ -1,0 +1,35 @@
+"""Targets made of what there is: our LSTMs, onnxruntime, torch, Keras, functions, programs.
+
+| function | of what |
+|---|---|
+| `from_lstm` | an `lstm_fast.LSTM`, on whatever backend |
+| `from_onnx` | a model file that onnxruntime runs |
+| `from_torch` | an `nn.LSTM`, an `nn.LSTMCell`, or a module that returns (y, state) |
+| `from_keras` | a stateful Keras layer or model |
+| `from_function` | any Python function (x, h, c) -> (y, h, c) |
+| `from_c` | a C function void f(const float *x, float *h, float *c, float *y) |
+| `from_command` | a program that speaks the line protocol of `adapters.process` |
+| `from_sessions` | a function that returns a new object with reset() and step(x) |
+"""
+
+from __future__ import annotations
+
+from ._extras import need
+from .functions import from_c, from_function, from_sessions
+from .keras import from_keras
+from .onnx import from_onnx
+from .ours import from_lstm
+from .process import from_command
+from .torch import from_torch
+
+__all__ = [
+    "from_c",
+    "from_command",
+    "from_function",
+    "from_keras",
+    "from_lstm",
+    "from_onnx",
+    "from_sessions",
+    "from_torch",
+    "need",
+]

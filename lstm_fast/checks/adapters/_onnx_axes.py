@@ -1,0 +1,132 @@
+"""Where the frames and the output of a model have time and rows: found by running it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..._arrays import Float32
+from ..target import TargetError
+from ._onnx_signature import Signature
+
+NOISE = 0.1  # what quantisation over a batch or a sequence may do to others, as a part
+
+
+def with_axes(runner: Any, signature: Signature) -> Signature:
+    """Find where x and y have T and N, by trying it."""
+    rank = len(signature.x_shape)
+    if signature.time_axis is not None or signature.batch_axis is not None:
+        return _with_y_axes(runner, signature)
+    if rank == 1:
+        return signature
+    if rank == 2:
+        return _with_y_axes(runner, replace(signature, batch_axis=0))
+    if rank != 3:
+        raise TargetError(f"x has shape {list(signature.x_shape)}: say time_axis= and batch_axis=")
+    for time_axis, batch_axis in ((0, 1), (1, 0)):
+        trial = replace(signature, time_axis=time_axis, batch_axis=batch_axis)
+        try:
+            _trial_sizes(trial)
+            trial = _with_y_axes(runner, trial)
+            if _depends_rightly(runner, trial):
+                return trial
+        except Exception:  # of whatever kind: then it is the other way round
+            continue
+    _refuse_fixed(signature)
+    raise TargetError(
+        f"x has shape {list(signature.x_shape)}, and neither way does its output depend on earlier "
+        "frames of the same row alone (is it bidirectional?): say time_axis= and batch_axis="
+    )
+
+
+def _causal(runner: Any, signature: Signature) -> bool:
+    """Say whether the first output leaves the last frame alone.
+
+    Or nearly so: quantisation over a sequence lets a later frame change the scale of the first, by
+    some hundredths of what it changes itself; one way back through an LSTM leaves more.
+    """
+    rows, axis = _trial_sizes(signature)[1], signature.y_time_axis
+    first = np.zeros((2, rows, signature.input_size), np.float32)
+    first[0, 0, 0] = 3
+    other = first.copy()
+    other[1, 0] = 3
+    ys = [_run(runner, signature, one) for one in (first, other)]
+    early, late = (np.abs(np.diff([np.take(y, t, axis) for y in ys], axis=0)).max() for t in (0, 1))
+    return bool(early <= NOISE * late)
+
+
+def _fixed(signature: Signature) -> bool:
+    """Say whether the model takes neither one frame at a time nor sequences that grow."""
+    time = None if signature.time_axis is None else signature.x_shape[signature.time_axis]
+    rows = None if signature.batch_axis is None else signature.x_shape[signature.batch_axis]
+    if isinstance(rows, int) and rows != 1:
+        return True
+    return isinstance(time, int) and (time != 1 or not signature.states)
+
+
+def _refuse_fixed(signature: Signature) -> None:
+    sizes = [size for size in signature.x_shape[:-1] if isinstance(size, int) and size != 1]
+    if sizes:
+        raise TargetError(
+            f"x has shape {list(signature.x_shape)}, with {sizes[0]} rows or steps fixed, so that "
+            "one session can't be stepped. Export it with the state as inputs and outputs for one "
+            "step, or with dynamic axes"
+        )
+
+
+def _run(runner: Any, signature: Signature, xs: Float32) -> Any:
+    states = {
+        name: np.zeros(shape, kind)
+        for name, (shape, kind) in signature.state_shapes(xs.shape[1]).items()
+    }
+    feeds = {signature.x: signature.shaped(xs), **states, **signature.constants}
+    return np.asarray(runner.run([signature.y], feeds)[0])
+
+
+def _trial_sizes(signature: Signature) -> tuple[int, int]:
+    """Return T and N for a trial: those that are fixed, else unlike each other."""
+
+    def size(axis: int | None, free: int) -> int:
+        if axis is None:
+            return 1
+        fixed = signature.x_shape[axis]
+        return fixed if isinstance(fixed, int) else free
+
+    return size(signature.time_axis, 5), size(signature.batch_axis, 3)
+
+
+def _with_y_axes(runner: Any, signature: Signature) -> Signature:
+    """Find where y has T and N: the axes that have their sizes."""
+    steps, rows = _trial_sizes(signature)
+    y = _run(runner, signature, np.zeros((steps, rows, signature.input_size), np.float32))
+    time_axis = batch_axis = None
+    if signature.time_axis is not None and steps > 1:
+        axes = [n for n, size in enumerate(y.shape[:-1]) if size == steps]
+        time_axis = axes[0] if axes else None
+    if rows > 1:
+        axes = [n for n, size in enumerate(y.shape[: max(1, y.ndim - 1)]) if size == rows]
+        batch_axis = next((n for n in axes if n != time_axis), None)
+    return replace(signature, y_time_axis=time_axis, y_batch_axis=batch_axis)
+
+
+def _depends_rightly(runner: Any, signature: Signature) -> bool:
+    """Say whether changed frames change their own row, and hardly another, and nothing before.
+
+    With T and N the wrong way round, the first row is the first step, and changes the next one.
+    """
+    steps, rows = _trial_sizes(signature)
+    if steps == 1 and rows == 1:
+        return True  # then nothing depends on which is which
+    if _fixed(signature):
+        return False
+    if steps > 1 and signature.y_time_axis is not None and not _causal(runner, signature):
+        return False
+    rng = np.random.Generator(np.random.PCG64(0))
+    xs = (rng.random((steps, rows, signature.input_size)) * 6 - 3).astype(np.float32)
+    changed = xs.copy()
+    changed[:, 0] *= -1
+    one, other = (signature.last(_run(runner, signature, v), steps, rows) for v in (xs, changed))
+    moved = np.abs(one - other).max(axis=1)
+    return bool(moved[0] > 0 and (moved[1:] <= NOISE * moved[0]).all())

@@ -1,0 +1,192 @@
+"""Models that onnxruntime runs, as targets: with the state as inputs and outputs, or without."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..._arrays import Float32
+from ..target import State, Target, TargetError
+from ._extras import need
+from ._onnx_signature import Signature, guess
+
+__all__ = ["OnnxTarget", "from_onnx"]
+
+
+def from_onnx(
+    model: str | os.PathLike[str] | bytes,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    states: Mapping[str, str] | None = None,
+    h_and_c: Sequence[str] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    frame_shape: Sequence[int] | None = None,
+    time_axis: int | None = None,
+    batch_axis: int | None = None,
+    threads: bool = True,
+    session_options: Any = None,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    name: str | None = None,
+    origin: str | None = None,
+) -> OnnxTarget:
+    """Return a model as a target. What is None is guessed, where only one guess is possible.
+
+    A model with the state among its inputs and outputs is stepped with them. One without them takes
+    whole sequences: it is stepped by running it over all frames since the reset, and the last
+    output is that of the step (which takes a time that grows with the number of steps).
+
+    Args:
+        model: the file, or its bytes.
+        x: the name of the input that takes frames.
+        y: the name of the output that is looked at.
+        states: from the names of the state's inputs to those of its outputs. {} is without.
+        h_and_c: the outputs that hold h and c, or the one that holds both, one after the other
+            along the first axis; for the checks that look at the state. [] is none.
+        constants: values of other inputs, such as {"sr": np.array(16000)}.
+        frame_shape: the shape of x for one frame of one session, where the model leaves it free.
+        time_axis: where x of three axes has T.
+        batch_axis: where it has N.
+        threads: whether sessions may run in threads of their own (onnxruntime says they may).
+        session_options: onnxruntime's; None is one thread.
+        providers: onnxruntime's.
+        name: for the report.
+        origin: Python that makes the target again, for reproductions.
+
+    Raises:
+        TargetError: onnxruntime is missing or cannot load it, a name is wrong, or a guess is not
+            possible; the text lists what there is.
+    """
+    ort: Any = need("onnxruntime", "onnxruntime")
+    if session_options is None:
+        session_options = ort.SessionOptions()
+        session_options.intra_op_num_threads = session_options.inter_op_num_threads = 1
+        session_options.log_severity_level = 3
+    what: Any = model if isinstance(model, bytes) else os.fspath(model)
+    try:
+        runner = ort.InferenceSession(what, session_options, providers=list(providers))
+    except Exception as error:  # onnxruntime raises many kinds
+        which = "it" if isinstance(model, bytes) else what
+        raise TargetError(f"onnxruntime can't load {which}: {error}") from error
+    signature = guess(
+        runner, x, y, states, h_and_c, constants or {}, frame_shape, (time_axis, batch_axis)
+    )
+    if name is None:
+        file = "model" if isinstance(model, bytes) else Path(what).name
+        name = f"{file} in onnxruntime {ort.__version__}"
+    return OnnxTarget(runner, signature, name, origin, threads)
+
+
+class OnnxTarget(Target):
+    """See `from_onnx`."""
+
+    def __init__(
+        self, runner: Any, signature: Signature, name: str, origin: str | None, threads: bool
+    ) -> None:
+        self._runner, self.signature = runner, signature
+        self.name, self.origin, self.threads = name, origin, threads
+        self.input_size = signature.input_size
+
+    def session(self) -> _Session | _WholeSession:
+        """Return a new session."""
+        return _Session(self, 1) if self.signature.states else _WholeSession(self, 1)
+
+    def batch(self, n: int) -> _Batch | None:
+        """Return n sessions as the rows of one batch, where the model has an axis for that."""
+        if not self.signature.has_batches:
+            return None
+        return _Batch(_Session(self, n) if self.signature.states else _WholeSession(self, n))
+
+    def call(self, xs: Float32, states: Mapping[str, Any]) -> tuple[Float32, dict[str, Any]]:
+        """Run frames (T, n, I); return the last output (n, P) and all outputs by name."""
+        signature = self.signature
+        feeds = {signature.x: signature.shaped(xs), **states, **signature.constants}
+        try:
+            values = self._runner.run(None, feeds)
+        except Exception as error:
+            raise TargetError(f"onnxruntime can't run {self.name}: {error}") from error
+        outputs = dict(zip(signature.outputs, values, strict=True))
+        return signature.last(outputs[signature.y], *xs.shape[:2]), outputs
+
+
+class _Session:
+    """Carries the state from outputs to inputs."""
+
+    def __init__(self, target: OnnxTarget, rows: int) -> None:
+        self._target, self._rows = target, rows
+        self.reset()
+
+    def reset(self) -> None:
+        self._states = {
+            name: np.zeros(shape, kind)
+            for name, (shape, kind) in self._target.signature.state_shapes(self._rows).items()
+        }
+        self._outputs: dict[str, Any] = {}
+
+    def rows(self, xs: Float32) -> Float32:
+        """Take frames (n, I) and return outputs (n, P)."""
+        signature = self._target.signature
+        ys, self._outputs = self._target.call(xs[None], self._states)
+        self._states = {one: self._outputs[other] for one, other in signature.states.items()}
+        return ys
+
+    def step(self, x: Float32, /) -> Float32:
+        y: Float32 = self.rows(x[None])[0]
+        return y
+
+    @property
+    def state(self) -> State | None:
+        """(h, c) where the model shows them; zeros before the first step."""
+        signature = self._target.signature
+        if not self._outputs:
+            inputs = {output: one for one, output in signature.states.items()}
+            return signature.h_c({o: self._states[i] for o, i in inputs.items()})
+        return signature.h_c(self._outputs)
+
+    @state.setter
+    def state(self, state: State) -> None:
+        inputs = self._target.signature.inputs_of_state(state)
+        self._states = {**self._states, **inputs}
+        self._outputs = {}
+
+
+class _WholeSession:
+    """Runs all frames since the reset."""
+
+    def __init__(self, target: OnnxTarget, rows: int) -> None:
+        self._target, self._rows = target, rows
+        self.reset()
+
+    def reset(self) -> None:
+        self._frames: list[Float32] = []
+        self._outputs: dict[str, Any] = {}
+
+    def rows(self, xs: Float32) -> Float32:
+        """Take frames (n, I) and return outputs (n, P)."""
+        self._frames.append(np.array(xs, np.float32))
+        ys, self._outputs = self._target.call(np.stack(self._frames), {})
+        return ys
+
+    def step(self, x: Float32, /) -> Float32:
+        y: Float32 = self.rows(x[None])[0]
+        return y
+
+    @property
+    def state(self) -> State | None:
+        """(h, c) where the model returns the last ones."""
+        return self._target.signature.h_c(self._outputs) if self._outputs else None
+
+
+class _Batch:
+    def __init__(self, session: _Session | _WholeSession) -> None:
+        self._session = session
+
+    def reset(self) -> None:
+        self._session.reset()
+
+    def step(self, xs: Float32, /) -> Float32:
+        return self._session.rows(xs)

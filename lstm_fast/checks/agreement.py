@@ -1,0 +1,282 @@
+"""Does it compute the equations: every step against float64, within a derived bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .._weights import Weights
+from . import reproduction
+from ._context import Context
+from ._free import free
+from ._near import Float64
+from .bounds import excess, initial, step
+from .options import Options
+from .oracle import Oracle, as_weights
+from .probes import Frames, given
+from .results import CheckResult
+from .target import Recording, Target, record
+
+__all__ = ["agreement", "failing_recording"]
+
+LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 64, 128)
+UNSEEN_LENGTHS = (1, 2, 4, 8, 16, 48)  # without the state, whose bound takes long to compute
+COHORTS = ((1, 1), (2, 8), (9, 32), (33, 128), (129, 2**62))
+
+
+@dataclass
+class Errors:
+    """Distances from float64, gathered from many steps."""
+
+    absolute: list[Float64] = field(default_factory=list)
+    ulp: list[Float64] = field(default_factory=list)
+    worst: float = 0.0  # as a part of the bound
+
+    def add(self, actual: Any, exact: Any, ratio: Any = 0.0) -> None:
+        """Add some; ratio: of the distance that is judged to its bound."""
+        with np.errstate(all="ignore"):
+            distance = np.abs(np.float64(actual) - exact)
+            self.ulp.append((distance / np.spacing(np.abs(np.float32(exact)))).ravel())
+        self.absolute.append(np.where(np.isnan(distance), np.inf, distance).ravel())
+        self.worst = max(self.worst, float(np.max(ratio, initial=0.0)))
+
+    def numbers(self) -> dict[str, float]:
+        """Return max and mean."""
+        absolute, ulp = np.concatenate(self.absolute), np.concatenate(self.ulp)
+        return {
+            "max_error": float(absolute.max()),
+            "mean_error": float(absolute.mean()),
+            "max_ulp": float(ulp.max()),
+            "mean_ulp": float(ulp.mean()),
+            "of_bound": self.worst,
+        }
+
+
+@dataclass(frozen=True)
+class Exceeding:
+    """The first value of a sequence that is beyond its bound."""
+
+    frames: Frames
+    step: int
+    part: str  # "y", "h" or "c"
+    layer: int
+    unit: int
+    found: float
+    exact: float
+    bound: float
+
+    def __str__(self) -> str:
+        where = f"layer {self.layer}, " if self.part != "y" else ""
+        return (
+            f"{self.part} at step {self.step}, {where}unit {self.unit} is {self.found:.9g}, "
+            f"expected {self.exact:.9g} within {self.bound:.2g}"
+        )
+
+
+def agreement(
+    target: Target,
+    reference: Any,
+    options: Options | None = None,
+    *,
+    sequences: Sequence[Any] | None = None,
+) -> CheckResult:
+    """Check every step against the equations in float64.
+
+    Where the state is seen, each step is judged from the state that the target itself had before
+    it, so the bound is as narrow at step 100 as at the first; else the output is judged, with
+    errors that have added up (see `bounds` and `_free`). Errors are reported against a float64
+    session that runs on its own: max and mean, absolute and in ULP, by length of the sequence and
+    by layer.
+
+    Args:
+        target: what to check. Its output must be the last layer's h, or its state must be seen.
+        reference: the LSTM that it should be, see `oracle.as_weights`.
+        options: see `Options`.
+        sequences: frames (T, I) each, to take instead of random ones.
+
+    Raises:
+        ValueError: the reference takes other frames than the target.
+    """
+    context, weights = Context(target, options), as_weights(reference)
+    if weights.input_size != target.input_size:
+        raise ValueError(
+            f"the reference takes {weights.input_size} values per frame, {target.name} takes "
+            f"{target.input_size}"
+        )
+    first = context.solo(context.frames(1))
+    seen = _fits(first, weights)
+    if first.has_state and not seen:
+        assert first.hs is not None
+        assert first.cs is not None
+        text = (
+            f"the state has shapes h {first.hs.shape[1:]} and c {first.cs.shape[1:]}; this "
+            f"reference's have {initial(weights)[0].shape} and {initial(weights)[1].shape}"
+        )
+        return CheckResult("agreement", "failed", text)
+    is_h = context.options.output_is_h and first.ys.shape[1] == weights.output_size
+    if not seen and not is_h:
+        text = (
+            f"the output has {first.ys.shape[1]} values, the reference's h has "
+            f"{weights.output_size}, and the state is not seen: there is nothing to compare"
+            if context.options.output_is_h
+            else "the output is not h, and the state is not seen: there is nothing to compare"
+        )
+        return CheckResult("agreement", "skipped", text)
+    lengths = LENGTHS if seen else UNSEEN_LENGTHS
+    frames = (
+        [context.frames(n, 200 + k) for k, n in enumerate(lengths)]
+        if sequences is None
+        else [given(xs) for xs in sequences]
+    )
+    return _judge(context, weights, frames, seen)
+
+
+def _fits(first: Recording, weights: Weights) -> bool:
+    """Say whether the state is seen, and of the reference's shapes."""
+    h, c = initial(weights)
+    if first.hs is None or first.cs is None:
+        return False
+    return first.hs.shape[1:] == h.shape and first.cs.shape[1:] == c.shape
+
+
+def _judge(context: Context, weights: Weights, sequences: list[Frames], seen: bool) -> CheckResult:
+    overall, cohorts = Errors(), {cohort: Errors() for cohort in COHORTS}
+    layers = [{"h": Errors(), "c": Errors()} for _ in weights.layers]
+    exceeding: Exceeding | None = None
+    judged = steps = 0
+    for frames in sequences:
+        recording = context.solo(frames)
+        hs, cs = Oracle(weights).run(frames.array)
+        parts = (
+            _seen_parts(recording, weights, context.options)
+            if seen
+            else _unseen_parts(recording, weights, context.options.activation)
+        )
+        steps += len(frames)
+        judged += int(np.isfinite(parts[0][4].reshape(len(frames), -1)).all(axis=1).sum())
+        cohort = next(one for one in COHORTS if one[0] <= len(frames) <= one[1])
+        for part, layer, found, exact, bound in parts:
+            ratio = excess(found, exact, bound)
+            free_running = cs[:, layer] if part == "c" else hs[:, layer]
+            for errors in (overall, cohorts[cohort], layers[layer]["c" if part == "c" else "h"]):
+                errors.add(found, free_running, ratio)
+        here = _first_beyond(frames, parts)
+        if here and (exceeding is None or here.step < exceeding.step):
+            exceeding = here
+    numbers: dict[str, Any] = {
+        "judged_by": "state" if seen else "output",
+        "steps": steps,
+        "steps_with_a_bound": judged,
+        **overall.numbers(),
+        "cohorts": {_cohort_name(one): e.numbers() for one, e in cohorts.items() if e.absolute},
+        "layers": [
+            {part: errors.numbers() for part, errors in layer.items() if errors.absolute}
+            for layer in layers
+        ],
+    }
+    return _result(context, numbers, exceeding, seen)
+
+
+Part = tuple[str, int, Any, Float64, Float64]  # part, layer, found, exact, bound: (T, size) each
+
+
+def _seen_parts(recording: Recording, weights: Weights, options: Options) -> list[Part]:
+    """Judge each step from the state that it started from."""
+    assert recording.hs is not None
+    assert recording.cs is not None
+    h, c = initial(weights)
+    hs = np.concatenate([h[None], recording.hs[:-1]])
+    cs = np.concatenate([c[None], recording.cs[:-1]])
+    parts: list[Part] = []
+    below = recording.xs
+    for n, layer in enumerate(weights.layers):
+        one = step(below, hs[:, n], cs[:, n], layer, activation=options.activation)
+        parts.append(("h", n, recording.hs[:, n], one.h, one.h_error))
+        parts.append(("c", n, recording.cs[:, n], one.c, one.c_error))
+        below = recording.hs[:, n]
+    if options.output_is_h and recording.ys.shape[1] == weights.output_size:
+        top = len(weights.layers) - 1
+        _, _, _, exact, bound = parts[2 * top]
+        parts.append(("y", top, recording.ys, exact, bound))
+    return parts
+
+
+def _unseen_parts(recording: Recording, weights: Weights, activation: float) -> list[Part]:
+    """Judge the output, with errors that have added up."""
+    steps = free(weights, recording.xs, activation)
+    top = len(weights.layers) - 1
+    exact = np.stack([one.h[top] for one in steps])
+    bound = np.stack([one.h_error[top] for one in steps])
+    return [("y", top, recording.ys, exact, bound)]
+
+
+def _first_beyond(frames: Frames, parts: list[Part]) -> Exceeding | None:
+    """Return the first value beyond its bound: earliest step, lowest layer; there the worst."""
+    best: Exceeding | None = None
+    for part, layer, found, exact, bound in parts:
+        ratio = excess(found, exact, bound)
+        beyond = (ratio > 1).any(axis=1)
+        if not beyond.any():
+            continue
+        t = int(np.argmax(beyond))
+        if best is None or t < best.step:
+            unit = int(np.argmax(ratio[t]))
+            values = (float(array[t, unit]) for array in (np.float64(found), exact, bound))
+            best = Exceeding(frames, t, part, layer, unit, *values)
+    return best
+
+
+def _cohort_name(cohort: tuple[int, int]) -> str:
+    low, high = cohort
+    return str(low) if low == high else f"{low}+" if high > 2**60 else f"{low}-{high}"
+
+
+def _result(
+    context: Context, numbers: dict[str, Any], exceeding: Exceeding | None, seen: bool
+) -> CheckResult:
+    figures = (
+        f"max error {numbers['max_error']:.2g} ({numbers['max_ulp']:.3g} ULP), mean "
+        f"{numbers['mean_error']:.2g} ({numbers['mean_ulp']:.2g} ULP)"
+    )
+    what = "h and c of every layer" if seen else "the output"
+    if exceeding is None:
+        if not numbers["steps_with_a_bound"]:
+            return CheckResult("agreement", "skipped", f"no bound holds here; {figures}", numbers)
+        text = (
+            f"{what} within {max(numbers['of_bound'], 0.0001):.2g} of the derived bound at each of "
+            f"{numbers['steps_with_a_bound']} steps; {figures}"
+        )
+        return CheckResult("agreement", "passed", text, numbers)
+    by_length = ", ".join(f"{k}: {v['max_error']:.2g}" for k, v in numbers["cohorts"].items())
+    figures += f" against float64; by length {by_length}"
+    numbers["first_exceeding"] = {
+        name: getattr(exceeding, name)
+        for name in ("step", "part", "layer", "unit", "found", "exact", "bound")
+    }
+    return CheckResult(
+        "agreement",
+        "failed",
+        f"{exceeding}; {figures}",
+        numbers,
+        _reproduction(context.target, exceeding),
+    )
+
+
+def _reproduction(target: Target, found: Exceeding) -> str:
+    last = {"y": "ys[-1]", "h": f"hs[-1, {found.layer}]", "c": f"cs[-1, {found.layer}]"}
+    body = f"""
+xs = {found.frames.first(found.step + 1).code}
+value = float(record(target.session(), xs).{last[found.part]}[{found.unit}])
+expected, bound = {found.exact!r}, {found.bound!r}  # in float64, and what float32 may lose
+assert abs(value - expected) <= bound, f"{found.part} is {{value!r}}, expected {{expected!r}}"
+"""
+    return reproduction.code(target, body)
+
+
+def failing_recording(target: Target, options: Options | None = None) -> Recording:
+    """Return what a diagnosis looks at: a new session over frames that make mistakes visible."""
+    context = Context(target, options)
+    return record(target, context.frames(64, 300).array)

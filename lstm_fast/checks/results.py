@@ -1,0 +1,216 @@
+"""What a check found, and a report of all of them: text, JSON, JUnit XML."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+from xml.etree import ElementTree
+
+__all__ = ["CheckResult", "Report", "Status"]
+
+Status: TypeAlias = Literal["passed", "failed", "skipped"]
+UNPRINTABLE = {code: "?" for code in range(32) if code not in (9, 10, 13)}  # not allowed in XML
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check found.
+
+    name: of the check, as in `checks.NAMES`.
+    status: "passed", "failed", or "skipped", where the target can't do what is checked.
+    text: one paragraph that says what was found, and what to do about it.
+    numbers: what was measured, by name: numbers, strings, and dicts and lists of these.
+    reproduction: of a failure: Python that raises AssertionError as long as it is there.
+    diagnosis: the mistakes that explain it, best first, where any does.
+    seconds: what the check took.
+    """
+
+    name: str
+    status: Status
+    text: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+    reproduction: str | None = None
+    diagnosis: tuple[dict[str, Any], ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a failure."""
+        return self.status == "failed"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as dicts, lists, strings and numbers."""
+        return {
+            "name": self.name,
+            "status": self.status,
+            "text": self.text,
+            "numbers": plain(self.numbers),
+            "reproduction": self.reproduction,
+            "diagnosis": plain(list(self.diagnosis)),
+            "seconds": round(self.seconds, 4),
+        }
+
+    def details(self) -> str:
+        """Return text, diagnosis and reproduction as one plain text."""
+        parts = [f"{self.name} {self.status}: {self.text}"]
+        parts += [
+            f"likely mistake: {one['mistake']}: {one['explanation']}" for one in self.diagnosis
+        ]
+        if self.reproduction:
+            parts.append(f"to reproduce:\n\n{self.reproduction}")
+        return "\n\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of all checks of a target.
+
+    target: its name. facts: what it is, where and when it was checked. results: in the order in
+    which they ran.
+    """
+
+    target: str
+    results: tuple[CheckResult, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> tuple[CheckResult, ...]:
+        """The results that failed."""
+        return tuple(result for result in self.results if result.failed)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed, and something ran."""
+        return not self.failures and any(one.status == "passed" for one in self.results)
+
+    @property
+    def exit_status(self) -> int:
+        """0: passed; 1: a check failed; 2: nothing could be run."""
+        return 0 if self.passed else 1 if self.failures else 2
+
+    def __getitem__(self, name: str) -> CheckResult:
+        """Return the result of that check."""
+        for result in self.results:
+            if result.name == name:
+                return result
+        raise KeyError(f"there is no check {name!r} in this report, but {self._names()}")
+
+    def _names(self) -> str:
+        return ", ".join(result.name for result in self.results)
+
+    @property
+    def summary(self) -> str:
+        """One line: how many passed, failed and were skipped."""
+        counts = [
+            f"{n} {status}"
+            for status in ("failed", "passed", "skipped")
+            if (n := sum(result.status == status for result in self.results))
+        ]
+        seconds = sum(result.seconds for result in self.results)
+        return f"{self.target}: {', '.join(counts) or 'nothing ran'} in {seconds:.1f} s"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as dicts, lists, strings and numbers."""
+        return {
+            "format": "lstm_fast.checks/1",
+            "target": self.target,
+            "passed": self.passed,
+            "facts": plain(self.facts),
+            "results": [result.to_dict() for result in self.results],
+        }
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return it as JSON, and write it to a file where one is given.
+
+        What is not finite is a string ("nan", "inf", "-inf"), since JSON has no numbers for it.
+        """
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def to_junit(self, path: str | Path | None = None) -> str:
+        """Return it as JUnit XML, one test case for each check, and write it where asked for."""
+        counts = {
+            "tests": len(self.results),
+            "failures": len(self.failures),
+            "errors": 0,
+            "skipped": sum(one.status == "skipped" for one in self.results),
+        }
+        seconds = f"{sum(result.seconds for result in self.results):.3f}"
+        sizes = {name: str(n) for name, n in counts.items()}
+        root = ElementTree.Element("testsuites", sizes | {"time": seconds})
+        title = _xml_text(f"lstm_fast.checks: {self.target}")
+        suite = ElementTree.SubElement(root, "testsuite", sizes | {"name": title, "time": seconds})
+        properties = ElementTree.SubElement(suite, "properties")
+        for name, value in plain(self.facts).items():
+            ElementTree.SubElement(properties, "property", name=name, value=_xml_text(str(value)))
+        for result in self.results:
+            _add_case(suite, self.target, result)
+        ElementTree.indent(root)
+        text = ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def text(self, color: bool = False, width: int = 100) -> str:
+        """Return it for a terminal: with `rich` where that is installed, else plain."""
+        from . import _show
+
+        return _show.text(self, color, width)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def _add_case(suite: ElementTree.Element, target: str, result: CheckResult) -> None:
+    case = ElementTree.SubElement(
+        suite,
+        "testcase",
+        classname=_xml_text(f"lstm_fast.checks.{target}"),
+        name=result.name,
+        time=f"{result.seconds:.3f}",
+    )
+    if result.failed:
+        failure = ElementTree.SubElement(case, "failure", message=_xml_text(result.text))
+        failure.text = _xml_text(result.details())
+    elif result.status == "skipped":
+        ElementTree.SubElement(case, "skipped", message=_xml_text(result.text))
+    out = ElementTree.SubElement(case, "system-out")
+    out.text = _xml_text(result.text + "\n" + json.dumps(plain(result.numbers), indent=1))
+
+
+def _xml_text(text: str) -> str:
+    """Return text without the characters that XML can't hold."""
+    text = text.translate(UNPRINTABLE)
+    return "".join("?" if "\ud800" <= c <= "\udfff" or c in "\ufffe\uffff" else c for c in text)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: numbers of NumPy as Python's, tuples as lists."""
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(one) for one in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def machine_facts() -> dict[str, Any]:
+    """Return what a report says of where it was made."""
+    from .. import __version__
+
+    return {
+        "lstm_fast": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }

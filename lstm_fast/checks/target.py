@@ -1,0 +1,233 @@
+"""What the checks look at: anything that gives sessions which are reset and stepped.
+
+    class Mine(Target):                        # or one of the adapters, see lstm_fast.checks
+        def session(self):
+            return MySession()                 # with reset() and step(x) -> y
+
+Sizes: I is input_size, P is output_size, H the units, L the layers, T steps, n sessions. h is
+(L, P) with a projection, else (L, H); c is (L, H).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from .._arrays import Float32
+from ..errors import LstmFastError
+
+__all__ = [
+    "BatchSession",
+    "Recording",
+    "Session",
+    "State",
+    "Target",
+    "TargetError",
+    "record",
+    "state_of",
+    "step",
+]
+
+State: TypeAlias = tuple[Float32, Float32]  # h (L, P) and c (L, H)
+
+
+class TargetError(LstmFastError):
+    """What is checked cannot be run: its program died, its output has no sense, a name is wrong."""
+
+
+@runtime_checkable
+class Session(Protocol):
+    """One stream.
+
+    What is optional is found by `getattr`:
+    `state`: a property, (h, c) of shapes (L, P) and (L, H), or None where it can't be seen;
+    `run(xs)`: (T, I) to (T, P), several frames at once, where it has a way of its own for that.
+    `close()`: frees what it holds.
+    """
+
+    def reset(self) -> None:
+        """Go back to what a new session is."""
+
+    def step(self, x: Float32, /) -> Any:
+        """Take one frame (I,) and return the output (P,), as anything `np.asarray` takes."""
+
+
+@runtime_checkable
+class BatchSession(Protocol):
+    """Several streams that are stepped together, one row each."""
+
+    def reset(self) -> None:
+        """Reset all of them."""
+
+    def step(self, xs: Float32, /) -> Any:
+        """Take a frame each, (n, I), and return the outputs (n, P)."""
+
+
+class Target(ABC):
+    """An implementation under check: what makes sessions.
+
+    Attributes:
+        name: what to call it in a report.
+        input_size: I, the values in a frame.
+        output_size: P, the values that one step returns; None where that is not known before.
+        origin: Python that makes it again, with `target` as the name: the head of a reproduction.
+        threads: whether sessions of their own may be stepped in several threads at once.
+        exact: whether it promises that batches and chunks have the bits of single steps.
+    """
+
+    name: str = "target"
+    input_size: int
+    output_size: int | None = None
+    origin: str | None = None
+    threads: bool = True
+    exact: bool = False
+
+    @abstractmethod
+    def session(self) -> Session:
+        """Return a new, independent stream, as it is after a reset."""
+
+    def batch(self, n: int) -> BatchSession | None:
+        """Return n new streams that are stepped together, or None where there is no such thing."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to free
+        """Free what it holds."""
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a session did from its start on.
+
+    xs (T, I) and ys (T, P) are the frames and the outputs; hs (T, L, P) and cs (T, L, H) the state
+    after each step, or None where it can't be seen. float32. name: of the target.
+    """
+
+    xs: Float32
+    ys: Float32
+    hs: Float32 | None = None
+    cs: Float32 | None = None
+    name: str = "target"
+
+    def __len__(self) -> int:
+        return len(self.xs)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether h and c were seen."""
+        return self.hs is not None and self.cs is not None
+
+
+def step(session: Session, x: Float32, output_size: int | None = None) -> Float32:
+    """Return a copy of what a session gives for one frame, (P,), float32.
+
+    The session gets a copy of x, so that one which writes into its input spoils no other.
+
+    Raises:
+        TargetError: it raised something, or returned no P real numbers.
+    """
+    try:
+        with np.errstate(all="ignore"):  # the checks give it NaN, and that is no news
+            y = session.step(np.array(x, np.float32))
+    except TargetError:
+        raise
+    except Exception as error:
+        raise TargetError(f"step(x) raised {type(error).__name__}: {error}") from error
+    return to_array(y, "step(x)", (output_size,))
+
+
+def to_array(value: Any, what: str, shape: tuple[int | None, ...]) -> Float32:
+    """Return a copy of what a target returned, as float32; a None in shape is any size.
+
+    Raises:
+        TargetError: it has another shape, or is no array of real numbers.
+    """
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"dtype {array.dtype}")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TargetError(f"{what} returned no array of real numbers: {error}") from error
+    if len(array.shape) != len(shape) or any(
+        want is not None and have != want for have, want in zip(array.shape, shape, strict=True)
+    ):
+        text = ", ".join("any" if size is None else str(size) for size in shape)
+        raise TargetError(f"{what} returned shape {array.shape}, expected ({text})")
+    with np.errstate(over="ignore"):
+        return np.array(array, np.float32)
+
+
+def state_of(session: Session) -> State | None:
+    """Return copies of h (L, P) and c (L, H), or None where the session does not show them.
+
+    Raises:
+        TargetError: what it shows is no such pair.
+    """
+    state = getattr(session, "state", None)
+    if state is None:
+        return None
+    try:
+        h, c = state
+    except (TypeError, ValueError):
+        raise TargetError(f"state is {type(state).__name__}, expected a pair (h, c)") from None
+    return to_array(h, "state[0], h,", (None, None)), to_array(c, "state[1], c,", (None, None))
+
+
+def record(target: Target | Session, xs: Any, *, name: str | None = None) -> Recording:
+    """Step a new session of a target, or a session from where it is, over xs, and write all down.
+
+    Args:
+        target: either of them.
+        xs: frames, shape (T, I).
+        name: of the recording; None takes the target's.
+
+    Raises:
+        TargetError: see `step` and `state_of`.
+    """
+    session = target.session() if isinstance(target, Target) else target
+    size = target.output_size if isinstance(target, Target) else None
+    frames = np.ascontiguousarray(xs, np.float32)
+    ys, states = [], []
+    try:
+        for x in frames:
+            ys.append(step(session, x, size))
+            states.append(state_of(session))
+    finally:
+        if isinstance(target, Target):
+            close(session)
+    hs, cs = _columns(states)
+    title = name or str(getattr(target, "name", "target"))
+    return Recording(frames, _stacked(ys, size), hs, cs, title)
+
+
+def close(session: object) -> None:
+    """Free a session, where it has anything to free."""
+    closing = getattr(session, "close", None)
+    if callable(closing):
+        closing()
+
+
+def _stacked(rows: list[Float32], size: int | None) -> Float32:
+    if not rows:
+        return np.zeros((0, size or 0), np.float32)
+    if len({row.shape for row in rows}) > 1:
+        raise TargetError("step(x) returned different shapes from step to step")
+    return np.stack(rows)
+
+
+def _columns(states: Iterable[State | None]) -> tuple[Float32 | None, Float32 | None]:
+    """Return hs and cs of the states after each step, or nothing where one is missing."""
+    seen = [state for state in states if state is not None]
+    if not seen or len(seen) != len(list(states)):
+        return None, None
+    hs, cs = zip(*seen, strict=True)
+    return _stacked(list(hs), None), _stacked(list(cs), None)

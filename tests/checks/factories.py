@@ -1,0 +1,23 @@
+"""What `lstm-fast check factories:...` takes in tests."""
+
+from wrong_targets import WEIGHTS, ForgetsToResetC, Numpy
+
+from lstm_fast import LSTM
+
+lstm = LSTM.from_weights(WEIGHTS)
+
+
+def right():
+    return Numpy()
+
+
+def forgets_to_reset_c():
+    return Numpy(ForgetsToResetC)
+
+
+def nothing():
+    return None
+
+
+def raises():
+    raise RuntimeError("no weights")
