@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from silero_path import silero_file
 from wrong_targets import ONE_LAYER, WEIGHTS, Numpy
 
 from lstm_fast import LSTM, checks, reference
@@ -311,8 +312,7 @@ def test_quantisation_over_a_batch_is_caught(ort, tmp_path):
 
 
 def test_silero(ort):
-    silero = pytest.importorskip("silero_vad")
-    path = Path(silero.__file__).parent / "data" / "silero_vad_16k_op15.onnx"
+    path = silero_file()
     target = adapters.from_onnx(path, constants={"sr": np.array(16000)}, frame_shape=(576,))
     passes(target, None, ["reset", "determinism", "isolation", "nan"])
     assert target.signature.h_and_c == ("stateN",)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import wrong_targets
+from silero_path import silero_file
 from wrong_targets import WEIGHTS
 
 from lstm_fast import cli
@@ -57,8 +58,7 @@ def test_torch_file(name, capsys):
 
 def test_silero_from_the_shell(capsys):
     pytest.importorskip("onnxruntime")
-    silero = pytest.importorskip("silero_vad")
-    path = Path(silero.__file__).parent / "data" / "silero_vad_16k_op15.onnx"
+    path = silero_file()
     assert check(str(path), "--set", "sr=16000", "--frame", "576", *FAST) == 0
     captured = capsys.readouterr()
     assert "4 passed, 3 skipped" in captured.out
