@@ -88,9 +88,27 @@ static uint32_t look(void) {
     }
     return lf_cpu_decode(&id);
 }
+
+/* Leaf 0x80000006, ECX 31..16: AMD and Intel alike. */
+static uint32_t look_for_l2(void) {
+    uint32_t eax, ebx, ecx, edx;
+    return __get_cpuid(0x80000006u, &eax, &ebx, &ecx, &edx) ? ecx >> 16 : 0;
+}
 #else
 static uint32_t look(void) { return 0; }
+static uint32_t look_for_l2(void) { return 0; }
 #endif
+
+size_t lf_cpu_l2_bytes(void) {
+    static atomic_uint known; /* KiB */
+    const uint32_t looked = 1u << 31;
+    uint32_t size = atomic_load_explicit(&known, memory_order_relaxed);
+    if (!(size & looked)) {
+        size = look_for_l2() | looked;
+        atomic_store_explicit(&known, size, memory_order_relaxed);
+    }
+    return (size_t)(size & ~looked) << 10;
+}
 
 uint32_t lf_cpu_features(void) {
 #if defined(LF_EMULATE) /* tests/emulate: whatever an ISA needs */

@@ -40,6 +40,9 @@ uint32_t lf_cpu_decode(const lf_cpuid *id);
 /* The lf_cpu_feature bits of this machine. */
 uint32_t lf_cpu_features(void);
 
+/* The size of a core's L2 cache; 0 where the CPU doesn't say. */
+size_t lf_cpu_l2_bytes(void);
+
 /* "avx512bw" and so on for one bit; null for a bit that is none. */
 const char *lf_cpu_feature_name(uint32_t bit);
 

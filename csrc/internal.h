@@ -20,17 +20,21 @@ enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
 
 /*
  * Packed weights of one layer. Hidden units are cut into panels; a panel holds the four gates of the
- * same units side by side and is read front to back in a step:
+ * same units side by side and is read front to back in a step, without a gap, so that the CPU sees
+ * one stream:
  *
- *     header   [1 or 5][LF_GATES][units]   32 bits each: the bias, and for int8 the scales of W_ih and
- *                                          of W_hh (floats) and where their sums start (integers)
- *     weights  [K_in][LF_GATES][units], then [K_rec][LF_GATES][units]     row k: for x[k], h[k]
+ *     start    [LF_GATES][units]          what the sums of W_ih x start from: the bias, or for int8 an
+ *                                         integer
+ *     weights  [K_in][LF_GATES][units]    row k: for x[k]
+ *     int8 only: start [LF_GATES][units]  of the sums of W_hh h
+ *     weights  [K_rec][LF_GATES][units]   row k: for h[k]
+ *     int8 only: finish [3][LF_GATES][units]    the bias, the scales of W_ih and of W_hh
  *
  * with units = panel_vectors * lanes, but for a last panel of one vector where their number is odd.
  * int8 weights stand in groups of k, [K / group][LF_GATES][units][group], K rounded up to whole
  * groups. Units past hidden_size and k past K are zeros.
  */
-static inline size_t lf_header_rows(lf_weight_type type) { return type == LF_INT8 ? 5 : 1; }
+static inline size_t lf_extra_rows(lf_weight_type type) { return type == LF_INT8 ? 5 : 1; }
 static inline size_t lf_weight_bytes(lf_weight_type type) {
     return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
 }
@@ -75,6 +79,7 @@ static inline size_t lf_strip_header_rows(lf_weight_type type) { return type == 
 typedef struct lf_pass {
     const lf_layer *layer;
     size_t first_half, end_half;
+    int descending; /* through the panels */
     const float *x, *h;
     float *c, *h_out;
     float *recurrent; /* [LF_GATES * padded_hidden] floats, or integers for int8 */
@@ -92,6 +97,7 @@ typedef struct lf_pass {
 typedef struct lf_batch {
     const lf_layer *layer;
     size_t first_half, end_half, streams;
+    int descending;
     const float *const *x, *const *h;
     float *const *c, *const *h_out;
     float *const *recurrent; /* [streams] of [LF_GATES * padded_hidden], or null where not needed */
@@ -136,6 +142,7 @@ struct lf_model {
     size_t num_layers;
     size_t padded_hidden, padded_output;
     size_t packed_bytes;
+    int alternates;       /* every other pass goes from the last panel to the first */
     char *panels;         /* of all layers, one block */
     lf_variant *variants; /* [num_layers], or null where all are plain */
     float *start;         /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
@@ -188,6 +195,9 @@ void lf_state_read(const lf_model *model, const float *h, const float *c, float 
                    float *c_out);
 void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in,
                     const float *c_in);
+
+/* stream.c: whether this thread's next pass over a model's layers starts with the last panels. */
+int lf_turn_round(const lf_model *model);
 
 static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
     const uintptr_t p = (uintptr_t)a, q = (uintptr_t)b;

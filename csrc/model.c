@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #endif
 
+#include "cpu.h"
 #include "internal.h"
 
 /* Far above any LSTM, and low enough that no product of two sizes below can overflow. */
@@ -26,6 +27,24 @@ void *lf_alloc_zeroed(size_t bytes) {
  */
 #define LARGE_PAGE ((size_t)2 << 20)
 #define LARGE_ENOUGH (LARGE_PAGE / 8)
+
+/*
+ * Whether passes go to and fro (see lf_place in generic/kernels.h). It pays where L2 doesn't hold all, and
+ * where L1 holds a panel but not all; elsewhere going one way all the time is a little quicker, for the
+ * prefetchers of the CPU.
+ */
+#define L1_HOLDS ((size_t)32 << 10) /* all */
+#define L1_KEEPS ((size_t)40 << 10) /* of a panel, most */
+#define L2_UNKNOWN ((size_t)1 << 20)
+
+static int choose_to_alternate(const lf_model *model) {
+    const size_t l2 = lf_cpu_l2_bytes() ? lf_cpu_l2_bytes() : L2_UNKNOWN;
+    const size_t units = model->num_layers * model->padded_hidden;
+    const size_t panel_units = model->isa->panel_vectors * model->isa->lanes;
+    return model->packed_bytes > L1_HOLDS &&
+           (model->packed_bytes / units * panel_units <= L1_KEEPS ||
+            model->packed_bytes > l2 - l2 / 4);
+}
 
 static char *alloc_weights(size_t bytes) {
     if (bytes < LARGE_ENOUGH || bytes > SIZE_MAX / 2)
@@ -188,6 +207,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     model->padded_hidden = lf_round_up(hidden_size, model->isa->lanes);
     model->padded_output = lf_round_up(output_size, model->isa->lanes);
     model->packed_bytes = all_bytes(model, layers);
+    model->alternates = choose_to_alternate(model);
     if (!model->packed_bytes)
         status = LF_ERR_SHAPE;
     if (status == LF_OK) {

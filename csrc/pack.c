@@ -50,7 +50,7 @@ size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *l
     const size_t columns = padded_columns(isa, type, layer->input_size) +
                            padded_columns(isa, type, layer->output_size);
     return LF_GATES * layer->padded_hidden *
-           (lf_header_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
+           (lf_extra_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
 }
 
 /* The scale of a row: its largest magnitude is 127 units; 0 for a row of (almost) zeros. */
@@ -84,8 +84,15 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
                         const lf_layer_weights *source, const lf_half halves[2], size_t first,
                         size_t units) {
     const size_t stride = LF_GATES * units; /* weights, or values of a header row, of one k */
-    float *header = (float *)(void *)out;
-    char *weights = out + lf_header_rows(type) * stride * sizeof(float);
+    const size_t row_bytes = stride * sizeof(float);
+    char *starts[2];
+    starts[0] = out;
+    starts[1] = out + row_bytes +
+                padded_columns(isa, type, halves[0].columns) * stride * lf_weight_bytes(type);
+    char *weights[2] = {starts[0] + row_bytes, starts[1] + (type == LF_INT8 ? row_bytes : 0)};
+    char *const end =
+        weights[1] + padded_columns(isa, type, halves[1].columns) * stride * lf_weight_bytes(type);
+    float *const finish = (float *)(void *)end;
     for (size_t half = 0; half < 2; half++) {
         const size_t columns = halves[half].columns;
         for (size_t gate = 0; gate < LF_GATES; gate++)
@@ -94,20 +101,22 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
                 const float *values = halves[half].weight + row * columns;
                 const float scale = type == LF_INT8 ? lf_row_scale(values, columns) : 0;
                 const size_t group = type == LF_INT8 ? isa->int8_group : 1;
-                int32_t sum = 0;
-                lf_pack_row(weights + at * group * lf_weight_bytes(type), isa, type, values,
-                            columns, stride, scale, &sum);
                 /* the layer normalisation adds it behind the sums */
-                header[at] = source->layer_norm ? 0.0f : lf_bias(source, row);
+                const float bias = source->layer_norm ? 0.0f : lf_bias(source, row);
+                int32_t sum = 0;
+                lf_pack_row(weights[half] + at * group * lf_weight_bytes(type), isa, type, values,
+                            columns, stride, scale, &sum);
                 if (type == LF_INT8) {
                     const int32_t start = -isa->int8_offset * sum;
-                    header[(1 + half) * stride + at] = scale * halves[half].operand_scale;
-                    memcpy(&header[(3 + half) * stride + at], &start, sizeof start);
+                    memcpy(starts[half] + at * sizeof start, &start, sizeof start);
+                    finish[at] = bias;
+                    finish[(1 + half) * stride + at] = scale * halves[half].operand_scale;
+                } else {
+                    ((float *)(void *)starts[0])[at] = bias;
                 }
             }
-        weights += padded_columns(isa, type, columns) * stride * lf_weight_bytes(type);
     }
-    return weights;
+    return type == LF_INT8 ? end + 3 * row_bytes : end;
 }
 
 char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,

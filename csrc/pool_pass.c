@@ -59,11 +59,12 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
 }
 
 /*
- * One layer of the streams in the batch: the halves first .. end - 1. new_h: [streams][h_floats]. A
+ * One layer of the streams in the batch: the halves first .. end - 1. new_h: [streams][h_floats], or null
+ * for where the sessions keep it: the old one has been copied. A
  * stream that is alone takes the way of lf_stream, which is made for one.
  */
 static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, size_t first,
-                       size_t end, float *new_h) {
+                       size_t end, int descending, float *new_h) {
     const lf_model *model = pool->model;
     const size_t h_at = l * model->padded_output, c_at = l * model->padded_hidden;
     const int keeps = first == 1 || end == 1;
@@ -72,7 +73,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
         work->h_rows[s] = memcpy(work->h + s * work->h_floats, lf_slot_state(pool, slot) + h_at,
                                  model->padded_output * sizeof(float));
         work->c_rows[s] = lf_slot_c(pool, slot) + c_at;
-        work->new_rows[s] = new_h + s * work->h_floats;
+        work->new_rows[s] = new_h ? new_h + s * work->h_floats : lf_slot_state(pool, slot) + h_at;
         if (keeps)
             work->kept_rows[s] = pool->kept + slot->prepared * pool->kept_floats + LF_GATES * c_at;
     }
@@ -81,6 +82,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
             .layer = &model->layers[l],
             .first_half = first,
             .end_half = end,
+            .descending = descending,
             .x = work->x_rows[0],
             .h = work->h_rows[0],
             .c = work->c_rows[0],
@@ -97,6 +99,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
         .first_half = first,
         .end_half = end,
         .streams = streams,
+        .descending = descending,
         .x = work->x_rows,
         .h = work->h_rows,
         .c = work->c_rows,
@@ -115,18 +118,21 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
                  const lf_frames *frames) {
     const lf_model *model = pool->model;
     const size_t I = model->input_size, P = model->output_size, padded = model->padded_output;
+    const int descending = lf_turn_round(model);
     for (size_t s = 0; s < streams; s++) {
         float *x = work->x + s * work->x_floats;
         model->isa->take_frame_f32(x, frames->xs + (work->numbers[s] * frames->steps + t) * I, I);
         work->x_rows[s] = x;
     }
     for (size_t l = 0; l < model->num_layers; l++) {
-        float *new_h = work->layer[l % 2];
-        layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, new_h);
+        /* in rows for the layer above, see row_floats */
+        float *new_h = l + 1 < model->num_layers ? work->layer[l % 2] : NULL;
+        layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, descending, new_h);
         for (size_t s = 0; s < streams; s++) {
-            float *h = lf_slot_state(pool, work->slots[s]) + l * padded;
-            work->x_rows[s] = new_h + s * work->h_floats;
-            memcpy(h, work->x_rows[s], padded * sizeof(float));
+            work->x_rows[s] = work->new_rows[s];
+            if (new_h)
+                memcpy(lf_slot_state(pool, work->slots[s]) + l * padded, work->new_rows[s],
+                       padded * sizeof(float));
         }
     }
     for (size_t s = 0; s < streams; s++) {
@@ -218,8 +224,9 @@ size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t
         else if (lf_pool_keep(pool, slot))
             work->slots[streams++] = slot;
         if (streams && (streams == LF_BATCH_STREAMS || n + 1 == count)) {
+            const int descending = lf_turn_round(pool->model);
             for (size_t l = 0; l < pool->model->num_layers; l++)
-                layer_pass(pool, work, streams, l, 1, 2, work->layer[0]);
+                layer_pass(pool, work, streams, l, 1, 2, descending, work->layer[0]);
             ready += streams;
             streams = 0;
         }

@@ -86,14 +86,26 @@ static lf_status leave(lf_stream *stream) {
     return LF_OK;
 }
 
+/* A thread's, not a stream's: what the caches hold is what this thread has read last, and it may have
+ * stepped other streams since. */
+int lf_turn_round(const lf_model *model) {
+    static _Thread_local int descending;
+    if (!model->alternates)
+        return 0;
+    descending = !descending;
+    return descending;
+}
+
 /* The halves first .. end - 1 of one layer's sums, and the new state unless that is the second alone. */
-static void pass_over(lf_stream *stream, size_t l, const float *input, size_t first, size_t end) {
+static void pass_over(lf_stream *stream, size_t l, const float *input, size_t first, size_t end,
+                      int descending) {
     const lf_model *model = stream->model;
     const size_t h_at = l * model->padded_output, c_at = l * model->padded_hidden;
     lf_pass pass = {
         .layer = &model->layers[l],
         .first_half = first,
         .end_half = end,
+        .descending = descending,
         .x = input,
         .h = stream->h + h_at,
         .c = stream->c + c_at,
@@ -108,10 +120,11 @@ static void pass_over(lf_stream *stream, size_t l, const float *input, size_t fi
 static void advance(lf_stream *stream, const float *x, float *y) {
     const lf_model *model = stream->model;
     const size_t end_half = stream->prepared ? 1 : 2;
+    const int descending = lf_turn_round(model);
     const float *input = stream->x;
     model->isa->take_frame_f32(stream->x, x, model->input_size);
     for (size_t l = 0; l < model->num_layers; l++) {
-        pass_over(stream, l, input, 0, end_half);
+        pass_over(stream, l, input, 0, end_half, descending);
         input = stream->h_next + l * model->padded_output;
     }
     float *h = stream->h;
@@ -126,8 +139,9 @@ lf_status lf_stream_prepare(lf_stream *stream) {
         return LF_ERR_ARGUMENT;
     if (!enter(stream))
         return LF_ERR_BUSY;
+    const int descending = lf_turn_round(stream->model);
     for (size_t l = 0; !stream->prepared && l < stream->model->num_layers; l++)
-        pass_over(stream, l, NULL, 1, 2);
+        pass_over(stream, l, NULL, 1, 2, descending);
     stream->prepared = 1;
     return leave(stream);
 }

@@ -65,12 +65,12 @@ def exp_parts(y):
     """2^n and exp(r) - 1, of exp(y)."""
     shifted = fma(y, hexadecimal("0x1.715476p+0"), hexadecimal("0x1.8000FEp23"))
     n = shifted - hexadecimal("0x1.8000FEp23")
-    r = fma(n, hexadecimal("-0x1.62e43p-1"), y)
-    r = fma(n, hexadecimal("0x1.05c61p-29"), r)
-    q = np.full_like(r, hexadecimal(Q[0]))
-    for coefficient in Q[1:]:
-        q = fma(r, q, hexadecimal(coefficient))
-    return (shifted.view(np.int32) << 23).view(np.float32), fma(r, r * q, r)
+    high = fma(n, hexadecimal("-0x1.62e43p-1"), y)
+    r = fma(n, hexadecimal("0x1.05c61p-29"), high)
+    q4, q3, q2, q1, q0 = map(hexadecimal, Q)
+    square = high * high
+    q = fma(square, fma(square, q4, fma(high, q3, q2)), fma(high, q1, q0))
+    return (shifted.view(np.int32) << 23).view(np.float32), fma(square, q, r)
 
 
 def exp_minus_1(y):
@@ -82,14 +82,18 @@ def exp_minus_1(y):
 def sigmoid(x):
     lowest = hexadecimal("-0x1.5d589ep6")
     y = -np.abs(x)
-    scale, fraction = exp_parts(np.where(y < lowest, lowest, y))
-    e = np.where(y < lowest, F(0), fma(fraction, scale, scale))
-    return np.where(x < 0, e, F(1)) / (F(1) + e)
+    scale, fraction = (
+        np.where(y < lowest, F(0), part) for part in exp_parts(np.where(y < lowest, lowest, y))
+    )
+    e = fma(fraction, scale, scale)
+    return np.where(x < 0, e, F(1)) / fma(fraction, scale, F(1) + scale)
 
 
 def tanh(x):
-    m = exp_minus_1(np.abs(x) * F(-2))
-    return np.copysign(m / (F(-2) - m), x)
+    y = np.abs(x) * F(-2)
+    scale, fraction = exp_parts(np.where(y < F(-20), F(-20), y))
+    less = fma(fraction, scale, scale - F(1))
+    return np.copysign(less / fma(fraction, scale, scale + F(1)), x)
 
 
 def hard_sigmoid(x, alpha, beta):

@@ -37,6 +37,7 @@ LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, const char *we
         for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
             sum[s][j] = vf_load(from + s * from_step + j * LF_LANES);
     }
+    LF_ALIGN_LOOP();
     LF_UNROLL_NONE
     for (size_t k = 0; k < count; k++) {
         vf xk[LF_TILE_STREAMS];
@@ -74,6 +75,7 @@ LF_INLINE void lf_tile_int8(size_t streams, const char *weights, size_t k_bytes,
         for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
             sum[s][j] = vi_load(from + s * from_step + j * LF_LANES);
     }
+    LF_ALIGN_LOOP();
     LF_UNROLL_NONE
     for (size_t k = 0; k < count; k += LF_INT8_GROUP) {
         vi xk[LF_TILE_STREAMS];
@@ -153,9 +155,10 @@ LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams
     }
 }
 
-/* One panel of `vectors` vectors of hidden units. Returns its end. */
-LF_INLINE const char *lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
-                                     const lf_batch *batch, const char *panel, size_t unit) {
+/* One panel of `vectors` vectors of hidden units. c_is_odd: of each stream, see lf_update_cell. */
+LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
+                              const lf_batch *batch, const char *panel, size_t unit,
+                              int *c_is_odd) {
     const lf_panel p = lf_panel_at(type, vectors, batch->layer, panel);
     const size_t half_sums = batch->streams * LF_PANEL_SUMS;
     for (size_t half = batch->first_half; half < batch->end_half; half++)
@@ -177,17 +180,17 @@ LF_INLINE const char *lf_batch_panel(lf_weight_type type, int is_plain, size_t v
             LF_UNROLL_ALL
             for (size_t gate = 0; gate < LF_GATES; gate++)
                 a[gate] =
-                    lf_pre_activation(type, rows, gate * vectors + v, p.header,
+                    lf_pre_activation(type, rows, gate * vectors + v, p.finish,
                                       type == LF_INT8 ? batch->scales[0][s] : 0,
                                       type == LF_INT8 && !is_plain ? batch->scales[1][s] : 1.0f,
                                       sums, batch->end_half == 1 ? kept : recurrent);
             if (is_plain)
-                lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
+                c_is_odd[s] |=
+                    lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
             else
                 lf_store_gates(batch->layer, a, batch->pre[s], at);
         }
     }
-    return p.end;
 }
 
 /* What a variant does after all sums of a layer. A projection takes the tiles of the other sums. */
@@ -218,17 +221,20 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
 }
 
 LF_INLINE void lf_batch_each_panel(lf_weight_type type, int is_plain, const lf_batch *batch) {
-    const size_t units = LF_PANEL_VECTORS * LF_LANES;
-    const char *panel = batch->layer->panels;
-    size_t unit = 0;
-    for (; unit + units <= batch->layer->padded_hidden; unit += units)
-        panel = lf_batch_panel(type, is_plain, LF_PANEL_VECTORS, batch, panel, unit);
-    for (; unit < batch->layer->padded_hidden; unit += LF_LANES)
-        panel = lf_batch_panel(type, is_plain, 1, batch, panel, unit);
+    const lf_layer *layer = batch->layer;
+    int c_is_odd[LF_BATCH_STREAMS] = {0};
+    for (size_t n = 0; n < lf_panel_count(layer); n++) {
+        const lf_place place = lf_place_of(type, layer, n, batch->descending);
+        if (place.is_whole)
+            lf_batch_panel(type, is_plain, LF_PANEL_VECTORS, batch, place.panel, place.unit,
+                           c_is_odd);
+        else
+            lf_batch_panel(type, is_plain, 1, batch, place.panel, place.unit, c_is_odd);
+    }
     if (batch->first_half == 1)
         return;
     for (size_t s = 0; is_plain && s < batch->streams; s++)
-        lf_output(&lf_plain_cell, batch->c[s], batch->h_out[s], batch->layer->padded_hidden);
+        lf_output(&lf_plain_cell, batch->c[s], batch->h_out[s], layer->padded_hidden, c_is_odd[s]);
     if (!is_plain)
         lf_batch_variant_output(type, batch);
 }

@@ -17,50 +17,74 @@ LF_INLINE vf lf_load_weights(lf_weight_type type, const char *p) {
     return vf_load((const float *)(const void *)p);
 }
 
-/* sums[j] = start[j] + weights[k][j] * x[k] for k = 0 .. count - 1 in this order, fused. */
-LF_INLINE void lf_dot_float(lf_weight_type type, size_t rows, const float *start,
-                            const char *weights, const float *x, size_t count, float *sums) {
+/* A part of a row of weights times an operand: sums[j] = start[j] + weights[k][j] * x[k] for
+ * k = 0 .. count - 1 in this order, fused. For int8 in integers, LF_INT8_GROUP values of k at a time:
+ * exact, so their order is free. */
+typedef struct lf_part {
+    const void *start; /* [rows][LF_LANES] */
+    const char *weights;
+    const void *x; /* floats, or lf_quant */
+    size_t count;
+    void *sums; /* [rows][LF_LANES] */
+} lf_part;
+
+/* Parts that follow each other in memory go through one loop, in one call: see benchmarks/NOTES.md. */
+LF_INLINE void lf_dot_float(lf_weight_type type, size_t rows, const lf_part *part,
+                            const lf_part *end) {
     const size_t bytes = LF_LANES * lf_weight_bytes(type);
-    vf sum[LF_GATES * LF_PANEL_VECTORS];
-    LF_UNROLL_ALL
-    for (size_t j = 0; j < rows; j++)
-        sum[j] = vf_load(start + j * LF_LANES);
-    LF_UNROLL_NONE
-    for (size_t k = 0; k < count; k++) {
-        vf xk = vf_set1(x[k]);
+    for (; part < end; part++) {
+        const float *start = part->start, *x = part->x;
+        float *sums = part->sums;
+        const char *weights = part->weights;
+        vf sum[LF_GATES * LF_PANEL_VECTORS];
         LF_UNROLL_ALL
-        for (size_t j = 0; j < rows; j++) {
-            sum[j] = vf_fma(lf_load_weights(type, weights + j * bytes), xk, sum[j]);
-            LF_HIDE_VALUE(weights); /* keeps the loads in order */
+        for (size_t j = 0; j < rows; j++)
+            sum[j] = vf_load(start + j * LF_LANES);
+        LF_ALIGN_LOOP();
+        LF_UNROLL_NONE
+        for (size_t k = 0; k < part->count; k++) {
+            vf xk = vf_set1(x[k]);
+            LF_UNROLL_ALL
+            for (size_t j = 0; j < rows; j++) {
+                sum[j] = vf_fma(lf_load_weights(type, weights + j * bytes), xk, sum[j]);
+                LF_HIDE_VALUE(weights); /* keeps the loads in order */
+            }
+            weights += rows * bytes;
         }
-        weights += rows * bytes;
+        LF_UNROLL_ALL
+        for (size_t j = 0; j < rows; j++)
+            vf_store(sums + j * LF_LANES, sum[j]);
+        LF_HIDE_VALUE(part); /* one loop for all parts, not one for each */
     }
-    LF_UNROLL_ALL
-    for (size_t j = 0; j < rows; j++)
-        vf_store(sums + j * LF_LANES, sum[j]);
 }
 
-/* The same in integers, LF_INT8_GROUP values of k at a time: exact, so their order is free. */
-LF_INLINE void lf_dot_int8(size_t rows, const int32_t *start, const char *weights,
-                           const lf_quant *x, size_t count, int32_t *sums) {
-    vi sum[LF_GATES * LF_PANEL_VECTORS];
-    LF_UNROLL_ALL
-    for (size_t j = 0; j < rows; j++)
-        sum[j] = vi_load(start + j * LF_LANES);
-    LF_UNROLL_NONE
-    for (size_t k = 0; k < count; k += LF_INT8_GROUP) {
-        vi xk = vi_broadcast(x + k);
+LF_INLINE void lf_dot_int8(size_t rows, const lf_part *part, const lf_part *end) {
+    for (; part < end; part++) {
+        const int32_t *start = part->start;
+        const lf_quant *x = part->x;
+        int32_t *sums = part->sums;
+        const char *weights = part->weights;
+        vi sum[LF_GATES * LF_PANEL_VECTORS];
         LF_UNROLL_ALL
-        for (size_t j = 0; j < rows; j++) {
-            const char *w = weights + j * LF_LANES * LF_INT8_GROUP;
-            sum[j] = vi_dot(sum[j], (const int8_t *)w, xk);
-            LF_HIDE_VALUE(weights);
+        for (size_t j = 0; j < rows; j++)
+            sum[j] = vi_load(start + j * LF_LANES);
+        LF_ALIGN_LOOP();
+        LF_UNROLL_NONE
+        for (size_t k = 0; k < part->count; k += LF_INT8_GROUP) {
+            vi xk = vi_broadcast(x + k);
+            LF_UNROLL_ALL
+            for (size_t j = 0; j < rows; j++) {
+                const char *w = weights + j * LF_LANES * LF_INT8_GROUP;
+                sum[j] = vi_dot(sum[j], (const int8_t *)w, xk);
+                LF_HIDE_VALUE(weights);
+            }
+            weights += rows * LF_LANES * LF_INT8_GROUP;
         }
-        weights += rows * LF_LANES * LF_INT8_GROUP;
+        LF_UNROLL_ALL
+        for (size_t j = 0; j < rows; j++)
+            vi_store(sums + j * LF_LANES, sum[j]);
+        LF_HIDE_VALUE(part);
     }
-    LF_UNROLL_ALL
-    for (size_t j = 0; j < rows; j++)
-        vi_store(sums + j * LF_LANES, sum[j]);
 }
 
 #endif

@@ -19,25 +19,44 @@ typedef struct lf_cell {
 
 static const lf_cell lf_plain_cell = {lf_sigmoid, lf_tanh, lf_tanh};
 
-/*
- * In two parts, since each is one long chain of dependent operations: the second is done for all units
- * of a layer in one loop, where the CPU overlaps one vector's chain with those of the next.
- *
- * a: pre-activations of the gates, in the order i, f, g, o. Updates c and leaves o in h_out.
- */
-LF_INLINE void lf_update_cell(const lf_cell *cell, const vf a[LF_GATES], float *c, float *h_out) {
+/* From pre-activations of the gates, in the order i, f, g, o, to the next c, as it comes, and to o. */
+LF_INLINE void lf_next_cell(const lf_cell *cell, const vf a[LF_GATES], vf *c, vf *o) {
+    vf g = cell->input(a[2]);
     vf i = cell->gate(a[0]);
     vf f = cell->gate(a[1]);
-    vf g = cell->input(a[2]);
-    vf_store(h_out, cell->gate(a[3]));
-    vf_store(c, lf_canonical(vf_fma(f, vf_load(c), vf_mul(i, g))));
+    *c = vf_fma(f, *c, vf_mul(i, g));
+    *o = cell->gate(a[3]);
 }
 
-/* h_out holds o and becomes h; count units, whole vectors. */
-LF_INLINE void lf_output(const lf_cell *cell, const float *c, float *h_out, size_t count) {
+/*
+ * In two parts, since each is one long chain of dependent operations: the second is done for all units
+ * of a layer in one loop, where the CPU overlaps one vector's chain with those of the next. What is
+ * made canonical is looked at beside that chain instead of within it: next to always there is nothing
+ * to do.
+ *
+ * Updates c and leaves o in h_out. Returns whether c is still to be made canonical.
+ */
+LF_INLINE int lf_update_cell(const lf_cell *cell, const vf a[LF_GATES], float *c, float *h_out) {
+    vf o, next = vf_load(c);
+    lf_next_cell(cell, a, &next, &o);
+    vf_store(c, next);
+    vf_store(h_out, o);
+    return vf_any_odd(next);
+}
+
+/* h_out holds o and becomes h; count units, whole vectors. c_is_odd: what lf_update_cell said of them. */
+LF_INLINE void lf_output(const lf_cell *cell, float *c, float *h_out, size_t count, int c_is_odd) {
+    int h_is_odd = 0;
+    if (c_is_odd)
+        canonicalise_f32(c, count);
     LF_UNROLL_NONE
-    for (size_t j = 0; j < count; j += LF_LANES)
-        vf_store(h_out + j, lf_canonical(vf_mul(vf_load(h_out + j), cell->output(vf_load(c + j)))));
+    for (size_t j = 0; j < count; j += LF_LANES) {
+        vf h = vf_mul(vf_load(h_out + j), cell->output(vf_load(c + j)));
+        vf_store(h_out + j, h);
+        h_is_odd |= vf_any_odd(h);
+    }
+    if (h_is_odd)
+        canonicalise_f32(h_out, count);
 }
 
 #endif

@@ -15,10 +15,10 @@ typedef union lf_sums {
 } lf_sums;
 
 /* The pre-activations of row j of a panel, from the sums of both halves. */
-LF_INLINE vf lf_pre_activation(lf_weight_type type, size_t rows, size_t j, const float *header,
+LF_INLINE vf lf_pre_activation(lf_weight_type type, size_t rows, size_t j, const float *finish,
                                float x_scale, float h_scale, const lf_sums *input,
                                const float *recurrent) {
-    const float *bias = header + j * LF_LANES;
+    const float *bias = finish + j * LF_LANES;
     if (type != LF_INT8)
         return vf_add(vf_load(input->f + j * LF_LANES), vf_load(recurrent + j * LF_LANES));
     const int32_t *recurrent_sums = (const int32_t *)(const void *)recurrent;
@@ -34,14 +34,12 @@ LF_INLINE vf lf_pre_activation(lf_weight_type type, size_t rows, size_t j, const
  * come from L2.
  */
 #define LF_DOT(name, type, vectors)                                                                \
-    static LF_NOINLINE void name(const float *start, const char *weights, const float *x,          \
-                                 size_t count, float *sums) {                                      \
-        lf_dot_float(type, LF_GATES * (vectors), start, weights, x, count, sums);                  \
+    static LF_NOINLINE void name(const lf_part *part, const lf_part *end) {                        \
+        lf_dot_float(type, LF_GATES * (vectors), part, end);                                       \
     }
 #define LF_DOT_INT8(name, vectors)                                                                 \
-    static LF_NOINLINE void name(const int32_t *start, const char *weights, const lf_quant *x,     \
-                                 size_t count, int32_t *sums) {                                    \
-        lf_dot_int8(LF_GATES * (vectors), start, weights, x, count, sums);                         \
+    static LF_NOINLINE void name(const lf_part *part, const lf_part *end) {                        \
+        lf_dot_int8(LF_GATES * (vectors), part, end);                                              \
     }
 LF_DOT(dot_float32, LF_FLOAT32, LF_PANEL_VECTORS)
 LF_DOT(dot_float32_single, LF_FLOAT32, 1)
@@ -52,44 +50,50 @@ LF_DOT_INT8(dot_int8_single, 1)
 #undef LF_DOT
 #undef LF_DOT_INT8
 
-LF_INLINE void lf_dot(lf_weight_type type, size_t vectors, const float *start, const char *weights,
-                      const float *x, const void *quants, size_t count, float *sums) {
+LF_INLINE void lf_dot(lf_weight_type type, size_t vectors, const lf_part *part,
+                      const lf_part *end) {
     if (type == LF_INT8)
-        (vectors == 1 ? dot_int8_single : dot_int8)((const int32_t *)(const void *)start, weights,
-                                                    quants, count, (int32_t *)(void *)sums);
+        (vectors == 1 ? dot_int8_single : dot_int8)(part, end);
     else if (type == LF_FLOAT16)
-        (vectors == 1 ? dot_float16_single : dot_float16)(start, weights, x, count, sums);
+        (vectors == 1 ? dot_float16_single : dot_float16)(part, end);
     else
-        (vectors == 1 ? dot_float32_single : dot_float32)(start, weights, x, count, sums);
+        (vectors == 1 ? dot_float32_single : dot_float32)(part, end);
 }
 
 #include "variant.h"
 
 /* One panel: where its parts are, and what its sums start from. Index 0: W_ih x, 1: W_hh h. */
 typedef struct lf_panel {
-    const float *header;
-    const char *weights[2], *end;
+    const float *start[2], *finish;
+    const char *weights[2];
     size_t count[2]; /* of k */
-    const float *start[2];
 } lf_panel;
 
 static const _Alignas(64) float lf_zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
 
+/* What a panel takes for each of its hidden units, which is the same in all of a layer. */
+LF_INLINE size_t lf_unit_bytes(lf_weight_type type, const lf_layer *layer) {
+    const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
+    const size_t columns =
+        lf_round_up(layer->input_size, group) + lf_round_up(layer->output_size, group);
+    return LF_GATES * (lf_extra_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
+}
+
 LF_INLINE lf_panel lf_panel_at(lf_weight_type type, size_t vectors, const lf_layer *layer,
                                const char *panel) {
-    const size_t rows = LF_GATES * vectors, row_bytes = LF_LANES * sizeof(float);
+    const size_t row_bytes = LF_GATES * vectors * LF_LANES * sizeof(float);
     const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
-    const size_t k_bytes = rows * LF_LANES * lf_weight_bytes(type);
-    const float *header = (const float *)(const void *)panel;
-    const char *const input = panel + lf_header_rows(type) * rows * row_bytes;
-    const char *const recurrent = input + lf_round_up(layer->input_size, group) * k_bytes;
+    const size_t k_bytes = LF_GATES * vectors * LF_LANES * lf_weight_bytes(type);
+    const char *const input = panel + row_bytes;
+    const char *const middle = input + lf_round_up(layer->input_size, group) * k_bytes;
+    const char *const recurrent = middle + (type == LF_INT8 ? row_bytes : 0);
+    const char *const end = recurrent + lf_round_up(layer->output_size, group) * k_bytes;
     lf_panel result = {
-        .header = header,
+        .start = {(const float *)(const void *)panel,
+                  type == LF_INT8 ? (const float *)(const void *)middle : lf_zeros},
+        .finish = (const float *)(const void *)end,
         .weights = {input, recurrent},
-        .end = recurrent + lf_round_up(layer->output_size, group) * k_bytes,
         .count = {layer->input_size, layer->output_size},
-        .start = {type == LF_INT8 ? header + 3 * rows * LF_LANES : header,
-                  type == LF_INT8 ? header + 4 * rows * LF_LANES : lf_zeros},
     };
     return result;
 }
@@ -101,22 +105,23 @@ LF_INLINE void lf_store_gates(const lf_layer *layer, const vf a[LF_GATES], float
         vf_store(pre + gate * layer->padded_hidden + at, a[gate]);
 }
 
-/* One panel of `vectors` vectors of hidden units. Returns its end. */
-LF_INLINE const char *lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors,
-                                    const lf_pass *pass, const char *panel, size_t unit) {
+/* One panel of `vectors` vectors of hidden units. Returns whether c is still to be made canonical. */
+LF_INLINE int lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors, const lf_pass *pass,
+                            const char *panel, size_t unit) {
     const size_t rows = LF_GATES * vectors;
     const lf_panel p = lf_panel_at(type, vectors, pass->layer, panel);
     _Alignas(64) lf_sums input_sums;
     float *const recurrent_sums = pass->recurrent + LF_GATES * unit;
-    float *const sums[2] = {input_sums.f, recurrent_sums};
-    const float *const operand[2] = {pass->x, pass->h};
-    for (size_t half = pass->first_half; half < pass->end_half; half++)
-        lf_dot(type, vectors, p.start[half], p.weights[half], operand[half], pass->quants[half],
-               p.count[half], sums[half]);
+    const void *const x = type == LF_INT8 ? pass->quants[0] : pass->x;
+    const void *const h = type == LF_INT8 ? pass->quants[1] : pass->h;
+    const lf_part halves[2] = {{p.start[0], p.weights[0], x, p.count[0], input_sums.f},
+                               {p.start[1], p.weights[1], h, p.count[1], recurrent_sums}};
+    int c_is_odd = 0;
+    lf_dot(type, vectors, halves + pass->first_half, halves + pass->end_half);
     if (pass->first_half == 1) { /* prepare: what the step still has to read comes closer */
         for (const char *line = panel; line < p.weights[1]; line += LF_ALIGNMENT)
             __builtin_prefetch(line, 0, 2);
-        return p.end;
+        return 0;
     }
     LF_UNROLL_ALL
     for (size_t v = 0; v < vectors; v++) {
@@ -124,29 +129,63 @@ LF_INLINE const char *lf_panel_pass(lf_weight_type type, int is_plain, size_t ve
         LF_UNROLL_ALL
         for (size_t gate = 0; gate < LF_GATES; gate++)
             a[gate] =
-                lf_pre_activation(type, rows, gate * vectors + v, p.header, pass->x_scale,
+                lf_pre_activation(type, rows, gate * vectors + v, p.finish, pass->x_scale,
                                   is_plain ? 1.0f : pass->h_scale, &input_sums, recurrent_sums);
         const size_t at = unit + v * LF_LANES;
         if (is_plain)
-            lf_update_cell(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
+            c_is_odd |= lf_update_cell(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
         else
             lf_store_gates(pass->layer, a, pass->pre, at);
     }
-    return p.end;
+    return c_is_odd;
 }
 
+/*
+ * Where the nth panel of a pass is. Every other pass goes from the last panel to the first, so that it
+ * begins with the weights that the pass before has left in the caches: where they don't all fit, it
+ * would otherwise find none of them, each having been evicted by those that came after.
+ */
+typedef struct lf_place {
+    const char *panel;
+    size_t unit;  /* its first */
+    int is_whole; /* LF_PANEL_VECTORS wide, not one */
+} lf_place;
+
+LF_INLINE size_t lf_panel_count(const lf_layer *layer) {
+    const size_t vectors = layer->padded_hidden / LF_LANES;
+    return vectors / LF_PANEL_VECTORS + vectors % LF_PANEL_VECTORS;
+}
+
+LF_INLINE lf_place lf_place_of(lf_weight_type type, const lf_layer *layer, size_t n,
+                               int descending) {
+    const size_t units = LF_PANEL_VECTORS * LF_LANES, whole = layer->padded_hidden / units;
+    const size_t at = descending ? lf_panel_count(layer) - 1 - n : n;
+    const size_t unit = at < whole ? at * units : whole * units + (at - whole) * LF_LANES;
+    lf_place place = {layer->panels + unit * lf_unit_bytes(type, layer), unit, at < whole};
+    return place;
+}
+
+#include "small.h"
+
 LF_INLINE void lf_each_panel(lf_weight_type type, int is_plain, const lf_pass *pass) {
-    const size_t units = LF_PANEL_VECTORS * LF_LANES;
-    const char *panel = pass->layer->panels;
-    size_t unit = 0;
-    for (; unit + units <= pass->layer->padded_hidden; unit += units)
-        panel = lf_panel_pass(type, is_plain, LF_PANEL_VECTORS, pass, panel, unit);
-    for (; unit < pass->layer->padded_hidden; unit += LF_LANES)
-        panel = lf_panel_pass(type, is_plain, 1, pass, panel, unit);
+    const lf_layer *layer = pass->layer;
+    if (is_plain && lf_is_small(type, layer) && pass->end_half - pass->first_half == 2) {
+        small_pass(type, pass);
+        return;
+    }
+    int c_is_odd = 0;
+    for (size_t n = 0; n < lf_panel_count(layer); n++) {
+        const lf_place place = lf_place_of(type, layer, n, pass->descending);
+        if (place.is_whole)
+            c_is_odd |=
+                lf_panel_pass(type, is_plain, LF_PANEL_VECTORS, pass, place.panel, place.unit);
+        else
+            c_is_odd |= lf_panel_pass(type, is_plain, 1, pass, place.panel, place.unit);
+    }
     if (pass->first_half == 1)
         return;
     if (is_plain)
-        lf_output(&lf_plain_cell, pass->c, pass->h_out, pass->layer->padded_hidden);
+        lf_output(&lf_plain_cell, pass->c, pass->h_out, layer->padded_hidden, c_is_odd);
     else
         lf_variant_output(type, pass);
 }
@@ -178,24 +217,22 @@ static void layer_pass_float16(lf_pass *pass) {
 static void lf_quantise_operands(lf_pass *pass) {
     const lf_layer *layer = pass->layer;
     const size_t inputs = lf_round_up(layer->input_size, LF_LANES), outputs = layer->padded_output;
-    if (pass->first_half == 0) {
-        if (layer->x_is_bounded) {
-            lf_quantise((lf_quant *)pass->quants[0], pass->x, inputs, 127.0f);
-            /* what is not finite has no 8 bits: it spoils through the scale */
-            pass->x_scale = isnan(lf_largest(pass->x, inputs)) ? NAN : 1.0f / 127.0f;
-        } else {
-            pass->x_scale = lf_quantise_frame((lf_quant *)pass->quants[0], pass->x, inputs);
-        }
-        if (layer->h_is_bounded && isnan(lf_largest(pass->h, outputs)))
-            pass->x_scale = NAN;
-    }
-    if (layer->h_is_bounded) { /* its scale is in the panels */
-        pass->h_scale = 1.0f;
-        if (pass->end_half == 2)
-            lf_quantise((lf_quant *)pass->quants[1], pass->h, outputs, 127.0f);
-    } else { /* a step that was prepared needs the scale again */
+    pass->h_scale = 1.0f;     /* what it is where it is in the panels */
+    if (!layer->h_is_bounded) /* a step that was prepared needs the scale again */
         pass->h_scale = lf_quantise_frame((lf_quant *)pass->quants[1], pass->h, outputs);
+    else if (pass->end_half == 2)
+        lf_quantise((lf_quant *)pass->quants[1], pass->h, outputs, 127.0f);
+    if (pass->first_half == 1)
+        return;
+    if (!layer->x_is_bounded) {
+        pass->x_scale = lf_quantise_frame((lf_quant *)pass->quants[0], pass->x, inputs);
+    } else {
+        lf_quantise((lf_quant *)pass->quants[0], pass->x, inputs, 127.0f);
+        pass->x_scale = lf_any_spoiled(pass->x, inputs) ? NAN : 1.0f / 127.0f;
     }
+    /* what is not finite has no 8 bits: it spoils through the scale */
+    if (layer->h_is_bounded && lf_any_spoiled(pass->h, outputs))
+        pass->x_scale = NAN;
 }
 
 static void layer_pass_int8(lf_pass *pass) {
@@ -208,39 +245,35 @@ static void layer_pass_int8(lf_pass *pass) {
 
 #include "batch.h"
 
-static void canonicalise_f32(float *values, size_t count) {
-    for (size_t j = 0; j < count; j += LF_LANES)
-        vf_store(values + j, lf_canonical(vf_load(values + j)));
-}
-
 /*
  * A frame in, an output out: instead of memcpy, whose code and whose place in the linker's tables are
  * two more pages to be found when the caches are cold. Rows of ours are padded to whole vectors; the
- * caller's end at count, so what is past the last whole vector goes one by one, hidden from compilers
- * that would make a memcpy of it.
+ * caller's end at count. No lane is stored alone and then loaded with others: such a load waits until
+ * the store has reached the cache, which is after the step before has ended.
  */
 static void take_frame_f32(float *x, const float *frame, size_t count) {
     size_t j = 0;
-    for (; j + LF_LANES <= count; j += LF_LANES)
-        vf_store(x + j, lf_canonical(vf_load_any(frame + j)));
-    if (j == count)
-        return;
-    float *const rest = x + j;
-    for (; j < count; j++) {
-        memcpy(x + j, frame + j, sizeof *x);
-        LF_HIDE_VALUE(j);
+    int x_is_odd = 0;
+    for (; j + LF_LANES <= count; j += LF_LANES) {
+        const vf values = vf_load_any(frame + j);
+        vf_store(x + j, values);
+        x_is_odd |= vf_any_odd(values);
     }
-    vf_store(rest, lf_canonical(vf_load(rest)));
+    if (j < count) {
+        const vf values = vf_load_some(frame + j, count - j);
+        vf_store(x + j, values);
+        x_is_odd |= vf_any_odd(values);
+    }
+    if (x_is_odd)
+        canonicalise_f32(x, lf_round_up(count, LF_LANES));
 }
 
 static void give_output_f32(float *y, const float *h, size_t count) {
     size_t j = 0;
     for (; j + LF_LANES <= count; j += LF_LANES)
         vf_store_any(y + j, vf_load(h + j));
-    for (; j < count; j++) {
-        memcpy(y + j, h + j, sizeof *y);
-        LF_HIDE_VALUE(j);
-    }
+    if (j < count)
+        vf_store_some(y + j, vf_load(h + j), count - j);
 }
 
 #define LF_KERNELS                                                                                 \

@@ -23,7 +23,7 @@ LF_INLINE vf lf_hard_sigmoid(vf x, vf alpha, vf beta) {
 LF_INLINE vf lf_elu(vf x, vf alpha) {
     const vf zero = vf_set1(0.0f);
     const vf below = vf_select(vf_less(zero, x), zero, x);
-    lf_exp parts = lf_exp_parts(vf_max(vf_set1(-20.0f), below)); /* max keeps a NaN */
+    lf_exp parts = lf_exp_parts(vf_max(vf_set1(-20.0f), below), 1.0f); /* max keeps a NaN */
     vf m = vf_fma(parts.fraction, parts.scale, vf_sub(parts.scale, vf_set1(1.0f)));
     return vf_select(vf_less(x, zero), vf_mul(alpha, m), x);
 }
@@ -33,7 +33,7 @@ LF_INLINE vf lf_softsign(vf x) {
     const vf most = vf_set1(0x1p60f);
     vf m = vf_abs(x);
     m = vf_select(vf_less(most, m), most, m);
-    return vf_or(vf_div(m, vf_add(vf_set1(1.0f), m)), vf_sign(x));
+    return vf_copysign(vf_div(m, vf_add(vf_set1(1.0f), m)), x);
 }
 
 /* values[j] = FORMULA of x = values[j]. */
@@ -215,7 +215,9 @@ LF_INLINE void lf_project(lf_weight_type type, const lf_layer *layer, const floa
     const char *at = layer->variant->projection;
     for (size_t first = 0; first < layer->output_size; first += LF_STRIP_OUTPUTS) {
         const lf_strip strip = lf_strip_at(type, layer, at);
-        lf_dot(type, 1, strip.start, strip.weights, r, quants, layer->hidden_size, sums);
+        const lf_part whole = {strip.start, strip.weights, type == LF_INT8 ? quants : r,
+                               layer->hidden_size, sums};
+        lf_dot(type, 1, &whole, &whole + 1);
         lf_strip_output(type, layer, &strip, sums, r_scale, first, h_out);
         at = strip.end;
     }

@@ -39,6 +39,10 @@
 /* The optimiser takes it for changed: what uses it after can't move to before. */
 #define LF_HIDE_VALUE(integer) __asm__ volatile("" : "+r"(integer))
 
+/* The loop that follows begins on a cache line, give or take an instruction: where one of 75 bytes lies on
+ * three lines instead of two, Zen 5 reads weights up to 3 % more slowly. */
+#define LF_ALIGN_LOOP() __asm__ volatile(".p2align 6")
+
 /* F(..., 1) F(..., 2) and so on. */
 #define LF_UP_TO_1(F, ...) F(__VA_ARGS__, 1)
 #define LF_UP_TO_2(F, ...) LF_UP_TO_1(F, __VA_ARGS__) F(__VA_ARGS__, 2)

@@ -10,6 +10,16 @@ typedef __m256 vm; /* a mask: all bits of a lane, or none */
 static inline vf vf_load(const float *p) { return _mm256_load_ps(p); }
 static inline vf vf_load_any(const float *p) { return _mm256_loadu_ps(p); }
 static inline void vf_store_any(float *p, vf a) { _mm256_storeu_ps(p, a); }
+static inline __m256i lf_first(size_t count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static inline vf vf_load_some(const float *p, size_t count) {
+    return _mm256_maskload_ps(p, lf_first(count));
+}
+static inline void vf_store_some(float *p, vf a, size_t count) {
+    _mm256_maskstore_ps(p, lf_first(count), a);
+}
 static inline void vf_store(float *p, vf a) { _mm256_store_ps(p, a); }
 static inline vf vf_set1(float a) { return _mm256_set1_ps(a); }
 static inline vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
@@ -18,14 +28,34 @@ static inline vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
 static inline vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 static inline vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 static inline vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+static inline vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 static inline vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 static inline vf vf_sign(vf a) { return _mm256_and_ps(_mm256_set1_ps(-0.0f), a); }
 static inline vf vf_or(vf a, vf b) { return _mm256_or_ps(a, b); }
+static inline vf vf_copysign(vf magnitude, vf sign) {
+    return _mm256_or_ps(vf_abs(magnitude), vf_sign(sign));
+}
 static inline vf vf_shift_into_exponent(vf a) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23));
 }
 static inline vm vf_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+static inline vm vf_not_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_NLT_UQ); }
+static inline vf vf_keep(vm mask, vf a) { return _mm256_and_ps(mask, a); }
 static inline vm vf_is_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
+static inline int vf_any_odd(vf a) {
+    const vf zero = _mm256_setzero_ps();
+    vf subnormal = _mm256_and_ps(_mm256_cmp_ps(vf_abs(a), _mm256_set1_ps(0x1p-126f), _CMP_LT_OQ),
+                                 _mm256_cmp_ps(a, zero, _CMP_NEQ_OQ));
+    return _mm256_movemask_ps(_mm256_or_ps(subnormal, vf_is_nan(a)));
+}
+static inline int vf_any_spoiled(vf a) {
+    return _mm256_movemask_ps(_mm256_cmp_ps(vf_abs(a), _mm256_set1_ps(INFINITY), _CMP_NLT_UQ));
+}
+static inline float vf_largest(vf a) {
+    __m128 most = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+    return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+}
 static inline vf vf_select(vm mask, vf yes, vf no) { return _mm256_blendv_ps(no, yes, mask); }
 
 typedef __m256i vi;

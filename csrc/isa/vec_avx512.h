@@ -10,6 +10,12 @@ typedef __mmask16 vm;
 static inline vf vf_load(const float *p) { return _mm512_load_ps(p); }
 static inline vf vf_load_any(const float *p) { return _mm512_loadu_ps(p); }
 static inline void vf_store_any(float *p, vf a) { _mm512_storeu_ps(p, a); }
+static inline vf vf_load_some(const float *p, size_t count) {
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+}
+static inline void vf_store_some(float *p, vf a, size_t count) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), a);
+}
 static inline void vf_store(float *p, vf a) { _mm512_store_ps(p, a); }
 static inline vf vf_set1(float a) { return _mm512_set1_ps(a); }
 static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
@@ -18,14 +24,29 @@ static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 static inline vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 static inline vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 static inline vf vf_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 static inline vf vf_sign(vf a) { return _mm512_and_ps(_mm512_set1_ps(-0.0f), a); }
 static inline vf vf_or(vf a, vf b) { return _mm512_or_ps(a, b); }
+static inline vf vf_copysign(vf magnitude, vf sign) {
+    return _mm512_castsi512_ps(
+        _mm512_ternarylogic_epi32(_mm512_set1_epi32(INT32_MAX), _mm512_castps_si512(magnitude),
+                                  _mm512_castps_si512(sign), 0xCA)); /* a ? b : c, bit by bit */
+}
 static inline vf vf_shift_into_exponent(vf a) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23));
 }
 static inline vm vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+static inline vm vf_not_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
+static inline vf vf_keep(vm mask, vf a) { return _mm512_maskz_mov_ps(mask, a); }
 static inline vm vf_is_nan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
+static inline int vf_any_odd(vf a) { /* denormal, quiet NaN, signalling NaN */
+    return _mm512_fpclass_ps_mask(a, 0x20 | 0x01 | 0x80);
+}
+static inline int vf_any_spoiled(vf a) { /* NaN, an infinity */
+    return _mm512_fpclass_ps_mask(a, 0x01 | 0x80 | 0x08 | 0x10);
+}
+static inline float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
 static inline vf vf_select(vm mask, vf yes, vf no) { return _mm512_mask_blend_ps(mask, no, yes); }
 
 typedef __m512i vi;

@@ -29,6 +29,14 @@ static inline vf vf_load_any(const float *p) { /* any alignment */
     return a;
 }
 static inline void vf_store_any(float *p, vf a) { memcpy(p, &a, sizeof a); }
+/* The first count < LF_LANES lanes, the others being zeros; what is past them is not touched. */
+static inline vf vf_load_some(const float *p, size_t count) {
+    return count ? vf_load_any(p) : 0.0f;
+}
+static inline void vf_store_some(float *p, vf a, size_t count) {
+    if (count)
+        memcpy(p, &a, sizeof a);
+}
 static inline void vf_store(float *p, vf a) { *p = a; }
 static inline vf vf_set1(float a) { return a; }
 static inline vf vf_add(vf a, vf b) { return a + b; }
@@ -37,12 +45,23 @@ static inline vf vf_mul(vf a, vf b) { return a * b; }
 static inline vf vf_div(vf a, vf b) { return a / b; }
 static inline vf vf_fma(vf a, vf b, vf c) { return fmaf(a, b, c); }
 static inline vf vf_max(vf a, vf b) { return a > b ? a : b; }
+static inline vf vf_min(vf a, vf b) { return a < b ? a : b; }
 static inline vf vf_abs(vf a) { return lf_float(lf_bits(a) & 0x7FFFFFFFu); }
 static inline vf vf_sign(vf a) { return lf_float(lf_bits(a) & 0x80000000u); }
 static inline vf vf_or(vf a, vf b) { return lf_float(lf_bits(a) | lf_bits(b)); }
+static inline vf vf_copysign(vf magnitude, vf sign) { return copysignf(magnitude, sign); }
 static inline vf vf_shift_into_exponent(vf a) { return lf_float(lf_bits(a) << 23); }
 static inline vm vf_less(vf a, vf b) { return a < b; }
+static inline vm vf_not_less(vf a, vf b) { return !(a < b); }
+static inline vf vf_keep(vm mask, vf a) { return mask ? a : 0.0f; }
 static inline vm vf_is_nan(vf a) { return a != a; }
+/* Is any lane NaN, or smaller than a normal number but not zero? */
+static inline int vf_any_odd(vf a) {
+    return a != a || (lf_bits(a) << 1 != 0 && (lf_bits(a) << 1) < 0x01000000u);
+}
+/* Is any lane not finite? The largest lane, where none is NaN. */
+static inline int vf_any_spoiled(vf a) { return !(vf_abs(a) < INFINITY); }
+static inline float vf_largest(vf a) { return a; }
 static inline vf vf_select(vm mask, vf yes, vf no) { return mask ? yes : no; }
 
 /* 32-bit integers, and 16-bit floats widened; conversion rounds to nearest even. */

@@ -66,20 +66,22 @@ def exp_parts(y):
     """Return 2^n and exp(r) - 1 for y = n ln2 + r."""
     shifted = fma(y, LOG2_E, EXP_BIAS)
     n = shifted - EXP_BIAS
-    r = fma(n, LN2_HIGH, y)
-    r = fma(n, LN2_LOW, r)
-    q = fma(r, fma(r, fma(r, fma(r, Q4, Q3), Q2), Q1), Q0)
-    return shift_into_exponent(shifted), fma(r, r * q, r)
+    high = fma(n, LN2_HIGH, y)
+    r = fma(n, LN2_LOW, high)
+    square = high * high
+    q = fma(square, fma(square, Q4, fma(high, Q3, Q2)), fma(high, Q1, Q0))
+    return shift_into_exponent(shifted), fma(square, q, r)
 
 
 @njit(inline="always")
 def sigmoid(x):
     """Return 1 / (1 + exp(-x))."""
     y = -abs(x)
-    scale, fraction = exp_parts(SIGMOID_LOWEST if y < SIGMOID_LOWEST else y)
+    scale, fraction = exp_parts(y)
+    scale = ZERO if y < SIGMOID_LOWEST else scale
+    fraction = ZERO if y < SIGMOID_LOWEST else fraction
     e = fma(fraction, scale, scale)
-    e = ZERO if y < SIGMOID_LOWEST else e
-    return (e if x < ZERO else ONE) / (ONE + e)
+    return (e if x < ZERO else ONE) / fma(fraction, scale, ONE + scale)
 
 
 @njit(inline="always")
@@ -87,8 +89,8 @@ def tanh(x):
     """The hyperbolic tangent."""
     y = abs(x) * -TWO
     scale, fraction = exp_parts(TANH_LOWEST if y < TANH_LOWEST else y)
-    m = fma(fraction, scale, scale - ONE)
-    return with_sign_of(m / (-TWO - m), x)
+    less = fma(fraction, scale, scale - ONE)
+    return with_sign_of(less / fma(fraction, scale, scale + ONE), x)
 
 
 @njit(inline="always")

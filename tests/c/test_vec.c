@@ -39,6 +39,8 @@ int main(void) {
             return 77;
         }
     check_vector_operations();
+    check_questions();
+    check_parts();
     check_conversions();
     check_int8_dot();
     return check_failures(NAME);

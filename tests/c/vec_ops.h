@@ -48,12 +48,55 @@ static void check_vector_operations(void) {
         EXPECT(vf_div(va, vb), a[j] / b[j]);
         EXPECT(vf_fma(va, vb, vc), fmaf(a[j], b[j], c[j]));
         EXPECT(vf_max(va, vb), a[j] > b[j] ? a[j] : b[j]);
+        EXPECT(vf_min(va, vb), a[j] < b[j] ? a[j] : b[j]);
+        EXPECT(vf_copysign(va, vb), copysignf(a[j], b[j]));
         EXPECT(vf_abs(va), fabsf(a[j]));
         EXPECT(vf_sign(va), copysignf(0.0f, a[j]));
         EXPECT(vf_or(va, vb), float_of(bits_of(a[j]) | bits_of(b[j])));
         EXPECT(vf_shift_into_exponent(va), float_of(bits_of(a[j]) << 23));
         EXPECT(vf_select(vf_less(va, vb), va, vc), a[j] < b[j] ? a[j] : c[j]);
         EXPECT(vf_select(vf_is_nan(va), vb, vc), a[j] != a[j] ? b[j] : c[j]);
+        EXPECT(vf_keep(vf_not_less(va, vb), vc), a[j] < b[j] ? 0.0f : c[j]);
+        float largest = -INFINITY;
+        for (int j = 0; j < LF_LANES; j++) {
+            e[j] = isnan(a[j]) ? 0.0f : a[j];
+            largest = fmaxf(largest, e[j]);
+        }
+        CHECK(vf_largest(vf_load(e)) == largest);
+    }
+}
+
+/* A single lane that is odd, or spoiled, is seen wherever it is; and no other is taken for one. */
+static void check_questions(void) {
+    _Alignas(64) float lanes[LF_LANES];
+    for (int n = 0; n < AWKWARD; n++) {
+        for (int lane = 0; lane < LF_LANES; lane++) {
+            for (int j = 0; j < LF_LANES; j++)
+                lanes[j] = j == lane ? awkward[n] : j % 2 ? -0.0f : 0x1p-126f;
+            const int kind = fpclassify(awkward[n]);
+            const vf a = vf_load(lanes);
+            CHECK(!vf_any_odd(a) == (kind != FP_SUBNORMAL && kind != FP_NAN));
+            CHECK(!vf_any_spoiled(a) == (kind != FP_INFINITE && kind != FP_NAN));
+        }
+    }
+}
+
+/* Part of a vector: no lane past it is read or written, wherever that would be. */
+static void check_parts(void) {
+    float from[LF_LANES + 1], to[LF_LANES + 1];
+    _Alignas(64) float e[LF_LANES];
+    for (size_t count = 0; count < LF_LANES; count++) {
+        for (size_t j = 0; j <= LF_LANES; j++) {
+            from[j] = (float)j + 1;
+            to[j] = -1;
+        }
+        for (size_t j = 0; j < LF_LANES; j++)
+            e[j] = j < count ? from[j + 1] : 0;
+        const vf part = vf_load_some(from + 1, count);
+        check_lanes(part, e);
+        vf_store_some(to + 1, part, count);
+        for (size_t j = 0; j <= LF_LANES; j++)
+            CHECK(to[j] == (j >= 1 && j <= count ? from[j] : -1));
     }
 }
 

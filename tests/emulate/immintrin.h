@@ -56,6 +56,51 @@ static inline simde__m512i lf_emulate_madd16(simde__m512i x, simde__m512i y) {
     return simde__m512i_from_private(r);
 }
 
+static inline simde__mmask16 lf_emulate_fpclass(simde__m512 value, int kinds) {
+    const simde__m512_private a = simde__m512_to_private(value);
+    simde__mmask16 mask = 0;
+    for (int i = 0; i < 16; i++) {
+        const int kind = fpclassify(a.f32[i]), negative = signbit(a.f32[i]);
+        const int bits = kind == FP_NAN         ? 0x81
+                         : kind == FP_INFINITE  ? (negative ? 0x10 : 0x08)
+                         : kind == FP_SUBNORMAL ? 0x20
+                                                : 0;
+        mask |= (simde__mmask16)(((bits & kinds) != 0) << i);
+    }
+    return mask;
+}
+
+/* Lanes outside of the mask are not touched in memory. */
+static inline simde__m512 lf_emulate_load_some(simde__mmask16 mask, const float *p) {
+    simde__m512_private r;
+    for (int i = 0; i < 16; i++)
+        r.f32[i] = mask >> i & 1 ? p[i] : 0.0f;
+    return simde__m512_from_private(r);
+}
+
+static inline void lf_emulate_store_some(float *p, simde__mmask16 mask, simde__m512 value) {
+    const simde__m512_private a = simde__m512_to_private(value);
+    for (int i = 0; i < 16; i++)
+        if (mask >> i & 1)
+            p[i] = a.f32[i];
+}
+
+static inline float lf_emulate_largest(simde__m512 value) {
+    const simde__m512_private a = simde__m512_to_private(value);
+    float largest = a.f32[0];
+    for (int i = 1; i < 16; i++)
+        largest = a.f32[i] > largest ? a.f32[i] : largest;
+    return largest;
+}
+
+#undef _mm512_fpclass_ps_mask
+#undef _mm512_maskz_loadu_ps
+#undef _mm512_mask_storeu_ps
+#undef _mm512_reduce_max_ps
+#define _mm512_fpclass_ps_mask lf_emulate_fpclass
+#define _mm512_maskz_loadu_ps lf_emulate_load_some
+#define _mm512_mask_storeu_ps lf_emulate_store_some
+#define _mm512_reduce_max_ps lf_emulate_largest
 #undef _mm256_fmadd_ps
 #undef _mm256_cvtph_ps
 #undef _mm512_fmadd_ps
