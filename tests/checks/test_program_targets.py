@@ -57,6 +57,29 @@ def test_a_command_with_a_wrong_reset_is_caught():
             exec(report["agreement"].reproduction, {})  # starts the program by itself
 
 
+def test_what_a_reset_forgets_in_a_program_spoils_the_reset_alone():
+    """A session's number is used again only where that is as good as new."""
+    with port("leaks_c") as target:
+        report = checks.run(target, WEIGHTS, QUICK, skip=["latency", "slow_paths"])
+        assert [one.name for one in report.failures] == ["reset", "nan"], str(report)
+        assert [one["mistake"] for one in report["reset"].diagnosis] == ["carried_over_reset:c"]
+        alive = [program for program in target._programs if program.is_alive]
+        assert len(alive) <= 3  # those whose numbers are spent have ended
+    for failure in report.failures:
+        with pytest.raises(AssertionError):
+            exec(failure.reproduction, {})
+
+
+def test_a_mistake_of_a_program_that_shows_its_state_is_named():
+    """Its state can't be set, and the diagnosis must not believe that it was."""
+    with port("iofg") as target:
+        session = target.session()
+        with pytest.raises(AttributeError):
+            session.state = (np.zeros((2, 8)), np.zeros((2, 8)))
+        report = checks.run(target, WEIGHTS, QUICK, only=["agreement"])
+    assert [one["mistake"] for one in report["agreement"].diagnosis] == ["gate_order:iofg"]
+
+
 @pytest.mark.parametrize(
     ("mode", "says"),
     [

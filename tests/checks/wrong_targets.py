@@ -45,6 +45,13 @@ class Session:
         return sigmoid(o) * np.tanh(c), c
 
 
+class OrderOfOnnx(Session):
+    """Takes the gates for i, o, f, g."""
+
+    def gates(self, i, f, g, o, c):
+        return super().gates(i, g, o, f, c)
+
+
 class ShowsState:
     @property
     def state(self):
