@@ -15,12 +15,12 @@ from ._free import free
 from ._near import Float64
 from .bounds import excess, initial, step
 from .options import Options
-from .oracle import Oracle, as_weights
+from .oracle import Oracle, reference_for
 from .probes import Frames, given
 from .results import CheckResult
-from .target import Recording, Target, record
+from .target import Recording, Target
 
-__all__ = ["agreement", "failing_recording"]
+__all__ = ["agreement"]
 
 LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 64, 128)
 UNSEEN_LENGTHS = (1, 2, 4, 8, 16, 48)  # without the state, whose bound takes long to compute
@@ -100,12 +100,7 @@ def agreement(
     Raises:
         ValueError: the reference takes other frames than the target.
     """
-    context, weights = Context(target, options), as_weights(reference)
-    if weights.input_size != target.input_size:
-        raise ValueError(
-            f"the reference takes {weights.input_size} values per frame, {target.name} takes "
-            f"{target.input_size}"
-        )
+    context, weights = Context(target, options), reference_for(target, reference).weights
     first = context.solo(context.frames(1))
     seen = _fits(first, weights)
     if first.has_state and not seen:
@@ -274,9 +269,3 @@ expected, bound = {found.exact!r}, {found.bound!r}  # in float64, and what float
 assert abs(value - expected) <= bound, f"{found.part} is {{value!r}}, expected {{expected!r}}"
 """
     return reproduction.code(target, body)
-
-
-def failing_recording(target: Target, options: Options | None = None) -> Recording:
-    """Return what a diagnosis looks at: a new session over frames that make mistakes visible."""
-    context = Context(target, options)
-    return record(target, context.frames(64, 300).array)

@@ -306,22 +306,22 @@ def as_target(value: Any, input_size: int | None = None, origin: str | None = No
 
 def _reference(options: argparse.Namespace, target: Target) -> tuple[Any, str]:
     """Return the reference, or None and why there is none."""
-    from .oracle import as_weights
+    from .oracle import as_reference
 
     if options.no_reference:
         return None, ""
     if options.reference is not None:
-        return as_weights(options.reference, options.name), ""
+        return as_reference(options.reference, options.name), ""
     file = options.target
     if file is None or not Path(file).is_file():
         return None, "give one with --reference FILE"
     try:
-        weights = as_weights(file, options.name)
+        found = as_reference(file, options.name)
     except (LstmFastError, ValueError) as error:
         return None, str(error)
-    if weights.input_size != target.input_size:
+    if found.weights.input_size != target.input_size:
         return None, (
-            f"the LSTM in {file} takes {weights.input_size} values per frame, the model "
+            f"the LSTM in {file} takes {found.weights.input_size} values per frame, the model "
             f"{target.input_size}"
         )
-    return weights, ""
+    return found, ""

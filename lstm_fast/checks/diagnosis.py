@@ -44,6 +44,7 @@ class Diagnosis:
         tolerance: the distance that float32 rounding allows, where it was the widest.
         confident: whether nothing else explains it, too.
         also: the ids of the others that do.
+        same: the ids of mistakes that come to the same with these weights.
     """
 
     mistake: str
@@ -54,6 +55,7 @@ class Diagnosis:
     tolerance: float
     confident: bool = True
     also: tuple[str, ...] = ()
+    same: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -127,30 +129,46 @@ def diagnose(
     if pairs:  # a scale of int8 can be wrong only together with int8
         alone = [one for one, _ in singles]
         stages.append(_pairs(case, [one for one, m in listed if m is None or one in alone]))
+    tried: list[int] = []
     for stage in stages:
-        found = _explaining(case, stage)
+        found, count = _explaining(case, stage)
+        tried.append(count)
         if found:
             note = f"explained by {found[0].words}" + (
                 "" if found[0].confident else ", or by something that this record does not tell"
             )
             return Diagnoses(found, residual=before.residual, note=note)
     nearest = _nearest(case, singles)
-    note = "it differs, and nothing known explains it"
+    note = f"it differs, and nothing known explains it: none of {sum(tried[:2])} mistakes"
+    note += f", nor of {tried[2]} pairs" if pairs else ""
     if nearest is not None:
         note += f"; on the first steps the nearest is: {nearest.words}"
     return Diagnoses(residual=before.residual, note=note, nearest=nearest)
 
 
-def _explaining(case: Case, candidates: Iterable[tuple[Mistake, Machine]]) -> list[Diagnosis]:
-    """Return those that explain the record; those that are the same by number count once."""
+def _explaining(
+    case: Case, candidates: Iterable[tuple[Mistake, Machine]]
+) -> tuple[list[Diagnosis], int]:
+    """Return those that explain the record, and how many were tried.
+
+    Those that are the same by number count once, as the first of them.
+    """
     found: list[tuple[Mistake, Machine, Outcome]] = []
+    names: list[list[str]] = []  # of each that was found, and of what is the same
+    count = 0
     for mistake, machine in candidates:
-        if any(mistake.id == other.id for other, *_ in found):
+        count += 1
+        if any(mistake.id in ids for ids in names):
             continue
         outcome = case.judge(machine)
-        if outcome.explains and not any(same(machine, other) for _, other, _ in found):
+        if not outcome.explains:
+            continue
+        twin = next((n for n, (_, other, _) in enumerate(found) if same(machine, other)), None)
+        if twin is None:
             found.append((mistake, machine, outcome))
-    ids = [mistake.id for mistake, *_ in found]
+            names.append([mistake.id])
+        else:
+            names[twin].append(mistake.id)
     return [
         Diagnosis(
             mistake.id,
@@ -160,10 +178,11 @@ def _explaining(case: Case, candidates: Iterable[tuple[Mistake, Machine]]) -> li
             outcome.residual,
             outcome.tolerance,
             confident=len(found) == 1,
-            also=tuple(id for id in ids if id != mistake.id),
+            also=tuple(other.id for other, *_ in found if other.id != mistake.id),
+            same=tuple(ids[1:]),
         )
-        for mistake, _, outcome in found
-    ]
+        for (mistake, _, outcome), ids in zip(found, names, strict=True)
+    ], count
 
 
 def _finer(case: Case, singles: list[tuple[Mistake, Machine]]) -> Iterator[tuple[Mistake, Machine]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._weights import Weights
-from .target import Recording, State, Target, close, record, state_of
+from .target import Recording, State, Target, close, open_session, record, reset, state_of
 
 __all__ = ["Evidence", "evidence_of", "gather"]
 
@@ -78,7 +78,7 @@ def gather(target: Target, weights: Weights, *, steps: int = 24, seed: int = 0) 
     """
     rng = np.random.default_rng(seed)
     layers, inputs = len(weights.layers), weights.input_size
-    session = target.session()
+    session = open_session(target)
     recordings, starts = [], list[State | None]()
 
     def note(start: State | None) -> None:
@@ -89,7 +89,7 @@ def gather(target: Target, weights: Weights, *, steps: int = 24, seed: int = 0) 
     try:
         for number in range(2):
             if number:
-                session.reset()
+                reset(session)
             note(None)
         shown = state_of(session)
         sizes = (layers, weights.output_size), (layers, weights.hidden_size)
@@ -97,7 +97,7 @@ def gather(target: Target, weights: Weights, *, steps: int = 24, seed: int = 0) 
             return Evidence(tuple(recordings), tuple(starts))
         h = np.tanh(rng.standard_normal(sizes[0]) / 2).astype(np.float32)
         c = rng.standard_normal(sizes[1]).astype(np.float32)
-        session.reset()
+        reset(session)
         try:
             session.state = (h.copy(), c.copy())  # type: ignore[attr-defined]
         except Exception:  # it is theirs: whatever it raises, it cannot be set

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,50 @@ from .._weights import LayerWeights, Weights
 from ..lstm import LSTM
 from ._near import Float64
 from .bounds import initial
+from .target import Target
 
-__all__ = ["Oracle", "as_weights"]
+__all__ = ["Oracle", "Reference", "as_reference", "as_weights", "reference_for"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The LSTM that a target should be.
+
+    origin: Python that makes it again, with `reference` as the name, for reproductions; None where
+    it did not come from a file.
+    """
+
+    weights: Weights
+    origin: str | None = None
+
+
+def as_reference(value: Any, name: str | None = None) -> Reference:
+    """Return a reference with its origin: see `as_weights`, which raises the same."""
+    if isinstance(value, Reference):
+        return value
+    weights, origin = as_weights(value, name), None
+    if isinstance(value, (str, os.PathLike)):
+        file = os.fspath(value)
+        origin = f"reference = {file!r}"
+        if name is not None:
+            load = "from lstm_fast.checks.oracle import as_weights"
+            origin = f"{load}\n\nreference = as_weights({file!r}, {name!r})"
+    return Reference(weights, origin)
+
+
+def reference_for(target: Target, value: Any) -> Reference:
+    """Return a reference for a target.
+
+    Raises:
+        ValueError: it takes other frames than the target; and what `as_weights` raises.
+    """
+    wanted = as_reference(value)
+    if wanted.weights.input_size != target.input_size:
+        raise ValueError(
+            f"the reference takes {wanted.weights.input_size} values per frame, {target.name} "
+            f"takes {target.input_size}"
+        )
+    return wanted
 
 
 def as_weights(value: Any, name: str | None = None) -> Weights:
@@ -29,6 +71,8 @@ def as_weights(value: Any, name: str | None = None) -> Weights:
         TypeError: it is none of these.
         ValueError: it does not run forward, so it can't be stepped.
     """
+    if isinstance(value, Reference):
+        value = value.weights
     if isinstance(value, (str, os.PathLike)):
         from .. import formats
 

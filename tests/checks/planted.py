@@ -86,6 +86,7 @@ class Loaded:
         self.w_hh = dict(zip(self.letters, np.split(w_hh, 4), strict=True))
         self.bias = dict(zip(letters, np.split(bias, 4), strict=True))
         self.bias["f"] = self.bias["f"] + F(flaws.get("forget_bias", 0.0))
+        self.bias["f"] = self.bias["f"] * F(2 if flaws.get("forget_twice") else 1)
         self.gate = GATES[flaws.get("gate", "sigmoid")]
         self.int8 = flaws.get("int8")
         if self.int8 is not None:
@@ -263,6 +264,7 @@ PLANTS = [
     ),
     Plant("forget_bias:+1", {"forget_bias": 1.0}),
     Plant("forget_bias:-1", {"forget_bias": -1.0}),
+    Plant("forget_bias:twice", {"forget_twice": True}),
     Plant("forget_bias:0.7", {"forget_bias": 0.7}),
     Plant("transposed:w_ih", {"transpose": {"w_ih": "gates"}}),
     Plant("transposed:w_hh", {"transpose": {"w_hh": "gates"}}),

@@ -273,7 +273,66 @@ def test_drift():
 def test_drift_ends_in_time():
     result = checks.drift(Numpy(), WEIGHTS, Options(drift_seconds=0.05))
     assert result.numbers["steps"] < result.numbers["steps_wanted"] == 100_000
+    assert f"only {result.numbers['steps']:,} of the 100,000 steps" in result.text
     assert "ended after 0.05 s" in result.text
+    at_once = checks.drift(Numpy(), WEIGHTS, Options(drift_seconds=1e-9))
+    assert at_once.numbers["steps"] == 256  # a block is always done
+    with pytest.raises(ValueError, match="the reference takes 6 values per frame"):
+        checks.drift(Numpy(), LSTM.random(6, 8))
+
+
+class ChunksOf(wrong.Session):
+    """Runs frames at once, and says how many; a step takes a second by a clock of its own."""
+
+    now = 0.0
+    chunks = ()
+
+    def step(self, x):
+        ChunksOf.now += 1
+        return super().step(x)
+
+    def run(self, xs):
+        ChunksOf.chunks += (len(xs),)
+        return np.stack([super(ChunksOf, self).step(x) for x in xs])
+
+
+class ChunksNan(ChunksOf):
+    """One frame of each chunk is lost."""
+
+    def run(self, xs):
+        ys = super().run(xs)
+        ys[7] = np.nan
+        return ys
+
+
+def test_drift_goes_on_in_chunks_where_steps_take_too_long(monkeypatch):
+    monkeypatch.setattr("lstm_fast.checks.endurance.time.monotonic", lambda: ChunksOf.now)
+    monkeypatch.setattr(ChunksOf, "chunks", ())
+    options = Options(drift_steps=9000, drift_seconds=1000)
+    result = checks.drift(Numpy(ChunksOf), WEIGHTS, options)
+    assert result.status == "passed"
+    assert ChunksOf.chunks == (4095, 4095, 9000 - 512 - 2 * 4096 - 1)
+    assert result.numbers["steps"] == 9000
+    assert result.numbers["steps_in_chunks"] == 9000 - 512
+    assert "8,488 of them in chunks" in result.text
+    assert "only" not in result.text
+    for seen in (True, False):
+        lost = checks.drift(Numpy(ChunksNan, seen=seen), WEIGHTS, options)
+        assert lost.failed
+        assert lost.numbers["max_error"] == np.inf
+    all_steps = checks.drift(Numpy(ChunksOf), WEIGHTS, Options(drift_steps=900, drift_seconds=1e4))
+    assert all_steps.numbers["steps"] == 900
+    assert all_steps.numbers["steps_in_chunks"] == 0
+
+
+def test_drift_judges_the_state_where_a_head_follows():
+    options = Options(drift_steps=1000, drift_seconds=60, output_is_h=False)
+    assert checks.drift(Numpy(wrong.Doubles), WEIGHTS, options).status == "passed"
+    careless = Numpy(wrong.OrderOfOnnx)
+    result = checks.drift(careless, WEIGHTS, options)
+    caught(result, careless, reference=WEIGHTS)
+    plain = checks.drift(Numpy(wrong.Doubles), WEIGHTS, Options(drift_steps=1000))
+    assert plain.failed
 
 
 def test_slow_paths_are_judged_by_a_ratio_only(monkeypatch):

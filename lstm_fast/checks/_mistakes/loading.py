@@ -58,6 +58,12 @@ def biases() -> Iterator[Mistake]:
             ),
             pairs=name in ("none", "only_b_ih", "only_b_hh", "twice"),
         )
+    yield layered(
+        "forget_bias:twice",
+        "the bias of the forget gate is added twice",
+        "add the biases of all gates once: that of the forget gate is no special one",
+        lambda layer: replace(layer, forget_gain=2.0),
+    )
     for number, words in ((1.0, "is added once too often"), (-1.0, "is missing")):
         yield layered(
             f"forget_bias:{number:+g}",

@@ -110,7 +110,8 @@ class Layer:
     """One layer as a machine computes it.
 
     order: where the blocks of i, f, g, o are among the rows of the matrices; bias_order: of the
-    biases. gain_ih and gain_hh scale the two products, forget is added to a_f.
+    biases. gain_ih and gain_hh scale the two products, forget_gain the bias of f, to which forget
+    is added.
     """
 
     w_ih: Matrix  # (4H, I)
@@ -129,6 +130,7 @@ class Layer:
     gain_ih: float = 1.0
     gain_hh: float = 1.0
     forget: float = 0.0
+    forget_gain: float = 1.0
     sigmoid_g: bool = False  # the gates' activation for g, too
 
     @property
@@ -146,6 +148,7 @@ class Layer:
     def bias(self) -> Float64:
         """The sum of the biases, (4, H), gates i, f, g, o."""
         blocks = (self.b_ih + self.b_hh).reshape(4, -1)[list(self.bias_order)]
+        blocks[1] *= self.forget_gain
         blocks[1] += self.forget
         return blocks
 
@@ -244,7 +247,7 @@ def _layer(layer: LayerWeights) -> Layer:
     )
 
 
-BIASES = ("b_ih", "b_hh", "bias_order", "forget")
+BIASES = ("b_ih", "b_hh", "bias_order", "forget", "forget_gain")
 
 
 def same(a: Any, b: Any) -> bool:

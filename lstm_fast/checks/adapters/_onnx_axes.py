@@ -127,6 +127,6 @@ def _depends_rightly(runner: Any, signature: Signature) -> bool:
     xs = (rng.random((steps, rows, signature.input_size)) * 6 - 3).astype(np.float32)
     changed = xs.copy()
     changed[:, 0] *= -1
-    one, other = (signature.last(_run(runner, signature, v), steps, rows) for v in (xs, changed))
+    one, other = (signature.last(_run(runner, signature, v), rows) for v in (xs, changed))
     moved = np.abs(one - other).max(axis=1)
     return bool(moved[0] > 0 and (moved[1:] <= NOISE * moved[0]).all())

@@ -101,16 +101,15 @@ class OnnxTarget(Target):
             return None
         return _Batch(_Session(self, n) if self.signature.states else _WholeSession(self, n))
 
-    def call(self, xs: Float32, states: Mapping[str, Any]) -> tuple[Float32, dict[str, Any]]:
-        """Run frames (T, n, I); return the last output (n, P) and all outputs by name."""
+    def call(self, xs: Float32, states: Mapping[str, Any]) -> dict[str, Any]:
+        """Run frames (T, n, I); return all outputs by name."""
         signature = self.signature
         feeds = {signature.x: signature.shaped(xs), **states, **signature.constants}
         try:
             values = self._runner.run(None, feeds)
         except Exception as error:
             raise TargetError(f"onnxruntime can't run {self.name}: {error}") from error
-        outputs = dict(zip(signature.outputs, values, strict=True))
-        return signature.last(outputs[signature.y], *xs.shape[:2]), outputs
+        return dict(zip(signature.outputs, values, strict=True))
 
 
 class _Session:
@@ -118,6 +117,8 @@ class _Session:
 
     def __init__(self, target: OnnxTarget, rows: int) -> None:
         self._target, self._rows = target, rows
+        if target.signature.y_time_axis is not None:
+            self.run = self._run
         self.reset()
 
     def reset(self) -> None:
@@ -129,10 +130,17 @@ class _Session:
 
     def rows(self, xs: Float32) -> Float32:
         """Take frames (n, I) and return outputs (n, P)."""
+        return self._target.signature.last(self._call(xs[None]), len(xs))
+
+    def _run(self, xs: Float32) -> Float32:
+        return self._target.signature.each(self._call(xs[:, None]), len(xs))
+
+    def _call(self, xs: Float32) -> Any:
+        """Take frames (T, n, I) and return the output as the model gives it."""
         signature = self._target.signature
-        ys, self._outputs = self._target.call(xs[None], self._states)
+        self._outputs = self._target.call(xs, self._states)
         self._states = {one: self._outputs[other] for one, other in signature.states.items()}
-        return ys
+        return self._outputs[signature.y]
 
     def step(self, x: Float32, /) -> Float32:
         y: Float32 = self.rows(x[None])[0]
@@ -159,17 +167,28 @@ class _WholeSession:
 
     def __init__(self, target: OnnxTarget, rows: int) -> None:
         self._target, self._rows = target, rows
+        if target.signature.y_time_axis is not None:
+            self.run = self._run
         self.reset()
 
     def reset(self) -> None:
-        self._frames: list[Float32] = []
+        self._frames: list[Float32] = []  # (n, I) each
         self._outputs: dict[str, Any] = {}
 
     def rows(self, xs: Float32) -> Float32:
         """Take frames (n, I) and return outputs (n, P)."""
-        self._frames.append(np.array(xs, np.float32))
-        ys, self._outputs = self._target.call(np.stack(self._frames), {})
-        return ys
+        return self._target.signature.last(self._call(xs[None]), len(xs))
+
+    def _run(self, xs: Float32) -> Float32:
+        ys = self._call(xs[:, None])
+        steps = len(self._frames)
+        return self._target.signature.each(ys, steps)[steps - len(xs) :]
+
+    def _call(self, xs: Float32) -> Any:
+        """Take more frames (T, n, I) and return the output over all of them."""
+        self._frames += [np.array(x, np.float32) for x in xs]
+        self._outputs = self._target.call(np.stack(self._frames), {})
+        return self._outputs[self._target.signature.y]
 
     def step(self, x: Float32, /) -> Float32:
         y: Float32 = self.rows(x[None])[0]
