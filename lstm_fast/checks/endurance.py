@@ -22,7 +22,7 @@ from .target import Session, State, Target, state_of, step, theirs, to_array
 __all__ = ["drift"]
 
 BLOCK = 256  # frames that are drawn, and then judged, at once
-CHUNK = 16 * BLOCK  # that are run at once where steps would take too long
+CHUNK = 128 * BLOCK  # frames that are run at once, at most, where steps would take too long
 RATIO = 64.0
 """How many times lstm_fast's own float32 error is allowed.
 
@@ -40,8 +40,8 @@ def drift(target: Target, reference: Any, options: Options | None = None) -> Che
     in `agreement`. The distance to a float64 session that runs on its own is compared with that of
     lstm_fast's float32 on the same frames: in the first and in the last tenth.
 
-    What has not been stepped in half of `drift_seconds` is run in chunks of 4096 frames, where the
-    session has a `run`; what is not done in all of that time is left out, which the result says.
+    What has not been stepped in half of `drift_seconds` is run in chunks, where the session has a
+    `run`; what is not done in all of that time is left out, which the result says.
     """
     context, wanted = Context(target, options), reference_for(target, reference)
     weights = wanted.weights
@@ -84,8 +84,11 @@ class _Walk:
             if spent > 1 and self.errors:
                 break
             in_chunks = can_run and spent > 0.5
-            most = min(CHUNK if in_chunks else BLOCK, options.drift_steps - self.steps)
-            self._advance(self._frames(most), in_chunks)
+            most = BLOCK
+            if in_chunks:  # no more than there is time for, at the pace so far
+                most = int(min(CHUNK, self.steps * (1 / spent - 1)))
+                most = max(BLOCK, most - most % BLOCK)
+            self._advance(self._frames(min(most, options.drift_steps - self.steps)), in_chunks)
 
     def _frames(self, most: int) -> Float32:
         """Return the next frames: those of a block depend on its number alone."""
