@@ -120,7 +120,7 @@ class Case:
                     outcome.explains = False
                     return outcome
         judged = len(outcome.distances)
-        fits = outcome.ratio <= 1 and outcome.slips <= SLIPS * judged
+        fits = judged > 0 and outcome.ratio <= 1 and outcome.slips <= SLIPS * judged
         if is_right:
             outcome.explains = fits
         else:

@@ -6,13 +6,16 @@ import argparse
 import importlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .._weights import WEIGHT_DTYPES
 from ..errors import LstmFastError
 from ..lstm import LSTM
 from . import adapters
 from .options import DEFAULT, Options
+from .references import as_reference
 from .runner import NAMES, run
 from .target import Target, TargetError
 
@@ -40,8 +43,9 @@ def add(commands: Any) -> None:
         "or module:factory, which returns a Target, an LSTM, a torch module or a Keras model",
     )
     arg("--command", dest="program", metavar="CMD", help="a program that speaks the line protocol")
-    arg("--reference", metavar="FILE", help="the LSTM that it should be; default: that in TARGET")
+    arg("--reference", metavar="FILE", help="the LSTM that it should be; default: that of TARGET")
     arg("--no-reference", action="store_true", help="agreement and drift are skipped")
+    arg("--weight-dtype", choices=WEIGHT_DTYPES, help="as what TARGET stores its weights")
     arg("--name", metavar="NAME", help="which LSTM of the reference, where it has several")
     arg("--only", metavar="C,...", type=_names, help=f"of {', '.join(NAMES)}")
     arg("--skip", metavar="C,...", type=_names, default=(), help="checks to leave out")
@@ -306,22 +310,32 @@ def as_target(value: Any, input_size: int | None = None, origin: str | None = No
 
 def _reference(options: argparse.Namespace, target: Target) -> tuple[Any, str]:
     """Return the reference, or None and why there is none."""
-    from .oracle import as_reference
-
     if options.no_reference:
         return None, ""
+    name, dtype, file = options.name, options.weight_dtype, options.target
     if options.reference is not None:
-        return as_reference(options.reference, options.name), ""
-    file = options.target
+        return as_reference(options.reference, name, dtype), ""
+    own = _own(target)
+    if own:  # what it was made of
+        found = as_reference(getattr(target, own), None, dtype)
+        return replace(found, origin=f"reference = target.{own}"), ""
     if file is None or not Path(file).is_file():
         return None, "give one with --reference FILE"
     try:
-        found = as_reference(file, options.name)
+        found = as_reference(file, name, dtype)
+        if found.weights.input_size != target.input_size:
+            raise ValueError(
+                f"the LSTM in {file} takes {found.weights.input_size} values per frame, the model "
+                f"{target.input_size}"
+            )
     except (LstmFastError, ValueError) as error:
         return None, str(error)
-    if found.weights.input_size != target.input_size:
-        return None, (
-            f"the LSTM in {file} takes {found.weights.input_size} values per frame, the model "
-            f"{target.input_size}"
-        )
     return found, ""
+
+
+def _own(target: Target) -> str:
+    """Return the attribute of a target that holds its LSTM, and nothing else, if there is one."""
+    if isinstance(target, adapters.LstmTarget):
+        return "lstm"
+    is_one = isinstance(target, adapters.TorchTarget) and (target.is_lstm or target.is_cell)
+    return "module" if is_one else ""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .options import DEFAULT, Options
-from .oracle import Reference
+from .references import Reference
 from .target import Target
 
 UNKNOWN = "# target: the lstm_fast.checks.Target that was checked; this takes it from here on"
@@ -28,6 +28,16 @@ def options(chosen: Options, **changed: Any) -> str:
     values = {**asdict(chosen), **changed}
     parts = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name]]
     return f"Options({', '.join(parts)})"
+
+
+def whole(name: str, target: Target, chosen: Options, wanted: Reference | None) -> str:
+    """Return a reproduction that runs a whole check; wanted: of a check that needs a reference."""
+    body = f"""
+options = checks.{options(chosen)}
+report = checks.run(target, {"reference" if wanted else "None"}, options, only=[{name!r}])
+assert report.passed, report
+"""
+    return code(target, body, "from lstm_fast import checks", reference=wanted)
 
 
 SAME = """

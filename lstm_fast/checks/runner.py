@@ -14,8 +14,8 @@ from .containment import nan_containment
 from .endurance import drift
 from .isolation import isolation
 from .options import DEFAULT, Options
-from .oracle import Reference, reference_for
 from .probes import uniform
+from .references import Reference, reference_for
 from .results import CheckResult, Report, machine_facts
 from .sessions import chunks, determinism, reset
 from .speed import latency, slow_paths
@@ -75,10 +75,12 @@ def run(
         start = time.monotonic()
         result = _one(name, target, wanted, options)
         if result.failed and name in DIAGNOSED and wanted is not None:
-            explained = explained or explain(target, wanted.weights)
+            explained = explained or explain(target, wanted)
             result = replace(result, diagnosis=explained[0], note=explained[1])
         if result.failed and not result.reproduction:
-            result = replace(result, reproduction=_whole(name, target, wanted, options))
+            needed = wanted if name in WITH_REFERENCE else None
+            whole = reproduction.whole(name, target, options, needed)
+            result = replace(result, reproduction=whole)
         results.append(replace(result, seconds=time.monotonic() - start))
     facts = {
         "input_size": target.input_size,
@@ -107,14 +109,3 @@ def _one(name: str, target: Target, wanted: Reference | None, options: Options) 
         return WITH_REFERENCE[name](target, wanted, options)
     except TargetError as error:
         return CheckResult(name, "failed", f"the target broke down: {error}")
-
-
-def _whole(name: str, target: Target, wanted: Reference | None, options: Options) -> str:
-    """Return a reproduction that runs the whole check."""
-    needed = wanted if name in WITH_REFERENCE else None
-    body = f"""
-options = checks.{reproduction.options(options)}
-report = checks.run(target, {"reference" if needed else "None"}, options, only=[{name!r}])
-assert report.passed, report
-"""
-    return reproduction.code(target, body, "from lstm_fast import checks", reference=needed)

@@ -9,13 +9,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import wrong_targets as wrong
+from caught import QUICK
 from wrong_targets import ONE_LAYER, Numpy
 
 from lstm_fast import checks
-from lstm_fast.checks import Options, TargetError
+from lstm_fast.checks import TargetError
 from lstm_fast.formats import safetensors
-
-QUICK = Options(drift_steps=600, drift_seconds=60, samples=20, timing_seconds=0.2)
 
 
 def test_a_target_that_breaks_down_fails_where_it_does():

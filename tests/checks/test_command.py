@@ -71,7 +71,18 @@ def test_factory(reference_file, capsys, tmp_path):
     read = json.loads((tmp_path / "r.json").read_text())
     assert read["passed"]
     assert ElementTree.parse(tmp_path / "r.xml").getroot().attrib["failures"] == "0"
-    assert check("factories:lstm", "--only", "reset") == 0
+
+
+def test_what_is_an_lstm_is_its_own_reference(capsys):
+    assert check("factories:lstm", *FAST) == 0
+    assert "h and c of every layer" in capsys.readouterr().out
+    assert check("factories:small", *FAST) == 0  # as int8
+    assert check("factories:small", *FAST, "--weight-dtype", "float16") == 1
+    out = capsys.readouterr().out
+    assert "rounded:int8" in out
+    assert "reference = target.lstm" in out
+    pytest.importorskip("torch")
+    assert check("factories:module", *FAST, "--only", "agreement") == 0
 
 
 def test_a_failure_is_one_and_its_reproduction_stands_alone(capsys, tmp_path):
@@ -105,6 +116,7 @@ def test_program(reference_file):
         ([], "give a TARGET, or a program"),
         (["factories:right", "--command", "x"], "give a TARGET, or a program"),
         (["--command", "/does/not/exist"], "can't start /does/not/exist"),
+        (["--command", "'port"], "can't read the command \"'port\": No closing quotation"),
         (["factories:right", "--reference", "none.pt"], "none.pt"),
         (["factories:right", "--json", "/does/not/exist/r.json"], "no such directory"),
         (["factories:right", "--only", "drift"], "no reference: give one with --reference"),

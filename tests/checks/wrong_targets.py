@@ -147,6 +147,17 @@ class SharesH(Session):
         self.c[:] = 0
 
 
+class OneHForAll(Session):
+    """h is a global, which nobody resets."""
+
+    def __init__(self, target):
+        super().__init__(target)
+        self.h = target.shared[0]
+
+    def reset(self):
+        self.h, self.c = self.target.shared[0], self.target.zeros()[1]
+
+
 class SharesScratch(Session):
     """Pre-activations in one buffer, and a thread may come in between."""
 

@@ -88,7 +88,10 @@ class CommandTarget(Target):
         name: str | None,
         origin: str | None,
     ) -> None:
-        self.command = shlex.split(command) if isinstance(command, str) else list(command)
+        try:
+            self.command = shlex.split(command) if isinstance(command, str) else list(command)
+        except ValueError as error:
+            raise TargetError(f"can't read the command {command!r}: {error}") from error
         if not self.command:
             raise TargetError("the command is empty")
         self._timeout, self._start_timeout = timeout, start_timeout
