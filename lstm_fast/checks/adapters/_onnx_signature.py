@@ -88,11 +88,11 @@ class Signature:
             raise TargetError(f"output {self.y!r} has shape {y.shape}, which is not {rows} rows")
         return np.ascontiguousarray(y.reshape(rows, -1), np.float32)
 
-    def each(self, y: Any, steps: int) -> Float32:
+    def each(self, y: Any) -> Float32:
         """Return the output of each step of one row, (T, P); there is a y_time_axis."""
         assert self.y_time_axis is not None
         y = np.moveaxis(np.asarray(y), self.y_time_axis, 0)
-        return np.ascontiguousarray(y.reshape(steps, -1), np.float32)
+        return np.ascontiguousarray(y.reshape(len(y), -1), np.float32)
 
     def _state_axis(self, shape: Shape) -> int | None:
         """Return where a state has N: the axis that is free, or the middle one of three."""
