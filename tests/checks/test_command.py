@@ -85,6 +85,29 @@ def test_what_is_an_lstm_is_its_own_reference(capsys):
     assert check("factories:module", *FAST, "--only", "agreement") == 0
 
 
+def test_one_of_several_lstms_is_named(capsys, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.LSTM(5, 8), torch.nn.LSTM(5, 8)
+
+    torch.save(Two().state_dict(), tmp_path / "two.pt")
+    monkeypatch.chdir(tmp_path)
+    assert check("two.pt", *FAST) == 2
+    assert "there are 2 LSTMs in it, say which" in capsys.readouterr().err
+    assert check("two.pt", "--name", "b", "--only", "agreement") == 0
+    capsys.readouterr()
+    options = ["--name", "a", "--only", "agreement", "--json", "r.json"]
+    torch.save(torch.nn.LSTM(5, 8).state_dict(), "other.pt")
+    assert check("two.pt", "--reference", "two.pt", *options) == 0
+    assert check("other.pt", "--reference", "two.pt", *options) == 1
+    (result,) = json.loads(Path("r.json").read_text())["results"]
+    with pytest.raises(AssertionError):
+        exec(result["reproduction"], {})
+
+
 def test_a_failure_is_one_and_its_reproduction_stands_alone(capsys, tmp_path):
     json_file = tmp_path / "r.json"
     assert check("factories:forgets_to_reset_c", "--only", "reset", "--json", str(json_file)) == 1

@@ -70,6 +70,22 @@ def test_what_a_reset_forgets_in_a_program_spoils_the_reset_alone():
             exec(failure.reproduction, {})
 
 
+def test_long_runs_are_asked_for_in_lines_of_256_frames(monkeypatch):
+    """So that a long chunk is no reason for a timeout."""
+    asked = []
+    with port("many") as target:
+        session = target.session()
+        ask = session._program.ask
+        monkeypatch.setattr(
+            session._program, "ask", lambda m, *a: asked.append(len(m.get("xs", ""))) or ask(m, *a)
+        )
+        xs = np.random.default_rng(0).random((600, 5), np.float32)
+        ys = session.run(xs)
+        assert asked == [256, 256, 88]
+        monkeypatch.undo()
+        assert ys.tobytes() == record(target, xs).ys.tobytes()
+
+
 def test_a_mistake_of_a_program_that_shows_its_state_is_named():
     """Its state can't be set, and the diagnosis must not believe that it was."""
     with port("iofg") as target:

@@ -177,14 +177,15 @@ def guess(
         name for name, one in ins.items() if one.type not in DTYPES and name not in constants
     ]
     if unknown:
-        raise TargetError(f"constants= must give {', '.join(map(repr, unknown))}")
+        raise TargetError(f"constants= (--set) must give {', '.join(map(repr, unknown))}")
     left = {name: shape for name, shape in inputs.items() if name not in constants}
     pairs = dict(states) if states is not None else _pairs(left, outputs, ins, x)
     x = x or _only("x", [n for n in left if n not in pairs and ins[n].type in FLOATS], inputs)
     extra = [n for n in left if n not in pairs and n != x]
     if extra:
         raise TargetError(
-            f"what is input {extra[0]!r}? Say it in constants= or states=: {_list(inputs)}"
+            f"what is input {extra[0]!r}? Say it in constants= or states= (--set, "
+            f"--state): {_list(inputs)}"
         )
     used = set(pairs.values())
     shown = tuple(h_and_c) if h_and_c is not None else _shown(pairs, inputs, outputs, y)
@@ -215,7 +216,8 @@ def _list(shapes: Mapping[str, Shape]) -> str:
 
 def _only(what: str, names: Sequence[str], there: Mapping[str, Shape]) -> str:
     if len(names) != 1:
-        raise TargetError(f"which one is {what}? Say it, {what}=: {_list(there)}")
+        option = {"x": "--input", "y": "--output"}[what]
+        raise TargetError(f"which one is {what}? Say it, {what}= ({option}): {_list(there)}")
     return names[0]
 
 
@@ -313,6 +315,7 @@ def _input_size(shape: Shape, frame_shape: Sequence[int] | None) -> int:
         return math.prod(frame_shape)
     if not shape or not isinstance(shape[-1], int):
         raise TargetError(
-            f"x has shape {list(shape)}, its last axis is free: say frame_shape=, such as (1, 64)"
+            f"x has shape {list(shape)}, its last axis is free: say frame_shape= (--frame), such "
+            "as (1, 64)"
         )
     return int(shape[-1])

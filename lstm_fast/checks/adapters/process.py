@@ -28,6 +28,8 @@ it fails. It ends when its input does.
     -> {"op": "run", "session": 3, "xs": [[...], ...]}      only if info has "run": true
     <- {"ys": [[...], ...]}
 
+        At most 256 frames.
+
     <- {"error": "what is wrong"}                           may answer anything
 
 Numbers are those of float32, written so that they are read back to the bit: nine digits do. What is
@@ -44,6 +46,8 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..._arrays import Float32
 from ..probes import uniform
 from ..target import State, Target, TargetError, to_array
@@ -51,6 +55,7 @@ from ._program import Program, written
 
 __all__ = ["CommandTarget", "from_command"]
 
+MOST_FRAMES = 256  # in a line, so that it is short, and answered before the time is up
 TRIED = 3  # frames, to see whether a place is as new
 
 
@@ -218,9 +223,13 @@ class CommandSession:
         return y
 
     def _run(self, xs: Float32) -> Float32:
-        answer = self._ask("run", xs=[written(x) for x in xs])
-        what = f"{self._target.name}: ys"
-        return to_array(_read(answer, "ys", what), what, (len(xs), self._target.output_size))
+        what, parts = f"{self._target.name}: ys", []
+        for at in range(0, len(xs), MOST_FRAMES):
+            part = xs[at : at + MOST_FRAMES]
+            answer = self._ask("run", xs=[written(x) for x in part])
+            shape = (len(part), self._target.output_size)
+            parts.append(to_array(_read(answer, "ys", what), what, shape))
+        return np.concatenate(parts)
 
     def close(self) -> None:
         """Give the place back."""
