@@ -19,7 +19,7 @@ from .references import Reference, reference_for
 from .results import CheckResult, Report, machine_facts
 from .sessions import chunks, determinism, reset
 from .speed import latency, slow_paths
-from .target import Target, TargetError, record
+from .target import Target, TargetError, check_target, record
 
 __all__ = ["NAMES", "run"]
 
@@ -59,9 +59,10 @@ def run(
 
     Raises:
         TargetError: the target can't be run at all.
-        TypeError, ValueError, OSError, FormatError: a name is unknown; the reference can't be read
-            or does not fit.
+        TypeError, ValueError, OSError, FormatError: target is no Target; a name is unknown; the
+            reference can't be read or does not fit.
     """
+    check_target(target)
     options = options or DEFAULT
     chosen = _chosen(only, skip)
     wanted = None if reference is None else reference_for(target, reference)

@@ -28,6 +28,7 @@ __all__ = [
     "State",
     "Target",
     "TargetError",
+    "check_target",
     "open_batch",
     "open_session",
     "record",
@@ -130,6 +131,22 @@ class Recording:
     def has_state(self) -> bool:
         """Whether h and c were seen."""
         return self.hs is not None and self.cs is not None
+
+
+def check_target(target: Any) -> None:
+    """Refuse what is no target.
+
+    Raises:
+        TypeError: it is none, or does not say its input_size.
+    """
+    if not isinstance(target, Target):
+        raise TypeError(
+            f"expected a checks.Target, found {type(target).__name__}: checks.adapters makes one "
+            "of it, with from_torch, from_lstm, from_sessions, ..."
+        )
+    size = getattr(target, "input_size", None)
+    if not isinstance(size, (int, np.integer)) or size < 1:
+        raise TypeError(f"{target.name}.input_size must be the values in a frame, found {size!r}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import wrong_targets as wrong
 from caught import QUICK
 from wrong_targets import ONE_LAYER, Numpy
 
-from lstm_fast import checks
+from lstm_fast import LSTM, checks
 from lstm_fast.checks import TargetError
 from lstm_fast.formats import safetensors
 
@@ -70,6 +70,21 @@ def test_a_target_that_cannot_be_stepped_raises():
 
     with pytest.raises(TargetError, match="no array of real numbers"):
         checks.run(Numpy(Wrong))
+
+
+def test_what_is_no_target_is_told():
+    lstm = LSTM.from_weights(ONE_LAYER)
+    for check in (checks.run, checks.reset, checks.isolation):
+        with pytest.raises(TypeError, match=r"expected a checks.Target, found LSTM: .*from_lstm"):
+            check(lstm)
+
+    class Sizeless(Numpy):
+        def __init__(self):
+            super().__init__()
+            del self.input_size
+
+    with pytest.raises(TypeError, match="numpy.input_size must be the values in a frame"):
+        checks.run(Sizeless())
 
 
 def test_the_mistake_is_named():
