@@ -34,7 +34,7 @@ ALONE: dict[str, Callable[..., CheckResult]] = {
     "latency": latency,
 }
 NAMES = ("agreement", *ALONE, "drift")
-DIAGNOSED = ("agreement", "reset")
+DIAGNOSED = ("agreement", "reset", "drift")
 
 
 def run(
@@ -75,7 +75,8 @@ def run(
             progress(name)
         start = time.monotonic()
         result = _one(name, target, wanted, options)
-        if result.failed and name in DIAGNOSED and wanted is not None:
+        is_new = name != "drift" or explained is None  # after agreement it says nothing more
+        if result.failed and name in DIAGNOSED and is_new and wanted is not None:
             explained = explained or explain(target, wanted)
             result = replace(result, diagnosis=explained[0], note=explained[1])
         if result.failed and not result.reproduction:

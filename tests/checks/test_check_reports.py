@@ -83,7 +83,7 @@ def test_what_is_no_target_is_told():
             super().__init__()
             del self.input_size
 
-    with pytest.raises(TypeError, match="numpy.input_size must be the values in a frame"):
+    with pytest.raises(TypeError, match=r"numpy\.input_size must be the values in a frame"):
         checks.run(Sizeless())
 
 
@@ -141,6 +141,7 @@ def test_the_note_does_not_call_right_what_has_failed():
     report = checks.run(target, ONE_LAYER, QUICK, only=["agreement", "drift"])
     assert report["agreement"].status == "passed"  # 128 steps at most
     assert report["drift"].failed
+    assert "it differs only later" in report["drift"].note
     spoilt = checks.run(Numpy(wrong.ResetsByMultiplying, ONE_LAYER), ONE_LAYER, QUICK)
     assert spoilt["reset"].failed
     assert "no mistake shows in the first 128 steps" in spoilt["reset"].note
