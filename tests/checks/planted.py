@@ -116,6 +116,8 @@ class Loaded:
         return result
 
     def step(self, x, h, c, is_first=True):
+        if self.flaws.get("in_place"):
+            return self.unit_by_unit(x, h, c)
         flaws = self.flaws
         a = self.sums(x, h, is_first)
         i, f, o = (self.gate(a[k]) for k in "ifo")
@@ -124,6 +126,13 @@ class Loaded:
         h = o * (c if flaws.get("no_tanh") else np.tanh(c))
         if flaws.get("float16_state"):
             h, c = (v.astype(np.float16).astype(F) for v in (h, c))
+        return h, c
+
+    def unit_by_unit(self, x, h, c):
+        for n in range(self.units):
+            a = {k: self.w_ih[k][n] @ x + self.w_hh[k][n] @ h + self.bias[k][n] for k in "ifgo"}
+            c[n] = self.gate(a["f"]) * c[n] + self.gate(a["i"]) * np.tanh(a["g"])
+            h[n] = self.gate(a["o"]) * np.tanh(c[n])
         return h, c
 
 
@@ -288,6 +297,7 @@ PLANTS = [
     Plant("h_c_swapped:start", {"swap_start": True}, ("state",)),
     *(Plant(f"not_set:{part}", {"not_set": part}, ("state",)) for part in ("h", "c", "hc")),
     Plant("h_c_swapped:carried", {"swap_carried": True}),
+    Plant("h_in_place", {"in_place": True}),
     Plant("one_step_late", {"late_output": True}),
     Plant("one_step_late:input", {"late_frame": True}),
     Plant(

@@ -34,6 +34,17 @@ def cells(machine: Machine) -> Iterator[Mistake]:
         "g = tanh(a_g): only i, f and o are gates",
         lambda layer: replace(layer, sigmoid_g=True),
     )
+    yield layered(
+        "h_in_place",
+        "h is overwritten while it is still read: each unit takes the new h of those before it",
+        "keep the old h until all units are done: write the new one somewhere else, then swap",
+        lambda layer: (
+            replace(layer, in_place=True)
+            if layer.w_hr is None and layer.layer_norm is None
+            else None
+        ),
+        pairs=False,
+    )
     gates = [
         ("hard_sigmoid:0.2", Activation("hard_sigmoid", 0.2, 0.5), "clip(0.2 x + 0.5, 0, 1)"),
         ("hard_sigmoid:1/6", Activation("hard_sigmoid", 1 / 6, 0.5), "clip(x / 6 + 0.5, 0, 1)"),

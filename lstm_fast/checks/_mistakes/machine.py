@@ -132,6 +132,7 @@ class Layer:
     forget: float = 0.0
     forget_gain: float = 1.0
     sigmoid_g: bool = False  # the gates' activation for g, too
+    in_place: bool = False  # a unit's new h is there for the units after it
 
     @property
     def sizes(self) -> tuple[int, int, int]:

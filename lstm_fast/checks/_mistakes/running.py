@@ -182,7 +182,10 @@ def _step(
         signs = noise.next()
         a = np.broadcast_to(a, (noise.rows, a.shape[1])).copy()
         a[1:] += signs[:, : 4 * units] * _sum_error(layer, w_ih, w_hh, x, h)
-    r, c = _gates(layer, a.reshape(len(a), 4, units), c)
+    if layer.in_place:
+        r, c = _unit_by_unit(layer, a.reshape(len(a), 4, units), h, w_hh, c)
+    else:
+        r, c = _gates(layer, a.reshape(len(a), 4, units), c)
     if layer.w_hr is not None:
         r = int8.rounded(r, bounded=False) if int8 is not None else r
         r = r @ layer.w_hr.rounded(machine.rounding).value.T
@@ -210,14 +213,35 @@ def _sum_error(layer: Layer, w_ih: Matrix, w_hh: Matrix, x: Float64, h: Float64)
     return np.asarray(np.sqrt(terms) * U * (sizes + biases))
 
 
-def _gates(layer: Layer, a: Float64, c: Float64) -> tuple[Float64, Float64]:
-    """From pre-activations (B, 4, H), without biases, and c to r and the new c, (B, H)."""
+def _unit_by_unit(
+    layer: Layer, a: Float64, h: Float64, w_hh: Matrix, c: Float64
+) -> tuple[Float64, Float64]:
+    """As `_gates`, where the new h (B, H) of each unit takes the place of the old at once."""
+    rows, _, units = a.shape
+    old, c = np.broadcast_to(h, (rows, units)), np.broadcast_to(c, (rows, units)).copy()
+    new, columns = old.copy(), w_hh.value.reshape(4, units, units) * layer.gain_hh
+    for n in range(units):
+        change = (new - old) @ columns[:, n].T
+        part = slice(n, n + 1)
+        new[:, part], c[:, part] = _gates(
+            layer, a[:, :, part] + change[:, :, None], c[:, part], part
+        )
+    return new, c
+
+
+def _gates(
+    layer: Layer, a: Float64, c: Float64, units: slice = slice(None)
+) -> tuple[Float64, Float64]:
+    """From pre-activations (B, 4, H), without biases, and c to r and the new c, (B, H).
+
+    units: of which all these are, where there is no layer_norm.
+    """
     cell, (gate, g_function, output) = layer.cell, layer.functions
     parts = [a[:, k] for k in layer.order]
-    peep = None if layer.peephole is None else layer.peephole.reshape(3, -1)
+    peep = None if layer.peephole is None else layer.peephole.reshape(3, -1)[:, units]
     scales = None if layer.layer_norm is None else layer.layer_norm.reshape(4, -1)
     if scales is None:
-        parts = [part + bias for part, bias in zip(parts, layer.bias, strict=True)]
+        parts = [part + bias for part, bias in zip(parts, layer.bias[:, units], strict=True)]
     if peep is not None:
         parts[0], parts[1] = parts[0] + peep[0] * c, parts[1] + peep[1] * c
 
