@@ -217,6 +217,25 @@ def test_slow_paths_are_judged_by_a_ratio_only(monkeypatch):
     assert checks.slow_paths(careless, Options(slow_ratio=6, samples=20)).status == "passed"
 
 
+def test_slow_paths_are_none_where_every_step_is_slower_than_the_last(monkeypatch):
+    """As of a model that is run over all frames since the reset."""
+    monkeypatch.setattr("lstm_fast.checks.speed.time.perf_counter_ns", lambda: wrong.Slow.now)
+
+    class Grows(wrong.Session):
+        steps = 0
+
+        def reset(self):
+            self.steps = 0
+
+        def step(self, x):
+            self.steps += 1
+            wrong.Slow.now += 1000 * self.steps
+            return super().step(x)
+
+    told = checks.slow_paths(Numpy(Grows), QUICK)
+    assert told.numbers["ratios"] == {"subnormal": 1, "decaying": 1, "saturated": 1}
+
+
 def test_latency_is_reported():
     result = checks.latency(Numpy(), Options(samples=1200, timing_seconds=5))
     hot = result.numbers["hot_us"]
