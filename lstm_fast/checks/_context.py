@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from .options import DEFAULT, Options
 from .probes import Frames, uniform
-from .target import Recording, Session, Target, close, record
+from .target import Recording, Session, Target, check_target, close, open_session, record
 
 ROUNDING = 2.0**-12
 """What rounding alone may change of values near 1 in a few dozen steps, where no bits are promised.
@@ -22,6 +22,7 @@ class Context:
     """A target with what a check needs to use it."""
 
     def __init__(self, target: Target, options: Options | None = None) -> None:
+        check_target(target)
         self.target = target
         self.options = options or DEFAULT
 
@@ -40,7 +41,7 @@ class Context:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Give a new session, and close it at the end."""
-        session = self.target.session()
+        session = open_session(self.target)
         try:
             yield session
         finally:

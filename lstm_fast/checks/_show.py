@@ -27,7 +27,7 @@ def _failures(report: Report) -> list[tuple[str, list[str], str]]:
     return [
         (
             result.name,
-            [f"likely mistake: {d['mistake']}: {d['explanation']}" for d in result.diagnosis],
+            result.causes(),
             result.reproduction or "",
         )
         for result in report.failures

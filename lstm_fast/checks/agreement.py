@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from ._free import free
 from ._near import Float64
 from .bounds import excess, initial, step
 from .options import Options
-from .oracle import Oracle, as_weights
+from .oracle import Oracle
 from .probes import Frames, given
+from .references import Reference, reference_for
 from .results import CheckResult
-from .target import Recording, Target, record
+from .target import Recording, Target
 
-__all__ = ["agreement", "failing_recording"]
+__all__ = ["agreement"]
 
 LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 64, 128)
 UNSEEN_LENGTHS = (1, 2, 4, 8, 16, 48)  # without the state, whose bound takes long to compute
@@ -91,21 +92,21 @@ def agreement(
     session that runs on its own: max and mean, absolute and in ULP, by length of the sequence and
     by layer.
 
+    Where the target should store its weights as int8, rounding to whole numbers has no bound that
+    would tell right from wrong; then two or three sequences are held to int8 in float64 as
+    `diagnosis` holds them.
+
     Args:
         target: what to check. Its output must be the last layer's h, or its state must be seen.
-        reference: the LSTM that it should be, see `oracle.as_weights`.
+        reference: the LSTM that it should be, see `references.as_reference`.
         options: see `Options`.
         sequences: frames (T, I) each, to take instead of random ones.
 
     Raises:
         ValueError: the reference takes other frames than the target.
     """
-    context, weights = Context(target, options), as_weights(reference)
-    if weights.input_size != target.input_size:
-        raise ValueError(
-            f"the reference takes {weights.input_size} values per frame, {target.name} takes "
-            f"{target.input_size}"
-        )
+    context, wanted = Context(target, options), reference_for(target, reference)
+    weights = wanted.exact
     first = context.solo(context.frames(1))
     seen = _fits(first, weights)
     if first.has_state and not seen:
@@ -125,13 +126,37 @@ def agreement(
             else "the output is not h, and the state is not seen: there is nothing to compare"
         )
         return CheckResult("agreement", "skipped", text)
+    if wanted.weight_dtype == "int8":
+        return _as_int8(context, wanted, seen)
     lengths = LENGTHS if seen else UNSEEN_LENGTHS
     frames = (
         [context.frames(n, 200 + k) for k, n in enumerate(lengths)]
         if sequences is None
         else [given(xs) for xs in sequences]
     )
-    return _judge(context, weights, frames, seen)
+    result = _judge(context, weights, frames, seen)
+    if result.failed and not result.reproduction:
+        whole = reproduction.whole("agreement", target, context.options, wanted)
+        result = replace(result, reproduction=whole)
+    return result
+
+
+def _as_int8(context: Context, wanted: Reference, seen: bool) -> CheckResult:
+    """Compare with int8 in float64, at the outputs and what is to be seen of the state."""
+    from .diagnosis import diagnose, gather
+
+    if not context.options.output_is_h:
+        return CheckResult("agreement", "skipped", "int8 is judged by h, and the output is not h")
+    evidence = gather(context.target, wanted.weights, steps=64, seed=context.options.seed)
+    found = diagnose(evidence, wanted.weights, weight_dtype="int8", pairs=False)
+    steps = sum(map(len, evidence.recordings))
+    numbers = {"judged_by": "state" if seen else "output", "max_error": found.residual}
+    text = f"max error {found.residual:.2g} to int8 in float64 at {steps} steps"
+    if found.agrees:
+        text += ", which is what float32 may lose around it"
+        return CheckResult("agreement", "passed", text, {"steps": steps, **numbers})
+    whole = reproduction.whole("agreement", context.target, context.options, wanted)
+    return CheckResult("agreement", "failed", text, {"steps": steps, **numbers}, whole)
 
 
 def _fits(first: Recording, weights: Weights) -> bool:
@@ -256,13 +281,30 @@ def _result(
         name: getattr(exceeding, name)
         for name in ("step", "part", "layer", "unit", "found", "exact", "bound")
     }
-    return CheckResult(
-        "agreement",
-        "failed",
-        f"{exceeding}; {figures}",
-        numbers,
-        _reproduction(context.target, exceeding),
-    )
+    text, code = f"{exceeding}; {figures}", None
+    if seen and exceeding.part == "y":
+        text += (
+            ". The state is right there: if the output is not h but what a head makes of it, say "
+            "so (output_is_h=False, in the shell --head)"
+        )
+    if _is_so_again(context, exceeding):
+        code = _reproduction(context.target, exceeding)
+    else:
+        text += (
+            ". A new session gives something else for these frames: it depends on those before "
+            "it, or on chance; see determinism"
+        )
+    return CheckResult("agreement", "failed", text, numbers, code)
+
+
+def _is_so_again(context: Context, found: Exceeding) -> bool:
+    """Say whether the same frames in another session lead to the same value."""
+    recording = context.solo(found.frames.first(found.step + 1))
+    parts = {"y": recording.ys, "h": recording.hs, "c": recording.cs}
+    last = parts[found.part]
+    assert last is not None
+    values = last[-1] if found.part == "y" else last[-1, found.layer]
+    return bool(np.array_equal(values[found.unit], found.found, equal_nan=True))
 
 
 def _reproduction(target: Target, found: Exceeding) -> str:
@@ -274,9 +316,3 @@ expected, bound = {found.exact!r}, {found.bound!r}  # in float64, and what float
 assert abs(value - expected) <= bound, f"{found.part} is {{value!r}}, expected {{expected!r}}"
 """
     return reproduction.code(target, body)
-
-
-def failing_recording(target: Target, options: Options | None = None) -> Recording:
-    """Return what a diagnosis looks at: a new session over frames that make mistakes visible."""
-    context = Context(target, options)
-    return record(target, context.frames(64, 300).array)

@@ -6,13 +6,16 @@ import argparse
 import importlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .._weights import WEIGHT_DTYPES
 from ..errors import LstmFastError
 from ..lstm import LSTM
 from . import adapters
 from .options import DEFAULT, Options
+from .references import as_reference
 from .runner import NAMES, run
 from .target import Target, TargetError
 
@@ -40,9 +43,10 @@ def add(commands: Any) -> None:
         "or module:factory, which returns a Target, an LSTM, a torch module or a Keras model",
     )
     arg("--command", dest="program", metavar="CMD", help="a program that speaks the line protocol")
-    arg("--reference", metavar="FILE", help="the LSTM that it should be; default: that in TARGET")
+    arg("--reference", metavar="FILE", help="the LSTM that it should be; default: that of TARGET")
     arg("--no-reference", action="store_true", help="agreement and drift are skipped")
-    arg("--name", metavar="NAME", help="which LSTM of the reference, where it has several")
+    arg("--weight-dtype", choices=WEIGHT_DTYPES, help="as what TARGET stores its weights")
+    arg("--name", metavar="NAME", help="which LSTM, where a file has several")
     arg("--only", metavar="C,...", type=_names, help=f"of {', '.join(NAMES)}")
     arg("--skip", metavar="C,...", type=_names, default=(), help="checks to leave out")
     _add_onnx(parser)
@@ -68,6 +72,8 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
     arg("--state", metavar="IN:OUT", action="append", help="a state's input and output; repeatable")
     arg("--set", metavar="IN=NUMBER", action="append", default=[], help="the value of an input")
     arg("--frame", metavar="N[xM]", help="the shape of a frame, such as 576 or 1x80")
+    arg("--time-axis", type=int, metavar="N", help="where frames have the time")
+    arg("--batch-axis", type=int, metavar="N", help="where they have the batch")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -141,11 +147,21 @@ def _target(options: argparse.Namespace) -> Target:
         raise ValueError("give a TARGET, or a program with --command")
     if options.program is not None:
         return adapters.from_command(options.program, timeout=options.timeout)
-    return load_target(options.target, input_size=options.input_size, onnx=_onnx_options(options))
+    return load_target(
+        options.target,
+        name=options.name,
+        input_size=options.input_size,
+        onnx=_onnx_options(options),
+    )
 
 
 def _onnx_options(options: argparse.Namespace) -> dict[str, Any]:
-    found: dict[str, Any] = {"x": options.input, "y": options.output}
+    found: dict[str, Any] = {
+        "x": options.input,
+        "y": options.output,
+        "time_axis": options.time_axis,
+        "batch_axis": options.batch_axis,
+    }
     if options.state:
         pairs = [text.partition(":") for text in options.state]
         found["states"] = {one: other for one, _, other in pairs}
@@ -167,13 +183,18 @@ def _constant(text: str) -> tuple[str, Any]:
 
 
 def load_target(
-    text: str, *, input_size: int | None = None, onnx: dict[str, Any] | None = None
+    text: str,
+    *,
+    name: str | None = None,
+    input_size: int | None = None,
+    onnx: dict[str, Any] | None = None,
 ) -> Target:
     """Return what the command line calls a TARGET.
 
     Args:
         text: a file, or module:factory. The module is looked for here, too; the factory is called
             where it can be and returns a Target or what an adapter makes one of.
+        name: which LSTM of a file of torch, where it has several.
         input_size: of a torch module that does not say it.
         onnx: arguments of `adapters.from_onnx`.
 
@@ -181,14 +202,14 @@ def load_target(
         TargetError: it can't be run.
         OSError, FormatError: the file can't be read.
     """
-    origin = _origin(text, input_size, onnx or {})
+    origin = _origin(text, name, input_size, onnx or {})
     path = Path(text)
     if path.suffix.lower() == ".onnx":
         if not path.is_file():
             raise FileNotFoundError(f"{text}: there is no such file")
         return adapters.from_onnx(path, origin=origin, **(onnx or {}))
     if path.suffix.lower() in TORCH:
-        return _of_torch(path, input_size, origin)
+        return _of_torch(path, name, input_size, origin)
     module, separator, attribute = text.partition(":")
     if not separator or not module or not attribute:
         raise TargetError(
@@ -197,8 +218,9 @@ def load_target(
     return _of_module(module, attribute, input_size, origin)
 
 
-def _origin(text: str, input_size: int | None, onnx: dict[str, Any]) -> str:
-    more = "" if input_size is None else f", input_size={input_size}"
+def _origin(text: str, name: str | None, input_size: int | None, onnx: dict[str, Any]) -> str:
+    more = "" if name is None else f", name={name!r}"
+    more += "" if input_size is None else f", input_size={input_size}"
     if onnx:
         parts = ", ".join(f"{name!r}: {_code(value)}" for name, value in onnx.items())
         more += f", onnx={{{parts}}}"
@@ -214,7 +236,7 @@ def _code(value: Any) -> str:
     return repr(value.item() if hasattr(value, "item") else value)
 
 
-def _of_torch(path: Path, input_size: int | None, origin: str) -> Target:
+def _of_torch(path: Path, name: str | None, input_size: int | None, origin: str) -> Target:
     """Return TorchScript as it is, and weights in an nn.LSTM."""
     torch: Any = adapters.need("torch", "torch")
     if not path.is_file():
@@ -224,15 +246,16 @@ def _of_torch(path: Path, input_size: int | None, origin: str) -> Target:
     if path.suffix.lower() == ".jit" or (input_size and path.suffix.lower() == ".pt"):
         module = torch.jit.load(path)
         return adapters.from_torch(module, input_size, name=title, origin=origin)
-    module = _module_of(torch, path)
+    module = _module_of(torch, path, name)
     return adapters.from_torch(module, name=title, origin=origin)
 
 
-def _module_of(torch: Any, path: Path) -> Any:
+def _module_of(torch: Any, path: Path, name: str | None) -> Any:
     """Return an nn.LSTM with the weights of a file; no code in the file is run."""
     from .. import formats
 
-    weights = formats.pick(path, formats.read(path), None).weights
+    found = formats.read(path)
+    weights = formats.pick(path, found, name if len(found) > 1 else None).weights
     if any(not layer.is_plain and layer.weight_hr is None for layer in weights.layers):
         raise TargetError(f"{path}: nn.LSTM does not have this variant")
     first = weights.layers[0]
@@ -306,22 +329,32 @@ def as_target(value: Any, input_size: int | None = None, origin: str | None = No
 
 def _reference(options: argparse.Namespace, target: Target) -> tuple[Any, str]:
     """Return the reference, or None and why there is none."""
-    from .oracle import as_weights
-
     if options.no_reference:
         return None, ""
+    name, dtype, file = options.name, options.weight_dtype, options.target
     if options.reference is not None:
-        return as_weights(options.reference, options.name), ""
-    file = options.target
+        return as_reference(options.reference, name, dtype), ""
+    own = _own(target)
+    if own:  # what it was made of
+        found = as_reference(getattr(target, own), None, dtype)
+        return replace(found, origin=f"reference = target.{own}"), ""
     if file is None or not Path(file).is_file():
         return None, "give one with --reference FILE"
     try:
-        weights = as_weights(file, options.name)
+        found = as_reference(file, name, dtype)
+        if found.weights.input_size != target.input_size:
+            raise ValueError(
+                f"the LSTM in {file} takes {found.weights.input_size} values per frame, the model "
+                f"{target.input_size}"
+            )
     except (LstmFastError, ValueError) as error:
         return None, str(error)
-    if weights.input_size != target.input_size:
-        return None, (
-            f"the LSTM in {file} takes {weights.input_size} values per frame, the model "
-            f"{target.input_size}"
-        )
-    return weights, ""
+    return found, ""
+
+
+def _own(target: Target) -> str:
+    """Return the attribute of a target that holds its LSTM, and nothing else, if there is one."""
+    if isinstance(target, adapters.LstmTarget):
+        return "lstm"
+    is_one = isinstance(target, adapters.TorchTarget) and (target.is_lstm or target.is_cell)
+    return "module" if is_one else ""

@@ -13,7 +13,18 @@ from .isolation import mates_reproduction, recording_of, run_batch
 from .options import Options
 from .probes import Frames, full
 from .results import CheckResult
-from .target import Recording, Session, Target, close, record, state_of, step
+from .target import (
+    Recording,
+    Session,
+    Target,
+    close,
+    open_batch,
+    open_session,
+    record,
+    reset,
+    state_of,
+    step,
+)
 
 __all__ = ["nan_containment"]
 
@@ -35,7 +46,7 @@ def nan_containment(target: Target, options: Options | None = None) -> CheckResu
         kind = numbers["interleaved"]["not_healed"][0]
         problems.append(f"a reset does not heal a session that had {kind}")
         reproductions.append(_healing_reproduction(context, good, float(kind)))
-    batch = target.batch(2)
+    batch = open_batch(target, 2)
     if batch is not None:
         try:
             bad = full(STEPS, target.input_size, float("nan"))
@@ -60,12 +71,12 @@ def _with_spoilt(context: Context, good: Frames, alone: Recording) -> dict[str, 
     hurt, not_healed, visible = [], [], False
     for value in (float("nan"), float("inf"), float("-inf")):
         bad = context.frames(STEPS, 102).with_frame(3, value)
-        pair = [context.target.session(), context.target.session()]
+        pair = [open_session(context.target), open_session(context.target)]
         try:
             beside, spoilt = _take_turns(pair, (good, bad), context)
             hurt += [str(value)] if difference(alone, beside) else []
             visible |= bool(np.isnan(spoilt.ys).any())
-            pair[1].reset()
+            reset(pair[1])
             healed = record(pair[1], good.array)
             not_healed += [str(value)] if difference(alone, healed) else []
         finally:

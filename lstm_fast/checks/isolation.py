@@ -19,8 +19,12 @@ from .target import (
     Recording,
     Target,
     close,
+    open_batch,
+    open_session,
+    reset,
     state_of,
     step,
+    theirs,
     to_array,
 )
 
@@ -81,7 +85,7 @@ def _order(count: int, steps: int) -> list[int]:
 def interleave(context: Context, inputs: list[Frames], order: list[int]) -> list[Recording]:
     """Record sessions that take steps in that order."""
     size = context.target.output_size
-    sessions = [context.target.session() for _ in inputs]
+    sessions = [open_session(context.target) for _ in inputs]
     try:
         rows: list[list[Any]] = [[] for _ in inputs]
         for n in order:
@@ -147,9 +151,9 @@ def _pair_differs(context: Context, inputs: list[Frames], steps: int) -> bool:
 
 def run_batch(batch: BatchSession, xs: list[Frames], size: int | None) -> list[Recording]:
     """Reset a batch and record its rows."""
-    batch.reset()
+    reset(batch)
     frames = np.stack([one.array for one in xs], axis=1)  # (T, n, I)
-    with np.errstate(all="ignore"):
+    with theirs(f"step(xs) of a batch of {len(xs)}"):
         rows = [to_array(batch.step(now.copy()), "step(xs)", (len(xs), size)) for now in frames]
     ys = np.stack(rows, axis=1)
     return [
@@ -163,7 +167,7 @@ def _mates(context: Context, numbers: dict[str, Any], done: list[str]) -> tuple[
     mine = context.frames(STEPS, 60)
     alone = Recording(mine.array, context.solo(mine).ys)
     for count in (2, 5):
-        batch = target.batch(count)
+        batch = open_batch(target, count)
         if batch is None:
             if count == 2:
                 numbers["batch"] = "none"

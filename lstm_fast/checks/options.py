@@ -18,8 +18,9 @@ class Options:
             the target promises (`Target.exact`). Where they need not, rounding is allowed.
         output_is_h: whether the output is the last layer's h where it has its size; False: a head
             follows, and only the state can be compared.
-        drift_steps: how long the drift check runs at most.
-        drift_seconds: after that time it ends.
+        drift_steps: of the drift check.
+        drift_seconds: after half of that time it goes on in chunks where a session has a `run`;
+            after all of it, it ends, and says so.
         samples: steps that are timed for each of the figures of latency and slow paths.
         timing_seconds: after that time each ends with what it has.
         slow_ratio: what subnormal or saturated input may cost, as a multiple of the median step;
@@ -35,7 +36,7 @@ class Options:
     exact: bool | None = None
     output_is_h: bool = True
     drift_steps: int = 100_000
-    drift_seconds: float = 20.0
+    drift_seconds: float = 40.0
     samples: int = 2000
     timing_seconds: float = 2.0
     slow_ratio: float | None = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -12,44 +11,10 @@ import numpy as np
 from .. import reference
 from .._backends.reference import option_of
 from .._weights import LayerWeights, Weights
-from ..lstm import LSTM
 from ._near import Float64
 from .bounds import initial
 
-__all__ = ["Oracle", "as_weights"]
-
-
-def as_weights(value: Any, name: str | None = None) -> Weights:
-    """Return the weights of a reference: an LSTM, its weights, a state dict, a file, or a module.
-
-    name: which LSTM, where a file has several.
-
-    Raises:
-        OSError, FormatError: the file can't be read.
-        TypeError: it is none of these.
-        ValueError: it does not run forward, so it can't be stepped.
-    """
-    if isinstance(value, (str, os.PathLike)):
-        from .. import formats
-
-        value = formats.pick(value, formats.read(value), name).weights
-    elif isinstance(value, LSTM):
-        value = value.weights
-    elif isinstance(value, Mapping):
-        value = LSTM.from_state_dict(value).weights
-    elif not isinstance(value, Weights) and hasattr(value, "state_dict"):
-        from .. import formats
-        from ..formats import pytorch
-
-        value = formats.pick(type(value).__name__, pytorch.from_module(value), name).weights
-    if not isinstance(value, Weights):
-        raise TypeError(
-            "a reference is an LSTM, its weights, a state dict, a torch module or a file, found "
-            f"{type(value).__name__}"
-        )
-    if value.direction != "forward":
-        raise ValueError(f"the reference is {value.direction}: it can't be stepped frame by frame")
-    return value
+__all__ = ["Oracle"]
 
 
 class Oracle:

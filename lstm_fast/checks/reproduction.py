@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
+from .options import DEFAULT, Options
+from .references import Reference
 from .target import Target
 
 UNKNOWN = "# target: the lstm_fast.checks.Target that was checked; this takes it from here on"
+UNKNOWN_REFERENCE = "# reference: the LSTM that it should be, as it was given to the check"
 
 
-def head(target: Target, *imports: str) -> str:
-    """Return the imports, and what makes the target again."""
+def code(target: Target, body: str, *imports: str, reference: Reference | None = None) -> str:
+    """Return a reproduction: imports, what makes the target and its reference again, and a body."""
     lines = ["import numpy as np", *imports, "from lstm_fast.checks import record", ""]
-    return "\n".join([*lines, target.origin or UNKNOWN, ""]) + "\n"
+    lines += [target.origin or UNKNOWN]
+    if reference is not None:
+        lines += [reference.origin or UNKNOWN_REFERENCE]
+    return "\n".join([*lines, "", "", body.strip()]) + "\n"
 
 
-def code(target: Target, body: str, *imports: str) -> str:
-    """Return a reproduction from its body."""
-    return head(target, *imports) + "\n" + body.strip() + "\n"
+def options(chosen: Options, **changed: Any) -> str:
+    """Return the code of options, with some of them changed."""
+    defaults = asdict(DEFAULT)
+    values = {**asdict(chosen), **changed}
+    parts = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name]]
+    return f"Options({', '.join(parts)})"
+
+
+def whole(name: str, target: Target, chosen: Options, wanted: Reference | None) -> str:
+    """Return a reproduction that runs a whole check; wanted: of a check that needs a reference."""
+    body = f"""
+options = checks.{options(chosen)}
+report = checks.run(target, {"reference" if wanted else "None"}, options, only=[{name!r}])
+assert report.passed, report
+"""
+    return code(target, body, "from lstm_fast import checks", reference=wanted)
 
 
 SAME = """

@@ -27,6 +27,7 @@ class CheckResult:
     numbers: what was measured, by name: numbers, strings, and dicts and lists of these.
     reproduction: of a failure: Python that raises AssertionError as long as it is there.
     diagnosis: the mistakes that explain it, best first, where any does.
+    note: what the diagnosis came to, in a sentence, also where nothing explains it.
     seconds: what the check took.
     """
 
@@ -36,6 +37,7 @@ class CheckResult:
     numbers: dict[str, Any] = field(default_factory=dict)
     reproduction: str | None = None
     diagnosis: tuple[dict[str, Any], ...] = ()
+    note: str = ""
     seconds: float = 0.0
 
     @property
@@ -52,18 +54,33 @@ class CheckResult:
             "numbers": plain(self.numbers),
             "reproduction": self.reproduction,
             "diagnosis": plain(list(self.diagnosis)),
+            "note": self.note,
             "seconds": round(self.seconds, 4),
         }
 
+    def causes(self) -> list[str]:
+        """Return what the diagnosis came to, a paragraph for each mistake, or that none is known.
+
+        Several explain it only where what was seen does not tell them apart.
+        """
+        which = "likely mistake" if len(self.diagnosis) == 1 else "one of these"
+        found = [
+            f"{which}: {one['mistake']}: {one['words']}. {one['explanation']}{_alias(one)}"
+            for one in self.diagnosis
+        ]
+        return found or ([f"diagnosis: {self.note}"] if self.note else [])
+
     def details(self) -> str:
         """Return text, diagnosis and reproduction as one plain text."""
-        parts = [f"{self.name} {self.status}: {self.text}"]
-        parts += [
-            f"likely mistake: {one['mistake']}: {one['explanation']}" for one in self.diagnosis
-        ]
+        parts = [f"{self.name} {self.status}: {self.text}", *self.causes()]
         if self.reproduction:
             parts.append(f"to reproduce:\n\n{self.reproduction}")
         return "\n\n".join(parts)
+
+
+def _alias(one: dict[str, Any]) -> str:
+    """Say which other mistakes come to the same, with the weights of the reference."""
+    return f" (with these weights the same as {', '.join(one['same'])})" if one["same"] else ""
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from .._weights import Weights
 from . import reproduction
+from ._explain import explain
 from .agreement import agreement
 from .containment import nan_containment
 from .endurance import drift
 from .isolation import isolation
 from .options import DEFAULT, Options
-from .oracle import as_weights
 from .probes import uniform
+from .references import Reference, reference_for
 from .results import CheckResult, Report, machine_facts
 from .sessions import chunks, determinism, reset
 from .speed import latency, slow_paths
-from .target import Target, TargetError, record
+from .target import Target, TargetError, check_target, record
 
 __all__ = ["NAMES", "run"]
 
@@ -34,7 +34,7 @@ ALONE: dict[str, Callable[..., CheckResult]] = {
     "latency": latency,
 }
 NAMES = ("agreement", *ALONE, "drift")
-DIAGNOSED = ("agreement", "reset")
+DIAGNOSED = ("agreement", "reset", "drift")
 
 
 def run(
@@ -59,29 +59,30 @@ def run(
 
     Raises:
         TargetError: the target can't be run at all.
-        TypeError, ValueError, OSError, FormatError: a name is unknown; the reference can't be read
-            or does not fit.
+        TypeError, ValueError, OSError, FormatError: target is no Target; a name is unknown; the
+            reference can't be read or does not fit.
     """
+    check_target(target)
     options = options or DEFAULT
     chosen = _chosen(only, skip)
-    weights = None if reference is None else as_weights(reference)
-    if weights is not None and weights.input_size != target.input_size:
-        raise ValueError(
-            f"the reference takes {weights.input_size} values per frame, {target.name} takes "
-            f"{target.input_size}"
-        )
+    wanted = None if reference is None else reference_for(target, reference)
     # What can't take a single step is not checked at all.
     first = record(target, uniform(1, target.input_size, options.seed, options.scale).array)
-    results = []
+    results: list[CheckResult] = []
+    explained: tuple[tuple[dict[str, Any], ...], str] | None = None  # once, for all that fail
     for name in chosen:
         if progress:
             progress(name)
         start = time.monotonic()
-        result = _one(name, target, weights, options)
-        if result.failed and name in DIAGNOSED and weights is not None:
-            result = replace(result, diagnosis=_diagnosis(target, weights))
+        result = _one(name, target, wanted, options)
+        is_new = name != "drift" or explained is None  # after agreement it says nothing more
+        if result.failed and name in DIAGNOSED and is_new and wanted is not None:
+            explained = explained or explain(target, wanted)
+            result = replace(result, diagnosis=explained[0], note=explained[1])
         if result.failed and not result.reproduction:
-            result = replace(result, reproduction=_whole(name, target, weights, options))
+            needed = wanted if name in WITH_REFERENCE else None
+            whole = reproduction.whole(name, target, options, needed)
+            result = replace(result, reproduction=whole)
         results.append(replace(result, seconds=time.monotonic() - start))
     facts = {
         "input_size": target.input_size,
@@ -100,56 +101,13 @@ def _chosen(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:
     return [name for name in NAMES if (only is None or name in only) and name not in skip]
 
 
-def _one(name: str, target: Target, weights: Weights | None, options: Options) -> CheckResult:
+def _one(name: str, target: Target, wanted: Reference | None, options: Options) -> CheckResult:
     """Run one check; a target that breaks down in it has failed it."""
     try:
         if name in ALONE:
             return ALONE[name](target, options)
-        if weights is None:
+        if wanted is None:
             return CheckResult(name, "skipped", "no reference was given: reference=")
-        return WITH_REFERENCE[name](target, weights, options)
+        return WITH_REFERENCE[name](target, wanted, options)
     except TargetError as error:
         return CheckResult(name, "failed", f"the target broke down: {error}")
-
-
-def _whole(name: str, target: Target, weights: Weights | None, options: Options) -> str:
-    """Return a reproduction that runs the whole check."""
-    changed = [
-        f"{field}={value!r}"
-        for field, value in asdict(options).items()
-        if value != getattr(DEFAULT, field)
-    ]
-    needs = name in WITH_REFERENCE and weights is not None
-    comment = "# reference: the LSTM that it should be, as it was given to the check\n"
-    body = f"""
-{comment if needs else ""}options = checks.Options({", ".join(changed)})
-report = checks.run(target, {"reference" if needs else "None"}, options, only=[{name!r}])
-assert report.passed, report
-"""
-    return reproduction.code(target, body, "from lstm_fast import checks")
-
-
-def _diagnosis(target: Target, weights: Weights) -> tuple[dict[str, Any], ...]:
-    """Return the mistakes that explain what the target does."""
-    from .diagnosis import diagnose, gather
-
-    try:
-        found = diagnose(gather(target, weights), weights)
-    except (TargetError, ValueError, MemoryError) as error:
-        return ({"mistake": "not diagnosed", "explanation": str(error), "confident": False},)
-    return tuple(
-        {
-            name: getattr(one, name)
-            for name in (
-                "mistake",
-                "words",
-                "explanation",
-                "residual_before",
-                "residual_after",
-                "tolerance",
-                "confident",
-                "also",
-            )
-        }
-        for one in found
-    )

@@ -10,7 +10,8 @@ from ._context import ROUNDING, Context
 from .options import Options
 from .probes import Frames, full
 from .results import CheckResult
-from .target import Recording, Session, Target, record, to_array
+from .target import Recording, Session, Target, record, theirs, to_array
+from .target import reset as to_start
 
 __all__ = ["chunks", "determinism", "reset"]
 
@@ -43,7 +44,7 @@ def reset(target: Target, options: Options | None = None) -> CheckResult:
     for name, prior in priors.items():
         with context.session() as session:
             record(session, prior.array)
-            session.reset()
+            to_start(session)
             found = difference(fresh, record(session, probe.array))
             if found:
                 failed.append((name, prior, found))
@@ -144,7 +145,7 @@ def _shortest(context: Context, prior: Frames, probe: Frames, fresh: Recording) 
     for steps in range(1, len(prior)):
         with context.session() as session:
             record(session, prior.array[:steps])
-            session.reset()
+            to_start(session)
             if difference(fresh, record(session, probe.array)):
                 return steps
     return len(prior)
@@ -225,6 +226,7 @@ def _in_chunks(session: Session, steps: Recording, split: tuple[int, ...]) -> np
     while len(rest):
         for size in split:
             chunk, rest = rest[:size], rest[size:]
-            ys = session.run(chunk.copy())  # type: ignore[attr-defined]
+            with theirs("run(xs)"):
+                ys = session.run(chunk.copy())  # type: ignore[attr-defined]
             parts.append(to_array(ys, "run(xs)", (len(chunk), steps.ys.shape[1])))
     return np.concatenate(parts)

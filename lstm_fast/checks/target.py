@@ -11,7 +11,8 @@ Sizes: I is input_size, P is output_size, H the units, L the layers, T steps, n 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -27,9 +28,14 @@ __all__ = [
     "State",
     "Target",
     "TargetError",
+    "check_target",
+    "open_batch",
+    "open_session",
     "record",
+    "reset",
     "state_of",
     "step",
+    "theirs",
 ]
 
 State: TypeAlias = tuple[Float32, Float32]  # h (L, P) and c (L, H)
@@ -127,6 +133,67 @@ class Recording:
         return self.hs is not None and self.cs is not None
 
 
+def check_target(target: Any) -> None:
+    """Refuse what is no target.
+
+    Raises:
+        TypeError: it is none, or does not say its input_size.
+    """
+    if not isinstance(target, Target):
+        raise TypeError(
+            f"expected a checks.Target, found {type(target).__name__}: checks.adapters makes one "
+            "of it, with from_torch, from_lstm, from_sessions, ..."
+        )
+    size = getattr(target, "input_size", None)
+    if not isinstance(size, (int, np.integer)) or size < 1:
+        raise TypeError(f"{target.name}.input_size must be the values in a frame, found {size!r}")
+
+
+@contextmanager
+def theirs(what: str) -> Iterator[None]:
+    """Run code of a target: whatever it raises is a TargetError that says what was called.
+
+    NumPy says nothing of NaN in it: the checks give it NaN, and that is no news.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except TargetError:
+        raise
+    except Exception as error:
+        raise TargetError(f"{what} raised {type(error).__name__}: {error}") from error
+
+
+def open_session(target: Target) -> Session:
+    """Return a new session.
+
+    Raises:
+        TargetError: it raised something.
+    """
+    with theirs("session()"):
+        return target.session()
+
+
+def open_batch(target: Target, n: int) -> BatchSession | None:
+    """Return n new sessions that are stepped together, or None where there is no such thing.
+
+    Raises:
+        TargetError: it raised something.
+    """
+    with theirs(f"batch({n})"):
+        return target.batch(n)
+
+
+def reset(session: Session | BatchSession) -> None:
+    """Reset a session, or all of a batch.
+
+    Raises:
+        TargetError: it raised something.
+    """
+    with theirs("reset()"):
+        session.reset()
+
+
 def step(session: Session, x: Float32, output_size: int | None = None) -> Float32:
     """Return a copy of what a session gives for one frame, (P,), float32.
 
@@ -135,13 +202,8 @@ def step(session: Session, x: Float32, output_size: int | None = None) -> Float3
     Raises:
         TargetError: it raised something, or returned no P real numbers.
     """
-    try:
-        with np.errstate(all="ignore"):  # the checks give it NaN, and that is no news
-            y = session.step(np.array(x, np.float32))
-    except TargetError:
-        raise
-    except Exception as error:
-        raise TargetError(f"step(x) raised {type(error).__name__}: {error}") from error
+    with theirs("step(x)"):
+        y = session.step(np.array(x, np.float32))
     return to_array(y, "step(x)", (output_size,))
 
 
@@ -172,7 +234,8 @@ def state_of(session: Session) -> State | None:
     Raises:
         TargetError: what it shows is no such pair.
     """
-    state = getattr(session, "state", None)
+    with theirs("state"):
+        state = getattr(session, "state", None)
     if state is None:
         return None
     try:
@@ -193,7 +256,7 @@ def record(target: Target | Session, xs: Any, *, name: str | None = None) -> Rec
     Raises:
         TargetError: see `step` and `state_of`.
     """
-    session = target.session() if isinstance(target, Target) else target
+    session = open_session(target) if isinstance(target, Target) else target
     size = target.output_size if isinstance(target, Target) else None
     frames = np.ascontiguousarray(xs, np.float32)
     ys, states = [], []

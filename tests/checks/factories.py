@@ -5,6 +5,13 @@ from wrong_targets import WEIGHTS, ForgetsToResetC, Numpy
 from lstm_fast import LSTM
 
 lstm = LSTM.from_weights(WEIGHTS)
+small = lstm.astype("int8")
+
+
+def module():
+    import torch
+
+    return torch.nn.LSTM(5, 8)
 
 
 def right():

@@ -86,6 +86,7 @@ class Loaded:
         self.w_hh = dict(zip(self.letters, np.split(w_hh, 4), strict=True))
         self.bias = dict(zip(letters, np.split(bias, 4), strict=True))
         self.bias["f"] = self.bias["f"] + F(flaws.get("forget_bias", 0.0))
+        self.bias["f"] = self.bias["f"] * F(2 if flaws.get("forget_twice") else 1)
         self.gate = GATES[flaws.get("gate", "sigmoid")]
         self.int8 = flaws.get("int8")
         if self.int8 is not None:
@@ -115,6 +116,8 @@ class Loaded:
         return result
 
     def step(self, x, h, c, is_first=True):
+        if self.flaws.get("in_place"):
+            return self.unit_by_unit(x, h, c)
         flaws = self.flaws
         a = self.sums(x, h, is_first)
         i, f, o = (self.gate(a[k]) for k in "ifo")
@@ -123,6 +126,13 @@ class Loaded:
         h = o * (c if flaws.get("no_tanh") else np.tanh(c))
         if flaws.get("float16_state"):
             h, c = (v.astype(np.float16).astype(F) for v in (h, c))
+        return h, c
+
+    def unit_by_unit(self, x, h, c):
+        for n in range(self.units):
+            a = {k: self.w_ih[k][n] @ x + self.w_hh[k][n] @ h + self.bias[k][n] for k in "ifgo"}
+            c[n] = self.gate(a["f"]) * c[n] + self.gate(a["i"]) * np.tanh(a["g"])
+            h[n] = self.gate(a["o"]) * np.tanh(c[n])
         return h, c
 
 
@@ -263,6 +273,7 @@ PLANTS = [
     ),
     Plant("forget_bias:+1", {"forget_bias": 1.0}),
     Plant("forget_bias:-1", {"forget_bias": -1.0}),
+    Plant("forget_bias:twice", {"forget_twice": True}),
     Plant("forget_bias:0.7", {"forget_bias": 0.7}),
     Plant("transposed:w_ih", {"transpose": {"w_ih": "gates"}}),
     Plant("transposed:w_hh", {"transpose": {"w_hh": "gates"}}),
@@ -286,6 +297,7 @@ PLANTS = [
     Plant("h_c_swapped:start", {"swap_start": True}, ("state",)),
     *(Plant(f"not_set:{part}", {"not_set": part}, ("state",)) for part in ("h", "c", "hc")),
     Plant("h_c_swapped:carried", {"swap_carried": True}),
+    Plant("h_in_place", {"in_place": True}),
     Plant("one_step_late", {"late_output": True}),
     Plant("one_step_late:input", {"late_frame": True}),
     Plant(

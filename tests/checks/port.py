@@ -6,7 +6,7 @@ import sys
 import time
 
 import numpy as np
-from wrong_targets import WEIGHTS, Numpy
+from wrong_targets import WEIGHTS, Numpy, OrderOfOnnx, Session
 
 from lstm_fast.checks import adapters  # noqa: F401 - imports as a port in Python would
 
@@ -20,8 +20,8 @@ def value(number):
 
 
 def main(mode):
-    target = Numpy(weights=WEIGHTS)
-    places = 1 if mode == "one" else 8
+    target = Numpy(OrderOfOnnx if mode == "iofg" else Session, WEIGHTS)
+    places = 1 if mode in ("one", "iofg") else 8
     sessions = [target.session() for _ in range(places)]
     for count, line in enumerate(sys.stdin):
         message = json.loads(line)
@@ -33,7 +33,10 @@ def main(mode):
             if mode == "no_info":
                 answer = {}
         elif op == "reset":
+            left = session.c
             session.reset()
+            if mode == "leaks_c":
+                session.c = left
             if mode == "forgets_c":
                 session.c[:] = 1
         elif op == "step":

@@ -1,38 +1,20 @@
-"""Every adapter: what is right passes, what can't be run says why."""
+"""Functions, torch and Keras as targets: what is right passes, what can't be run says why."""
 
 from __future__ import annotations
 
 import ctypes
-import gc
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
-from silero_path import silero_file
+from passing import QUICK, passes
 from wrong_targets import ONE_LAYER, WEIGHTS, Numpy
 
 from lstm_fast import LSTM, checks, reference
-from lstm_fast.bench import peers
-from lstm_fast.bench.shapes import Shape
-from lstm_fast.checks import Options, TargetError, adapters
+from lstm_fast.checks import TargetError, adapters
 from lstm_fast.checks.target import record
-
-HERE = Path(__file__).parent
-GOLDEN = HERE.parent / "golden" / "formats"
-QUICK = Options(drift_steps=300, drift_seconds=60, samples=10, timing_seconds=0.2, runs=2)
-LOGIC = ["agreement", "determinism", "reset", "isolation", "chunks", "nan", "drift"]
-
-
-def passes(target, weights, only=LOGIC, skipped=()):
-    with target:
-        report = checks.run(target, weights, QUICK, only=only)
-        assert report.passed, str(report)
-        assert {one.name for one in report.results if one.status == "skipped"} == set(skipped)
-    return report
-
 
 # ---- functions -----------------------------------------------------------------------------------
 
@@ -148,178 +130,6 @@ def test_c_function_that_writes_where_it_must_not_is_told(library):
         record(adapters.from_c(library.beyond, 5, 8), np.ones((1, 5)))
     with pytest.raises(TargetError, match="wrote into x"):
         record(adapters.from_c(library.into_x, 5, 8), np.zeros((1, 5)))
-
-
-# ---- programs ------------------------------------------------------------------------------------
-
-
-def port(mode, **options):
-    return adapters.from_command([sys.executable, str(HERE / "port.py"), mode], **options)
-
-
-def test_command():
-    report = passes(port("many"), WEIGHTS)
-    assert "threads" in report["isolation"].text
-
-
-def test_no_program_outlives_its_target():
-    target = port("one")
-    session = target.session()
-    processes = [program._process for program in target._programs]
-    assert processes[0].poll() is None
-    del target, session
-    gc.collect()
-    assert processes[0].poll() is not None
-
-
-def test_a_command_of_one_session_is_started_for_each():
-    with port("one") as target:
-        first, second = target.session(), target.session()
-        x = np.ones(5, np.float32)
-        once = first.step(x)
-        assert first.step(x).tobytes() != once.tobytes()
-        assert second.step(x).tobytes() == once.tobytes()
-        second.close()
-        assert target.session().step(x).tobytes() == once.tobytes()  # reset, in the same program
-        assert len(target._programs) == 2
-
-
-def test_a_command_with_a_wrong_reset_is_caught():
-    with port("forgets_c") as target:
-        report = checks.run(target, WEIGHTS, QUICK, only=["reset", "agreement"])
-        assert report["agreement"].failed
-        with pytest.raises(AssertionError):
-            exec(report["agreement"].reproduction, {})  # starts the program by itself
-
-
-@pytest.mark.parametrize(
-    ("mode", "says"),
-    [
-        ("dies", "exit status 3 instead of answering 'step'; it said: assertion failed: n > 0"),
-        ("silent", "did not answer 'step' within 0.5 s"),
-        ("nonsense", "answered 'step' with 'loading model...', expected a JSON object"),
-        ("list", "expected a JSON object"),
-        ("error", "answered 'step' with an error: out of memory"),
-        ("short", r"shape \(3,\), expected \(8\)"),
-        ("words", "holds 'many', expected numbers"),
-        ("no_y", "y is missing in the answer, which has h, c"),
-    ],
-)
-def test_a_command_that_misbehaves_is_told(mode, says):
-    with port(mode, timeout=0.5 if mode == "silent" else 10) as target:
-        with pytest.raises(TargetError, match=says):
-            record(target, np.zeros((20, 5)))
-        processes = [program._process for program in target._programs]
-    assert all(process.poll() is not None for process in processes)  # none is left
-
-
-def test_a_command_that_cannot_start_is_told():
-    with pytest.raises(TargetError, match="can't start /does/not/exist: No such file"):
-        adapters.from_command("/does/not/exist --fast")
-    with pytest.raises(TargetError, match="input_size None, expected a whole number"):
-        port("no_info")
-    with pytest.raises(TargetError, match="ended with exit status 0 instead of answering 'info'"):
-        adapters.from_command([sys.executable, "-c", ""])
-    with pytest.raises(TargetError, match="empty"):
-        adapters.from_command("")
-
-
-# ---- onnxruntime ---------------------------------------------------------------------------------
-
-
-def stepping_model(lstm, rows=1):
-    """A model of one step with the state as inputs and outputs, as bytes."""
-    pytest.importorskip("onnx")
-    shape = Shape("test", lstm.input_size, lstm.hidden_size, lstm.num_layers)
-    return peers._onnx_model(shape, lstm.state_dict(), rows)
-
-
-@pytest.fixture
-def ort():
-    return pytest.importorskip("onnxruntime")
-
-
-def test_onnx_with_states(ort):
-    lstm = LSTM.random(6, 9)
-    target = adapters.from_onnx(stepping_model(lstm))
-    passes(target, lstm, skipped=["chunks"])
-    assert target.signature.states == {"h0_in": "h0", "c0_in": "c0"}
-    assert checks.agreement(target, LSTM.random(6, 9, seed=1)).failed
-
-
-def test_onnx_with_several_layers_is_judged_by_its_output(ort):
-    lstm = LSTM.random(6, 9, 2)
-    target = adapters.from_onnx(stepping_model(lstm), y="h1")
-    passes(target, lstm, skipped=["chunks"])
-
-
-@pytest.mark.parametrize("name", ["dynamo_stack", "torchscript_stack", "torchscript_trained_state"])
-def test_onnx_of_whole_sequences(ort, name):
-    path = GOLDEN / "onnx" / f"{name}.onnx"
-    target = adapters.from_onnx(path)
-    only = ["agreement", "reset", "isolation", "nan"]
-    passes(target, path, only)
-    expected = np.load(path.with_suffix(".npz"))
-    found = record(target, expected["x"][0])
-    np.testing.assert_allclose(found.ys, expected["y"][0], atol=1e-6)
-    np.testing.assert_allclose(found.cs, expected["c"][:, :, 0], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("dynamo_fixed_sizes", "2 rows or steps fixed"),
-        ("dynamo_external_data", "6 rows or steps fixed"),
-        ("torchscript_both", "is it bidirectional"),
-    ],
-)
-def test_onnx_that_cannot_be_stepped_is_told(ort, name, says):
-    with pytest.raises(TargetError, match=says):
-        adapters.from_onnx(GOLDEN / "onnx" / f"{name}.onnx")
-
-
-def test_onnx_names_that_are_wrong_are_told(ort):
-    model = stepping_model(LSTM.random(6, 9))
-    with pytest.raises(TargetError, match=r"x: there is no 'input' in the model: 'X' \[1, 1, 6\]"):
-        adapters.from_onnx(model, x="input")
-    with pytest.raises(TargetError, match="can't load"):
-        adapters.from_onnx(b"nonsense")
-
-
-def test_quantisation_over_a_batch_is_caught(ort, tmp_path):
-    """onnxruntime's dynamic quantisation takes one scale for all rows of a batch."""
-    quantization = pytest.importorskip("onnxruntime.quantization")
-    source = GOLDEN / "onnx" / "torchscript_stack.onnx"
-    path = tmp_path / "quantised.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        quantization.quantize_dynamic(source, path, op_types_to_quantize=["LSTM"])
-    target = adapters.from_onnx(path, origin=None)
-    batch = target.batch(2)
-    xs = np.ones((2, 5), np.float32)
-    rows = []
-    for scale in (1, 50):
-        batch.reset()
-        rows.append(np.array(batch.step(xs * np.float32([[1], [scale]])))[0])
-    if rows[0].tobytes() == rows[1].tobytes():
-        pytest.skip(f"onnxruntime {ort.__version__} no longer scales over the batch")
-    result = checks.isolation(target)
-    assert result.failed
-    assert "in a batch of 2, a row depends on what the others hold" in result.text
-    with pytest.raises(AssertionError):
-        exec(result.reproduction, {"target": target})
-    exec(result.reproduction, {"target": adapters.from_onnx(source)})  # in float32 it passes
-
-
-def test_silero(ort):
-    path = silero_file()
-    target = adapters.from_onnx(path, constants={"sr": np.array(16000)}, frame_shape=(576,))
-    passes(target, None, ["reset", "determinism", "isolation", "nan"])
-    assert target.signature.h_and_c == ("stateN",)
-    recording = record(target, np.zeros((2, 576)))
-    assert recording.hs.shape == recording.cs.shape == (2, 1, 128)
-    with pytest.raises(TargetError, match="constants"):
-        adapters.from_onnx(path, frame_shape=(576,))
 
 
 # ---- torch and Keras -----------------------------------------------------------------------------

@@ -6,34 +6,16 @@ one.
 
 from __future__ import annotations
 
-import json
-from xml.etree import ElementTree
-
 import numpy as np
 import pytest
 import wrong_targets as wrong
+from caught import QUICK, caught, reproduce
 from wrong_targets import ONE_LAYER, WEIGHTS, Numpy
 
-from lstm_fast import LSTM, Activation, Cell, checks
-from lstm_fast.checks import Options, TargetError, adapters
+from lstm_fast import LSTM, checks
+from lstm_fast.checks import Options
 from lstm_fast.checks._compare import ordered
 from lstm_fast.checks.target import record
-
-QUICK = Options(drift_steps=600, drift_seconds=60, samples=20, timing_seconds=0.2)
-
-
-def reproduce(result, target, **names):
-    """Run a failure's reproduction with that target."""
-    assert result.reproduction
-    exec(compile(result.reproduction, "<reproduction>", "exec"), {"target": target, **names})
-
-
-def caught(result, careless, right=None, **names):
-    """Check that a result is a failure whose reproduction tells careless from right."""
-    assert result.status == "failed", result.text
-    with pytest.raises(AssertionError):
-        reproduce(result, careless, **names)
-    reproduce(result, right or Numpy(), **names)
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["state", "outputs"])
@@ -139,123 +121,6 @@ class RightChunks(wrong.Session):
         return np.stack([self.step(x) for x in xs])
 
 
-# ---- agreement -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seen", [True, False], ids=["state", "outputs"])
-def test_agreement_gives_the_first_step_that_is_off(seen):
-    careless = Numpy(wrong.WrongLater, seen=seen)
-    result = checks.agreement(careless, WEIGHTS)
-    caught(result, careless, Numpy(seen=seen))
-    first = result.numbers["first_exceeding"]
-    assert (first["step"], first["unit"]) == (40, 3)
-    assert first["layer"] == 1
-    cohorts = result.numbers["cohorts"]
-    assert cohorts["2-8"]["of_bound"] < 1 < cohorts["33-128"]["of_bound"]
-    layers = result.numbers["layers"]
-    assert layers[1]["h"]["of_bound"] > 1
-    if seen:
-        assert layers[0]["h"]["of_bound"] < 1
-        assert layers[0]["c"]["max_ulp"] >= layers[0]["c"]["mean_ulp"] > 0
-
-
-def test_agreement_finds_a_state_of_sixteen_bits():
-    careless = Numpy(wrong.LosesPrecision)
-    result = checks.agreement(careless, WEIGHTS)
-    caught(result, careless)
-    assert result.numbers["first_exceeding"]["part"] == "c"
-
-
-def test_agreement_finds_gates_in_another_order():
-    class Permuted(wrong.Session):
-        def gates(self, i, f, g, o, c):
-            return super().gates(f, i, g, o, c)
-
-    for seen in (True, False):
-        careless = Numpy(Permuted, seen=seen)
-        result = checks.agreement(careless, WEIGHTS)
-        caught(result, careless, Numpy(seen=seen))
-        assert result.numbers["first_exceeding"]["step"] <= 1
-
-
-def test_agreement_takes_sequences_of_the_caller():
-    xs = np.linspace(-1, 1, 35, dtype=np.float32).reshape(7, 5)
-    result = checks.agreement(Numpy(), WEIGHTS, sequences=[xs])
-    assert result.numbers["steps"] == 7
-    careless = Numpy(wrong.LosesPrecision)
-    caught(checks.agreement(careless, WEIGHTS, sequences=[xs]), careless)
-
-
-def test_nothing_to_compare_is_said():
-    class Head(wrong.Session):
-        def step(self, x):
-            return super().step(x)[:2]
-
-    result = checks.agreement(Numpy(Head, seen=False), WEIGHTS)
-    assert result.status == "skipped"
-    assert "the state is not seen" in result.text
-    assert checks.agreement(Numpy(Head), WEIGHTS).status == "passed"  # by its state
-    with pytest.raises(ValueError, match="the reference takes 6 values per frame"):
-        checks.run(Numpy(), LSTM.random(6, 8))
-    head = Options(output_is_h=False)  # of the same size as h, by chance
-    assert checks.agreement(Numpy(wrong.Doubles), WEIGHTS, head).status == "passed"
-    assert checks.agreement(Numpy(wrong.Doubles), WEIGHTS).failed
-    assert checks.agreement(Numpy(wrong.Doubles, seen=False), WEIGHTS, head).status == "skipped"
-    other = checks.agreement(Numpy(), LSTM.random(5, 9, 2))
-    assert other.status == "failed"
-    assert "(2, 9)" in other.text
-
-
-VARIANTS = {
-    "plain": {},
-    "projected": {"proj_size": 5},
-    "coupled": {"cell": Cell(coupled="forget", cell_clip=0.5)},
-    "activations": {"cell": Cell(gate="hard_sigmoid", input="softsign", output=Activation("elu"))},
-}
-
-
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
-def test_our_backends_pass_with_every_variant(implementation, options):
-    lstm = implementation.random(6, 9, 2, **options)
-    report = checks.run(
-        adapters.from_lstm(lstm), lstm, QUICK, only=["agreement", "reset", "isolation", "chunks"]
-    )
-    assert report.passed, str(report)
-    off = LSTM.random(6, 9, 2, seed=1, **options)
-    assert checks.agreement(adapters.from_lstm(lstm), off).failed
-
-
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
-def test_outputs_alone_agree_with_every_variant(options):
-    lstm = LSTM.random(6, 9, 2, **options)
-
-    target = adapters.from_sessions(lambda: _Blind(lstm.stream()), 6)
-    result = checks.agreement(target, lstm)
-    assert result.status == "passed", result.text
-    assert result.numbers["judged_by"] == "output"
-    assert result.numbers["steps_with_a_bound"] == result.numbers["steps"]
-    assert checks.agreement(target, LSTM.random(6, 9, 2, seed=1, **options)).failed
-
-
-class _Blind:
-    """Hides the state."""
-
-    def __init__(self, stream):
-        self._stream = stream
-
-    def reset(self):
-        self._stream.reset()
-
-    def step(self, x):
-        return self._stream.step(x)
-
-
-def test_float16_weights_of_ours_are_told_from_float32():
-    lstm = LSTM.random(16, 16)
-    result = checks.agreement(adapters.from_lstm(lstm.astype("float16")), lstm)
-    assert result.failed
-
-
 # ---- the long and the slow -----------------------------------------------------------------------
 
 
@@ -276,7 +141,67 @@ def test_drift():
 def test_drift_ends_in_time():
     result = checks.drift(Numpy(), WEIGHTS, Options(drift_seconds=0.05))
     assert result.numbers["steps"] < result.numbers["steps_wanted"] == 100_000
+    assert f"only {result.numbers['steps']:,} of the 100,000 steps" in result.text
     assert "ended after 0.05 s" in result.text
+    at_once = checks.drift(Numpy(), WEIGHTS, Options(drift_seconds=1e-9))
+    assert at_once.numbers["steps"] == 256  # a block is always done
+    with pytest.raises(ValueError, match="the reference takes 6 values per frame"):
+        checks.drift(Numpy(), LSTM.random(6, 8))
+
+
+class ChunksOf(wrong.Session):
+    """Runs frames at once, and says how many; a step takes a second by a clock of its own."""
+
+    now = 0.0
+    chunks = ()
+
+    def step(self, x):
+        ChunksOf.now += 1
+        return super().step(x)
+
+    def run(self, xs):
+        ChunksOf.chunks += (len(xs),)
+        return np.stack([super(ChunksOf, self).step(x) for x in xs])
+
+
+class ChunksNan(ChunksOf):
+    """One frame of each chunk is lost."""
+
+    def run(self, xs):
+        ys = super().run(xs)
+        ys[7] = np.nan
+        return ys
+
+
+def test_drift_goes_on_in_chunks_where_steps_take_too_long(monkeypatch):
+    monkeypatch.setattr("lstm_fast.checks.endurance.time.monotonic", lambda: ChunksOf.now)
+    monkeypatch.setattr(ChunksOf, "chunks", ())
+    options = Options(drift_steps=9000, drift_seconds=1000)
+    result = checks.drift(Numpy(ChunksOf), WEIGHTS, options)
+    assert result.status == "passed"
+    assert ChunksOf.chunks[:4] == (255, 511, 1023, 2047)  # and a step each
+    assert sum(ChunksOf.chunks) + len(ChunksOf.chunks) == 9000 - 512
+    assert result.numbers["steps"] == 9000
+    assert result.numbers["steps_in_chunks"] == 9000 - 512
+    assert "8,488 of them in chunks" in result.text
+    assert "only" not in result.text
+    for seen in (True, False):
+        lost = checks.drift(Numpy(ChunksNan, seen=seen), WEIGHTS, options)
+        assert lost.failed
+        assert lost.numbers["max_error"] == np.inf
+    all_steps = checks.drift(Numpy(ChunksOf), WEIGHTS, Options(drift_steps=900, drift_seconds=1e4))
+    assert all_steps.numbers["steps"] == 900
+    assert all_steps.numbers["steps_in_chunks"] == 0
+
+
+def test_drift_judges_the_state_where_a_head_follows():
+    options = Options(drift_steps=1000, drift_seconds=60, output_is_h=False)
+    assert checks.drift(Numpy(wrong.Doubles), WEIGHTS, options).status == "passed"
+    careless = Numpy(wrong.OrderOfOnnx)
+    result = checks.drift(careless, WEIGHTS, options)
+    caught(result, careless, reference=WEIGHTS)
+    plain = checks.drift(Numpy(wrong.Doubles), WEIGHTS, Options(drift_steps=1000))
+    assert plain.failed
 
 
 def test_slow_paths_are_judged_by_a_ratio_only(monkeypatch):
@@ -292,107 +217,30 @@ def test_slow_paths_are_judged_by_a_ratio_only(monkeypatch):
     assert checks.slow_paths(careless, Options(slow_ratio=6, samples=20)).status == "passed"
 
 
+def test_slow_paths_are_none_where_every_step_is_slower_than_the_last(monkeypatch):
+    """As of a model that is run over all frames since the reset."""
+    monkeypatch.setattr("lstm_fast.checks.speed.time.perf_counter_ns", lambda: wrong.Slow.now)
+
+    class Grows(wrong.Session):
+        steps = 0
+
+        def reset(self):
+            self.steps = 0
+
+        def step(self, x):
+            self.steps += 1
+            wrong.Slow.now += 1000 * self.steps
+            return super().step(x)
+
+    told = checks.slow_paths(Numpy(Grows), QUICK)
+    assert told.numbers["ratios"] == {"subnormal": 1, "decaying": 1, "saturated": 1}
+
+
 def test_latency_is_reported():
     result = checks.latency(Numpy(), Options(samples=1200, timing_seconds=5))
     hot = result.numbers["hot_us"]
     assert 0 < hot["p50"] <= hot["p99"] <= hot["p99.9"] <= hot["max"]
     assert result.numbers["cold_us"]["steps"] >= 3
-
-
-# ---- run and the report --------------------------------------------------------------------------
-
-
-def test_a_target_that_breaks_down_fails_where_it_does():
-    report = checks.run(Numpy(wrong.Breaks), options=QUICK, only=["determinism", "reset", "nan"])
-    assert report["determinism"].status == "passed"
-    assert report["nan"].failed
-    assert "NaN in the frame" in report["nan"].text
-    assert report.exit_status == 1
-
-
-def test_a_target_that_cannot_be_stepped_raises():
-    class Wrong(wrong.Session):
-        def step(self, x):
-            return "hello"
-
-    with pytest.raises(TargetError, match="no array of real numbers"):
-        checks.run(Numpy(Wrong))
-
-
-def test_the_mistake_is_named():
-    class Permuted(wrong.Session):
-        def gates(self, i, f, g, o, c):
-            return super().gates(f, i, g, o, c)
-
-    report = checks.run(Numpy(Permuted, ONE_LAYER), ONE_LAYER, QUICK, only=["agreement"])
-    diagnosis = report["agreement"].diagnosis
-    assert diagnosis[0]["mistake"].startswith("gate_order")
-    assert "likely mistake: gate_order" in report["agreement"].details()
-    assert "likely mistake" in str(report).replace("\n", " ")
-
-
-def test_only_and_skip():
-    report = checks.run(Numpy(), options=QUICK, only=["reset", "chunks"], skip=["chunks"])
-    assert [one.name for one in report.results] == ["reset"]
-    with pytest.raises(ValueError, match="there is no check 'rest'"):
-        checks.run(Numpy(), only=["rest"])
-    skipped = checks.run(Numpy(), only=["drift"])
-    assert skipped["drift"].status == "skipped"
-    assert skipped.exit_status == 2
-    assert not skipped.passed
-
-
-@pytest.fixture(scope="module")
-def failing():
-    names = ["reset", "determinism", "agreement", "chunks"]
-    return checks.run(Numpy(wrong.ForgetsToResetC), options=QUICK, only=names)
-
-
-def test_json(failing, tmp_path):
-    text = failing.to_json(tmp_path / "report.json")
-    read = json.loads((tmp_path / "report.json").read_text())
-    assert read == json.loads(text)
-    assert read["passed"] is False
-    by_name = {one["name"]: one for one in read["results"]}
-    assert by_name["reset"]["reproduction"] == failing["reset"].reproduction
-    assert by_name["agreement"]["status"] == "skipped"
-    assert read["facts"]["input_size"] == 5
-
-
-def test_junit(failing, tmp_path):
-    failing.to_junit(tmp_path / "report.xml")
-    root = ElementTree.parse(tmp_path / "report.xml").getroot()
-    suite = root.find("testsuite")
-    assert suite.attrib["tests"] == "4"
-    assert suite.attrib["failures"] == "1"
-    assert suite.attrib["skipped"] == "2"
-    cases = {case.attrib["name"]: case for case in suite.findall("testcase")}
-    assert "assert bits(again) == bits(fresh)" in cases["reset"].find("failure").text
-    assert cases["determinism"].find("failure") is None
-    assert cases["chunks"].find("skipped") is not None
-
-
-def test_junit_holds_any_text():
-    bad = checks.CheckResult(
-        "reset", "failed", "\x00\x1b[0m \ud800 \uffff <&>", {"a": float("nan")}
-    )
-    report = checks.Report("a <target>", (bad,))
-    assert ElementTree.fromstring(report.to_junit().partition("?>")[2]).attrib["failures"] == "1"
-    assert json.loads(report.to_json())["results"][0]["numbers"]["a"] == "nan"
-
-
-@pytest.mark.parametrize("rich", [True, False])
-@pytest.mark.parametrize("color", [True, False])
-def test_text(failing, rich, color, monkeypatch):
-    if rich:
-        pytest.importorskip("rich")
-    else:
-        monkeypatch.setitem(__import__("sys").modules, "rich", None)
-    text = failing.text(color=color, width=80)
-    assert "FAILED" in text
-    assert failing.summary in text.replace("\n", " ") or color
-    if not color:
-        assert failing["reset"].reproduction.rstrip() in text  # to be copied, not wrapped
 
 
 def test_recording():

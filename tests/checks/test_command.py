@@ -45,7 +45,7 @@ def test_onnx_file(capsys):
     assert check(str(GOLDEN / "onnx" / "torchscript_stack.onnx"), *FAST) == 0
     out = capsys.readouterr().out
     assert "h and c of every layer within" in out  # the reference is the LSTM in the file
-    assert "6 passed, 1 skipped" in out
+    assert "7 passed" in out
 
 
 @pytest.mark.parametrize("name", ["two_layers.pt", "projected.pt", "no_bias.pt"])
@@ -71,7 +71,41 @@ def test_factory(reference_file, capsys, tmp_path):
     read = json.loads((tmp_path / "r.json").read_text())
     assert read["passed"]
     assert ElementTree.parse(tmp_path / "r.xml").getroot().attrib["failures"] == "0"
-    assert check("factories:lstm", "--only", "reset") == 0
+
+
+def test_what_is_an_lstm_is_its_own_reference(capsys):
+    assert check("factories:lstm", *FAST) == 0
+    assert "h and c of every layer" in capsys.readouterr().out
+    assert check("factories:small", *FAST) == 0  # as int8
+    assert check("factories:small", *FAST, "--weight-dtype", "float16") == 1
+    out = capsys.readouterr().out
+    assert "rounded:int8" in out
+    assert "reference = target.lstm" in out
+    pytest.importorskip("torch")
+    assert check("factories:module", *FAST, "--only", "agreement") == 0
+
+
+def test_one_of_several_lstms_is_named(capsys, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.LSTM(5, 8), torch.nn.LSTM(5, 8)
+
+    torch.save(Two().state_dict(), tmp_path / "two.pt")
+    monkeypatch.chdir(tmp_path)
+    assert check("two.pt", *FAST) == 2
+    assert "there are 2 LSTMs in it, say which" in capsys.readouterr().err
+    assert check("two.pt", "--name", "b", "--only", "agreement") == 0
+    capsys.readouterr()
+    options = ["--name", "a", "--only", "agreement", "--json", "r.json"]
+    torch.save(torch.nn.LSTM(5, 8).state_dict(), "other.pt")
+    assert check("two.pt", "--reference", "two.pt", *options) == 0
+    assert check("other.pt", "--reference", "two.pt", *options) == 1
+    (result,) = json.loads(Path("r.json").read_text())["results"]
+    with pytest.raises(AssertionError):
+        exec(result["reproduction"], {})
 
 
 def test_a_failure_is_one_and_its_reproduction_stands_alone(capsys, tmp_path):
@@ -105,6 +139,7 @@ def test_program(reference_file):
         ([], "give a TARGET, or a program"),
         (["factories:right", "--command", "x"], "give a TARGET, or a program"),
         (["--command", "/does/not/exist"], "can't start /does/not/exist"),
+        (["--command", "'port"], "can't read the command \"'port\": No closing quotation"),
         (["factories:right", "--reference", "none.pt"], "none.pt"),
         (["factories:right", "--json", "/does/not/exist/r.json"], "no such directory"),
         (["factories:right", "--only", "drift"], "no reference: give one with --reference"),

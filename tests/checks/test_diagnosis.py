@@ -245,6 +245,19 @@ def test_mistakes_that_are_the_same_for_these_weights_count_once():
     assert found[0].confident
 
 
+def test_a_forget_bias_that_is_added_twice_is_all_that_it_is_the_same_as():
+    """Keras begins with biases of zero, and of one for the forget gate."""
+    weights = weights_for((6, 10, 1))
+    (layer,) = weights.layers
+    bias = np.repeat(np.float32([0, 1, 0, 0]), 10)
+    keras = make_weights([replace(layer, bias_ih=bias, bias_hh=0 * bias)])
+    found = diagnose(gather(Port(keras, forget_bias=1.0), keras), keras)
+    assert [one.mistake for one in found] == ["bias:twice"]
+    assert {"forget_bias:twice", "forget_bias:+1"} <= set(found[0].same)
+    other = diagnose(gather(Port(weights, forget_bias=1.0), weights), weights)
+    assert [(one.mistake, one.same) for one in other] == [("forget_bias:+1", ())]
+
+
 def test_what_the_record_does_not_tell_apart_is_said():
     """With one frame nobody can tell h from c among what is not reset."""
     weights = weights_for((6, 10, 1))

@@ -45,6 +45,13 @@ class Session:
         return sigmoid(o) * np.tanh(c), c
 
 
+class OrderOfOnnx(Session):
+    """Takes the gates for i, o, f, g."""
+
+    def gates(self, i, f, g, o, c):
+        return super().gates(i, g, o, f, c)
+
+
 class ShowsState:
     @property
     def state(self):
@@ -138,6 +145,17 @@ class SharesH(Session):
     def reset(self):
         self.h[:] = 0
         self.c[:] = 0
+
+
+class OneHForAll(Session):
+    """h is a global, which nobody resets."""
+
+    def __init__(self, target):
+        super().__init__(target)
+        self.h = target.shared[0]
+
+    def reset(self):
+        self.h, self.c = self.target.shared[0], self.target.zeros()[1]
 
 
 class SharesScratch(Session):

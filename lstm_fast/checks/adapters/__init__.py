@@ -18,11 +18,13 @@ from ._extras import need
 from .functions import from_c, from_function, from_sessions
 from .keras import from_keras
 from .onnx import from_onnx
-from .ours import from_lstm
+from .ours import LstmTarget, from_lstm
 from .process import from_command
-from .torch import from_torch
+from .torch import TorchTarget, from_torch
 
 __all__ = [
+    "LstmTarget",
+    "TorchTarget",
     "from_c",
     "from_command",
     "from_function",

@@ -11,6 +11,7 @@ from ..._arrays import Float32
 from ..target import TargetError
 from ._onnx_signature import Signature
 
+SAY = "say time_axis= and batch_axis= (--time-axis, --batch-axis)"
 NOISE = 0.1  # what quantisation over a batch or a sequence may do to others, as a part
 
 
@@ -24,7 +25,7 @@ def with_axes(runner: Any, signature: Signature) -> Signature:
     if rank == 2:
         return _with_y_axes(runner, replace(signature, batch_axis=0))
     if rank != 3:
-        raise TargetError(f"x has shape {list(signature.x_shape)}: say time_axis= and batch_axis=")
+        raise TargetError(f"x has shape {list(signature.x_shape)}: {SAY}")
     for time_axis, batch_axis in ((0, 1), (1, 0)):
         trial = replace(signature, time_axis=time_axis, batch_axis=batch_axis)
         try:
@@ -37,7 +38,7 @@ def with_axes(runner: Any, signature: Signature) -> Signature:
     _refuse_fixed(signature)
     raise TargetError(
         f"x has shape {list(signature.x_shape)}, and neither way does its output depend on earlier "
-        "frames of the same row alone (is it bidirectional?): say time_axis= and batch_axis="
+        f"frames of the same row alone (is it bidirectional?): {SAY}"
     )
 
 
@@ -127,6 +128,6 @@ def _depends_rightly(runner: Any, signature: Signature) -> bool:
     xs = (rng.random((steps, rows, signature.input_size)) * 6 - 3).astype(np.float32)
     changed = xs.copy()
     changed[:, 0] *= -1
-    one, other = (signature.last(_run(runner, signature, v), steps, rows) for v in (xs, changed))
+    one, other = (signature.last(_run(runner, signature, v), rows) for v in (xs, changed))
     moved = np.abs(one - other).max(axis=1)
     return bool(moved[0] > 0 and (moved[1:] <= NOISE * moved[0]).all())

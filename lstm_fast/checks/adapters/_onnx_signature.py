@@ -77,7 +77,7 @@ class Signature:
         values = values.reshape(values.shape[len(dropped) :])
         return np.ascontiguousarray(values, self.dtypes[self.x])
 
-    def last(self, y: Any, steps: int, rows: int) -> Float32:
+    def last(self, y: Any, rows: int) -> Float32:
         """Return the output of the last step, (n, P)."""
         y = np.asarray(y)
         if self.y_time_axis is not None:
@@ -87,6 +87,12 @@ class Signature:
         if y.size % rows:
             raise TargetError(f"output {self.y!r} has shape {y.shape}, which is not {rows} rows")
         return np.ascontiguousarray(y.reshape(rows, -1), np.float32)
+
+    def each(self, y: Any) -> Float32:
+        """Return the output of each step of one row, (T, P); there is a y_time_axis."""
+        assert self.y_time_axis is not None
+        y = np.moveaxis(np.asarray(y), self.y_time_axis, 0)
+        return np.ascontiguousarray(y.reshape(len(y), -1), np.float32)
 
     def _state_axis(self, shape: Shape) -> int | None:
         """Return where a state has N: the axis that is free, or the middle one of three."""
@@ -171,14 +177,15 @@ def guess(
         name for name, one in ins.items() if one.type not in DTYPES and name not in constants
     ]
     if unknown:
-        raise TargetError(f"constants= must give {', '.join(map(repr, unknown))}")
+        raise TargetError(f"constants= (--set) must give {', '.join(map(repr, unknown))}")
     left = {name: shape for name, shape in inputs.items() if name not in constants}
     pairs = dict(states) if states is not None else _pairs(left, outputs, ins, x)
     x = x or _only("x", [n for n in left if n not in pairs and ins[n].type in FLOATS], inputs)
     extra = [n for n in left if n not in pairs and n != x]
     if extra:
         raise TargetError(
-            f"what is input {extra[0]!r}? Say it in constants= or states=: {_list(inputs)}"
+            f"what is input {extra[0]!r}? Say it in constants= or states= (--set, "
+            f"--state): {_list(inputs)}"
         )
     used = set(pairs.values())
     shown = tuple(h_and_c) if h_and_c is not None else _shown(pairs, inputs, outputs, y)
@@ -209,7 +216,8 @@ def _list(shapes: Mapping[str, Shape]) -> str:
 
 def _only(what: str, names: Sequence[str], there: Mapping[str, Shape]) -> str:
     if len(names) != 1:
-        raise TargetError(f"which one is {what}? Say it, {what}=: {_list(there)}")
+        option = {"x": "--input", "y": "--output"}[what]
+        raise TargetError(f"which one is {what}? Say it, {what}= ({option}): {_list(there)}")
     return names[0]
 
 
@@ -307,6 +315,7 @@ def _input_size(shape: Shape, frame_shape: Sequence[int] | None) -> int:
         return math.prod(frame_shape)
     if not shape or not isinstance(shape[-1], int):
         raise TargetError(
-            f"x has shape {list(shape)}, its last axis is free: say frame_shape=, such as (1, 64)"
+            f"x has shape {list(shape)}, its last axis is free: say frame_shape= (--frame), such "
+            "as (1, 64)"
         )
     return int(shape[-1])

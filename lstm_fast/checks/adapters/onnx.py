@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,52 +92,76 @@ class OnnxTarget(Target):
         self.name, self.origin, self.threads = name, origin, threads
         self.input_size = signature.input_size
 
-    def session(self) -> _Session | _WholeSession:
+    def session(self) -> _Stepped:
         """Return a new session."""
-        return _Session(self, 1) if self.signature.states else _WholeSession(self, 1)
+        return self._stepped(1)
 
     def batch(self, n: int) -> _Batch | None:
         """Return n sessions as the rows of one batch, where the model has an axis for that."""
         if not self.signature.has_batches:
             return None
-        return _Batch(_Session(self, n) if self.signature.states else _WholeSession(self, n))
+        return _Batch(self._stepped(n))
 
-    def call(self, xs: Float32, states: Mapping[str, Any]) -> tuple[Float32, dict[str, Any]]:
-        """Run frames (T, n, I); return the last output (n, P) and all outputs by name."""
+    def _stepped(self, rows: int) -> _Stepped:
+        return _Session(self, rows) if self.signature.states else _WholeSession(self, rows)
+
+    def call(self, xs: Float32, states: Mapping[str, Any]) -> dict[str, Any]:
+        """Run frames (T, n, I); return all outputs by name."""
         signature = self.signature
         feeds = {signature.x: signature.shaped(xs), **states, **signature.constants}
         try:
             values = self._runner.run(None, feeds)
         except Exception as error:
             raise TargetError(f"onnxruntime can't run {self.name}: {error}") from error
-        outputs = dict(zip(signature.outputs, values, strict=True))
-        return signature.last(outputs[signature.y], *xs.shape[:2]), outputs
+        return dict(zip(signature.outputs, values, strict=True))
 
 
-class _Session:
-    """Carries the state from outputs to inputs."""
+class _Stepped(ABC):
+    """One session, or several as the rows of one batch."""
 
     def __init__(self, target: OnnxTarget, rows: int) -> None:
         self._target, self._rows = target, rows
+        if target.signature.y_time_axis is not None:
+            self.run = self._run
+        self._outputs: dict[str, Any] = {}  # of the last call
         self.reset()
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Go back to the start."""
+
+    @abstractmethod
+    def _call(self, xs: Float32) -> Any:
+        """Take frames (T, n, I) and return the output as the model gives it."""
+
+    def rows(self, xs: Float32) -> Float32:
+        """Take frames (n, I) and return outputs (n, P)."""
+        return self._target.signature.last(self._call(xs[None]), len(xs))
+
+    def step(self, x: Float32, /) -> Float32:
+        y: Float32 = self.rows(x[None])[0]
+        return y
+
+    def _run(self, xs: Float32) -> Float32:
+        ys = self._target.signature.each(self._call(xs[:, None]))
+        return ys[len(ys) - len(xs) :]
+
+
+class _Session(_Stepped):
+    """Carries the state from outputs to inputs."""
 
     def reset(self) -> None:
         self._states = {
             name: np.zeros(shape, kind)
             for name, (shape, kind) in self._target.signature.state_shapes(self._rows).items()
         }
-        self._outputs: dict[str, Any] = {}
+        self._outputs = {}
 
-    def rows(self, xs: Float32) -> Float32:
-        """Take frames (n, I) and return outputs (n, P)."""
+    def _call(self, xs: Float32) -> Any:
         signature = self._target.signature
-        ys, self._outputs = self._target.call(xs[None], self._states)
+        self._outputs = self._target.call(xs, self._states)
         self._states = {one: self._outputs[other] for one, other in signature.states.items()}
-        return ys
-
-    def step(self, x: Float32, /) -> Float32:
-        y: Float32 = self.rows(x[None])[0]
-        return y
+        return self._outputs[signature.y]
 
     @property
     def state(self) -> State | None:
@@ -154,26 +179,17 @@ class _Session:
         self._outputs = {}
 
 
-class _WholeSession:
+class _WholeSession(_Stepped):
     """Runs all frames since the reset."""
 
-    def __init__(self, target: OnnxTarget, rows: int) -> None:
-        self._target, self._rows = target, rows
-        self.reset()
-
     def reset(self) -> None:
-        self._frames: list[Float32] = []
-        self._outputs: dict[str, Any] = {}
+        self._frames: list[Float32] = []  # (n, I) each
+        self._outputs = {}
 
-    def rows(self, xs: Float32) -> Float32:
-        """Take frames (n, I) and return outputs (n, P)."""
-        self._frames.append(np.array(xs, np.float32))
-        ys, self._outputs = self._target.call(np.stack(self._frames), {})
-        return ys
-
-    def step(self, x: Float32, /) -> Float32:
-        y: Float32 = self.rows(x[None])[0]
-        return y
+    def _call(self, xs: Float32) -> Any:
+        self._frames += [np.array(x, np.float32) for x in xs]
+        self._outputs = self._target.call(np.stack(self._frames), {})
+        return self._outputs[self._target.signature.y]
 
     @property
     def state(self) -> State | None:
@@ -182,7 +198,7 @@ class _WholeSession:
 
 
 class _Batch:
-    def __init__(self, session: _Session | _WholeSession) -> None:
+    def __init__(self, session: _Stepped) -> None:
         self._session = session
 
     def reset(self) -> None:

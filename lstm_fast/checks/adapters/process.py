@@ -14,7 +14,10 @@ it fails. It ends when its input does.
     -> {"op": "reset", "session": 3}
     <- {}
 
-        Forget everything about that session. It comes before the first step of each.
+        Forget everything about that session. It comes before the first step of each. A number is
+        given to another session only where the program, after a reset, answers a few frames as it
+        did when it was new; else a program is started again, so that what a reset forgets is found
+        by the check that is there for it, and spoils no other.
 
     -> {"op": "step", "session": 3, "x": [0.5, -1.25, ...]}
     <- {"y": [0.125, ...], "h": [[...], ...], "c": [[...], ...]}
@@ -25,6 +28,8 @@ it fails. It ends when its input does.
     -> {"op": "run", "session": 3, "xs": [[...], ...]}      only if info has "run": true
     <- {"ys": [[...], ...]}
 
+        At most 256 frames.
+
     <- {"error": "what is wrong"}                           may answer anything
 
 Numbers are those of float32, written so that they are read back to the bit: nine digits do. What is
@@ -33,28 +38,25 @@ no number in JSON is a string: "nan", "inf", "-inf".
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import json
 import os
-import queue
 import shlex
-import subprocess
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from ..._arrays import Float32
+from ..probes import uniform
 from ..target import State, Target, TargetError, to_array
+from ._program import Program, written
 
 __all__ = ["CommandTarget", "from_command"]
 
-LONGEST_LINE = 1 << 26  # bytes; what is longer is no answer
-SHOWN = 2000  # characters of standard error
-PATIENCE = 2.0  # seconds for a program to end by itself
+MOST_FRAMES = 256  # in a line, so that it is short, and answered before the time is up
+TRIED = 3  # frames, to see whether a place is as new
 
 
 def from_command(
@@ -91,12 +93,16 @@ class CommandTarget(Target):
         name: str | None,
         origin: str | None,
     ) -> None:
-        self.command = shlex.split(command) if isinstance(command, str) else list(command)
+        try:
+            self.command = shlex.split(command) if isinstance(command, str) else list(command)
+        except ValueError as error:
+            raise TargetError(f"can't read the command {command!r}: {error}") from error
         if not self.command:
             raise TargetError("the command is empty")
         self._timeout, self._start_timeout = timeout, start_timeout
         self._lock = threading.Lock()
         self._programs: list[Program] = []
+        self._as_new: list[str] | None = None  # answers of a place that nothing was asked before
         # Also of a target that nobody closes: no program outlives it.
         self._closing = weakref.finalize(self, _close_all, self._programs)
         info = self._start().info
@@ -120,17 +126,46 @@ class CommandTarget(Target):
     def session(self) -> CommandSession:
         """Return a session: in a program that has a place, or in one that is started for it."""
         with self._lock:
-            for program in [one for one in self._programs if not (one.is_alive or one.taken)]:
+            for program in [one for one in self._programs if self._is_done(one)]:
                 program.close()
                 self._programs.remove(program)
-            for program in self._programs:
-                if program.is_alive and len(program.taken) < self.places:
-                    break
-            else:
-                program = self._start()
-            place = min(set(range(self.places)) - program.taken)
+            program, place = self._free_place()
             program.taken.add(place)
+            program.used.add(place)
         return CommandSession(self, program, place)
+
+    def _free_place(self) -> tuple[Program, int]:
+        """Return a place that is new, or is as new after a reset."""
+        for program in self._programs:
+            for place in range(self.places):
+                if not program.is_alive or place in program.taken | program.spoilt:
+                    continue
+                if self._is_as_new(program, place):
+                    return program, place
+                program.spoilt.add(place)
+        return self._start(), 0
+
+    def _is_as_new(self, program: Program, place: int) -> bool:
+        """Say whether a place is new, or answers a few frames as a new one did."""
+        if self._as_new is None:
+            self._as_new = self._answers(program, place)
+        elif place not in program.used:
+            return True
+        # Twice: the first time may itself leave something.
+        return all(self._answers(program, place) == self._as_new for _ in range(2))
+
+    def _answers(self, program: Program, place: int) -> list[str]:
+        """Return what a place answers after a reset."""
+        number = {"session": place} if self.places > 1 else {}
+        program.ask({"op": "reset", **number})
+        return [
+            json.dumps(program.ask({"op": "step", **number, "x": written(x)}), sort_keys=True)
+            for x in uniform(TRIED, self.input_size, 0).array
+        ]
+
+    def _is_done(self, program: Program) -> bool:
+        """Say whether a program has no session, and no place for one."""
+        return not program.taken and not (program.is_alive and len(program.spoilt) < self.places)
 
     def free(self, program: Program, place: int) -> None:
         """Take a session's place back."""
@@ -155,7 +190,7 @@ class CommandSession:
         self._target, self._program, self._place = target, program, place
         self._several = target.places > 1
         self._closed = False
-        self.state: State | None = None
+        self._state: State | None = None
         if target.can_run:
             self.run = self._run
         try:
@@ -168,24 +203,33 @@ class CommandSession:
         number = {"session": self._place} if self._several else {}
         return self._program.ask({"op": op, **number, **more})
 
+    @property
+    def state(self) -> State | None:
+        """What came with the last answer; it can't be set."""
+        return self._state
+
     def reset(self) -> None:
         self._ask("reset")
-        self.state = None
+        self._state = None
 
     def step(self, x: Float32, /) -> Float32:
-        answer = self._ask("step", x=_written(x))
+        answer = self._ask("step", x=written(x))
         what = f"{self._target.name}: y"
         y = to_array(_read(answer, "y", what), what, (self._target.output_size,))
-        self.state = None
+        self._state = None
         if "h" in answer and "c" in answer:
             h, c = (_state_part(answer, letter, self._target.name) for letter in "hc")
-            self.state = h, c
+            self._state = h, c
         return y
 
     def _run(self, xs: Float32) -> Float32:
-        answer = self._ask("run", xs=[_written(x) for x in xs])
-        what = f"{self._target.name}: ys"
-        return to_array(_read(answer, "ys", what), what, (len(xs), self._target.output_size))
+        what, parts = f"{self._target.name}: ys", []
+        for at in range(0, len(xs), MOST_FRAMES):
+            part = xs[at : at + MOST_FRAMES]
+            answer = self._ask("run", xs=[written(x) for x in part])
+            shape = (len(part), self._target.output_size)
+            parts.append(to_array(_read(answer, "ys", what), what, shape))
+        return np.concatenate(parts)
 
     def close(self) -> None:
         """Give the place back."""
@@ -194,163 +238,11 @@ class CommandSession:
             self._target.free(self._program, self._place)
 
 
-class Program:
-    """A program that runs, and its answers; `taken` are the places of sessions in it."""
-
-    def __init__(self, command: list[str], timeout: float, start_timeout: float) -> None:
-        self.taken: set[int] = set()
-        self._name, self._timeout = os.path.basename(command[0]), timeout
-        self._lock = threading.Lock()
-        self._failed: str | None = None
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        except OSError as error:
-            raise TargetError(f"can't start {command[0]}: {error.strerror or error}") from error
-        self._lines: queue.Queue[bytes | None] = queue.Queue()
-        self._errors: collections.deque[bytes] = collections.deque(maxlen=64)
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._readers = [
-            threading.Thread(target=self._read_lines, args=(self._process.stdout,), daemon=True),
-            threading.Thread(target=self._read_errors, args=(self._process.stderr,), daemon=True),
-        ]
-        for reader in self._readers:
-            reader.start()
-        try:
-            self.info = self.ask({"op": "info"}, start_timeout)
-        except TargetError:
-            self.close()
-            raise
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it can still be asked."""
-        return self._failed is None and self._process.poll() is None
-
-    def _read_lines(self, stream: IO[bytes]) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while line := stream.readline(LONGEST_LINE):
-                self._lines.put(line)
-        self._lines.put(None)
-
-    def _read_errors(self, stream: IO[bytes]) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while chunk := stream.readline(4096):
-                self._errors.append(chunk)
-
-    def ask(self, message: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
-        """Send a message and return the answer.
-
-        Raises:
-            TargetError: the program has ended, is silent, or answers something else.
-        """
-        with self._lock:
-            if self._failed:
-                raise TargetError(self._failed)
-            try:
-                return self._ask(message, timeout or self._timeout)
-            except TargetError as error:
-                # Whatever comes later would answer another question.
-                self._failed = str(error)
-                self._process.kill()
-                raise
-
-    def _ask(self, message: dict[str, Any], timeout: float) -> dict[str, Any]:
-        op = message["op"]
-        data = json.dumps(message, allow_nan=False).encode() + b"\n"
-        self._send(data, op, timeout)
-        try:
-            line = self._lines.get(timeout=timeout)
-        except queue.Empty:
-            raise TargetError(
-                f"{self._name} did not answer {op!r} within {timeout:g} s (does it flush its "
-                f"output?){self._said()}"
-            ) from None
-        if line is None:
-            raise TargetError(self._ended(op))
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            shown = line[:200].decode("utf-8", "replace").rstrip()
-            raise TargetError(
-                f"{self._name} answered {op!r} with {shown!r}, expected a JSON object in one line"
-                f"{self._said()}"
-            )
-        if "error" in answer:
-            raise TargetError(f"{self._name} answered {op!r} with an error: {answer['error']}")
-        return answer
-
-    def _send(self, data: bytes, op: str, timeout: float) -> None:
-        """Write from a thread: a program that does not read would block this one for ever."""
-        failed: list[OSError] = []
-
-        def write() -> None:
-            assert self._process.stdin is not None
-            try:
-                self._process.stdin.write(data)
-                self._process.stdin.flush()
-            except (OSError, ValueError) as error:
-                failed.append(OSError(str(error)))
-
-        if len(data) < 4096:  # fits into any pipe that the last answer has emptied
-            write()
-        else:
-            writer = threading.Thread(target=write, daemon=True)
-            writer.start()
-            writer.join(timeout)
-            if writer.is_alive():
-                raise TargetError(f"{self._name} does not read its input{self._said()}")
-        if failed:
-            raise TargetError(self._ended(op))
-
-    def _ended(self, op: str) -> str:
-        try:
-            code = self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            return f"{self._name} closed its output instead of answering {op!r}{self._said()}"
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
-        return f"{self._name} {how} instead of answering {op!r}{self._said()}"
-
-    def _said(self) -> str:
-        """Return what it wrote to standard error."""
-        self._readers[1].join(0.2)
-        text = b"".join(list(self._errors)).decode("utf-8", "replace").strip()
-        return f"; it said: {text[-SHOWN:]}" if text else ""
-
-    def close(self) -> None:
-        """End the program: by closing its input, and by force where that is not enough."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._process.stdin.close()
-        try:
-            self._process.wait(0.1 if self._failed else PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for reader in self._readers:
-            reader.join(PATIENCE)
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
-        self._failed = self._failed or f"{self._name} was closed"
-
-
 def _count(info: dict[str, Any], name: str, default: int | None) -> int:
     value = info.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < (default is None):
         raise TargetError(f"the answer to 'info' has {name} {value!r}, expected a whole number")
     return value
-
-
-def _written(x: Float32) -> list[Any]:
-    return [float(v) if np.isfinite(v) else str(float(v)) for v in x]
 
 
 def _read(answer: dict[str, Any], name: str, what: str) -> Any:

@@ -75,7 +75,7 @@ class TorchTarget(Target):
             raise ValueError(f"frames is one of {', '.join(FRAMES)}, found {frames!r}")
         size = input_size or getattr(module, "input_size", None)
         if not isinstance(size, int):
-            raise ValueError("the module has no input_size: say it, input_size=")
+            raise ValueError("the module has no input_size: say it, input_size= (--input-size)")
         if hasattr(module, "eval"):
             module.eval()
         self.frames, self.input_size = frames, size

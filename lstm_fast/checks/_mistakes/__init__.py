@@ -1,0 +1,46 @@
+"""The mistakes that ports of an LSTM make, each as a change to a machine that can be run.
+
+A `Machine` computes an LSTM of any variant in float64, rightly or wrongly: everything that ports
+are known to get wrong is a field of it. `run` steps it, and `catalogue` and `families` list what
+can be changed. Nothing here judges; see diagnosis.py.
+"""
+
+from __future__ import annotations
+
+from .cells import cells
+from .loading import biases, gate_orders, matrices, stacks
+from .machine import Float64, Machine, intended, same
+from .mistake import Family, Mistake
+from .running import Moment, Noise, run
+from .scales import families, int8_scales, roundings
+from .streaming import contexts, states, times
+
+__all__ = [
+    "Family",
+    "Float64",
+    "Machine",
+    "Mistake",
+    "Moment",
+    "Noise",
+    "catalogue",
+    "families",
+    "intended",
+    "run",
+    "same",
+]
+
+
+def catalogue(machine: Machine) -> list[Mistake]:
+    """Return all mistakes without a number that the right machine can be given, simplest first."""
+    return [
+        *roundings(machine),
+        *gate_orders(),
+        *biases(),
+        *matrices(),
+        *cells(machine),
+        *states(machine),
+        *times(machine),
+        *stacks(machine),
+        *contexts(machine),
+        *int8_scales(),
+    ]
