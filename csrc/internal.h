@@ -30,7 +30,7 @@ enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
  *     weights  [K_rec][LF_GATES][units]   row k: for h[k]
  *     int8 only: finish [3][LF_GATES][units]    the bias, the scales of W_ih and of W_hh
  *
- * with units = panel_vectors * lanes, but for a last panel of one vector where their number is odd.
+ * with units = panel_vectors * lanes in the first wide_panels of them, and one vector in the others.
  * int8 weights stand in groups of k, [K / group][LF_GATES][units][group], K rounded up to whole
  * groups. Units past hidden_size and k past K are zeros.
  */
@@ -44,6 +44,7 @@ typedef struct lf_layer {
     size_t hidden_size;
     size_t output_size;                  /* of h: proj_size, or hidden_size */
     size_t padded_hidden, padded_output; /* rounded up to whole vectors */
+    size_t wide_panels;                  /* the first ones; the others have one vector */
     int x_is_bounded, h_is_bounded; /* live in [-1, 1], so that int8 has a fixed scale for them */
     const char *panels;
     const struct lf_variant *variant; /* null where the cell is the plain one */
@@ -114,8 +115,9 @@ typedef struct lf_isa {
     uint32_t required; /* lf_cpu_feature bits */
     size_t lanes;
     size_t panel_vectors;
-    size_t int8_group; /* values of k that one int8 dot takes */
-    int int8_offset;   /* what it adds to each quantised operand */
+    int has_narrow_panels; /* sums of one vector of units, float32, keep up with L2 */
+    size_t int8_group;     /* values of k that one int8 dot takes */
+    int int8_offset;       /* what it adds to each quantised operand */
     void (*layer_pass[LF_WEIGHT_TYPES])(lf_pass *pass);
     void (*batch_pass[LF_WEIGHT_TYPES])(lf_batch *batch);
     /* In place; count is a multiple of lanes. */
@@ -165,7 +167,11 @@ struct lf_stream {
 /* dispatch.c */
 const lf_isa *lf_isa_at(size_t index);
 
-/* pack.c: the bytes of one layer's panels, and writing them (zeroed before); returns their end. */
+/* Of a panel that L1 still has at the next pass, beside what else that needs. */
+#define LF_L1_KEEPS ((size_t)40 << 10)
+
+/* pack.c: how many of a layer's panels are wide; the bytes of its panels, and writing them (zeroed before); returns their end. */
+size_t lf_wide_panels(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);
 size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);
 /* b_ih + b_hh of one row, and whether float16 can hold a value. */
 float lf_bias(const lf_layer_weights *weights, size_t row);

@@ -37,13 +37,14 @@ void *lf_alloc_zeroed(size_t bytes) {
 #define L1_KEEPS ((size_t)40 << 10) /* of a panel, most */
 #define L2_UNKNOWN ((size_t)1 << 20)
 
-static int choose_to_alternate(const lf_model *model) {
+static int choose_to_alternate(const lf_model *model, const lf_layer *layer) {
     const size_t l2 = lf_cpu_l2_bytes() ? lf_cpu_l2_bytes() : L2_UNKNOWN;
-    const size_t units = model->num_layers * model->padded_hidden;
-    const size_t panel_units = model->isa->panel_vectors * model->isa->lanes;
+    const size_t panel_units =
+        model->isa->lanes * (layer->wide_panels ? model->isa->panel_vectors : 1);
+    const size_t panel_bytes =
+        model->packed_bytes / model->num_layers / layer->padded_hidden * panel_units;
     return model->packed_bytes > L1_HOLDS &&
-           (model->packed_bytes / units * panel_units <= L1_KEEPS ||
-            model->packed_bytes > l2 - l2 / 4);
+           (panel_bytes <= LF_L1_KEEPS || model->packed_bytes > l2 - l2 / 4);
 }
 
 static char *alloc_weights(size_t bytes) {
@@ -141,6 +142,7 @@ static lf_layer layer_of(const lf_model *model, const lf_layer_weights *layers, 
         .x_is_bounded = l ? lf_is_bounded(&layers[l - 1]) : layers[0].x_is_bounded,
         .h_is_bounded = lf_is_bounded(&layers[l]),
     };
+    layer.wide_panels = lf_wide_panels(model->isa, model->weight_type, &layer);
     return layer;
 }
 
@@ -207,7 +209,6 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     model->padded_hidden = lf_round_up(hidden_size, model->isa->lanes);
     model->padded_output = lf_round_up(output_size, model->isa->lanes);
     model->packed_bytes = all_bytes(model, layers);
-    model->alternates = choose_to_alternate(model);
     if (!model->packed_bytes)
         status = LF_ERR_SHAPE;
     if (status == LF_OK) {
@@ -222,6 +223,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         return status;
     }
     pack(model, layers);
+    model->alternates = choose_to_alternate(model, &model->layers[0]);
     *result = model;
     return LF_OK;
 }

@@ -53,6 +53,18 @@ size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *l
            (lf_extra_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
 }
 
+/*
+ * As many as there are, unless L1 keeps a panel for the next pass only where it is of one vector: then the
+ * pass begins with weights from L1, and four chains are as fast as the rest comes from L2.
+ */
+size_t lf_wide_panels(const lf_isa *isa, lf_weight_type type, const lf_layer *layer) {
+    const size_t units = isa->panel_vectors * isa->lanes;
+    const size_t unit_bytes = lf_packed_bytes(isa, type, layer) / layer->padded_hidden;
+    const int narrow = isa->has_narrow_panels && type == LF_FLOAT32 &&
+                       unit_bytes * units > LF_L1_KEEPS && unit_bytes * isa->lanes <= LF_L1_KEEPS;
+    return narrow ? 0 : layer->padded_hidden / units;
+}
+
 /* The scale of a row: its largest magnitude is 127 units; 0 for a row of (almost) zeros. */
 float lf_row_scale(const float *row, size_t columns) {
     float largest = 0;
@@ -126,9 +138,9 @@ char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_
         {source->weight_hh, layer->output_size, layer->h_is_bounded ? 1.0f / 127.0f : 1.0f}};
     size_t units;
     for (size_t first = 0; first < layer->padded_hidden; first += units) {
-        units = isa->panel_vectors * isa->lanes;
-        if (first + units > layer->padded_hidden)
-            units = isa->lanes;
+        units = isa->lanes;
+        if (first < layer->wide_panels * isa->panel_vectors * isa->lanes)
+            units = isa->panel_vectors * isa->lanes;
         out = pack_panel(out, isa, type, layer, source, halves, first, units);
     }
     return out;

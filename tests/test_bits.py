@@ -76,6 +76,46 @@ def test_a_thousand_steps(several, dtype):
     assert len(results) == 1
 
 
+# Each way that a layer's weights are laid out or passed over: in registers (one panel of one vector
+# or of two), panels that L1 keeps, an odd number of vectors, more than most L2 caches hold.
+LAYOUTS = [(1, 16, 1), (5, 32, 1), (64, 64, 1), (100, 72, 2), (128, 128, 1), (80, 320, 1)]
+
+
+def in_turns(implementation, weights, xs, dtype):
+    """Two streams step in turns, so that passes go in both directions for each; one is prepared."""
+    lstm = implementation.from_state_dict(weights, weight_dtype=dtype)
+    one, other = lstm.stream(), lstm.stream()
+    ys = []
+    for t, x in enumerate(xs):
+        ys.append(one.step(x))
+        if t % 3 == 0:
+            one.prepare()
+        if t % 2:
+            other.step(x)
+    return bits(*ys), state_bits(one)
+
+
+@pytest.mark.parametrize("shape", LAYOUTS, ids=str)
+@pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
+def test_layouts_and_directions(several, shape, dtype):
+    weights, xs = weights_for(shape, "normal", 3), frames_for(shape, "normal", 3, 7)
+    alone = several[0].from_state_dict(weights, weight_dtype=dtype).stream()
+    expected = bits(*alone.run(xs)), state_bits(alone)
+    assert all(in_turns(one, weights, xs, dtype) == expected for one in several)
+
+
+@pytest.mark.parametrize("shape", LAYOUTS, ids=str)
+def test_units_in_each_other_s_place_are_noticed(several, shape):
+    """Negative control: two units of the first layer exchanged, the first and the last of it."""
+    weights, xs = weights_for(shape, "normal", 3), frames_for(shape, "normal", 3, 7)
+    order = np.arange(shape[1])
+    order[[0, -1]] = order[[-1, 0]]
+    rows = np.concatenate([gate * shape[1] + order for gate in range(4)])
+    exchanged = {name: w[rows] if name.endswith("l0") else w for name, w in weights.items()}
+    first = several[0]
+    assert in_turns(first, weights, xs, "float32") != in_turns(first, exchanged, xs, "float32")
+
+
 def test_the_order_of_the_sum_shows_in_the_bits(several):
     """Negative control: the same sum in another order has other bits."""
     shape = (64, 48, 1)

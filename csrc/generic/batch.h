@@ -225,7 +225,7 @@ LF_INLINE void lf_batch_each_panel(lf_weight_type type, int is_plain, const lf_b
     int c_is_odd[LF_BATCH_STREAMS] = {0};
     for (size_t n = 0; n < lf_panel_count(layer); n++) {
         const lf_place place = lf_place_of(type, layer, n, batch->descending);
-        if (place.is_whole)
+        if (place.is_wide)
             lf_batch_panel(type, is_plain, LF_PANEL_VECTORS, batch, place.panel, place.unit,
                            c_is_odd);
         else

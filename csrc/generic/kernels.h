@@ -147,21 +147,21 @@ LF_INLINE int lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors, c
  */
 typedef struct lf_place {
     const char *panel;
-    size_t unit;  /* its first */
-    int is_whole; /* LF_PANEL_VECTORS wide, not one */
+    size_t unit; /* its first */
+    int is_wide; /* LF_PANEL_VECTORS, not one */
 } lf_place;
 
 LF_INLINE size_t lf_panel_count(const lf_layer *layer) {
     const size_t vectors = layer->padded_hidden / LF_LANES;
-    return vectors / LF_PANEL_VECTORS + vectors % LF_PANEL_VECTORS;
+    return vectors - layer->wide_panels * (LF_PANEL_VECTORS - 1);
 }
 
 LF_INLINE lf_place lf_place_of(lf_weight_type type, const lf_layer *layer, size_t n,
                                int descending) {
-    const size_t units = LF_PANEL_VECTORS * LF_LANES, whole = layer->padded_hidden / units;
+    const size_t units = LF_PANEL_VECTORS * LF_LANES, wide = layer->wide_panels;
     const size_t at = descending ? lf_panel_count(layer) - 1 - n : n;
-    const size_t unit = at < whole ? at * units : whole * units + (at - whole) * LF_LANES;
-    lf_place place = {layer->panels + unit * lf_unit_bytes(type, layer), unit, at < whole};
+    const size_t unit = at < wide ? at * units : wide * units + (at - wide) * LF_LANES;
+    lf_place place = {layer->panels + unit * lf_unit_bytes(type, layer), unit, at < wide};
     return place;
 }
 
@@ -176,7 +176,7 @@ LF_INLINE void lf_each_panel(lf_weight_type type, int is_plain, const lf_pass *p
     int c_is_odd = 0;
     for (size_t n = 0; n < lf_panel_count(layer); n++) {
         const lf_place place = lf_place_of(type, layer, n, pass->descending);
-        if (place.is_whole)
+        if (place.is_wide)
             c_is_odd |=
                 lf_panel_pass(type, is_plain, LF_PANEL_VECTORS, pass, place.panel, place.unit);
         else
@@ -277,7 +277,8 @@ static void give_output_f32(float *y, const float *h, size_t count) {
 }
 
 #define LF_KERNELS                                                                                 \
-    .lanes = LF_LANES, .panel_vectors = LF_PANEL_VECTORS, .int8_group = LF_INT8_GROUP,             \
+    .lanes = LF_LANES, .panel_vectors = LF_PANEL_VECTORS,                                          \
+    .has_narrow_panels = LF_HAS_NARROW_PANELS, .int8_group = LF_INT8_GROUP,                        \
     .int8_offset = LF_INT8_OFFSET,                                                                 \
     .layer_pass = {[LF_FLOAT32] = layer_pass_float32,                                              \
                    [LF_FLOAT16] = layer_pass_float16,                                              \

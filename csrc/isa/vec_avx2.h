@@ -1,6 +1,7 @@
 /* The vector vocabulary in AVX2 and FMA: eight lanes. Their meaning: vec_scalar.h, in C. */
 #define LF_LANES 8
 #define LF_PANEL_VECTORS 2
+#define LF_HAS_NARROW_PANELS 0
 #define LF_TILE_STREAMS 3 /* times four gates, and an operand each, fit the registers */
 #define LF_EACH_TILE LF_UP_TO_3
 

@@ -1,7 +1,8 @@
 /* The vector vocabulary in AVX-512 (F, BW, VL, DQ): sixteen lanes, masks in mask registers. */
 #define LF_LANES 16
 #define LF_PANEL_VECTORS 2
-#define LF_TILE_STREAMS 6 /* times four gates, and an operand each, fit the registers */
+#define LF_HAS_NARROW_PANELS 1 /* four chains keep up with L2 */
+#define LF_TILE_STREAMS 6      /* times four gates, and an operand each, fit the registers */
 #define LF_EACH_TILE LF_UP_TO_6
 
 typedef __m512 vf;

@@ -5,6 +5,7 @@
 
 #define LF_LANES 1
 #define LF_PANEL_VECTORS 2
+#define LF_HAS_NARROW_PANELS 0
 #define LF_TILE_STREAMS 2 /* times four gates, and an operand each, fit the registers */
 #define LF_EACH_TILE LF_UP_TO_2
 
