@@ -34,17 +34,16 @@ void *lf_alloc_zeroed(size_t bytes) {
  * prefetchers of the CPU.
  */
 #define L1_HOLDS ((size_t)32 << 10) /* all */
-#define L1_KEEPS ((size_t)40 << 10) /* of a panel, most */
 #define L2_UNKNOWN ((size_t)1 << 20)
 
 static int choose_to_alternate(const lf_model *model, const lf_layer *layer) {
-    const size_t l2 = lf_cpu_l2_bytes() ? lf_cpu_l2_bytes() : L2_UNKNOWN;
-    const size_t panel_units =
-        model->isa->lanes * (layer->wide_panels ? model->isa->panel_vectors : 1);
-    const size_t panel_bytes =
-        model->packed_bytes / model->num_layers / layer->padded_hidden * panel_units;
+    const lf_isa *isa = model->isa;
+    const size_t known = lf_cpu_l2_bytes(), l2 = known ? known : L2_UNKNOWN;
+    const size_t panel_units = isa->lanes * (layer->wide_panels ? isa->panel_vectors : 1);
+    const size_t unit_bytes =
+        lf_packed_bytes(isa, model->weight_type, layer) / layer->padded_hidden;
     return model->packed_bytes > L1_HOLDS &&
-           (panel_bytes <= LF_L1_KEEPS || model->packed_bytes > l2 - l2 / 4);
+           (unit_bytes * panel_units <= LF_L1_KEEPS || model->packed_bytes > l2 - l2 / 4);
 }
 
 static char *alloc_weights(size_t bytes) {

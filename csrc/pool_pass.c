@@ -60,8 +60,8 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
 
 /*
  * One layer of the streams in the batch: the halves first .. end - 1. new_h: [streams][h_floats], or null
- * for where the sessions keep it: the old one has been copied. A
- * stream that is alone takes the way of lf_stream, which is made for one.
+ * for where the sessions keep it, the old one having been copied. A stream that is alone takes the way
+ * of lf_stream, which is made for one.
  */
 static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, size_t first,
                        size_t end, int descending, float *new_h) {
@@ -226,7 +226,7 @@ size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t
         if (streams && (streams == LF_BATCH_STREAMS || n + 1 == count)) {
             const int descending = lf_turn_round(pool->model);
             for (size_t l = 0; l < pool->model->num_layers; l++)
-                layer_pass(pool, work, streams, l, 1, 2, descending, work->layer[0]);
+                layer_pass(pool, work, streams, l, 1, 2, descending, NULL);
             ready += streams;
             streams = 0;
         }

@@ -86,10 +86,17 @@ static lf_status leave(lf_stream *stream) {
     return LF_OK;
 }
 
+/* Elsewhere in glibc a thread's first look at it would allocate, in the middle of a step. */
+#if defined(__GLIBC__)
+#define THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
+#else
+#define THREAD_LOCAL _Thread_local
+#endif
+
 /* A thread's, not a stream's: what the caches hold is what this thread has read last, and it may have
  * stepped other streams since. */
 int lf_turn_round(const lf_model *model) {
-    static _Thread_local int descending;
+    static THREAD_LOCAL int descending;
     if (!model->alternates)
         return 0;
     descending = !descending;
@@ -139,7 +146,7 @@ lf_status lf_stream_prepare(lf_stream *stream) {
         return LF_ERR_ARGUMENT;
     if (!enter(stream))
         return LF_ERR_BUSY;
-    const int descending = lf_turn_round(stream->model);
+    const int descending = !stream->prepared && lf_turn_round(stream->model);
     for (size_t l = 0; !stream->prepared && l < stream->model->num_layers; l++)
         pass_over(stream, l, NULL, 1, 2, descending);
     stream->prepared = 1;

@@ -40,7 +40,9 @@ LF_INLINE lf_exp lf_exp_parts(vf t, float factor) {
     vf n = vf_sub(shifted, bias);
     vf high = vf_fma(n, vf_set1(-0x1.62e43p-1f), y); /* ln2 in two parts */
     vf r = vf_fma(n, vf_set1(0x1.05c61p-29f), high);
-    vf square = vf_mul(high, high);
+    /* r^2 is nothing beside r where it would be subnormal, which is slow on many CPUs; NaN stays */
+    vf some = vf_keep(vf_not_less(vf_abs(t), vf_set1(0x1p-60f)), high);
+    vf square = vf_mul(some, some);
     vf q01 = vf_fma(high, vf_set1(0x1.5554b0p-3f), vf_set1(0x1.fffffep-2f));
     vf q23 = vf_fma(high, vf_set1(0x1.122768p-7f), vf_set1(0x1.555674p-5f));
     vf q = vf_fma(square, vf_fma(square, vf_set1(0x1.6bec04p-10f), q23), q01);

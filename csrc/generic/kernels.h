@@ -18,9 +18,9 @@ typedef union lf_sums {
 LF_INLINE vf lf_pre_activation(lf_weight_type type, size_t rows, size_t j, const float *finish,
                                float x_scale, float h_scale, const lf_sums *input,
                                const float *recurrent) {
-    const float *bias = finish + j * LF_LANES;
     if (type != LF_INT8)
         return vf_add(vf_load(input->f + j * LF_LANES), vf_load(recurrent + j * LF_LANES));
+    const float *bias = finish + j * LF_LANES;
     const int32_t *recurrent_sums = (const int32_t *)(const void *)recurrent;
     vf scale_ih = vf_mul(vf_load(bias + rows * LF_LANES), vf_set1(x_scale));
     vf scale_hh = vf_mul(vf_load(bias + 2 * rows * LF_LANES), vf_set1(h_scale));

@@ -48,6 +48,7 @@ LF_INLINE void lf_small_pass(lf_weight_type type, size_t vectors, const lf_pass 
         vf o, c = vf_load(pass->c + v * LF_LANES);
         const vf gates[LF_GATES] = {a[v], a[vectors + v], a[2 * vectors + v], a[3 * vectors + v]};
         lf_next_cell(&lf_plain_cell, gates, &c, &o);
+        /* of c as it comes: tanh of a subnormal is that subnormal, and o times it becomes the same zero */
         const vf h = vf_mul(o, lf_plain_cell.output(c));
         vf_store(pass->c + v * LF_LANES, vf_any_odd(c) ? lf_canonical(c) : c);
         vf_store(pass->h_out + v * LF_LANES, vf_any_odd(h) ? lf_canonical(h) : h);

@@ -54,6 +54,7 @@ Q2, Q1 = F(float.fromhex("0x1.555674p-5")), F(float.fromhex("0x1.5554b0p-3"))
 Q0 = F(float.fromhex("0x1.fffffep-2"))
 SIGMOID_LOWEST = F(float.fromhex("-0x1.5d589ep6"))
 TANH_LOWEST = F(-20)
+SQUARE_TINY = F(2.0**-60)
 SMALLEST_NORMAL = F(2.0**-126)
 ZERO, ONE, TWO, NAN, INFINITY = F(0), F(1), F(2), F(np.nan), F(np.inf)
 QUANTISE_TINY = F(2.0**-100)
@@ -68,7 +69,8 @@ def exp_parts(y):
     n = shifted - EXP_BIAS
     high = fma(n, LN2_HIGH, y)
     r = fma(n, LN2_LOW, high)
-    square = high * high
+    some = ZERO if abs(y) < SQUARE_TINY else high
+    square = some * some
     q = fma(square, fma(square, Q4, fma(high, Q3, Q2)), fma(high, Q1, Q0))
     return shift_into_exponent(shifted), fma(square, q, r)
 
