@@ -9,7 +9,7 @@ import pytest
 from conftest import BEST, SIZES, WEIGHTS, checked
 from lstm_fast.bench.timing import Call
 
-ROUNDS = 300  # of a sweep of about a millisecond each
+ROUNDS = 300  # of a sweep of some milliseconds each
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)

@@ -43,6 +43,16 @@ uint32_t lf_cpu_features(void);
 /* The size of a core's L2 cache; 0 where the CPU doesn't say. */
 size_t lf_cpu_l2_bytes(void);
 
+/* A clock that costs a few nanoseconds and ticks some 1 to 4 times in each; one that stands still where
+ * there is none. */
+static inline uint64_t lf_ticks(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    return 0;
+#endif
+}
+
 /* "avx512bw" and so on for one bit; null for a bit that is none. */
 const char *lf_cpu_feature_name(uint32_t bit);
 

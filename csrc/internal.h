@@ -39,13 +39,13 @@ static inline size_t lf_weight_bytes(lf_weight_type type) {
     return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
 }
 
-typedef struct lf_layer {
-    size_t input_size;
+typedef struct lf_layer { /* a cache line */
+    _Alignas(64) size_t input_size;
     size_t hidden_size;
     size_t output_size;                  /* of h: proj_size, or hidden_size */
     size_t padded_hidden, padded_output; /* rounded up to whole vectors */
-    size_t wide_panels;                  /* the first ones; the others have one vector */
-    int x_is_bounded, h_is_bounded; /* live in [-1, 1], so that int8 has a fixed scale for them */
+    uint32_t wide_panels;                /* the first ones; the others have one vector */
+    _Bool x_is_bounded, h_is_bounded;    /* live in [-1, 1]: int8 has a fixed scale for them */
     const char *panels;
     const struct lf_variant *variant; /* null where the cell is the plain one */
 } lf_layer;
@@ -144,17 +144,25 @@ struct lf_model {
     size_t num_layers;
     size_t padded_hidden, padded_output;
     size_t packed_bytes;
-    int alternates;       /* every other pass goes from the last panel to the first */
-    char *panels;         /* of all layers, one block */
-    lf_variant *variants; /* [num_layers], or null where all are plain */
-    float *start;         /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
-    lf_layer layers[];    /* [num_layers] */
+    uint64_t turns_within; /* see lf_turn_round */
+    char *panels;          /* of all layers, one block */
+    lf_variant *variants;  /* [num_layers], or null where all are plain */
+    float *start;          /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
+    lf_layer layers[];     /* [num_layers] */
 };
 
+/* A cold step waits for one line after the other, so what it looks up in the model and its ISA stands
+ * here again, together. */
 struct lf_stream {
     const lf_model *model;
     atomic_flag busy;
-    int prepared;     /* `recurrent` holds the second half of the next step's sums */
+    int prepared; /* `recurrent` holds the second half of the next step's sums */
+    size_t input_size, output_size, num_layers;
+    const lf_layer *layers;
+    void (*take_frame_f32)(float *x, const float *frame, size_t count);
+    void (*layer_pass)(lf_pass *pass);
+    void (*give_output_f32)(float *y, const float *h, size_t count);
+    uint64_t turns_within;
     float *x;         /* the frame, padded to whole vectors */
     float *c;         /* [num_layers][padded_hidden] */
     float *h;         /* [num_layers][padded_output]: the state */
@@ -203,8 +211,13 @@ void lf_state_read(const lf_model *model, const float *h, const float *c, float 
 void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in,
                     const float *c_in);
 
-/* stream.c: whether this thread's next pass over a model's layers starts with the last panels. */
-int lf_turn_round(const lf_model *model);
+/*
+ * stream.c: whether this thread's next pass over a model's layers starts with the last panels, which every
+ * other one does: the caches still have those. After a pause they have nothing, and then the order of the
+ * addresses is the quickest. `within`: ticks of lf_ticks from the start of one pass to the next that are no
+ * pause; 0: all passes go one way.
+ */
+int lf_turn_round(uint64_t within);
 
 static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
     const uintptr_t p = (uintptr_t)a, q = (uintptr_t)b;

@@ -36,14 +36,19 @@ void *lf_alloc_zeroed(size_t bytes) {
 #define L1_HOLDS ((size_t)32 << 10) /* all */
 #define L2_UNKNOWN ((size_t)1 << 20)
 
-static int choose_to_alternate(const lf_model *model, const lf_layer *layer) {
+#define CACHES_KEEP                                                                                \
+    ((uint64_t)1 << 17) /* ticks; what L2 holds is read in half of that, so may be gone */
+#define BYTES_A_TICK 4  /* of weights, where the CPU is slow */
+
+static uint64_t choose_to_turn_round(const lf_model *model, const lf_layer *layer) {
     const lf_isa *isa = model->isa;
     const size_t known = lf_cpu_l2_bytes(), l2 = known ? known : L2_UNKNOWN;
     const size_t panel_units = isa->lanes * (layer->wide_panels ? isa->panel_vectors : 1);
     const size_t unit_bytes =
         lf_packed_bytes(isa, model->weight_type, layer) / layer->padded_hidden;
-    return model->packed_bytes > L1_HOLDS &&
-           (unit_bytes * panel_units <= LF_L1_KEEPS || model->packed_bytes > l2 - l2 / 4);
+    const int pays = model->packed_bytes > L1_HOLDS &&
+                     (unit_bytes * panel_units <= LF_L1_KEEPS || model->packed_bytes > l2 - l2 / 4);
+    return pays ? CACHES_KEEP + model->packed_bytes / BYTES_A_TICK : 0;
 }
 
 static char *alloc_weights(size_t bytes) {
@@ -141,7 +146,7 @@ static lf_layer layer_of(const lf_model *model, const lf_layer_weights *layers, 
         .x_is_bounded = l ? lf_is_bounded(&layers[l - 1]) : layers[0].x_is_bounded,
         .h_is_bounded = lf_is_bounded(&layers[l]),
     };
-    layer.wide_panels = lf_wide_panels(model->isa, model->weight_type, &layer);
+    layer.wide_panels = (uint32_t)lf_wide_panels(model->isa, model->weight_type, &layer);
     return layer;
 }
 
@@ -196,7 +201,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     if (status != LF_OK)
         return status;
 
-    lf_model *model = calloc(1, sizeof *model + num_layers * sizeof *model->layers);
+    lf_model *model = lf_alloc_zeroed(sizeof *model + num_layers * sizeof *model->layers);
     if (!model)
         return LF_ERR_MEMORY;
     model->isa = lf_isa_at(index);
@@ -222,7 +227,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         return status;
     }
     pack(model, layers);
-    model->alternates = choose_to_alternate(model, &model->layers[0]);
+    model->turns_within = choose_to_turn_round(model, &model->layers[0]);
     *result = model;
     return LF_OK;
 }

@@ -118,7 +118,7 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
                  const lf_frames *frames) {
     const lf_model *model = pool->model;
     const size_t I = model->input_size, P = model->output_size, padded = model->padded_output;
-    const int descending = lf_turn_round(model);
+    const int descending = lf_turn_round(streams * model->turns_within);
     for (size_t s = 0; s < streams; s++) {
         float *x = work->x + s * work->x_floats;
         model->isa->take_frame_f32(x, frames->xs + (work->numbers[s] * frames->steps + t) * I, I);
@@ -224,7 +224,7 @@ size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t
         else if (lf_pool_keep(pool, slot))
             work->slots[streams++] = slot;
         if (streams && (streams == LF_BATCH_STREAMS || n + 1 == count)) {
-            const int descending = lf_turn_round(pool->model);
+            const int descending = lf_turn_round(streams * pool->model->turns_within);
             for (size_t l = 0; l < pool->model->num_layers; l++)
                 layer_pass(pool, work, streams, l, 1, 2, descending, NULL);
             ready += streams;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu.h"
 #include "internal.h"
 
 /* Layers start on vector boundaries. */
@@ -60,6 +61,14 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     if (!stream)
         return LF_ERR_MEMORY;
     stream->model = model;
+    stream->input_size = model->input_size;
+    stream->output_size = model->output_size;
+    stream->num_layers = model->num_layers;
+    stream->layers = model->layers;
+    stream->take_frame_f32 = model->isa->take_frame_f32;
+    stream->layer_pass = model->isa->layer_pass[model->weight_type];
+    stream->give_output_f32 = model->isa->give_output_f32;
+    stream->turns_within = model->turns_within;
     atomic_flag_clear(&stream->busy);
     stream->x = (float *)((char *)stream + header);
     stream->c = stream->x + x;
@@ -95,21 +104,26 @@ static lf_status leave(lf_stream *stream) {
 
 /* A thread's, not a stream's: what the caches hold is what this thread has read last, and it may have
  * stepped other streams since. */
-int lf_turn_round(const lf_model *model) {
-    static THREAD_LOCAL int descending;
-    if (!model->alternates)
+int lf_turn_round(uint64_t within) {
+    static THREAD_LOCAL struct {
+        uint64_t start;
+        int descending;
+    } last;
+    if (!within)
         return 0;
-    descending = !descending;
-    return descending;
+    const uint64_t now = lf_ticks();
+    last.descending = !last.descending && now - last.start < within;
+    last.start = now;
+    return last.descending;
 }
 
 /* The halves first .. end - 1 of one layer's sums, and the new state unless that is the second alone. */
 static void pass_over(lf_stream *stream, size_t l, const float *input, size_t first, size_t end,
                       int descending) {
-    const lf_model *model = stream->model;
-    const size_t h_at = l * model->padded_output, c_at = l * model->padded_hidden;
+    const lf_layer *layer = &stream->layers[l];
+    const size_t h_at = l * layer->padded_output, c_at = l * layer->padded_hidden;
     lf_pass pass = {
-        .layer = &model->layers[l],
+        .layer = layer,
         .first_half = first,
         .end_half = end,
         .descending = descending,
@@ -121,24 +135,23 @@ static void pass_over(lf_stream *stream, size_t l, const float *input, size_t fi
         .quants = {stream->quants[0], stream->quants[1]},
         .pre = stream->pre,
     };
-    model->isa->layer_pass[model->weight_type](&pass);
+    stream->layer_pass(&pass);
 }
 
 static void advance(lf_stream *stream, const float *x, float *y) {
-    const lf_model *model = stream->model;
     const size_t end_half = stream->prepared ? 1 : 2;
-    const int descending = lf_turn_round(model);
+    const int descending = lf_turn_round(stream->turns_within);
     const float *input = stream->x;
-    model->isa->take_frame_f32(stream->x, x, model->input_size);
-    for (size_t l = 0; l < model->num_layers; l++) {
+    stream->take_frame_f32(stream->x, x, stream->input_size);
+    for (size_t l = 0; l < stream->num_layers; l++) {
         pass_over(stream, l, input, 0, end_half, descending);
-        input = stream->h_next + l * model->padded_output;
+        input = stream->h_next + l * stream->layers[l].padded_output;
     }
     float *h = stream->h;
     stream->h = stream->h_next;
     stream->h_next = h;
     stream->prepared = 0;
-    model->isa->give_output_f32(y, input, model->output_size);
+    stream->give_output_f32(y, input, stream->output_size);
 }
 
 lf_status lf_stream_prepare(lf_stream *stream) {
@@ -146,8 +159,8 @@ lf_status lf_stream_prepare(lf_stream *stream) {
         return LF_ERR_ARGUMENT;
     if (!enter(stream))
         return LF_ERR_BUSY;
-    const int descending = !stream->prepared && lf_turn_round(stream->model);
-    for (size_t l = 0; !stream->prepared && l < stream->model->num_layers; l++)
+    const int descending = !stream->prepared && lf_turn_round(stream->turns_within);
+    for (size_t l = 0; !stream->prepared && l < stream->num_layers; l++)
         pass_over(stream, l, NULL, 1, 2, descending);
     stream->prepared = 1;
     return leave(stream);
@@ -156,7 +169,7 @@ lf_status lf_stream_prepare(lf_stream *stream) {
 lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {
     if (!stream || (steps && (!xs || !ys)))
         return LF_ERR_ARGUMENT;
-    const size_t I = stream->model->input_size, P = stream->model->output_size;
+    const size_t I = stream->input_size, P = stream->output_size;
     if (lf_overlap(xs, steps * I * sizeof(float), ys, steps * P * sizeof(float)))
         return LF_ERR_OVERLAP;
     if (!enter(stream))

@@ -26,10 +26,9 @@ class Stream(ABC):
     projection), L is num_layers, T is any number of steps.
     """
 
-    __slots__ = ("__weakref__", "_lstm")
+    __slots__ = ()  # a backend's class has them: it may have a second base with fields, in C
 
-    def __init__(self, lstm: LSTM) -> None:
-        self._lstm = lstm
+    _lstm: LSTM
 
     @property
     def lstm(self) -> LSTM:

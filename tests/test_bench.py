@@ -138,6 +138,13 @@ def test_compare_finds_every_row_again(report, capsys):
     assert f"{len(value['rows'])} rows in both" in capsys.readouterr().out
 
 
+def test_compare_says_when_cold_was_another_cold(report):
+    value = report[1]
+    milder = value | {"settings": value["settings"] | {"sweep_bytes": 64 << 20}}
+    assert "ANOTHER COLD: that read 64 MiB" in compare.text(milder, value)
+    assert "ANOTHER COLD" not in compare.text(value, value)
+
+
 def test_compare_tells_changes_from_noise(report):
     row = report[1]["rows"][0] | {"noise": 0.02, "p50": 1.0}
     assert compare.verdict(row, row | {"p50": 0.5}) == (2.0, "faster")

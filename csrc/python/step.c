@@ -1,8 +1,8 @@
 /*
  * The short ways from Python into a step. What cffi and the buffer protocol cost in code is little when
  * it is warm and 10 us when it is not, which it never is in a service that wakes every 20 ms; so here
- * arrays are read where NumPy keeps their facts, and a step is one method call with no frame of
- * Python in between. A module of its own inside the extension that cffi builds; everything else goes
+ * arrays are read where NumPy keeps their facts, a stream where its object has it, and a step is one
+ * method call with no frame of Python in between. A module of its own inside the extension that cffi builds; everything else goes
  * through cffi, and what this can't take is left to the long way.
  */
 #define PY_SSIZE_T_CLEAN
@@ -16,13 +16,17 @@
 
 enum { NOT_THIS_WAY = -1 };
 
-static PyArray_Descr *float32, *uint64; /* NumPy's own; an array of another one goes the long way */
-static PyObject *address_name;          /* the attribute that holds a stream's address */
-static PyObject *long_step;             /* Stream.step */
+/* NumPy's own, side by side; an array of another dtype goes the long way. Null: so does everything. */
+static struct {
+    PyTypeObject *array;
+    PyArray_Descr *float32, *uint64;
+} numpy;
+
+static PyObject *long_step; /* Stream.step */
 
 /* An ndarray, and no subclass since that may mean something by it, of that dtype, C-contiguous. */
 static int is_plain(PyObject *object, PyArray_Descr *dtype, int dimensions, int writable) {
-    if (!float32 || !PyArray_CheckExact(object))
+    if (Py_TYPE(object) != numpy.array)
         return 0;
     PyArrayObject *array = (PyArrayObject *)object;
     return PyArray_DESCR(array) == dtype && PyArray_NDIM(array) == dimensions &&
@@ -34,6 +38,47 @@ static size_t size_of(PyObject *array, int dimension) {
 }
 
 static void *data_of(PyObject *array) { return PyArray_DATA((PyArrayObject *)array); }
+
+/* ---- CoreStream: the base of NativeStream, which has the core's stream where C finds it ---- */
+
+typedef struct CoreStream {
+    PyObject head;     /* as PyObject_HEAD */
+    lf_stream *stream; /* borrowed; null until _attach */
+    int is_quick;      /* its steps keep Python's lock */
+} CoreStream;
+
+/*
+ * Bytes of weights below which a step keeps Python's lock: it takes a few microseconds, as much as numpy
+ * does for a thousand elements without letting go of it. Two threads that give it up for that long
+ * hand it to and fro, which is slower than one thread, with a p99 above ten times the step
+ * (benchmarks/NOTES.md).
+ */
+#define QUICK ((size_t)1 << 20)
+
+static PyObject *attach(PyObject *self, PyObject *address) {
+    lf_stream *stream = PyLong_AsVoidPtr(address);
+    if (!stream && PyErr_Occurred())
+        return NULL;
+    ((CoreStream *)self)->stream = stream;
+    ((CoreStream *)self)->is_quick = stream && stream->model->packed_bytes < QUICK;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef core_stream_methods[] = {
+    {"_attach", attach, METH_O, "Take the address of an lf_stream that lives as long as this."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot core_stream_slots[] = {{Py_tp_methods, core_stream_methods}, {0, NULL}};
+
+static PyType_Spec core_stream_spec = {
+    .name = "lstm_fast._native_step.CoreStream",
+    .basicsize = sizeof(CoreStream),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = core_stream_slots,
+};
+
+static PyTypeObject *core_stream_type;
 
 /* ---- Stream.step(x, out=None) ---- */
 
@@ -80,15 +125,12 @@ static PyObject *step_the_long_way(PyObject *self, PyObject *const *arguments, P
 static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
                       PyObject *names) {
     PyObject *found[2] = {NULL, NULL};
-    if (!find_arguments(arguments, count, names, found) || !is_plain(found[0], float32, 1, 0))
+    lf_stream *const stream = ((CoreStream *)self)->stream;
+    if (!stream || !find_arguments(arguments, count, names, found) ||
+        !is_plain(found[0], numpy.float32, 1, 0))
         return step_the_long_way(self, arguments, count, names);
-    PyObject *address = PyObject_GetAttr(self, address_name);
-    lf_stream *stream = address ? PyLong_AsVoidPtr(address) : NULL;
-    Py_XDECREF(address);
-    if (!stream)
-        return NULL;
 
-    const size_t size = stream->model->output_size;
+    const size_t size = stream->output_size;
     PyObject *y = found[1];
     int status = NOT_THIS_WAY;
     if (!y || y == Py_None) {
@@ -99,13 +141,17 @@ static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     } else {
         Py_INCREF(y);
     }
-    if (size_of(found[0], 0) == stream->model->input_size && is_plain(y, float32, 1, 1) &&
+    if (size_of(found[0], 0) == stream->input_size && is_plain(y, numpy.float32, 1, 1) &&
         size_of(y, 0) == size) {
         const float *x_data = data_of(found[0]);
         float *y_data = data_of(y);
-        PyThreadState *state = PyEval_SaveThread();
-        status = (int)lf_stream_step_f32(stream, x_data, y_data);
-        PyEval_RestoreThread(state);
+        if (((CoreStream *)self)->is_quick) {
+            status = (int)lf_stream_step_f32(stream, x_data, y_data);
+        } else {
+            PyThreadState *state = PyEval_SaveThread();
+            status = (int)lf_stream_step_f32(stream, x_data, y_data);
+            PyEval_RestoreThread(state);
+        }
     }
     if (status == LF_OK)
         return y;
@@ -114,17 +160,21 @@ static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
 }
 
 /*
- * install(Stream, NativeStream, name of the attribute with the address): gives NativeStream its step.
+ * install(Stream, NativeStream), of which the second is a CoreStream as well: gives that its step.
  * Without a NumPy whose arrays look as this was built for, nothing happens, and steps go the long way.
  */
 static PyObject *install(PyObject *module, PyObject *arguments) {
     static PyMethodDef definition = {"step", (PyCFunction)(void (*)(void))step,
                                      METH_FASTCALL | METH_KEYWORDS, NULL};
     static const char signature[] = "step($self, x, out=None)\n--\n\n";
-    PyObject *base, *type, *name;
+    PyObject *base, *type;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OOU", &base, &type, &name))
+    if (!PyArg_ParseTuple(arguments, "OO!", &base, &PyType_Type, &type))
         return NULL;
+    if (!PyType_IsSubtype((PyTypeObject *)type, core_stream_type)) {
+        PyErr_SetString(PyExc_TypeError, "install: the second class must be a CoreStream");
+        return NULL;
+    }
     if (PyArray_ImportNumPyAPI() < 0) {
         PyErr_Clear();
         Py_RETURN_FALSE;
@@ -148,10 +198,9 @@ static PyObject *install(PyObject *module, PyObject *arguments) {
         return NULL;
     }
     Py_DECREF(method);
-    Py_INCREF(name);
-    address_name = name;
-    uint64 = PyArray_DescrFromType(NPY_UINT64);
-    float32 = PyArray_DescrFromType(NPY_FLOAT32); /* last: it says that all is there */
+    numpy.uint64 = PyArray_DescrFromType(NPY_UINT64);
+    numpy.float32 = PyArray_DescrFromType(NPY_FLOAT32);
+    numpy.array = &PyArray_Type; /* last: it says that all is there */
     Py_RETURN_TRUE;
 }
 
@@ -164,8 +213,8 @@ static PyObject *pool_step(PyObject *module, PyObject *const *arguments, Py_ssiz
     if (!pool)
         return PyErr_Occurred() ? NULL : PyLong_FromLong(NOT_THIS_WAY);
     PyObject *handles = arguments[1], *xs = arguments[2], *ys = arguments[3];
-    if (!is_plain(handles, uint64, 1, 0) || !is_plain(xs, float32, 2, 0) ||
-        !is_plain(ys, float32, 2, 1))
+    if (!is_plain(handles, numpy.uint64, 1, 0) || !is_plain(xs, numpy.float32, 2, 0) ||
+        !is_plain(ys, numpy.float32, 2, 1))
         return PyLong_FromLong(NOT_THIS_WAY);
     const size_t n = size_of(handles, 0);
     if (size_of(xs, 0) != n || size_of(xs, 1) != pool->model->input_size || size_of(ys, 0) != n ||
@@ -190,4 +239,12 @@ static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_native_step", NULL, -1, methods, NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__native_step(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC PyInit__native_step(void) {
+    PyObject *module = PyModule_Create(&definition);
+    core_stream_type = module ? (PyTypeObject *)PyType_FromSpec(&core_stream_spec) : NULL;
+    if (!core_stream_type || PyModule_AddType(module, core_stream_type) < 0) {
+        Py_XDECREF(module);
+        return NULL;
+    }
+    return module;
+}

@@ -171,20 +171,31 @@ def _function(activation: Activation) -> dict[str, Any]:
     }
 
 
-class NativeStream(Stream):
+if TYPE_CHECKING:
+
+    class CoreStream:
+        """Has the address of an lf_stream where `step` finds it at once."""
+
+        def _attach(self, address: int) -> None: ...
+
+else:
+    CoreStream = short_ways.CoreStream
+
+
+class NativeStream(Stream, CoreStream):
     """A stream whose state lives in the core."""
 
-    __slots__ = ("_address", "_handle", "_model")
+    __slots__ = ("__weakref__", "_handle", "_lstm", "_model")
 
     def __init__(self, lstm: LSTM, model: NativeModel) -> None:
-        super().__init__(lstm)
+        self._lstm = lstm
         self._model = model  # the core's stream borrows the core's model
         result = ffi.new("lf_stream **")
         status = lib.lf_stream_create(model.handle, result)
         if status:
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
-        self._address = int(ffi.cast("intptr_t", self._handle))
+        self._attach(int(ffi.cast("intptr_t", self._handle)))
 
     def _advance(self, xs: Float32, ys: Float32) -> None:
         status = lib.lf_stream_run_f32(
@@ -231,4 +242,4 @@ class NativeStream(Stream):
 
 
 # From here on `NativeStream.step` is in C, and calls `Stream.step` with what it cannot take.
-short_ways.install(Stream, NativeStream, "_address")
+short_ways.install(Stream, NativeStream)

@@ -232,10 +232,12 @@ class NumbaStream(Stream):
     """A stream that calls a kernel."""
 
     __slots__ = (
+        "__weakref__",
         "_addresses",
         "_flags",
         "_h_and_c",
         "_kept",
+        "_lstm",
         "_step",
         "_weights",
         "_x_shape",
@@ -243,7 +245,7 @@ class NumbaStream(Stream):
     )
 
     def __init__(self, lstm: LSTM, model: NumbaModel) -> None:
-        super().__init__(lstm)
+        self._lstm = lstm
         arrays = model.arrays()
         addresses = np.array([array.ctypes.data for array in arrays], np.int64)
         self._kept = (*arrays, model, addresses)  # the kernel has their addresses

@@ -132,10 +132,10 @@ class ReferenceModel:
 class ReferenceStream(Stream):
     """A stream that takes the reference's step, layer by layer. Has nothing to prepare."""
 
-    __slots__ = ("_c", "_h", "_model", "_owner")
+    __slots__ = ("__weakref__", "_c", "_h", "_lstm", "_model", "_owner")
 
     def __init__(self, lstm: LSTM, model: ReferenceModel) -> None:
-        super().__init__(lstm)
+        self._lstm = lstm
         self._model = model
         self._h, self._c = lstm.initial_state
         self._owner: dict[str, int] = {}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import CannotRunError
+from .machine import size_text
 from .schema import Report, Row, check
 from .table import shape_of
 
@@ -59,6 +60,9 @@ def _lines(old: Report, new: Report) -> Iterator[str]:
     yield f"against {old['created']}, lstm_fast {old['machine']['packages'].get('lstm_fast')}"
     if old["machine"]["cpu"] != new["machine"]["cpu"]:
         yield f"ANOTHER CPU: that was {old['machine']['cpu']}, this is {new['machine']['cpu']}"
+    swept, sweep = (report["settings"]["sweep_bytes"] for report in (old, new))
+    if swept != sweep:
+        yield f"ANOTHER COLD: that read {size_text(swept)} before a step, this {size_text(sweep)}"
     yield f"{'':<61} {'old us':>9} {'new us':>9} {'old/new':>8}"
     for row_before, row in both:
         shape = shape_of(row)

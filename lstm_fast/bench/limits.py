@@ -12,7 +12,9 @@ from .._arrays import Float32
 from ..errors import BackendUnavailableError
 from .timing import Call
 
-SWEEP_BYTES = 64 << 20
+# Several times what a last-level cache holds, since those protect from a scan what has been used
+# twice: on Zen 5 with 32 MiB of L3 steps get slower up to here (benchmarks/NOTES.md).
+SWEEP_BYTES = 192 << 20
 UNIT = 128  # floats: what probe_read takes multiples of
 SMALLEST = 32 << 10  # bytes; below, reading takes less time than the call's variation
 REPEATS, LONG_ENOUGH = 50, 50e-6  # the best of so many measurements of at least so many seconds

@@ -1,0 +1,76 @@
+"""Python's lock: long steps give it up, short ones keep it; and streams in threads, to the bit."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from cases import bits, frames_for, state_bits
+from lstm_fast import LSTM, available
+
+QUICK, LONG = (24, 64), (64, 300)  # 90 KiB of weights and 1.7 MiB
+native = pytest.mark.skipif(
+    not any(name.startswith("native") for name in available()), reason="no native core here"
+)
+
+
+def steps(stream, xs):
+    return bits(*(stream.step(x) for x in xs)) + state_bits(stream)
+
+
+@pytest.mark.parametrize("shape", [QUICK, LONG], ids=str)
+def test_steps_in_threads_equal_solo(implementation, shape):
+    lstm = implementation.random(*shape, seed=1)
+    sequences = [frames_for((*shape, 1), "normal", n, 40) for n in range(6)]
+    solo = [steps(lstm.stream(), xs) for xs in sequences]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda xs: steps(lstm.stream(), xs), sequences)) == solo
+
+
+def others_ran(shape, most):
+    """Return whether, within so many steps, another thread came to run that nothing else lets."""
+    lstm = LSTM.random(*shape, backend="native")
+    stream, x, y = lstm.stream(), np.ones(shape[0], np.float32), np.empty(shape[1], np.float32)
+    counts, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            counts[0] += 1
+            time.sleep(0)  # gives the lock back
+
+    thread, interval = threading.Thread(target=count), sys.getswitchinterval()
+    sys.setswitchinterval(60.0)  # nobody is made to give it up
+    try:
+        thread.start()
+        before = counts[0]
+        for _ in range(most):
+            stream.step(x, y)
+            if counts[0] != before:
+                return True
+        return False
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+        thread.join()
+
+
+@native
+def test_a_long_step_lets_others_run():
+    assert others_ran(LONG, 100_000)
+
+
+@native
+def test_a_quick_step_is_over_before_the_lock_could_change_hands():
+    assert not others_ran(QUICK, 2000)
+
+
+@native
+def test_a_stream_that_was_never_made_refuses():
+    kind = type(LSTM.random(2, 3, backend="native").stream())
+    with pytest.raises(AttributeError):
+        kind.__new__(kind).step(np.zeros(2, np.float32))
