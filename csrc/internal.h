@@ -49,6 +49,7 @@ typedef struct lf_layer { /* a cache line */
     const char *panels;
     const struct lf_variant *variant; /* null where the cell is the plain one */
 } lf_layer;
+_Static_assert(sizeof(void *) != 8 || sizeof(lf_layer) == 64, "one line, so that it is one miss");
 
 /*
  * What a cell has that is not the plain one. Rows are padded with zeros. A projection is cut into strips

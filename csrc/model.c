@@ -36,9 +36,10 @@ void *lf_alloc_zeroed(size_t bytes) {
 #define L1_HOLDS ((size_t)32 << 10) /* all */
 #define L2_UNKNOWN ((size_t)1 << 20)
 
-#define CACHES_KEEP                                                                                \
-    ((uint64_t)1 << 17) /* ticks; what L2 holds is read in half of that, so may be gone */
-#define BYTES_A_TICK 4  /* of weights, where the CPU is slow */
+/* Ticks of lf_ticks in which others can have read as much as L2 holds; a pass of ours takes its own time on
+ * top, at least so many bytes of weights in each. */
+#define CACHES_KEEP ((uint64_t)1 << 17)
+#define BYTES_A_TICK 4
 
 static uint64_t choose_to_turn_round(const lf_model *model, const lf_layer *layer) {
     const lf_isa *isa = model->isa;

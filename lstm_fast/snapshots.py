@@ -14,8 +14,6 @@ The fingerprint is that of the LSTM (`LSTM.fingerprint`): its weights and how th
 
 from __future__ import annotations
 
-import hashlib
-import json
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +24,30 @@ from ._arrays import LSTMState
 from .errors import SnapshotError
 
 if TYPE_CHECKING:
+    import hashlib
+
     from .lstm import LSTM
 
 MAGIC = b"LSTMFAST"
 VERSION = 1
 LENGTH = struct.Struct("<I")
-CHECKSUM_BYTES = hashlib.sha256().digest_size
+CHECKSUM_BYTES = 32
 FLOAT = np.dtype("<f4")
+
+# hashlib and json are imported where they are used, not with the package: with OpenSSL they take a
+# twelfth of what NumPy takes.
+
+
+def _sha256(data: bytes) -> hashlib._Hash:
+    import hashlib
+
+    return hashlib.sha256(data)
 
 
 def pack(lstm: LSTM, state: LSTMState) -> bytes:
     """Return the snapshot of that state."""
+    import json
+
     facts = {
         "version": VERSION,
         "fingerprint": lstm.fingerprint,
@@ -49,7 +60,7 @@ def pack(lstm: LSTM, state: LSTMState) -> bytes:
     header = json.dumps(facts).encode()
     values = b"".join(part.astype(FLOAT).tobytes() for part in state)
     body = MAGIC + LENGTH.pack(len(header)) + header + values
-    return body + hashlib.sha256(body).digest()
+    return body + _sha256(body).digest()
 
 
 def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
@@ -65,7 +76,7 @@ def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
     if not data.startswith(MAGIC):
         raise SnapshotError(f"this is no snapshot of lstm_fast: it does not begin with {MAGIC!r}")
     body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
-    if hashlib.sha256(body).digest() != checksum:
+    if _sha256(body).digest() != checksum:
         raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")
     try:
         state, header = _parts(body)
@@ -91,6 +102,8 @@ def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
 
 def _parts(body: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Split what has passed the checksum into the state and the header, with all its keys."""
+    import json
+
     begin = len(MAGIC) + LENGTH.size
     (size,) = LENGTH.unpack_from(body, len(MAGIC))
     header = json.loads(body[begin : begin + size])
@@ -100,7 +113,9 @@ def _parts(body: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
 
 def fingerprint(lstm: LSTM) -> str:
     """Return SHA-256 over the weights, their names and shapes, the variant and the weight_dtype."""
-    digest = hashlib.sha256(f"lstm_fast 1 {lstm.weight_dtype}".encode())
+    import json
+
+    digest = _sha256(f"lstm_fast 1 {lstm.weight_dtype}".encode())
     cells = [layer.cell.to_json() for layer in lstm.weights.layers]
     if any(cells):
         digest.update(f" cells {json.dumps(cells, sort_keys=True)} ".encode())

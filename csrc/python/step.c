@@ -2,8 +2,8 @@
  * The short ways from Python into a step. What cffi and the buffer protocol cost in code is little when
  * it is warm and 10 us when it is not, which it never is in a service that wakes every 20 ms; so here
  * arrays are read where NumPy keeps their facts, a stream where its object has it, and a step is one
- * method call with no frame of Python in between. A module of its own inside the extension that cffi builds; everything else goes
- * through cffi, and what this can't take is left to the long way.
+ * method call with no frame of Python in between. A module of its own inside the extension that cffi
+ * builds; everything else goes through cffi, and what this can't take is left to the long way.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -42,6 +42,19 @@ static void make_weights(void) {
         xs[j] = 2 * pseudo_random();
 }
 
+/* Every other pass, unless there was a pause. */
+static void check_turns(void) {
+    const uint64_t ever = UINT64_MAX;
+    const int first = lf_turn_round(ever);
+    CHECK(lf_turn_round(ever) == !first && lf_turn_round(ever) == first);
+    CHECK(!lf_turn_round(0) && lf_turn_round(ever) == !first); /* one that never turns is no pass */
+#if defined(__x86_64__)
+    for (int n = 0; n < 4; n++)
+        CHECK(!lf_turn_round(1)); /* each is later than that */
+    CHECK(lf_turn_round(ever));
+#endif
+}
+
 static lf_status create(const char *isa, lf_model **model) {
     return lf_model_create(I, H, 0, L, layers, LF_FLOAT32, isa, model);
 }
@@ -223,6 +236,7 @@ static void check_small_values(const char *isa) {
 int main(void) {
     make_weights();
     check_isas();
+    check_turns();
     check_create();
     for (size_t i = 0; i < lf_isa_count(); i++)
         for (int type = LF_FLOAT32; type <= LF_INT8 && !lf_isa_missing(i, 0); type++)
