@@ -179,10 +179,10 @@ const lf_isa *lf_isa_at(size_t index);
 /* Of a panel that L1 still has at the next pass, beside what else that needs. */
 #define LF_L1_KEEPS ((size_t)40 << 10)
 
-/* pack.c: how many of a layer's panels are wide; the bytes of its panels, and writing them (zeroed
- * before), which returns their end. */
+/* pack.c: how many of a layer's panels are wide; the bytes of them for each of its padded_hidden units,
+ * and writing them (zeroed before), which returns their end. */
 size_t lf_wide_panels(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);
-size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);
+size_t lf_packed_unit_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);
 /* b_ih + b_hh of one row, and whether float16 can hold a value. */
 float lf_bias(const lf_layer_weights *weights, size_t row);
 int lf_fits_float16(float value);

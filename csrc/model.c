@@ -41,12 +41,12 @@ void *lf_alloc_zeroed(size_t bytes) {
 #define CACHES_KEEP ((uint64_t)1 << 17)
 #define BYTES_A_TICK 4
 
-static uint64_t choose_to_turn_round(const lf_model *model, const lf_layer *layer) {
+static uint64_t choose_to_turn_round(const lf_model *model) {
     const lf_isa *isa = model->isa;
+    const lf_layer *layer = &model->layers[0];
     const size_t known = lf_cpu_l2_bytes(), l2 = known ? known : L2_UNKNOWN;
     const size_t panel_units = isa->lanes * (layer->wide_panels ? isa->panel_vectors : 1);
-    const size_t unit_bytes =
-        lf_packed_bytes(isa, model->weight_type, layer) / layer->padded_hidden;
+    const size_t unit_bytes = lf_packed_unit_bytes(isa, model->weight_type, layer);
     const int pays = model->packed_bytes > L1_HOLDS &&
                      (unit_bytes * panel_units <= LF_L1_KEEPS || model->packed_bytes > l2 - l2 / 4);
     return pays ? CACHES_KEEP + model->packed_bytes / BYTES_A_TICK : 0;
@@ -156,8 +156,9 @@ static size_t all_bytes(const lf_model *model, const lf_layer_weights *layers) {
     size_t bytes = 0;
     for (size_t l = 0; l < model->num_layers; l++) {
         const lf_layer layer = layer_of(model, layers, l);
-        const size_t more = lf_packed_bytes(model->isa, model->weight_type, &layer) +
-                            lf_variant_bytes(model->isa, model->weight_type, &layer, &layers[l]);
+        const size_t more =
+            layer.padded_hidden * lf_packed_unit_bytes(model->isa, model->weight_type, &layer) +
+            lf_variant_bytes(model->isa, model->weight_type, &layer, &layers[l]);
         if (more > SIZE_MAX / 2 - bytes)
             return 0;
         bytes += more;
@@ -228,7 +229,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         return status;
     }
     pack(model, layers);
-    model->turns_within = choose_to_turn_round(model, &model->layers[0]);
+    model->turns_within = choose_to_turn_round(model);
     *result = model;
     return LF_OK;
 }

@@ -46,11 +46,10 @@ static size_t padded_columns(const lf_isa *isa, lf_weight_type type, size_t colu
     return type == LF_INT8 ? lf_round_up(columns, isa->int8_group) : columns;
 }
 
-size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer) {
+size_t lf_packed_unit_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer) {
     const size_t columns = padded_columns(isa, type, layer->input_size) +
                            padded_columns(isa, type, layer->output_size);
-    return LF_GATES * layer->padded_hidden *
-           (lf_extra_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
+    return LF_GATES * (lf_extra_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
 }
 
 /*
@@ -59,7 +58,7 @@ size_t lf_packed_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *l
  */
 size_t lf_wide_panels(const lf_isa *isa, lf_weight_type type, const lf_layer *layer) {
     const size_t units = isa->panel_vectors * isa->lanes;
-    const size_t unit_bytes = lf_packed_bytes(isa, type, layer) / layer->padded_hidden;
+    const size_t unit_bytes = lf_packed_unit_bytes(isa, type, layer);
     const int narrow = isa->has_narrow_panels && type == LF_FLOAT32 &&
                        unit_bytes * units > LF_L1_KEEPS && unit_bytes * isa->lanes <= LF_L1_KEEPS;
     return narrow ? 0 : layer->padded_hidden / units;

@@ -21,10 +21,9 @@ typedef struct lf_slot {
 /* What one call needs while it computes, for up to LF_BATCH_STREAMS streams at a time. */
 typedef struct lf_work {
     atomic_flag taken;
-    float *x; /* [streams][x_floats]: frames */
-    float *h; /* [streams][h_floats]: the old h of a layer */
-    float *layer
-        [2]; /* [streams][h_floats]: the new h of a layer below the last, and of the one below */
+    float *x;         /* [streams][x_floats]: frames */
+    float *h;         /* [streams][h_floats]: the old h of a layer */
+    float *layer[2];  /* [streams][h_floats]: the new h of a layer that is not the last; in turns */
     float *sums;      /* as lf_batch.sums */
     float *pre;       /* [streams][pre_floats]: for variants */
     float *recurrent; /* [LF_GATES * padded_hidden], for a stream that is alone */

@@ -74,3 +74,13 @@ def bits(*arrays):
 
 def state_bits(stream):
     return bits(*stream.state)
+
+
+def steps(stream, xs):
+    """The bits of what a stream answers frame by frame, and of its state after that."""
+    return bits(*(stream.step(x) for x in xs)) + state_bits(stream)
+
+
+def run(stream, xs):
+    """The same of all frames at once."""
+    return bits(stream.run(xs)) + state_bits(stream)

@@ -10,17 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from cases import bits, frames_for, state_bits
+from cases import frames_for, steps
 from lstm_fast import LSTM, available
 
 QUICK, LONG = (24, 64), (64, 300)  # 90 KiB of weights and 1.7 MiB
 native = pytest.mark.skipif(
     not any(name.startswith("native") for name in available()), reason="no native core here"
 )
-
-
-def steps(stream, xs):
-    return bits(*(stream.step(x) for x in xs)) + state_bits(stream)
 
 
 @pytest.mark.parametrize("shape", [QUICK, LONG], ids=str)

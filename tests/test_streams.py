@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cases import bits, frames_for, seeds, shapes, state_bits, state_for, weights_for
+from cases import bits, frames_for, run, seeds, shapes, state_bits, state_for, steps, weights_for
 from lstm_fast import LSTM, ConcurrentUseError, LSTMState
 from lstm_fast._weights import WEIGHT_DTYPES
 
@@ -26,14 +26,6 @@ STEPS = 12
 
 def frames(seed=0, steps=STEPS, shape=SHAPE):
     return frames_for(shape, "normal", seed, steps)
-
-
-def steps(stream, xs):
-    return bits(*(stream.step(x) for x in xs)) + state_bits(stream)
-
-
-def run(stream, xs):
-    return bits(stream.run(xs)) + state_bits(stream)
 
 
 @pytest.fixture(scope="module", params=WEIGHT_DTYPES)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases import bits, state_bits
+from cases import bits, run, state_bits, steps
 from lstm_fast import LSTM, Activation, Cell, SnapshotError
 from lstm_fast._arrays import canonical
 from lstm_fast._weights import WEIGHT_DTYPES, make_weights
@@ -30,14 +30,6 @@ WHOLE = Variant(everything(SIZES), "normal", 7)
 def lstm(implementation, request):
     """One with every part and option at once."""
     return make(implementation, WHOLE.weights, request.param)
-
-
-def steps(stream, xs):
-    return bits(*(stream.step(x) for x in xs)) + state_bits(stream)
-
-
-def run(stream, xs):
-    return bits(stream.run(xs)) + state_bits(stream)
 
 
 # ---- streams -------------------------------------------------------------------------------------
