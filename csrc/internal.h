@@ -23,18 +23,17 @@ enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
  * same units side by side and is read front to back in a step, without a gap, so that the CPU sees
  * one stream:
  *
- *     start    [LF_GATES][units]          what the sums of W_ih x start from: the bias, or for int8 an
- *                                         integer
+ *     bias     [LF_GATES][units]          not for int8; the sums of W_ih x start from it
  *     weights  [K_in][LF_GATES][units]    row k: for x[k]
- *     int8 only: start [LF_GATES][units]  of the sums of W_hh h
  *     weights  [K_rec][LF_GATES][units]   row k: for h[k]
  *     int8 only: finish [3][LF_GATES][units]    the bias, the scales of W_ih and of W_hh
  *
  * with units = panel_vectors * lanes in the first wide_panels of them, and one vector in the others.
  * int8 weights stand in groups of k, [K / group][LF_GATES][units][group], K rounded up to whole
- * groups. Units past hidden_size and k past K are zeros.
+ * groups, as the ISA's dot takes them: with its int8_offset added. Units past hidden_size and k past K
+ * are zero bytes.
  */
-static inline size_t lf_extra_rows(lf_weight_type type) { return type == LF_INT8 ? 5 : 1; }
+static inline size_t lf_extra_rows(lf_weight_type type) { return type == LF_INT8 ? 3 : 1; }
 static inline size_t lf_weight_bytes(lf_weight_type type) {
     return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
 }
@@ -55,8 +54,7 @@ _Static_assert(sizeof(void *) != 8 || sizeof(lf_layer) == 64, "one line, so that
  * What a cell has that is not the plain one. Rows are padded with zeros. A projection is cut into strips
  * of LF_GATES vectors of its outputs, each packed as half a panel:
  *
- *     header   [1 or 3][LF_GATES * lanes]   the bias, and for int8 the scales (floats) and where the
- *                                           sums start (integers)
+ *     header   [1 or 2][LF_GATES * lanes]   the bias, and for int8 the scales
  *     weights  [H][LF_GATES * lanes]
  */
 typedef struct lf_variant {
@@ -67,10 +65,17 @@ typedef struct lf_variant {
     const char *projection;  /* or null */
 } lf_variant;
 
-static inline size_t lf_strip_header_rows(lf_weight_type type) { return type == LF_INT8 ? 3 : 1; }
+static inline size_t lf_strip_header_rows(lf_weight_type type) { return type == LF_INT8 ? 2 : 1; }
 
 /* Scratch for a variant: pre-activations [LF_GATES][padded_hidden], and what is to be projected. */
 #define LF_PRE_ROWS (LF_GATES + 1)
+
+/* int8: what a quantised vector is. Weights that are stored with an offset make each of its sums of
+ * products too large by offset times the sum of the vector, which `correction` takes back. */
+typedef struct lf_operand {
+    float scale; /* of one unit; NaN where a value was not finite */
+    int32_t correction;
+} lf_operand;
 
 /*
  * One pass over one layer: the halves first_half .. end_half - 1 of the sums, 0 being W_ih x and 1
@@ -84,11 +89,10 @@ typedef struct lf_pass {
     int descending; /* through the panels */
     const float *x, *h;
     float *c, *h_out;
-    float *recurrent; /* [LF_GATES * padded_hidden] floats, or integers for int8 */
-    void *quants[2];  /* int8: scratch for the quantised x and h */
-    float x_scale;    /* int8: of one unit of the quantised x */
-    float h_scale;    /* int8: the same of h, where it is not bounded */
-    float *pre;       /* scratch for a variant: [LF_PRE_ROWS][padded_hidden] */
+    float *recurrent;       /* [LF_GATES * padded_hidden] floats, or integers for int8 */
+    void *quants[2];        /* int8: scratch for the quantised x and h */
+    lf_operand operands[2]; /* int8: of those */
+    float *pre;             /* scratch for a variant: [LF_PRE_ROWS][padded_hidden] */
 } lf_pass;
 
 /*
@@ -105,7 +109,7 @@ typedef struct lf_batch {
     float *const *recurrent; /* [streams] of [LF_GATES * padded_hidden], or null where not needed */
     float *sums;             /* scratch: [2][streams][LF_GATES * panel_vectors * lanes] */
     void *const *quants[2];  /* int8: [streams] rows of scratch each */
-    float *scales[2];        /* int8: [streams] of x_scale and h_scale */
+    lf_operand *operands[2]; /* int8: [streams] of them each */
     float *const *pre;       /* as lf_pass.pre, [streams] of them */
     const void *const *rows[2]; /* set by the pass: the operands as the dot takes them */
 } lf_batch;
@@ -118,7 +122,7 @@ typedef struct lf_isa {
     size_t panel_vectors;
     int has_narrow_panels; /* sums of one vector of units, float32, keep up with L2 */
     size_t int8_group;     /* values of k that one int8 dot takes */
-    int int8_offset;       /* what it adds to each quantised operand */
+    int int8_offset;       /* what it wants added to each weight */
     void (*layer_pass[LF_WEIGHT_TYPES])(lf_pass *pass);
     void (*batch_pass[LF_WEIGHT_TYPES])(lf_batch *batch);
     /* In place; count is a multiple of lanes. */
@@ -186,11 +190,10 @@ size_t lf_packed_unit_bytes(const lf_isa *isa, lf_weight_type type, const lf_lay
 /* b_ih + b_hh of one row, and whether float16 can hold a value. */
 float lf_bias(const lf_layer_weights *weights, size_t row);
 int lf_fits_float16(float value);
-/* int8: the scale of a row. A row into its places, `stride` weights apart from group to group; adds up
- * the int8 weights in *sum. */
+/* int8: the scale of a row. A row into its places, `stride` weights apart from group to group. */
 float lf_row_scale(const float *row, size_t columns);
 void lf_pack_row(char *out, const lf_isa *isa, lf_weight_type type, const float *row,
-                 size_t columns, size_t stride, float scale, int32_t *sum);
+                 size_t columns, size_t stride, float scale);
 char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
                     const lf_layer_weights *weights);
 

@@ -74,13 +74,12 @@ float lf_row_scale(const float *row, size_t columns) {
 
 /* One row of one half into its places, `stride` weights apart from group to group. */
 void lf_pack_row(char *out, const lf_isa *isa, lf_weight_type type, const float *row,
-                 size_t columns, size_t stride, float scale, int32_t *sum) {
+                 size_t columns, size_t stride, float scale) {
     for (size_t k = 0; k < columns; k++) {
         if (type == LF_INT8) {
             const size_t group = isa->int8_group;
             const int quant = scale > 0 ? (int)nearbyintf(row[k] / scale) : 0;
-            ((int8_t *)out)[k / group * group * stride + k % group] = (int8_t)quant;
-            *sum += quant;
+            out[k / group * group * stride + k % group] = (char)(quant + isa->int8_offset);
         } else if (type == LF_FLOAT32) {
             memcpy(out + k * stride * sizeof(float), &row[k], sizeof(float));
         } else {
@@ -96,13 +95,11 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
                         size_t units) {
     const size_t stride = LF_GATES * units; /* weights, or values of a header row, of one k */
     const size_t row_bytes = stride * sizeof(float);
-    char *starts[2];
-    starts[0] = out;
-    starts[1] = out + row_bytes +
-                padded_columns(isa, type, halves[0].columns) * stride * lf_weight_bytes(type);
-    char *weights[2] = {starts[0] + row_bytes, starts[1] + (type == LF_INT8 ? row_bytes : 0)};
-    char *const end =
-        weights[1] + padded_columns(isa, type, halves[1].columns) * stride * lf_weight_bytes(type);
+    const size_t k_bytes = stride * lf_weight_bytes(type);
+    char *weights[2], *end;
+    weights[0] = out + (type == LF_INT8 ? 0 : row_bytes);
+    weights[1] = weights[0] + padded_columns(isa, type, halves[0].columns) * k_bytes;
+    end = weights[1] + padded_columns(isa, type, halves[1].columns) * k_bytes;
     float *const finish = (float *)(void *)end;
     for (size_t half = 0; half < 2; half++) {
         const size_t columns = halves[half].columns;
@@ -114,16 +111,13 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
                 const size_t group = type == LF_INT8 ? isa->int8_group : 1;
                 /* the layer normalisation adds it behind the sums */
                 const float bias = source->layer_norm ? 0.0f : lf_bias(source, row);
-                int32_t sum = 0;
                 lf_pack_row(weights[half] + at * group * lf_weight_bytes(type), isa, type, values,
-                            columns, stride, scale, &sum);
+                            columns, stride, scale);
                 if (type == LF_INT8) {
-                    const int32_t start = -isa->int8_offset * sum;
-                    memcpy(starts[half] + at * sizeof start, &start, sizeof start);
                     finish[at] = bias;
                     finish[(1 + half) * stride + at] = scale * halves[half].operand_scale;
                 } else {
-                    ((float *)(void *)starts[0])[at] = bias;
+                    ((float *)(void *)out)[at] = bias;
                 }
             }
     }

@@ -37,7 +37,7 @@ typedef struct lf_work {
     float *c_rows[LF_BATCH_STREAMS], *new_rows[LF_BATCH_STREAMS], *kept_rows[LF_BATCH_STREAMS];
     void *quant_rows[2][LF_BATCH_STREAMS];
     float *pre_rows[LF_BATCH_STREAMS];
-    float scales[2][LF_BATCH_STREAMS];
+    lf_operand operands[2][LF_BATCH_STREAMS];
 } lf_work;
 
 struct lf_pool {

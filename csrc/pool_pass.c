@@ -107,7 +107,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
         .recurrent = keeps ? work->kept_rows : NULL,
         .sums = work->sums,
         .quants = {work->quant_rows[0], work->quant_rows[1]},
-        .scales = {work->scales[0], work->scales[1]},
+        .operands = {work->operands[0], work->operands[1]},
         .pre = work->pre_rows,
     };
     model->isa->batch_pass[model->weight_type](&batch);

@@ -111,15 +111,10 @@ static char *pack_strip(char *out, const lf_isa *isa, lf_weight_type type, const
     for (size_t j = 0; j < outputs && first + j < layer->output_size; j++) {
         const float *row = weights->weight_hr + (first + j) * H;
         const float scale = type == LF_INT8 ? lf_row_scale(row, H) : 0;
-        int32_t sum = 0;
-        lf_pack_row(at + j * group * lf_weight_bytes(type), isa, type, row, H, outputs, scale,
-                    &sum);
+        lf_pack_row(at + j * group * lf_weight_bytes(type), isa, type, row, H, outputs, scale);
         header[j] = weights->bias_hr ? weights->bias_hr[first + j] : 0.0f;
-        if (type == LF_INT8) {
-            const int32_t start = -isa->int8_offset * sum;
+        if (type == LF_INT8)
             header[outputs + j] = scale;
-            memcpy(&header[2 * outputs + j], &start, sizeof start);
-        }
     }
     return out + strip_bytes(isa, type, layer);
 }

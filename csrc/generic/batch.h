@@ -84,7 +84,7 @@ LF_INLINE void lf_tile_int8(size_t streams, const char *weights, size_t k_bytes,
             xk[s] = vi_broadcast(x[s] + k);
         LF_UNROLL_ALL
         for (size_t j = 0; j < LF_STRIP_VECTORS; j++) {
-            const int8_t *w = (const int8_t *)weights + j * bytes;
+            const char *w = weights + j * bytes;
             LF_UNROLL_ALL
             for (size_t s = 0; s < streams; s++)
                 sum[s][j] = vi_dot(sum[s][j], w, xk[s]);
@@ -165,12 +165,15 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
         lf_batch_half(type, vectors, batch->streams, p.weights[half], batch->rows[half],
                       p.count[half], p.start[half], batch->sums + half * half_sums);
     const size_t rows = LF_GATES * vectors;
+    const lf_operand none = {0};
     for (size_t s = 0; s < batch->streams; s++) {
         const lf_sums *sums = (const lf_sums *)(const void *)(batch->sums + s * LF_PANEL_SUMS);
         const float *recurrent = batch->sums + half_sums + s * LF_PANEL_SUMS;
         float *kept = batch->recurrent ? batch->recurrent[s] + LF_GATES * unit : NULL;
         if (batch->first_half == 1) {
             memcpy(kept, recurrent, rows * LF_LANES * sizeof(float));
+            if (type == LF_INT8)
+                lf_correct_sums(kept, rows, batch->operands[1][s].correction);
             continue;
         }
         LF_UNROLL_ALL
@@ -179,11 +182,10 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
             vf a[LF_GATES];
             LF_UNROLL_ALL
             for (size_t gate = 0; gate < LF_GATES; gate++)
-                a[gate] =
-                    lf_pre_activation(type, rows, gate * vectors + v, p.finish,
-                                      type == LF_INT8 ? batch->scales[0][s] : 0,
-                                      type == LF_INT8 && !is_plain ? batch->scales[1][s] : 1.0f,
-                                      sums, batch->end_half == 1 ? kept : recurrent);
+                a[gate] = lf_pre_activation(type, rows, gate * vectors + v, p.finish,
+                                            type == LF_INT8 ? batch->operands[0][s] : none,
+                                            type == LF_INT8 ? batch->operands[1][s] : none, sums,
+                                            batch->end_half == 1 ? kept : recurrent);
             if (is_plain)
                 c_is_odd[s] |=
                     lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
@@ -199,14 +201,13 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
     const size_t r_at = LF_GATES * layer->padded_hidden;
     const int projects = layer->variant->projection != NULL;
     const void *rows[LF_BATCH_STREAMS];
-    float scales[LF_BATCH_STREAMS];
+    lf_operand operands[LF_BATCH_STREAMS] = {{0}};
     for (size_t s = 0; s < batch->streams; s++) {
         float *const r = projects ? batch->pre[s] + r_at : batch->h_out[s];
         lf_variant_cell(layer, batch->pre[s], batch->c[s], r);
         rows[s] = type == LF_INT8 ? batch->quants[1][s] : r;
-        scales[s] = type == LF_INT8 && projects
-                        ? lf_quantise_frame(batch->quants[1][s], r, layer->padded_hidden)
-                        : 0;
+        if (type == LF_INT8 && projects)
+            operands[s] = lf_quantise_frame(batch->quants[1][s], r, layer->padded_hidden);
     }
     const char *at = layer->variant->projection;
     for (size_t first = 0; projects && first < layer->output_size; first += LF_STRIP_OUTPUTS) {
@@ -214,8 +215,8 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
         lf_batch_half(type, 1, batch->streams, strip.weights, rows, layer->hidden_size, strip.start,
                       batch->sums);
         for (size_t s = 0; s < batch->streams; s++)
-            lf_strip_output(type, layer, &strip, batch->sums + s * LF_PANEL_SUMS, scales[s], first,
-                            batch->h_out[s]);
+            lf_strip_output(type, layer, &strip, batch->sums + s * LF_PANEL_SUMS, operands[s],
+                            first, batch->h_out[s]);
         at = strip.end;
     }
 }
@@ -280,8 +281,8 @@ static void batch_pass_int8(lf_batch *batch) {
             .quants = {batch->quants[0][s], batch->quants[1][s]},
         };
         lf_quantise_operands(&pass);
-        batch->scales[0][s] = pass.x_scale;
-        batch->scales[1][s] = pass.h_scale;
+        batch->operands[0][s] = pass.operands[0];
+        batch->operands[1][s] = pass.operands[1];
     }
     lf_batch_panels(LF_INT8, batch);
 }

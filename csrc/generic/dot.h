@@ -18,10 +18,10 @@ LF_INLINE vf lf_load_weights(lf_weight_type type, const char *p) {
 }
 
 /* A part of a row of weights times an operand: sums[j] = start[j] + weights[k][j] * x[k] for
- * k = 0 .. count - 1 in this order, fused. For int8 in integers, LF_INT8_GROUP values of k at a time:
- * exact, so their order is free. */
+ * k = 0 .. count - 1 in this order, fused. For int8 in integers, from 0, LF_INT8_GROUP values of k at a
+ * time: exact, so their order is free. */
 typedef struct lf_part {
-    const void *start; /* [rows][LF_LANES] */
+    const float *start; /* [rows][LF_LANES]; unused for int8 */
     const char *weights;
     const void *x; /* floats, or lf_quant */
     size_t count;
@@ -60,14 +60,13 @@ LF_INLINE void lf_dot_float(lf_weight_type type, size_t rows, const lf_part *par
 
 LF_INLINE void lf_dot_int8(size_t rows, const lf_part *part, const lf_part *end) {
     for (; part < end; part++) {
-        const int32_t *start = part->start;
         const lf_quant *x = part->x;
         int32_t *sums = part->sums;
         const char *weights = part->weights;
         vi sum[LF_GATES * LF_PANEL_VECTORS];
         LF_UNROLL_ALL
         for (size_t j = 0; j < rows; j++)
-            sum[j] = vi_load(start + j * LF_LANES);
+            sum[j] = vi_set1(0);
         LF_ALIGN_LOOP();
         LF_UNROLL_NONE
         for (size_t k = 0; k < part->count; k += LF_INT8_GROUP) {
@@ -75,7 +74,7 @@ LF_INLINE void lf_dot_int8(size_t rows, const lf_part *part, const lf_part *end)
             LF_UNROLL_ALL
             for (size_t j = 0; j < rows; j++) {
                 const char *w = weights + j * LF_LANES * LF_INT8_GROUP;
-                sum[j] = vi_dot(sum[j], (const int8_t *)w, xk);
+                sum[j] = vi_dot(sum[j], w, xk);
                 LF_HIDE_VALUE(weights);
             }
             weights += rows * LF_LANES * LF_INT8_GROUP;

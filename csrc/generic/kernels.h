@@ -14,18 +14,24 @@ typedef union lf_sums {
     int32_t i[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
 } lf_sums;
 
+/* int8: sums without what the offset of the weights has added. */
+LF_INLINE vf lf_corrected(const int32_t *sums, lf_operand operand) {
+    const vi whole = vi_load(sums);
+    return vf_from_int(LF_INT8_OFFSET ? vi_add(whole, vi_set1(operand.correction)) : whole);
+}
+
 /* The pre-activations of row j of a panel, from the sums of both halves. */
 LF_INLINE vf lf_pre_activation(lf_weight_type type, size_t rows, size_t j, const float *finish,
-                               float x_scale, float h_scale, const lf_sums *input,
+                               lf_operand x, lf_operand h, const lf_sums *input,
                                const float *recurrent) {
     if (type != LF_INT8)
         return vf_add(vf_load(input->f + j * LF_LANES), vf_load(recurrent + j * LF_LANES));
     const float *bias = finish + j * LF_LANES;
     const int32_t *recurrent_sums = (const int32_t *)(const void *)recurrent;
-    vf scale_ih = vf_mul(vf_load(bias + rows * LF_LANES), vf_set1(x_scale));
-    vf scale_hh = vf_mul(vf_load(bias + 2 * rows * LF_LANES), vf_set1(h_scale));
-    vf left = vf_fma(vf_from_int(vi_load(input->i + j * LF_LANES)), scale_ih, vf_load(bias));
-    return vf_fma(vf_from_int(vi_load(recurrent_sums + j * LF_LANES)), scale_hh, left);
+    vf scale_ih = vf_mul(vf_load(bias + rows * LF_LANES), vf_set1(x.scale));
+    vf scale_hh = vf_mul(vf_load(bias + 2 * rows * LF_LANES), vf_set1(h.scale));
+    vf left = vf_fma(lf_corrected(input->i + j * LF_LANES, x), scale_ih, vf_load(bias));
+    return vf_fma(lf_corrected(recurrent_sums + j * LF_LANES, h), scale_hh, left);
 }
 
 /*
@@ -60,6 +66,8 @@ LF_INLINE void lf_dot(lf_weight_type type, size_t vectors, const lf_part *part,
         (vectors == 1 ? dot_float32_single : dot_float32)(part, end);
 }
 
+static const _Alignas(64) float lf_zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
+
 #include "variant.h"
 
 /* One panel: where its parts are, and what its sums start from. Index 0: W_ih x, 1: W_hh h. */
@@ -68,8 +76,6 @@ typedef struct lf_panel {
     const char *weights[2];
     size_t count[2]; /* of k */
 } lf_panel;
-
-static const _Alignas(64) float lf_zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
 
 /* What a panel takes for each of its hidden units, which is the same in all of a layer. */
 LF_INLINE size_t lf_unit_bytes(lf_weight_type type, const lf_layer *layer) {
@@ -84,13 +90,11 @@ LF_INLINE lf_panel lf_panel_at(lf_weight_type type, size_t vectors, const lf_lay
     const size_t row_bytes = LF_GATES * vectors * LF_LANES * sizeof(float);
     const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
     const size_t k_bytes = LF_GATES * vectors * LF_LANES * lf_weight_bytes(type);
-    const char *const input = panel + row_bytes;
-    const char *const middle = input + lf_round_up(layer->input_size, group) * k_bytes;
-    const char *const recurrent = middle + (type == LF_INT8 ? row_bytes : 0);
+    const char *const input = panel + (type == LF_INT8 ? 0 : row_bytes);
+    const char *const recurrent = input + lf_round_up(layer->input_size, group) * k_bytes;
     const char *const end = recurrent + lf_round_up(layer->output_size, group) * k_bytes;
     lf_panel result = {
-        .start = {(const float *)(const void *)panel,
-                  type == LF_INT8 ? (const float *)(const void *)middle : lf_zeros},
+        .start = {type == LF_INT8 ? lf_zeros : (const float *)(const void *)panel, lf_zeros},
         .finish = (const float *)(const void *)end,
         .weights = {input, recurrent},
         .count = {layer->input_size, layer->output_size},
@@ -105,20 +109,33 @@ LF_INLINE void lf_store_gates(const lf_layer *layer, const vf a[LF_GATES], float
         vf_store(pre + gate * layer->padded_hidden + at, a[gate]);
 }
 
+/* int8: corrects the sums of one panel for a later pass, which no longer knows by how much. */
+LF_INLINE void lf_correct_sums(float *sums, size_t rows, int32_t correction) {
+    int32_t *const whole = (int32_t *)(void *)sums;
+    LF_UNROLL_ALL
+    for (size_t j = 0; j < rows; j++)
+        vi_store(whole + j * LF_LANES, vi_add(vi_load(whole + j * LF_LANES), vi_set1(correction)));
+}
+
 /* One panel of `vectors` vectors of hidden units. Returns whether c is still to be made canonical. */
 LF_INLINE int lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors, const lf_pass *pass,
                             const char *panel, size_t unit) {
     const size_t rows = LF_GATES * vectors;
     const lf_panel p = lf_panel_at(type, vectors, pass->layer, panel);
-    _Alignas(64) lf_sums input_sums;
-    float *const recurrent_sums = pass->recurrent + LF_GATES * unit;
+    _Alignas(64) lf_sums input_sums, own_sums;
+    const int is_whole = pass->end_half - pass->first_half == 2;
+    /* the fewer lines are written, the fewer have to leave L1 for the weights */
+    float *const recurrent_sums = is_whole ? own_sums.f : pass->recurrent + LF_GATES * unit;
     const void *const x = type == LF_INT8 ? pass->quants[0] : pass->x;
     const void *const h = type == LF_INT8 ? pass->quants[1] : pass->h;
     const lf_part halves[2] = {{p.start[0], p.weights[0], x, p.count[0], input_sums.f},
                                {p.start[1], p.weights[1], h, p.count[1], recurrent_sums}};
     int c_is_odd = 0;
     lf_dot(type, vectors, halves + pass->first_half, halves + pass->end_half);
-    if (pass->first_half == 1) { /* prepare: what the step still has to read comes closer */
+    if (pass->first_half == 1) {
+        if (type == LF_INT8)
+            lf_correct_sums(recurrent_sums, rows, pass->operands[1].correction);
+        /* prepare: what the step still has to read comes closer */
         for (const char *line = panel; line < p.weights[1]; line += LF_ALIGNMENT)
             __builtin_prefetch(line, 0, 2);
         return 0;
@@ -128,9 +145,8 @@ LF_INLINE int lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors, c
         vf a[LF_GATES];
         LF_UNROLL_ALL
         for (size_t gate = 0; gate < LF_GATES; gate++)
-            a[gate] =
-                lf_pre_activation(type, rows, gate * vectors + v, p.finish, pass->x_scale,
-                                  is_plain ? 1.0f : pass->h_scale, &input_sums, recurrent_sums);
+            a[gate] = lf_pre_activation(type, rows, gate * vectors + v, p.finish, pass->operands[0],
+                                        pass->operands[1], &input_sums, recurrent_sums);
         const size_t at = unit + v * LF_LANES;
         if (is_plain)
             c_is_odd |= lf_update_cell(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
@@ -213,26 +229,24 @@ static void layer_pass_float16(lf_pass *pass) {
         lf_each_panel(LF_FLOAT16, 1, pass);
 }
 
-/* int8: fills pass->quants for its halves, and sets the scales. */
+/* int8: fills pass->quants for its halves, and sets the operands. */
 static void lf_quantise_operands(lf_pass *pass) {
     const lf_layer *layer = pass->layer;
     const size_t inputs = lf_round_up(layer->input_size, LF_LANES), outputs = layer->padded_output;
-    pass->h_scale = 1.0f;     /* what it is where it is in the panels */
-    if (!layer->h_is_bounded) /* a step that was prepared needs the scale again */
-        pass->h_scale = lf_quantise_frame((lf_quant *)pass->quants[1], pass->h, outputs);
-    else if (pass->end_half == 2)
-        lf_quantise((lf_quant *)pass->quants[1], pass->h, outputs, 127.0f);
-    if (pass->first_half == 1)
-        return;
-    if (!layer->x_is_bounded) {
-        pass->x_scale = lf_quantise_frame((lf_quant *)pass->quants[0], pass->x, inputs);
-    } else {
-        lf_quantise((lf_quant *)pass->quants[0], pass->x, inputs, 127.0f);
-        pass->x_scale = lf_any_spoiled(pass->x, inputs) ? NAN : 1.0f / 127.0f;
+    lf_operand *const x = &pass->operands[0], *const h = &pass->operands[1];
+    if (pass->first_half == 0)
+        *x = layer->x_is_bounded ? lf_quantise_bounded(pass->quants[0], pass->x, inputs)
+                                 : lf_quantise_frame(pass->quants[0], pass->x, inputs);
+    *h = layer->h_is_bounded ? lf_quantise_bounded(pass->quants[1], pass->h, outputs)
+                             : lf_quantise_frame(pass->quants[1], pass->h, outputs);
+    if (pass->end_half == 1)
+        h->correction = 0; /* prepare has corrected its sums */
+    if (layer->h_is_bounded) {
+        /* what is not finite has no 8 bits: it spoils through the scale */
+        if (h->scale != h->scale)
+            x->scale = NAN;
+        h->scale = 1.0f; /* what it is where it is in the panels */
     }
-    /* what is not finite has no 8 bits: it spoils through the scale */
-    if (layer->h_is_bounded && lf_any_spoiled(pass->h, outputs))
-        pass->x_scale = NAN;
 }
 
 static void layer_pass_int8(lf_pass *pass) {

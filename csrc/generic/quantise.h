@@ -5,35 +5,52 @@
 #ifndef LF_GENERIC_QUANTISE_H
 #define LF_GENERIC_QUANTISE_H
 
-/* Whether some value is not finite. count: whole vectors, here and below. */
-static int lf_any_spoiled(const float *values, size_t count) {
-    int spoiled = 0;
-    for (size_t j = 0; j < count; j += LF_LANES)
-        spoiled |= vf_any_spoiled(vf_load(values + j));
-    return spoiled;
-}
+/* Starts as 0, and is NaN once a value was not finite. */
+LF_INLINE vf lf_spoil(vf spoil, vf value) { return vf_fma(value, vf_set1(0.0f), spoil); }
 
-/* quants[j] = values[j] * factor, rounded to the nearest even and kept within +-127. */
-static void lf_quantise(lf_quant *quants, const float *values, size_t count, float factor) {
+/* quants[j] = values[j] * factor, rounded to the nearest even and kept within +-127. count: whole vectors,
+ * here and below. Returns the correction, see lf_operand. */
+LF_INLINE int32_t lf_quantise(lf_quant *quants, const float *values, size_t count, float factor,
+                              vf *spoil) {
     const vf lowest = vf_set1(-127.0f), highest = vf_set1(127.0f), f = vf_set1(factor);
+    vi total = vi_set1(0);
     for (size_t j = 0; j < count; j += LF_LANES) {
-        vf a = vf_max(vf_mul(vf_load(values + j), f), lowest); /* NaN becomes lowest */
-        vi_store_quant(quants + j, vi_from_float(vf_min(a, highest)));
+        const vf value = vf_load(values + j);
+        const vf a = vf_max(vf_mul(value, f), lowest); /* NaN becomes lowest */
+        const vi quant = vi_from_float(vf_min(a, highest));
+        vi_store_quant(quants + j, quant);
+        total = vi_add(total, quant);
+        if (spoil)
+            *spoil = lf_spoil(*spoil, value);
     }
+    return LF_INT8_OFFSET ? -LF_INT8_OFFSET * vi_total(total) : 0;
 }
 
-/* The same for a frame, or what else has no fixed scale: returns its scale, NaN where a value is not
- * finite. */
-static float lf_quantise_frame(lf_quant *quants, const float *values, size_t count) {
-    vf each = vf_set1(0.0f);
-    for (size_t j = 0; j < count; j += LF_LANES)
-        each = vf_max(vf_abs(vf_load(values + j)), each); /* a NaN in first place is passed over */
+/* Of values in [-1, 1], which have a fixed scale. */
+static lf_operand lf_quantise_bounded(lf_quant *quants, const float *values, size_t count) {
+    vf spoil = vf_set1(0.0f);
+    lf_operand operand = {1.0f / 127.0f, 0};
+    operand.correction = lf_quantise(quants, values, count, 127.0f, &spoil);
+    if (vf_any_spoiled(spoil))
+        operand.scale = NAN;
+    return operand;
+}
+
+/* Of a frame, or what else has no fixed scale. */
+static lf_operand lf_quantise_frame(lf_quant *quants, const float *values, size_t count) {
+    vf each = vf_set1(0.0f), spoil = vf_set1(0.0f);
+    for (size_t j = 0; j < count; j += LF_LANES) {
+        const vf value = vf_load(values + j);
+        each = vf_max(vf_abs(value), each); /* a NaN in first place is passed over */
+        spoil = lf_spoil(spoil, value);
+    }
     const float largest = vf_largest(each);
     const int silent = largest < 0x1p-100f;
-    lf_quantise(quants, values, count, silent ? 0.0f : 127.0f / largest);
-    if (lf_any_spoiled(values, count))
-        return NAN;
-    return silent ? 0.0f : largest / 127.0f;
+    lf_operand operand = {silent ? 0.0f : largest / 127.0f, 0};
+    operand.correction = lf_quantise(quants, values, count, silent ? 0.0f : 127.0f / largest, NULL);
+    if (vf_any_spoiled(spoil))
+        operand.scale = NAN;
+    return operand;
 }
 
 #endif

@@ -181,7 +181,7 @@ LF_INLINE lf_strip lf_strip_at(lf_weight_type type, const lf_layer *layer, const
     lf_strip result = {
         .bias = header,
         .scale = header + LF_STRIP_OUTPUTS,
-        .start = type == LF_INT8 ? header + 2 * LF_STRIP_OUTPUTS : header,
+        .start = type == LF_INT8 ? lf_zeros : header,
         .weights = weights,
         .end = weights +
                lf_round_up(layer->hidden_size, group) * LF_STRIP_OUTPUTS * lf_weight_bytes(type),
@@ -189,16 +189,16 @@ LF_INLINE lf_strip lf_strip_at(lf_weight_type type, const lf_layer *layer, const
     return result;
 }
 
-/* From the sums of one strip to h, from output `first` on. r_scale: of the int8 operand. */
+/* From the sums of one strip to h, from output `first` on. r: the int8 operand. */
 LF_INLINE void lf_strip_output(lf_weight_type type, const lf_layer *layer, const lf_strip *strip,
-                               const float *sums, float r_scale, size_t first, float *h_out) {
+                               const float *sums, lf_operand r, size_t first, float *h_out) {
     const int32_t *whole = (const int32_t *)(const void *)sums;
     const float bound = layer->variant->cell.proj_clip;
     for (size_t j = 0; j < LF_STRIP_OUTPUTS && first + j < layer->padded_output; j += LF_LANES) {
         vf h = vf_load(sums + j);
         if (type == LF_INT8)
-            h = vf_fma(vf_from_int(vi_load(whole + j)),
-                       vf_mul(vf_load(strip->scale + j), vf_set1(r_scale)),
+            h = vf_fma(lf_corrected(whole + j, r),
+                       vf_mul(vf_load(strip->scale + j), vf_set1(r.scale)),
                        vf_load(strip->bias + j));
         if (bound > 0)
             h = lf_clip(h, bound);
@@ -211,14 +211,16 @@ LF_INLINE void lf_strip_output(lf_weight_type type, const lf_layer *layer, const
 LF_INLINE void lf_project(lf_weight_type type, const lf_layer *layer, const float *r, void *quants,
                           float *h_out) {
     _Alignas(64) float sums[LF_STRIP_OUTPUTS];
-    const float r_scale = type == LF_INT8 ? lf_quantise_frame(quants, r, layer->padded_hidden) : 0;
+    lf_operand operand = {0};
+    if (type == LF_INT8)
+        operand = lf_quantise_frame(quants, r, layer->padded_hidden);
     const char *at = layer->variant->projection;
     for (size_t first = 0; first < layer->output_size; first += LF_STRIP_OUTPUTS) {
         const lf_strip strip = lf_strip_at(type, layer, at);
         const lf_part whole = {strip.start, strip.weights, type == LF_INT8 ? quants : r,
                                layer->hidden_size, sums};
         lf_dot(type, 1, &whole, &whole + 1);
-        lf_strip_output(type, layer, &strip, sums, r_scale, first, h_out);
+        lf_strip_output(type, layer, &strip, sums, operand, first, h_out);
         at = strip.end;
     }
 }

@@ -17,7 +17,7 @@ static inline vi vi_broadcast(const lf_quant *p) {
     memcpy(&group, p, sizeof group);
     return _mm256_set1_epi32(group);
 }
-static inline vi vi_dot(vi sum, const int8_t *weights, vi operand) {
+static inline vi vi_dot(vi sum, const char *weights, vi operand) {
     __m256i w = _mm256_load_si256((const __m256i *)(const void *)weights);
     __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(operand), _mm256_sign_epi8(w, operand));
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));

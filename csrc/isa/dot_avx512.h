@@ -16,7 +16,7 @@ static inline vi vi_broadcast(const lf_quant *p) {
     memcpy(&group, p, sizeof group);
     return _mm512_set1_epi32(group);
 }
-static inline vi vi_dot(vi sum, const int8_t *weights, vi operand) {
+static inline vi vi_dot(vi sum, const char *weights, vi operand) {
     __m512i w = _mm512_cvtepi8_epi16(_mm256_load_si256((const __m256i *)(const void *)weights));
     return _mm512_add_epi32(sum, _mm512_madd_epi16(w, operand));
 }

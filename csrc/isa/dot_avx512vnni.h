@@ -2,17 +2,16 @@
 #define LF_INT8_GROUP 4
 #define LF_INT8_OFFSET 128
 
-typedef uint8_t lf_quant;
+typedef int8_t lf_quant;
 
 static inline void vi_store_quant(lf_quant *p, vi a) {
-    __m128i bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(a), _mm_set1_epi8(-128)); /* + 128 */
-    _mm_storeu_si128((__m128i *)(void *)p, bytes);
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(a));
 }
 static inline vi vi_broadcast(const lf_quant *p) {
     int group;
     memcpy(&group, p, sizeof group);
     return _mm512_set1_epi32(group);
 }
-static inline vi vi_dot(vi sum, const int8_t *weights, vi operand) {
-    return _mm512_dpbusd_epi32(sum, operand, _mm512_load_si512((const void *)weights));
+static inline vi vi_dot(vi sum, const char *weights, vi operand) {
+    return _mm512_dpbusd_epi32(sum, _mm512_load_si512((const void *)weights), operand);
 }

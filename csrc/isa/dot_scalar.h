@@ -6,6 +6,6 @@ typedef int16_t lf_quant; /* a quantised operand as the dot wants it */
 
 static inline void vi_store_quant(lf_quant *p, vi a) { *p = (lf_quant)a; }
 static inline vi vi_broadcast(const lf_quant *p) { return *p; }
-static inline vi vi_dot(vi sum, const int8_t *weights, vi operand) {
-    return sum + *weights * operand;
+static inline vi vi_dot(vi sum, const char *weights, vi operand) {
+    return sum + *(const signed char *)weights * operand;
 }

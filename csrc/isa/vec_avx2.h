@@ -65,6 +65,13 @@ static inline vi vi_load(const int32_t *p) {
     return _mm256_load_si256((const __m256i *)(const void *)p);
 }
 static inline void vi_store(int32_t *p, vi a) { _mm256_store_si256((__m256i *)(void *)p, a); }
+static inline vi vi_set1(int32_t a) { return _mm256_set1_epi32(a); }
+static inline vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+static inline int32_t vi_total(vi a) {
+    __m128i pairs = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    pairs = _mm_add_epi32(pairs, _mm_unpackhi_epi64(pairs, pairs));
+    return _mm_cvtsi128_si32(_mm_add_epi32(pairs, _mm_shuffle_epi32(pairs, 1)));
+}
 static inline vf vf_from_int(vi a) { return _mm256_cvtepi32_ps(a); }
 static inline vi vi_from_float(vf a) { return _mm256_cvtps_epi32(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

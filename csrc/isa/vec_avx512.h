@@ -54,6 +54,9 @@ typedef __m512i vi;
 
 static inline vi vi_load(const int32_t *p) { return _mm512_load_si512((const void *)p); }
 static inline void vi_store(int32_t *p, vi a) { _mm512_store_si512((void *)p, a); }
+static inline vi vi_set1(int32_t a) { return _mm512_set1_epi32(a); }
+static inline vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+static inline int32_t vi_total(vi a) { return _mm512_reduce_add_epi32(a); }
 static inline vf vf_from_int(vi a) { return _mm512_cvtepi32_ps(a); }
 static inline vi vi_from_float(vf a) { return _mm512_cvtps_epi32(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

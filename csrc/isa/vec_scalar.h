@@ -65,11 +65,14 @@ static inline int vf_any_spoiled(vf a) { return !(vf_abs(a) < INFINITY); }
 static inline float vf_largest(vf a) { return a; }
 static inline vf vf_select(vm mask, vf yes, vf no) { return mask ? yes : no; }
 
-/* 32-bit integers, and 16-bit floats widened; conversion rounds to nearest even. */
+/* 32-bit integers, the total of their lanes, and 16-bit floats widened; conversion rounds to nearest even. */
 typedef int32_t vi;
 
 static inline vi vi_load(const int32_t *p) { return *p; }
 static inline void vi_store(int32_t *p, vi a) { *p = a; }
+static inline vi vi_set1(int32_t a) { return a; }
+static inline vi vi_add(vi a, vi b) { return a + b; }
+static inline int32_t vi_total(vi a) { return a; }
 static inline vf vf_from_int(vi a) { return (float)a; }
 static inline vi vi_from_float(vf a) { return (int32_t)nearbyintf(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

@@ -124,19 +124,25 @@ static void check_conversions(void) {
         vi_store(ints, vi_from_float(vf_load(e)));
         for (int lane = 0; lane < LF_LANES; lane++)
             CHECK(ints[lane] == (int32_t)nearbyintf(e[lane]));
+        int32_t total = 0;
+        for (int lane = 0; lane < LF_LANES; lane++)
+            total += ints[lane] + 7;
+        CHECK(vi_total(vi_add(vi_load(ints), vi_set1(7))) == total);
     }
 }
 
 /* The extremes, which is where a 16-bit sum would saturate, and everything else at random. */
 static void check_int8_dot(void) {
-    _Alignas(64) int8_t weights[LF_LANES * LF_INT8_GROUP];
+    _Alignas(64) char weights[LF_LANES * LF_INT8_GROUP];
+    int whole[LF_LANES * LF_INT8_GROUP];
     _Alignas(64) lf_quant operand[64];
     _Alignas(64) int32_t sums[LF_LANES], values[64];
     uint32_t state = 1;
     for (int turn = 0; turn < 2000; turn++) {
         for (int j = 0; j < LF_LANES * LF_INT8_GROUP; j++) {
             state = state * 1664525u + 1013904223u;
-            weights[j] = (int8_t)(turn < 2 ? 127 - 254 * turn : (int)(state >> 16) % 128);
+            whole[j] = turn < 2 ? 127 - 254 * turn : (int)(state >> 16) % 255 - 127;
+            weights[j] = (char)(whole[j] + LF_INT8_OFFSET);
         }
         for (int j = 0; j < 64; j++) {
             state = state * 1664525u + 1013904223u;
@@ -150,7 +156,7 @@ static void check_int8_dot(void) {
         for (int lane = 0; lane < LF_LANES; lane++) {
             int32_t expected = turn - 1000;
             for (int k = 0; k < LF_INT8_GROUP; k++)
-                expected += weights[lane * LF_INT8_GROUP + k] * (values[k] + LF_INT8_OFFSET);
+                expected += (whole[lane * LF_INT8_GROUP + k] + LF_INT8_OFFSET) * values[k];
             CHECK(sums[lane] == expected);
         }
     }
