@@ -10,7 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.cgutils import get_or_insert_function
+from numba.core.cgutils import get_or_insert_function, unpack_tuple
 from numba.extending import intrinsic
 
 f32 = types.float32
@@ -80,11 +80,36 @@ def _load_weights(builder: Any, pointer: Any, offset: Any) -> Any:
     return builder.bitcast(builder.or_(builder.bitcast(value, ints), sign), floats)
 
 
-def _add_products(count: int) -> Any:
-    """Generate sums[to + j] += weights[at + i * LANES + j] * x[k + i], i < count, in this order."""
+def _load_operands(count: int) -> Any:
+    """Generate (x[k], x[k + 1], ...), count of them."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        weights, at, sums, to, x, k = args
+        x, k = args
+        places = (builder.add(k, ir.Constant(k.type, i)) for i in range(count))
+        values = [builder.load(builder.gep(x, [place])) for place in places]
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return generate
+
+
+@intrinsic
+def load_many(context: Any, x: Any, k: Any) -> Any:
+    """Return CHAINED operands from x[k] on."""
+    return types.UniTuple(x.dtype, CHAINED)(x, types.int64), _load_operands(CHAINED)
+
+
+@intrinsic
+def load_one(context: Any, x: Any, k: Any) -> Any:
+    """Return x[k], as `add_products` takes it."""
+    return types.UniTuple(x.dtype, 1)(x, types.int64), _load_operands(1)
+
+
+@intrinsic
+def add_products(context: Any, w: Any, at: Any, sums: Any, to: Any, xs: Any) -> Any:
+    """Do sums[to + j] += w[at + i * LANES + j] * xs[i], j < LANES, in ascending i."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weights, at, sums, to, operands = args
         element = sums.type.pointee
         place = _vector(builder, sums, to, element)
         total = builder.load(place, align=4)
@@ -93,31 +118,18 @@ def _add_products(count: int) -> Any:
         if element == FLOAT:
             types_of_fma = ir.FunctionType(total.type, [total.type] * 3)
             fma = get_or_insert_function(builder.module, types_of_fma, f"llvm.fma.v{LANES}f32")
-        for i in range(count):
+        for i, one in enumerate(unpack_tuple(builder, operands, len(xs))):
             w = _load_weights(builder, weights, builder.add(at, ir.Constant(at.type, i * LANES)))
-            one = builder.load(builder.gep(x, [builder.add(k, ir.Constant(k.type, i))]))
-            one = builder.insert_element(undefined, one, ir.Constant(INT, 0))
-            one = builder.shuffle_vector(one, undefined, first)
+            x = builder.insert_element(undefined, one, ir.Constant(INT, 0))
+            x = builder.shuffle_vector(x, undefined, first)
             if element == FLOAT:
-                total = builder.call(fma, [w, one, total])
+                total = builder.call(fma, [w, x, total])
             else:
-                total = builder.add(total, builder.mul(w, one))
+                total = builder.add(total, builder.mul(w, x))
         builder.store(total, place, align=4)
         return context.get_dummy_value()
 
-    return generate
-
-
-@intrinsic
-def add_many(context: Any, w: Any, at: Any, sums: Any, to: Any, x: Any, k: Any) -> Any:
-    """Add the products of CHAINED k to LANES sums, in ascending order."""
-    return types.void(w, types.int64, sums, types.int64, x, types.int64), _add_products(CHAINED)
-
-
-@intrinsic
-def add_one(context: Any, w: Any, at: Any, sums: Any, to: Any, x: Any, k: Any) -> Any:
-    """Add the products of one k to LANES sums."""
-    return types.void(w, types.int64, sums, types.int64, x, types.int64), _add_products(1)
+    return types.void(w, types.int64, sums, types.int64, xs), generate
 
 
 def _pointer_to(pointee: Any) -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..lstm import LSTM
 
 name = "numba"
+CACHE_LINE = 64
 from_buffer = ffi.from_buffer
 
 
@@ -52,6 +53,15 @@ def _by_gate(values: NDArray[Any], padded: int, gates: int = 4) -> NDArray[Any]:
     result = np.zeros((gates, padded, *values.shape[1:]), values.dtype)
     result[:, : parts.shape[1]] = parts
     return result.reshape(gates * padded, *values.shape[1:])
+
+
+def _aligned(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy that begins with a cache line: a vector across two of them is read twice."""
+    raw = np.empty(values.nbytes + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    copy = raw[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 def _blocks(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -129,7 +139,7 @@ class NumbaModel:
         self.kernel = steps[self.weight_dtype]
         packed = [self._layer(layer) for layer in weights.layers]
         self.floats = np.concatenate([floats for floats, _ in packed])
-        self.weights = np.concatenate([blocks for _, blocks in packed])
+        self.weights = _aligned(np.concatenate([blocks for _, blocks in packed]))
 
     def _layer(self, layer: LayerWeights) -> tuple[Float32, NDArray[Any]]:
         """Return the bias and the scales, and the weights, of one layer."""
@@ -147,7 +157,7 @@ class NumbaModel:
             self.floats,
             np.array([self.inputs, self.units, self.layers, self.padded], np.int64),
             self.initial.copy(),
-            np.zeros((1 + self.layers, 4, self.padded), self.whole),
+            _aligned(np.zeros((1 + self.layers, 4, self.padded), self.whole)),
             np.zeros(self.inputs + self.units + 2 * CHAINED, self.whole),
             np.zeros(2, np.int64),
         )
@@ -181,7 +191,7 @@ class VariantModel(NumbaModel):
             entries |= _append(parts, floats) | _append(blocks, matrices)
             table.append([entries.get(column, -1) for column in variants.COLUMNS])
         self.table = np.array(table, np.int64)
-        self.floats, self.weights = np.concatenate(floats), np.concatenate(matrices)
+        self.floats, self.weights = np.concatenate(floats), _aligned(np.concatenate(matrices))
 
     def _vectors(self, layer: LayerWeights) -> dict[str, Float32]:
         """Return the parameters that are no matrices and the same for every weight_dtype."""
@@ -220,7 +230,7 @@ class VariantModel(NumbaModel):
             self.floats,
             np.array([*sizes, len(self.floats)], np.int64),
             self.initial.copy(),
-            np.zeros((1 + self.layers) * rows + self.padded_out, self.whole),
+            _aligned(np.zeros((1 + self.layers) * rows + self.padded_out, self.whole)),
             np.zeros(sum(groups), self.whole),
             np.zeros(2, np.int64),
             self.table,
