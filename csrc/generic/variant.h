@@ -23,8 +23,9 @@ LF_INLINE vf lf_hard_sigmoid(vf x, vf alpha, vf beta) {
 LF_INLINE vf lf_elu(vf x, vf alpha) {
     const vf zero = vf_set1(0.0f);
     const vf below = vf_select(vf_less(zero, x), zero, x);
-    lf_exp parts = lf_exp_parts(vf_max(vf_set1(-20.0f), below), 1.0f); /* max keeps a NaN */
-    vf m = vf_fma(parts.fraction, parts.scale, vf_sub(parts.scale, vf_set1(1.0f)));
+    lf_exp parts = lf_exp_parts(vf_max(vf_set1(-20.0f), below), 0); /* max keeps a NaN */
+    const vf scale = vf_shift_into_exponent(parts.shifted);
+    vf m = vf_fma(parts.fraction, scale, vf_sub(scale, vf_set1(1.0f)));
     return vf_select(vf_less(x, zero), vf_mul(alpha, m), x);
 }
 

@@ -58,6 +58,16 @@ static inline float vf_largest(vf a) {
     return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
 }
 static inline vf vf_select(vm mask, vf yes, vf no) { return _mm256_blendv_ps(no, yes, mask); }
+static inline vf vf_div_where(vm mask, vf a, vf b, vf other) {
+    return vf_select(mask, vf_div(a, b), other);
+}
+static inline vf vf_square_where(vm mask, vf a) {
+    vf some = vf_keep(mask, a);
+    return vf_mul(some, some);
+}
+static inline vf vf_exponent_where(vm mask, vf a) {
+    return vf_keep(mask, vf_shift_into_exponent(a));
+}
 
 typedef __m256i vi;
 

@@ -48,6 +48,13 @@ static inline int vf_any_spoiled(vf a) { /* NaN, an infinity */
     return _mm512_fpclass_ps_mask(a, 0x01 | 0x80 | 0x08 | 0x10);
 }
 static inline float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
+static inline vf vf_div_where(vm mask, vf a, vf b, vf other) {
+    return _mm512_mask_div_ps(other, mask, a, b);
+}
+static inline vf vf_square_where(vm mask, vf a) { return _mm512_maskz_mul_ps(mask, a, a); }
+static inline vf vf_exponent_where(vm mask, vf a) {
+    return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(mask, _mm512_castps_si512(a), 23));
+}
 static inline vf vf_select(vm mask, vf yes, vf no) { return _mm512_mask_blend_ps(mask, no, yes); }
 
 typedef __m512i vi;

@@ -63,6 +63,12 @@ static inline int vf_any_odd(vf a) {
 /* Is any lane not finite? The largest lane, where none is NaN. */
 static inline int vf_any_spoiled(vf a) { return !(vf_abs(a) < INFINITY); }
 static inline float vf_largest(vf a) { return a; }
+/* Where the mask is set; elsewhere it is `other`, or zero. */
+static inline vf vf_div_where(vm mask, vf a, vf b, vf other) { return mask ? a / b : other; }
+static inline vf vf_square_where(vm mask, vf a) { return mask ? a * a : 0.0f; }
+static inline vf vf_exponent_where(vm mask, vf a) {
+    return mask ? vf_shift_into_exponent(a) : 0.0f;
+}
 static inline vf vf_select(vm mask, vf yes, vf no) { return mask ? yes : no; }
 
 /* 32-bit integers, the total of their lanes, and 16-bit floats widened; conversion rounds to nearest even. */

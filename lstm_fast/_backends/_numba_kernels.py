@@ -1,7 +1,7 @@
 """The kernels of the Numba backend: same order of arithmetic as the C core, same bits.
 
-The activations follow csrc/generic/activations.h line by line; the coefficients, and the reasons,
-are there. What NumPy has no word for (fma, moving bits) is asked of LLVM directly, as intrinsics:
+The activations are those of csrc/generic/activations.h; the coefficients, and the reasons, are
+there. What NumPy has no word for (fma, moving bits) is asked of LLVM directly, as intrinsics:
 they compile to single instructions and keep the loops vectorisable.
 """
 

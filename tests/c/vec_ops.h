@@ -57,6 +57,10 @@ static void check_vector_operations(void) {
         EXPECT(vf_select(vf_less(va, vb), va, vc), a[j] < b[j] ? a[j] : c[j]);
         EXPECT(vf_select(vf_is_nan(va), vb, vc), a[j] != a[j] ? b[j] : c[j]);
         EXPECT(vf_keep(vf_not_less(va, vb), vc), a[j] < b[j] ? 0.0f : c[j]);
+        EXPECT(vf_square_where(vf_not_less(va, vb), vc), a[j] < b[j] ? 0.0f : c[j] * c[j]);
+        EXPECT(vf_div_where(vf_not_less(va, vb), va, vb, vc), a[j] < b[j] ? c[j] : a[j] / b[j]);
+        EXPECT(vf_exponent_where(vf_not_less(va, vb), vc),
+               a[j] < b[j] ? 0.0f : float_of(bits_of(c[j]) << 23));
         float largest = -INFINITY;
         for (int j = 0; j < LF_LANES; j++) {
             e[j] = isnan(a[j]) ? 0.0f : a[j];
