@@ -78,6 +78,8 @@ def to_float32(
         raise TypeError(f"{name} {found}, expected real numbers (float32 is taken as it is)")
     if shape is not None and not _fits(array.shape, shape):
         raise ValueError(f"{name} has shape {array.shape}, {what % shape_text(shape, free)}")
+    if array.dtype == FLOAT32:
+        return np.ascontiguousarray(array)
     with np.errstate(all="ignore"):  # too large for float32 is infinite, too small is zero
         return np.ascontiguousarray(array, dtype=FLOAT32)
 
@@ -110,7 +112,7 @@ def check_out(
     if not out.flags.writeable:
         raise ValueError("out is read-only")
     if np.shares_memory(converted, out) or (
-        isinstance(given, np.ndarray) and np.shares_memory(given, out)
+        isinstance(given, np.ndarray) and given is not converted and np.shares_memory(given, out)
     ):
         raise ValueError(f"out shares memory with {name}: pass an array of its own")
     return out
