@@ -65,7 +65,11 @@ static inline int vf_any_spoiled(vf a) { return !(vf_abs(a) < INFINITY); }
 static inline float vf_largest(vf a) { return a; }
 /* Where the mask is set; elsewhere it is `other`, or zero. */
 static inline vf vf_div_where(vm mask, vf a, vf b, vf other) { return mask ? a / b : other; }
-static inline vf vf_square_where(vm mask, vf a) { return mask ? a * a : 0.0f; }
+static inline vf vf_square_where(vm mask,
+                                 vf a) { /* no product that isn't wanted: it may underflow */
+    const vf some = vf_keep(mask, a);
+    return some * some;
+}
 static inline vf vf_exponent_where(vm mask, vf a) {
     return mask ? vf_shift_into_exponent(a) : 0.0f;
 }
