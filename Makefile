@@ -68,6 +68,7 @@ test-emulated: $(VENV)/test.stamp
 	cp -r csrc lstm_fast setup.py pyproject.toml README.md LICENSE $(EMULATED) && rm -f $(EMULATED)/lstm_fast/*.so
 	cd $(EMULATED) && CFLAGS='-DLF_EMULATE -I$(CURDIR)/tests/emulate -w' \
 	  $(abspath $(BIN))/python setup.py --quiet build_ext --inplace
+	@ls $(EMULATED)/lstm_fast/_native*.so >/dev/null # without, the tests would pass on Numba
 	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider $(PARALLEL) tests/test_bits.py tests/test_pool.py \
 	  tests/test_variant_oracle.py
 
