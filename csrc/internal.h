@@ -80,8 +80,8 @@ typedef struct lf_operand {
 /*
  * One pass over one layer: the halves first_half .. end_half - 1 of the sums, 0 being W_ih x and 1
  * W_hh h, and, unless it is the second half alone, the new h and c. Buffers are aligned and padded
- * to whole vectors. h_out must be neither h nor x; c is updated in place. The sums of the second half
- * stay in `recurrent`, from where a later pass over the first half alone takes them.
+ * to whole vectors. h_out must be neither h nor x; c is updated in place. A pass over the second
+ * half alone leaves its sums in `recurrent`, from where one over the first half alone takes them.
  */
 typedef struct lf_pass {
     const lf_layer *layer;
