@@ -160,7 +160,8 @@ lf_status lf_stream_prepare(lf_stream *stream) {
     if (!enter(stream))
         return LF_ERR_BUSY;
     const int descending = !stream->prepared && lf_turn_round(stream->turns_within);
-    for (size_t l = 0; !stream->prepared && l < stream->num_layers; l++)
+    /* the first layer last: the step begins with what this leaves in the caches */
+    for (size_t l = stream->prepared ? 0 : stream->num_layers; l-- > 0;)
         pass_over(stream, l, NULL, 1, 2, descending);
     stream->prepared = 1;
     return leave(stream);

@@ -135,9 +135,6 @@ LF_INLINE int lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors, c
     if (pass->first_half == 1) {
         if (type == LF_INT8)
             lf_correct_sums(recurrent_sums, rows, pass->operands[1].correction);
-        /* prepare: what the step still has to read comes closer */
-        for (const char *line = panel; line < p.weights[1]; line += LF_ALIGNMENT)
-            __builtin_prefetch(line, 0, 2);
         return 0;
     }
     LF_UNROLL_ALL
@@ -181,6 +178,24 @@ LF_INLINE lf_place lf_place_of(lf_weight_type type, const lf_layer *layer, size_
     return place;
 }
 
+/* prepare: the weights that the step still has to read come closer, and those that it begins with come
+ * last, into L1. */
+LF_INLINE void lf_fetch_inputs(lf_weight_type type, const lf_layer *layer) {
+    for (size_t n = lf_panel_count(layer); n-- > 0;) {
+        const lf_place place = lf_place_of(type, layer, n, 0);
+        const size_t vectors = place.is_wide ? LF_PANEL_VECTORS : 1;
+        const lf_panel p = lf_panel_at(type, vectors, layer, place.panel);
+        const size_t bytes = (size_t)(p.weights[1] - place.panel);
+        const size_t before = bytes / (vectors * LF_LANES) * place.unit; /* in the step's order */
+        size_t near = before < LF_L1_KEEPS ? LF_L1_KEEPS - before : 0;
+        near = near < bytes ? near : bytes;
+        for (size_t at = near; at < bytes; at += LF_ALIGNMENT)
+            __builtin_prefetch(place.panel + at, 0, 2);
+        for (size_t at = 0; at < near; at += LF_ALIGNMENT) /* backwards, for where L1 is smaller */
+            __builtin_prefetch(place.panel + near - 1 - at, 0, 3);
+    }
+}
+
 #include "small.h"
 
 LF_INLINE void lf_each_panel(lf_weight_type type, int is_plain, const lf_pass *pass) {
@@ -198,8 +213,10 @@ LF_INLINE void lf_each_panel(lf_weight_type type, int is_plain, const lf_pass *p
         else
             c_is_odd |= lf_panel_pass(type, is_plain, 1, pass, place.panel, place.unit);
     }
-    if (pass->first_half == 1)
+    if (pass->first_half == 1) {
+        lf_fetch_inputs(type, layer);
         return;
+    }
     if (is_plain)
         lf_output(&lf_plain_cell, pass->c, pass->h_out, layer->padded_hidden, c_is_odd);
     else
