@@ -254,8 +254,12 @@ static void lf_quantise_operands(lf_pass *pass) {
     if (pass->first_half == 0)
         *x = layer->x_is_bounded ? lf_quantise_bounded(pass->quants[0], pass->x, inputs)
                                  : lf_quantise_frame(pass->quants[0], pass->x, inputs);
-    *h = layer->h_is_bounded ? lf_quantise_bounded(pass->quants[1], pass->h, outputs)
-                             : lf_quantise_frame(pass->quants[1], pass->h, outputs);
+    if (!layer->h_is_bounded)
+        *h = lf_quantise_frame(pass->quants[1], pass->h, outputs);
+    else if (pass->end_half == 2)
+        *h = lf_quantise_bounded(pass->quants[1], pass->h, outputs);
+    else /* prepared: the sums are there */
+        h->scale = lf_any_spoiled(pass->h, outputs) ? NAN : 1.0f;
     if (pass->end_half == 1)
         h->correction = 0; /* prepare has corrected its sums */
     if (layer->h_is_bounded) {

@@ -8,8 +8,16 @@
 /* Starts as 0, and is NaN once a value was not finite. */
 LF_INLINE vf lf_spoil(vf spoil, vf value) { return vf_fma(value, vf_set1(0.0f), spoil); }
 
-/* quants[j] = values[j] * factor, rounded to the nearest even and kept within +-127. count: whole vectors,
- * here and below. Returns the correction, see lf_operand. */
+/* Whether some value is not finite. count: whole vectors, here and below. */
+static int lf_any_spoiled(const float *values, size_t count) {
+    vf spoil = vf_set1(0.0f);
+    for (size_t j = 0; j < count; j += LF_LANES)
+        spoil = lf_spoil(spoil, vf_load(values + j));
+    return vf_any_spoiled(spoil);
+}
+
+/* quants[j] = values[j] * factor, rounded to the nearest even and kept within +-127. Returns the correction,
+ * see lf_operand. */
 LF_INLINE int32_t lf_quantise(lf_quant *quants, const float *values, size_t count, float factor,
                               vf *spoil) {
     const vf lowest = vf_set1(-127.0f), highest = vf_set1(127.0f), f = vf_set1(factor);

@@ -42,6 +42,7 @@ from ._numba_kernels import (
     quantise_frame,
     quantise_hidden,
     sigmoid,
+    take_frame,
     tanh,
     whole_groups,
 )
@@ -273,8 +274,7 @@ def _float_variant(weights, addresses_p, xs_p, ys_p, steps):  # noqa: PLR0912
     xs, ys = carray(xs_p, (max(steps, 0), inputs)), carray(ys_p, (max(steps, 0), outputs))
     for t in range(abs(steps)):
         if not ahead:
-            for k in range(inputs):
-                frame[k] = canonical(xs[t, k])
+            take_frame(frame, xs[t])
         for n in range(layers):
             row, h_at, c_at = table[n], n * outputs, layers * outputs + n * units
             h, c = state[h_at : h_at + outputs], state[c_at : c_at + units]
