@@ -62,38 +62,38 @@ Q = ("0x1.6bec04p-10", "0x1.122768p-7", "0x1.555674p-5", "0x1.5554b0p-3", "0x1.f
 
 
 def exp_parts(y):
-    """2^n and exp(r) - 1, of exp(y)."""
-    shifted = fma(y, hexadecimal("0x1.715476p+0"), hexadecimal("0x1.8000FEp23"))
-    n = shifted - hexadecimal("0x1.8000FEp23")
-    high = fma(n, hexadecimal("-0x1.62e43p-1"), y)
-    r = fma(n, hexadecimal("0x1.05c61p-29"), high)
+    """exp(r) - 1 and 2^-n, for y = n ln2 + r <= 0."""
+    bias = F(1.5 * 2**23)
+    n = fma(y, hexadecimal("0x1.715476p+0"), bias) - bias
+    r = fma(n, hexadecimal("-0x1.62e43p-1"), y)
     q4, q3, q2, q1, q0 = map(hexadecimal, Q)
-    square = high * high
-    q = fma(square, fma(square, q4, fma(high, q3, q2)), fma(high, q1, q0))
-    return (shifted.view(np.int32) << 23).view(np.float32), fma(square, q, r)
+    square = r * r
+    q = fma(square, fma(square, q4, fma(r, q3, q2)), fma(r, q1, q0))
+    return fma(square, q, r), np.exp2(-n)
 
 
 def exp_minus_1(y):
     """exp(y) - 1 for y <= 0; from -20 on -1."""
-    scale, fraction = exp_parts(np.where(y < F(-20), F(-20), y))
-    return fma(fraction, scale, scale - F(1))
+    p, u = exp_parts(np.where(y < F(-20), F(-20), y))
+    return (p + (F(1) - u)) / u
 
 
 def sigmoid(x):
-    lowest = hexadecimal("-0x1.5d589ep6")
-    y = -np.abs(x)
-    scale, fraction = (
-        np.where(y < lowest, F(0), part) for part in exp_parts(np.where(y < lowest, lowest, y))
-    )
-    e = fma(fraction, scale, scale)
-    return np.where(x < 0, e, F(1)) / fma(fraction, scale, F(1) + scale)
+    bias = F(1.5 * 2**23)
+    y = np.clip(x, hexadecimal("-0x1.5d589ep6"), F(64))
+    n = fma(y, hexadecimal("0x1.715476p+3"), bias) - bias
+    high = fma(n, hexadecimal("-0x1.62e43p-4"), y)
+    r = fma(n, hexadecimal("0x1.05c61p-32"), high)
+    q = fma(high, hexadecimal("0x1.5556f8p-3"), hexadecimal("-0x1.000876p-1"))
+    p = fma(fma(high, high, F(2.0**-100)), q, r)
+    u = np.exp2(np.float64(n) / 8).astype(np.float32)
+    return np.where(x < hexadecimal("-0x1.5d589ep6"), F(0), u / ((u + F(1)) - p))
 
 
 def tanh(x):
     y = np.abs(x) * F(-2)
-    scale, fraction = exp_parts(np.where(y < F(-20), F(-20), y))
-    less = fma(fraction, scale, scale - F(1))
-    return np.copysign(less / fma(fraction, scale, scale + F(1)), x)
+    p, u = exp_parts(np.where(y < F(-20), F(-20), y))
+    return np.copysign((p + (F(1) - u)) / (p + (F(1) + u)), x)
 
 
 def hard_sigmoid(x, alpha, beta):

@@ -44,6 +44,15 @@ LF_INLINE int lf_update_cell(const lf_cell *cell, const vf a[LF_GATES], float *c
     return vf_any_odd(next);
 }
 
+/* Whether any of them is still to be made canonical. */
+LF_INLINE int lf_any_odd(const float *values, size_t count) {
+    int result = 0;
+    LF_UNROLL_NONE
+    for (size_t j = 0; j < count; j += LF_LANES)
+        result |= vf_any_odd(vf_load(values + j));
+    return result;
+}
+
 /* h_out holds o and becomes h; count units, whole vectors. c_is_odd: what lf_update_cell said of them. */
 LF_INLINE void lf_output(const lf_cell *cell, float *c, float *h_out, size_t count, int c_is_odd) {
     int h_is_odd = 0;

@@ -117,9 +117,9 @@ LF_INLINE void lf_correct_sums(float *sums, size_t rows, int32_t correction) {
         vi_store(whole + j * LF_LANES, vi_add(vi_load(whole + j * LF_LANES), vi_set1(correction)));
 }
 
-/* One panel of `vectors` vectors of hidden units. Returns whether c is still to be made canonical. */
-LF_INLINE int lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors, const lf_pass *pass,
-                            const char *panel, size_t unit) {
+/* One panel of `vectors` vectors of hidden units. */
+LF_INLINE void lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors, const lf_pass *pass,
+                             const char *panel, size_t unit) {
     const size_t rows = LF_GATES * vectors;
     const lf_panel p = lf_panel_at(type, vectors, pass->layer, panel);
     _Alignas(64) lf_sums input_sums, own_sums;
@@ -130,12 +130,11 @@ LF_INLINE int lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors, c
     const void *const h = type == LF_INT8 ? pass->quants[1] : pass->h;
     const lf_part halves[2] = {{p.start[0], p.weights[0], x, p.count[0], input_sums.f},
                                {p.start[1], p.weights[1], h, p.count[1], recurrent_sums}};
-    int c_is_odd = 0;
     lf_dot(type, vectors, halves + pass->first_half, halves + pass->end_half);
     if (pass->first_half == 1) {
         if (type == LF_INT8)
             lf_correct_sums(recurrent_sums, rows, pass->operands[1].correction);
-        return 0;
+        return;
     }
     LF_UNROLL_ALL
     for (size_t v = 0; v < vectors; v++) {
@@ -146,11 +145,10 @@ LF_INLINE int lf_panel_pass(lf_weight_type type, int is_plain, size_t vectors, c
                                         pass->operands[1], &input_sums, recurrent_sums);
         const size_t at = unit + v * LF_LANES;
         if (is_plain)
-            c_is_odd |= lf_update_cell(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
+            (void)lf_update_cell(&lf_plain_cell, a, pass->c + at, pass->h_out + at);
         else
             lf_store_gates(pass->layer, a, pass->pre, at);
     }
-    return c_is_odd;
 }
 
 /*
@@ -204,21 +202,20 @@ LF_INLINE void lf_each_panel(lf_weight_type type, int is_plain, const lf_pass *p
         small_pass(type, pass);
         return;
     }
-    int c_is_odd = 0;
     for (size_t n = 0; n < lf_panel_count(layer); n++) {
         const lf_place place = lf_place_of(type, layer, n, pass->descending);
         if (place.is_wide)
-            c_is_odd |=
-                lf_panel_pass(type, is_plain, LF_PANEL_VECTORS, pass, place.panel, place.unit);
+            lf_panel_pass(type, is_plain, LF_PANEL_VECTORS, pass, place.panel, place.unit);
         else
-            c_is_odd |= lf_panel_pass(type, is_plain, 1, pass, place.panel, place.unit);
+            lf_panel_pass(type, is_plain, 1, pass, place.panel, place.unit);
     }
     if (pass->first_half == 1) {
         lf_fetch_inputs(type, layer);
         return;
     }
     if (is_plain)
-        lf_output(&lf_plain_cell, pass->c, pass->h_out, layer->padded_hidden, c_is_odd);
+        lf_output(&lf_plain_cell, pass->c, pass->h_out, layer->padded_hidden,
+                  lf_any_odd(pass->c, layer->padded_hidden));
     else
         lf_variant_output(type, pass);
 }

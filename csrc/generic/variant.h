@@ -19,13 +19,14 @@ LF_INLINE vf lf_hard_sigmoid(vf x, vf alpha, vf beta) {
     return vf_select(vf_less(one, y), one, y);
 }
 
-/* alpha (exp(x) - 1) below zero; exp as in lf_tanh, and below -20 it is nothing beside 1. */
+/* alpha (exp(x) - 1) below zero; exp as in lf_tanh, and below -20 it is nothing beside 1. The division is
+ * by a power of two. */
 LF_INLINE vf lf_elu(vf x, vf alpha) {
     const vf zero = vf_set1(0.0f);
     const vf below = vf_select(vf_less(zero, x), zero, x);
-    lf_exp parts = lf_exp_parts(vf_max(vf_set1(-20.0f), below), 0); /* max keeps a NaN */
-    const vf scale = vf_shift_into_exponent(parts.shifted);
-    vf m = vf_fma(parts.fraction, scale, vf_sub(scale, vf_set1(1.0f)));
+    const vf half = vf_set1(0.5f);
+    lf_exp parts = lf_exp_parts(vf_mul(half, vf_max(vf_set1(-20.0f), below))); /* max keeps a NaN */
+    vf m = vf_div(vf_add(parts.p, vf_sub(half, parts.u)), parts.u);
     return vf_select(vf_less(x, zero), vf_mul(alpha, m), x);
 }
 

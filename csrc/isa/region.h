@@ -51,6 +51,13 @@
 #define LF_UP_TO_5(F, ...) LF_UP_TO_4(F, __VA_ARGS__) F(__VA_ARGS__, 5)
 #define LF_UP_TO_6(F, ...) LF_UP_TO_5(F, __VA_ARGS__) F(__VA_ARGS__, 6)
 
+/* The bits of 2^(j/8), less j at bit 20. A number 8 * 127 + 8 m + j shifted left by 20 has m + 127 as its
+ * exponent and j at bit 20, so the sum is 2^(m + j/8): vf_eighths_where. */
+static const _Alignas(32) uint32_t lf_eighths[8] = {
+    0x00000000u, 0xFFFB95C2u, 0xFFF837F0u, 0xFFF5FED7u,
+    0xFFF504F3u, 0xFFF5672Au, 0xFFF744FDu, 0xFFFAC0C7u,
+};
+
 /* For functions whose arguments become constants: they must be inlined to be fast. */
 #define LF_INLINE static inline __attribute__((always_inline))
 #define LF_NOINLINE __attribute__((noinline))

@@ -2,7 +2,8 @@
 #define LF_LANES 8
 #define LF_PANEL_VECTORS 2
 #define LF_HAS_NARROW_PANELS 0
-#define LF_TILE_STREAMS 3 /* times four gates, and an operand each, fit the registers */
+#define LF_KEEPS_CONSTANTS 0 /* no registers for those of sigmoid and tanh */
+#define LF_TILE_STREAMS 3    /* times four gates, and an operand each, fit the registers */
 #define LF_EACH_TILE LF_UP_TO_3
 
 typedef __m256 vf;
@@ -65,8 +66,12 @@ static inline vf vf_square_where(vm mask, vf a) {
     vf some = vf_keep(mask, a);
     return vf_mul(some, some);
 }
-static inline vf vf_exponent_where(vm mask, vf a) {
-    return vf_keep(mask, vf_shift_into_exponent(a));
+static inline vf vf_eighths_where(vm mask, vf a) {
+    const __m256i table = _mm256_load_si256((const void *)lf_eighths);
+    const __m256i bits = _mm256_castps_si256(a); /* of which a look-up heeds the low three */
+    return vf_keep(mask,
+                   _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(bits, 20),
+                                                        _mm256_permutevar8x32_epi32(table, bits))));
 }
 
 typedef __m256i vi;

@@ -2,6 +2,7 @@
 #define LF_LANES 16
 #define LF_PANEL_VECTORS 2
 #define LF_HAS_NARROW_PANELS 1 /* four chains keep up with L2 */
+#define LF_KEEPS_CONSTANTS 1   /* enough registers for those of sigmoid and tanh */
 #define LF_TILE_STREAMS 6      /* times four gates, and an operand each, fit the registers */
 #define LF_EACH_TILE LF_UP_TO_6
 
@@ -39,7 +40,6 @@ static inline vf vf_shift_into_exponent(vf a) {
 }
 static inline vm vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 static inline vm vf_not_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
-static inline vf vf_keep(vm mask, vf a) { return _mm512_maskz_mov_ps(mask, a); }
 static inline vm vf_is_nan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 static inline int vf_any_odd(vf a) { /* denormal, quiet NaN, signalling NaN */
     return _mm512_fpclass_ps_mask(a, 0x20 | 0x01 | 0x80);
@@ -52,8 +52,11 @@ static inline vf vf_div_where(vm mask, vf a, vf b, vf other) {
     return _mm512_mask_div_ps(other, mask, a, b);
 }
 static inline vf vf_square_where(vm mask, vf a) { return _mm512_maskz_mul_ps(mask, a, a); }
-static inline vf vf_exponent_where(vm mask, vf a) {
-    return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(mask, _mm512_castps_si512(a), 23));
+static inline vf vf_eighths_where(vm mask, vf a) {
+    const __m512i table = _mm512_broadcast_i32x8(_mm256_load_si256((const void *)lf_eighths));
+    const __m512i bits = _mm512_castps_si512(a); /* a look-up heeds the low four: twice the table */
+    return _mm512_castsi512_ps(_mm512_maskz_add_epi32(mask, _mm512_slli_epi32(bits, 20),
+                                                      _mm512_permutexvar_epi32(bits, table)));
 }
 static inline vf vf_select(vm mask, vf yes, vf no) { return _mm512_mask_blend_ps(mask, no, yes); }
 

@@ -6,7 +6,8 @@
 #define LF_LANES 1
 #define LF_PANEL_VECTORS 2
 #define LF_HAS_NARROW_PANELS 0
-#define LF_TILE_STREAMS 2 /* times four gates, and an operand each, fit the registers */
+#define LF_KEEPS_CONSTANTS 1 /* no registers for those of sigmoid and tanh */
+#define LF_TILE_STREAMS 2    /* times four gates, and an operand each, fit the registers */
 #define LF_EACH_TILE LF_UP_TO_2
 
 typedef float vf;
@@ -70,8 +71,9 @@ static inline vf vf_square_where(vm mask,
     const vf some = vf_keep(mask, a);
     return some * some;
 }
-static inline vf vf_exponent_where(vm mask, vf a) {
-    return mask ? vf_shift_into_exponent(a) : 0.0f;
+/* 2^(n/8), n + 8 * 127 being the low eleven bits of a. */
+static inline vf vf_eighths_where(vm mask, vf a) {
+    return mask ? lf_float((lf_bits(a) << 20) + lf_eighths[lf_bits(a) & 7u]) : 0.0f;
 }
 static inline vf vf_select(vm mask, vf yes, vf no) { return mask ? yes : no; }
 

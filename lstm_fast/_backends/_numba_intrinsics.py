@@ -36,6 +36,32 @@ def shift_into_exponent(typing_context: Any, a: Any) -> Any:
     return f32(f32), generate
 
 
+# The bits of 2^(j/8), less j at bit 20: see lf_eighths in csrc/isa/region.h.
+EIGHTHS = (0, 0xFFFB95C2, 0xFFF837F0, 0xFFF5FED7, 0xFFF504F3, 0xFFF5672A, 0xFFF744FD, 0xFFFAC0C7)
+
+
+@intrinsic
+def eighths(typing_context: Any, a: Any) -> Any:
+    """2^(n/8), n + 8 * 127 being the low eleven bits of a float.
+
+    The table is a tree of choices: a look-up in memory would be one load for each value.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], INT)
+        level = [ir.Constant(INT, value) for value in EIGHTHS]
+        for bit in range(3):
+            is_set = builder.trunc(builder.lshr(bits, ir.Constant(INT, bit)), ir.IntType(1))
+            level = [
+                builder.select(is_set, odd, even)
+                for even, odd in zip(level[::2], level[1::2], strict=True)
+            ]
+        power = builder.add(builder.shl(bits, ir.Constant(INT, 20)), level[0])
+        return builder.bitcast(power, FLOAT)
+
+    return f32(f32), generate
+
+
 @intrinsic
 def with_sign_of(typing_context: Any, magnitude: Any, sign: Any) -> Any:
     """C's copysignf."""

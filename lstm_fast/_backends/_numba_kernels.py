@@ -22,6 +22,7 @@ from ._numba_intrinsics import (
     as_float,
     as_int,
     as_int32,
+    eighths,
     exchange,
     f32,
     fma,
@@ -48,52 +49,56 @@ def _compile(*signature: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-EXP_BIAS, LOG2_E = F(float.fromhex("0x1.8000FEp23")), F(float.fromhex("0x1.715476p+0"))
-LN2_HIGH, LN2_LOW = F(float.fromhex("-0x1.62e43p-1")), F(float.fromhex("0x1.05c61p-29"))
-Q4, Q3 = F(float.fromhex("0x1.6bec04p-10")), F(float.fromhex("0x1.122768p-7"))
-Q2, Q1 = F(float.fromhex("0x1.555674p-5")), F(float.fromhex("0x1.5554b0p-3"))
-Q0 = F(float.fromhex("0x1.fffffep-2"))
-SIGMOID_LOWEST = F(float.fromhex("-0x1.5d589ep6"))
-TANH_LOWEST = F(-20)
-SQUARE_TINY = F(2.0**-60)
+SIGMOID_LEAST, SIGMOID_MOST = F(float.fromhex("-0x1.5d589ep6")), F(64)
+SIGMOID_BIAS, EIGHTHS_PER_UNIT = F(float.fromhex("0x1.8007Fp23")), F(float.fromhex("0x1.715476p+3"))
+EIGHTH, EIGHTH_REST = F(float.fromhex("-0x1.62e43p-4")), F(float.fromhex("0x1.05c61p-32"))
+SIGMOID_Q0, SIGMOID_Q1 = F(float.fromhex("-0x1.000876p-1")), F(float.fromhex("0x1.5556f8p-3"))
+TANH_LEAST, SQUARE_LEAST = F(-10), F(-(2.0**-60))
+TANH_BIAS, HALVES_PER_UNIT = F(float.fromhex("0x1.8000FCp23")), F(float.fromhex("-0x1.715476p+1"))
+HALF_STEP = F(float.fromhex("-0x1.62e43p-2"))
+TANH_Q0, TANH_Q1 = F(float.fromhex("0x1.fffffep-1")), F(float.fromhex("0x1.5554b0p-1"))
+TANH_Q2, TANH_Q3 = F(float.fromhex("0x1.555674p-2")), F(float.fromhex("0x1.122768p-3"))
+TANH_Q4 = F(float.fromhex("0x1.6bec04p-5"))
 SMALLEST_NORMAL = F(2.0**-126)
-ZERO, ONE, TWO, NAN, INFINITY = F(0), F(1), F(2), F(np.nan), F(np.inf)
-QUANTISE_TINY = F(2.0**-100)
+ZERO, HALF, ONE, NAN, INFINITY = F(0), F(0.5), F(1), F(np.nan), F(np.inf)
+TINY = F(2.0**-100)
 HIDDEN_SCALE = ONE / F(127)
 DONE, BUSY, OVERLAP = 0, 1, 2
 
 
 @njit(inline="always")
-def exp_parts(y):
-    """Return 2^n and exp(r) - 1 for y = n ln2 + r."""
-    shifted = fma(y, LOG2_E, EXP_BIAS)
-    n = shifted - EXP_BIAS
-    high = fma(n, LN2_HIGH, y)
-    r = fma(n, LN2_LOW, high)
-    some = ZERO if abs(y) < SQUARE_TINY else high
-    square = some * some
-    q = fma(square, fma(square, Q4, fma(high, Q3, Q2)), fma(high, Q1, Q0))
-    return shift_into_exponent(shifted), fma(square, q, r)
+def sigmoid(x):
+    """Return 1 / (1 + exp(-x))."""
+    y = SIGMOID_MOST if x > SIGMOID_MOST else x
+    shifted = fma(y, EIGHTHS_PER_UNIT, SIGMOID_BIAS)
+    n = shifted - SIGMOID_BIAS
+    high = fma(n, EIGHTH, y)
+    r = fma(n, EIGHTH_REST, high)
+    square = fma(high, high, TINY)
+    p = fma(square, fma(high, SIGMOID_Q1, SIGMOID_Q0), r)
+    u = ZERO if x < SIGMOID_LEAST else eighths(shifted)
+    return ZERO if x < SIGMOID_LEAST else u / ((u + ONE) - p)
 
 
 @njit(inline="always")
-def sigmoid(x):
-    """Return 1 / (1 + exp(-x))."""
-    y = -abs(x)
-    scale, fraction = exp_parts(y)
-    scale = ZERO if y < SIGMOID_LOWEST else scale
-    fraction = ZERO if y < SIGMOID_LOWEST else fraction
-    e = fma(fraction, scale, scale)
-    return (e if x < ZERO else ONE) / fma(fraction, scale, ONE + scale)
+def exp_parts(t):
+    """Return p and u of exp(2 t) = (p + 1/2 + u) / u: see lf_exp_parts."""
+    shifted = fma(t, HALVES_PER_UNIT, TANH_BIAS)
+    n = TANH_BIAS - shifted
+    r = fma(n, HALF_STEP, t)
+    some = ZERO if t > SQUARE_LEAST else r
+    square = some * some
+    q01 = fma(r, TANH_Q1, TANH_Q0)
+    q = fma(square, fma(square, TANH_Q4, fma(r, TANH_Q3, TANH_Q2)), q01)
+    return fma(square, q, r), shift_into_exponent(shifted)
 
 
 @njit(inline="always")
 def tanh(x):
     """The hyperbolic tangent."""
-    y = abs(x) * -TWO
-    scale, fraction = exp_parts(TANH_LOWEST if y < TANH_LOWEST else y)
-    less = fma(fraction, scale, scale - ONE)
-    return with_sign_of(less / fma(fraction, scale, scale + ONE), x)
+    t = -abs(x)
+    p, u = exp_parts(TANH_LEAST if t < TANH_LEAST else t)
+    return with_sign_of((p + (HALF - u)) / (p + (HALF + u)), x)
 
 
 @njit(inline="always")
@@ -158,12 +163,12 @@ def whole_number(a, factor):
 def quantise_frame(x, q):
     """Write the int8 operands of a frame and return their scale, NaN for one that is not finite."""
     largest, finite = ZERO, True
-    for a in x:  # what is below QUANTISE_TINY becomes zero anyway, so x need not be canonical
+    for a in x:  # what is below TINY becomes zero anyway, so x need not be canonical
         finite &= abs(a) < INFINITY
         largest = abs(a) if abs(a) > largest else largest
     if not finite:
         return NAN
-    silent = largest < QUANTISE_TINY
+    silent = largest < TINY
     factor = ZERO if silent else F(127) / largest
     for k in range(len(x)):
         q[k] = whole_number(x[k], factor)

@@ -27,11 +27,11 @@ from ._numba_intrinsics import (
 from ._numba_kernels import (
     BUSY,
     DONE,
+    HALF,
     HIDDEN_SCALE,
     ONE,
     OVERLAP,
     STEPS,
-    TANH_LOWEST,
     ZERO,
     add_half,
     canonical,
@@ -48,6 +48,7 @@ from ._numba_kernels import (
 )
 
 F = np.float32
+ELU_LEAST = F(-20)  # from here on exp(x) is nothing beside 1
 SOFTSIGN_LARGE = F(2.0**60)  # from here on x / (1 + |x|) is 1, for infinity, too
 
 # The activations by number: lf_activation in csrc/lstm_fast.h, and softplus, which only is here.
@@ -114,8 +115,8 @@ def elu(x, alpha):
     """Return x, or alpha (exp(x) - 1) where x < 0; from the parts that tanh has."""
     if not x < ZERO:
         return x
-    scale, fraction = exp_parts(TANH_LOWEST if x < TANH_LOWEST else x)
-    return alpha * fma(fraction, scale, scale - ONE)
+    p, u = exp_parts(HALF * (ELU_LEAST if x < ELU_LEAST else x))
+    return alpha * ((p + (HALF - u)) / u)
 
 
 @njit(inline="always")

@@ -39,6 +39,7 @@ int main(void) {
             return 77;
         }
     check_vector_operations();
+    check_eighths();
     check_questions();
     check_parts();
     check_conversions();
