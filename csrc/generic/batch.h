@@ -20,19 +20,33 @@ enum { LF_STRIP_VECTORS = 4, LF_STRIP_BYTES = 64 * 4 * LF_STRIP_VECTORS * LF_LAN
 enum { LF_PANEL_SUMS = LF_GATES * LF_PANEL_VECTORS * LF_LANES };
 
 /*
- * A strip of the sums of a few streams. k_bytes: from one k to the next. from: where the first
- * stream's sums start, with from_step floats to the next one's (0: all start alike). sums:
- * LF_PANEL_SUMS apart.
+ * A strip of the sums of a few streams: the products of `count` k from `first` on, added to what `from`
+ * has for the first stream and, from_step floats further on, for the next (0: all start alike). The
+ * streams' sums are LF_PANEL_SUMS apart.
  */
-LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, const char *weights,
-                             size_t k_bytes, const float *const *rows, size_t first, size_t count,
-                             const float *from, size_t from_step, float *sums) {
-    const size_t bytes = LF_LANES * lf_weight_bytes(type);
+typedef struct lf_tile {
+    const char *weights;
+    size_t k_bytes; /* from one k to the next, or from one int8 group */
+    const void *const *rows;
+    size_t first, count;
+    const void *from;
+    size_t from_step;
+    const float *
+        others; /* what the other half has left in its place of `sums`, or null: to be added last */
+    void *sums;
+} lf_tile;
+
+LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, const lf_tile *tile) {
+    const size_t bytes = LF_LANES * lf_weight_bytes(type), k_bytes = tile->k_bytes;
+    const size_t count = tile->count, from_step = tile->from_step;
+    const char *weights = tile->weights;
+    const float *const from = tile->from, *const others = tile->others;
+    float *const sums = tile->sums;
     const float *x[LF_TILE_STREAMS];
     vf sum[LF_TILE_STREAMS][LF_STRIP_VECTORS];
     LF_UNROLL_ALL
     for (size_t s = 0; s < streams; s++) {
-        x[s] = rows[s] + first;
+        x[s] = (const float *)tile->rows[s] + tile->first;
         LF_UNROLL_ALL
         for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
             sum[s][j] = vf_load(from + s * from_step + j * LF_LANES);
@@ -54,6 +68,12 @@ LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, const char *we
         weights += k_bytes;
     }
     LF_UNROLL_ALL
+    for (size_t s = 0; others && s < streams; s++) {
+        LF_UNROLL_ALL
+        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+            sum[s][j] = vf_add(vf_load(others + s * LF_PANEL_SUMS + j * LF_LANES), sum[s][j]);
+    }
+    LF_UNROLL_ALL
     for (size_t s = 0; s < streams; s++) {
         LF_UNROLL_ALL
         for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
@@ -61,16 +81,18 @@ LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, const char *we
     }
 }
 
-/* The same in integers; first is a multiple of LF_INT8_GROUP, and k_bytes those of a group. */
-LF_INLINE void lf_tile_int8(size_t streams, const char *weights, size_t k_bytes,
-                            const lf_quant *const *rows, size_t first, size_t count,
-                            const int32_t *from, size_t from_step, int32_t *sums) {
-    const size_t bytes = LF_LANES * LF_INT8_GROUP;
+/* The same in integers, which are never added to others; first is a multiple of LF_INT8_GROUP. */
+LF_INLINE void lf_tile_int8(size_t streams, const lf_tile *tile) {
+    const size_t bytes = LF_LANES * LF_INT8_GROUP, k_bytes = tile->k_bytes;
+    const size_t count = tile->count, from_step = tile->from_step;
+    const char *weights = tile->weights;
+    const int32_t *const from = tile->from;
+    int32_t *const sums = tile->sums;
     const lf_quant *x[LF_TILE_STREAMS];
     vi sum[LF_TILE_STREAMS][LF_STRIP_VECTORS];
     LF_UNROLL_ALL
     for (size_t s = 0; s < streams; s++) {
-        x[s] = rows[s] + first;
+        x[s] = (const lf_quant *)tile->rows[s] + tile->first;
         LF_UNROLL_ALL
         for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
             sum[s][j] = vi_load(from + s * from_step + j * LF_LANES);
@@ -100,28 +122,17 @@ LF_INLINE void lf_tile_int8(size_t streams, const char *weights, size_t k_bytes,
 }
 
 /* A function for every weight type and number of streams, and a table to find it. */
-typedef void lf_tile(const char *weights, size_t k_bytes, const void *const *rows, size_t first,
-                     size_t count, const void *from, size_t from_step, void *sums);
-
 #define LF_TILE_FLOAT(name, type, streams)                                                         \
-    static LF_NOINLINE void name##_##streams(const char *weights, size_t k_bytes,                  \
-                                             const void *const *rows, size_t first, size_t count,  \
-                                             const void *from, size_t from_step, void *sums) {     \
-        lf_tile_float(type, streams, weights, k_bytes, (const float *const *)rows, first, count,   \
-                      from, from_step, sums);                                                      \
+    static LF_NOINLINE void name##_##streams(const lf_tile *tile) {                                \
+        lf_tile_float(type, streams, tile);                                                        \
     }
 #define LF_TILE_INT8(name, type, streams)                                                          \
-    static LF_NOINLINE void name##_##streams(const char *weights, size_t k_bytes,                  \
-                                             const void *const *rows, size_t first, size_t count,  \
-                                             const void *from, size_t from_step, void *sums) {     \
-        lf_tile_int8(streams, weights, k_bytes, (const lf_quant *const *)rows, first, count, from, \
-                     from_step, sums);                                                             \
-    }
+    static LF_NOINLINE void name##_##streams(const lf_tile *tile) { lf_tile_int8(streams, tile); }
 #define LF_TILE_NAME(name, type, streams) name##_##streams,
 LF_EACH_TILE(LF_TILE_FLOAT, tile_float32, LF_FLOAT32)
 LF_EACH_TILE(LF_TILE_FLOAT, tile_float16, LF_FLOAT16)
 LF_EACH_TILE(LF_TILE_INT8, tile_int8, LF_INT8)
-static lf_tile *const lf_tiles[LF_WEIGHT_TYPES][LF_TILE_STREAMS] = {
+static void (*const lf_tiles[LF_WEIGHT_TYPES][LF_TILE_STREAMS])(const lf_tile *tile) = {
     [LF_FLOAT32] = {LF_EACH_TILE(LF_TILE_NAME, tile_float32, LF_FLOAT32)},
     [LF_FLOAT16] = {LF_EACH_TILE(LF_TILE_NAME, tile_float16, LF_FLOAT16)},
     [LF_INT8] = {LF_EACH_TILE(LF_TILE_NAME, tile_int8, LF_INT8)},
@@ -130,10 +141,11 @@ static lf_tile *const lf_tiles[LF_WEIGHT_TYPES][LF_TILE_STREAMS] = {
 #undef LF_TILE_INT8
 #undef LF_TILE_FLOAT
 
-/* One half of the sums of one panel, all streams: blocks of k, strips of each, tiles of streams. */
+/* One half of the sums of one panel, all streams: blocks of k, strips of each, tiles of streams. others:
+ * see lf_tile. */
 LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams,
                              const char *weights, const void *const *rows, size_t count,
-                             const float *start, float *sums) {
+                             const float *start, const float *others, float *sums) {
     const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
     const size_t k_bytes = LF_GATES * vectors * LF_LANES * lf_weight_bytes(type);
     const size_t block = /* a multiple of group */
@@ -143,27 +155,43 @@ LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams
         const size_t turns = count - k < block ? count - k : block;
         for (size_t j = 0; j < LF_GATES * vectors; j += LF_STRIP_VECTORS) {
             const size_t at = j * LF_LANES;
-            const char *strip = weights + k * k_bytes + at * group * lf_weight_bytes(type);
+            lf_tile tile = {
+                .weights = weights + k * k_bytes + at * group * lf_weight_bytes(type),
+                .k_bytes = k_bytes * group,
+                .first = k,
+                .count = turns,
+                .from_step = k ? LF_PANEL_SUMS : 0,
+            };
             /* of sizes that differ by one at most: four and four are quicker than six and two */
-            for (size_t tile = 0, s = 0, size; tile < tiles; tile++, s += size) {
+            for (size_t n = 0, s = 0, size; n < tiles; n++, s += size) {
                 float *const to = sums + s * LF_PANEL_SUMS + at;
-                size = (streams - s) / (tiles - tile);
-                lf_tiles[type][size - 1](strip, k_bytes * group, rows + s, k, turns,
-                                         k ? to : start + at, k ? LF_PANEL_SUMS : 0, to);
+                size = (streams - s) / (tiles - n);
+                tile.rows = rows + s;
+                tile.from = k ? to : start + at;
+                if (others && k + turns == count)
+                    tile.others = others + s * LF_PANEL_SUMS + at;
+                tile.sums = to;
+                lf_tiles[type][size - 1](&tile);
             }
         }
     }
 }
 
-/* One panel of `vectors` vectors of hidden units. c_is_odd: of each stream, see lf_update_cell. */
+/*
+ * One panel of `vectors` vectors of hidden units. c_is_odd: of each stream, see lf_update_cell. In a pass
+ * over both halves the last tiles add them up: they compute while memory has time to spare, and what comes
+ * after them finds half as much to read.
+ */
 LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
                               const lf_batch *batch, const char *panel, size_t unit,
                               int *c_is_odd) {
     const lf_panel p = lf_panel_at(type, vectors, batch->layer, panel);
     const size_t half_sums = batch->streams * LF_PANEL_SUMS;
+    const int adds_up = type != LF_INT8 && batch->end_half - batch->first_half == 2;
     for (size_t half = batch->first_half; half < batch->end_half; half++)
         lf_batch_half(type, vectors, batch->streams, p.weights[half], batch->rows[half],
-                      p.count[half], p.start[half], batch->sums + half * half_sums);
+                      p.count[half], p.start[half], adds_up && half == 1 ? batch->sums : NULL,
+                      batch->sums + half * half_sums);
     const size_t rows = LF_GATES * vectors;
     const lf_operand none = {0};
     for (size_t s = 0; s < batch->streams; s++) {
@@ -181,11 +209,15 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
             const size_t at = unit + v * LF_LANES;
             vf a[LF_GATES];
             LF_UNROLL_ALL
-            for (size_t gate = 0; gate < LF_GATES; gate++)
-                a[gate] = lf_pre_activation(type, rows, gate * vectors + v, p.finish,
-                                            type == LF_INT8 ? batch->operands[0][s] : none,
-                                            type == LF_INT8 ? batch->operands[1][s] : none, sums,
-                                            batch->end_half == 1 ? kept : recurrent);
+            for (size_t gate = 0; gate < LF_GATES; gate++) {
+                const size_t row = gate * vectors + v;
+                a[gate] = adds_up
+                              ? vf_load(recurrent + row * LF_LANES)
+                              : lf_pre_activation(type, rows, row, p.finish,
+                                                  type == LF_INT8 ? batch->operands[0][s] : none,
+                                                  type == LF_INT8 ? batch->operands[1][s] : none,
+                                                  sums, batch->end_half == 1 ? kept : recurrent);
+            }
             if (is_plain)
                 c_is_odd[s] |=
                     lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
@@ -213,7 +245,7 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
     for (size_t first = 0; projects && first < layer->output_size; first += LF_STRIP_OUTPUTS) {
         const lf_strip strip = lf_strip_at(type, layer, at);
         lf_batch_half(type, 1, batch->streams, strip.weights, rows, layer->hidden_size, strip.start,
-                      batch->sums);
+                      NULL, batch->sums);
         for (size_t s = 0; s < batch->streams; s++)
             lf_strip_output(type, layer, &strip, batch->sums + s * LF_PANEL_SUMS, operands[s],
                             first, batch->h_out[s]);
