@@ -106,6 +106,7 @@ typedef struct lf_batch {
     int descending;
     const float *const *x, *const *h;
     float *const *c, *const *h_out;
+    float *const *y;         /* where h goes as well, as a caller takes it; or null */
     float *const *recurrent; /* [streams] of [LF_GATES * padded_hidden], or null where not needed */
     float *sums;             /* scratch: [2][streams][LF_GATES * panel_vectors * lanes] */
     void *const *quants[2];  /* int8: [streams] rows of scratch each */

@@ -35,6 +35,7 @@ typedef struct lf_work {
     /* rows, as lf_batch wants them */
     const float *x_rows[LF_BATCH_STREAMS], *h_rows[LF_BATCH_STREAMS];
     float *c_rows[LF_BATCH_STREAMS], *new_rows[LF_BATCH_STREAMS], *kept_rows[LF_BATCH_STREAMS];
+    float *y_rows[LF_BATCH_STREAMS];
     void *quant_rows[2][LF_BATCH_STREAMS];
     float *pre_rows[LF_BATCH_STREAMS];
     lf_operand operands[2][LF_BATCH_STREAMS];

@@ -60,11 +60,11 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
 
 /*
  * One layer of the streams in the batch: the halves first .. end - 1. new_h: [streams][h_floats], or null
- * for where the sessions keep it, the old one having been copied. A stream that is alone takes the way
- * of lf_stream, which is made for one.
+ * for where the sessions keep it, the old one having been copied. y_rows: the caller's, or null. A stream
+ * that is alone takes the way of lf_stream, which is made for one.
  */
 static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, size_t first,
-                       size_t end, int descending, float *new_h) {
+                       size_t end, int descending, float *new_h, float *const *y_rows) {
     const lf_model *model = pool->model;
     const size_t h_at = l * model->padded_output, c_at = l * model->padded_hidden;
     const int keeps = first == 1 || end == 1;
@@ -92,6 +92,8 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
             .pre = work->pre,
         };
         model->isa->layer_pass[model->weight_type](&pass);
+        if (y_rows)
+            model->isa->give_output_f32(y_rows[0], pass.h_out, model->output_size);
         return;
     }
     lf_batch batch = {
@@ -104,6 +106,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
         .h = work->h_rows,
         .c = work->c_rows,
         .h_out = work->new_rows,
+        .y = y_rows,
         .recurrent = keeps ? work->kept_rows : NULL,
         .sums = work->sums,
         .quants = {work->quant_rows[0], work->quant_rows[1]},
@@ -120,27 +123,26 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
     const size_t I = model->input_size, P = model->output_size, padded = model->padded_output;
     const int descending = lf_turn_round(streams * model->turns_within);
     for (size_t s = 0; s < streams; s++) {
+        const size_t frame = work->numbers[s] * frames->steps + t;
         float *x = work->x + s * work->x_floats;
-        model->isa->take_frame_f32(x, frames->xs + (work->numbers[s] * frames->steps + t) * I, I);
+        model->isa->take_frame_f32(x, frames->xs + frame * I, I);
         work->x_rows[s] = x;
+        work->y_rows[s] = frames->ys + frame * P;
     }
     for (size_t l = 0; l < model->num_layers; l++) {
+        const int is_last = l + 1 == model->num_layers;
         /* in rows for the layer above, see row_floats */
-        float *new_h = l + 1 < model->num_layers ? work->layer[l % 2] : NULL;
-        layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, descending, new_h);
-        for (size_t s = 0; s < streams; s++) {
+        float *new_h = is_last ? NULL : work->layer[l % 2];
+        layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, descending, new_h,
+                   is_last ? work->y_rows : NULL);
+        for (size_t s = 0; new_h && s < streams; s++) {
             work->x_rows[s] = work->new_rows[s];
-            if (new_h)
-                memcpy(lf_slot_state(pool, work->slots[s]) + l * padded, work->new_rows[s],
-                       padded * sizeof(float));
+            memcpy(lf_slot_state(pool, work->slots[s]) + l * padded, work->new_rows[s],
+                   padded * sizeof(float));
         }
     }
-    for (size_t s = 0; s < streams; s++) {
-        float *y = frames->ys + (work->numbers[s] * frames->steps + t) * P;
-        model->isa->give_output_f32(y, work->x_rows[s], P);
-        if (prepared)
-            lf_pool_drop(pool, work->slots[s]);
-    }
+    for (size_t s = 0; prepared && s < streams; s++)
+        lf_pool_drop(pool, work->slots[s]);
 }
 
 /* All steps of the streams in the batch; those whose frames are used up leave it. */
@@ -226,7 +228,7 @@ size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t
         if (streams && (streams == LF_BATCH_STREAMS || n + 1 == count)) {
             const int descending = lf_turn_round(streams * pool->model->turns_within);
             for (size_t l = 0; l < pool->model->num_layers; l++)
-                layer_pass(pool, work, streams, l, 1, 2, descending, NULL);
+                layer_pass(pool, work, streams, l, 1, 2, descending, NULL, NULL);
             ready += streams;
             streams = 0;
         }

@@ -266,10 +266,15 @@ LF_INLINE void lf_batch_each_panel(lf_weight_type type, int is_plain, const lf_b
     }
     if (batch->first_half == 1)
         return;
-    for (size_t s = 0; is_plain && s < batch->streams; s++)
-        lf_output(&lf_plain_cell, batch->c[s], batch->h_out[s], layer->padded_hidden, c_is_odd[s]);
     if (!is_plain)
         lf_batch_variant_output(type, batch);
+    for (size_t s = 0; s < batch->streams; s++) {
+        float *const h = batch->h_out[s];
+        if (is_plain)
+            lf_output(&lf_plain_cell, batch->c[s], h, layer->padded_hidden, c_is_odd[s]);
+        if (batch->y) /* while h is in L1 */
+            give_output_f32(batch->y[s], h, layer->output_size);
+    }
 }
 
 static LF_NOINLINE void batch_variants(lf_weight_type type, const lf_batch *batch) {

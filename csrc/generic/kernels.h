@@ -275,8 +275,6 @@ static void layer_pass_int8(lf_pass *pass) {
         lf_each_panel(LF_INT8, 1, pass);
 }
 
-#include "batch.h"
-
 /*
  * A frame in, an output out: instead of memcpy, whose code and whose place in the linker's tables are
  * two more pages to be found when the caches are cold. Rows of ours are padded to whole vectors; the
@@ -307,6 +305,8 @@ static void give_output_f32(float *y, const float *h, size_t count) {
     if (j < count)
         vf_store_some(y + j, vf_load(h + j), count - j);
 }
+
+#include "batch.h"
 
 #define LF_KERNELS                                                                                 \
     .lanes = LF_LANES, .panel_vectors = LF_PANEL_VECTORS,                                          \
