@@ -139,7 +139,7 @@ typedef struct lf_isa {
 
 /* Streams that share one pass over the weights: enough to pay for fetching a block from L2, and few
  * enough for their sums in one panel to stay close. */
-enum { LF_BATCH_STREAMS = 96 };
+enum { LF_BATCH_STREAMS = 128 };
 
 struct lf_model {
     const lf_isa *isa;

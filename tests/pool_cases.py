@@ -6,8 +6,8 @@ import numpy as np
 
 from cases import bits, frames_for, state_bits, state_for
 
-# Around the tiles of streams that share a load of a weight (up to 8), and the batches of 96.
-COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 12, 48, 49, 95, 96, 97, 130]
+# Around the tiles of streams that share a load of a weight (up to 8), and the batches of 128.
+COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 12, 64, 65, 127, 128, 129, 170]
 
 SCALES = [1, 1, 1, 0, 30, 2.0**-126, 2.0**-140, 1e30, 3e38]
 SPOILERS = np.array([np.nan, -np.nan, np.inf, -np.inf, 3.4e38, -1e-42, -0.0], np.float32)

@@ -11,7 +11,7 @@
 #include "pool.h"
 #include "small_lstm.h"
 
-enum { N = 130, T = 3 };
+enum { N = 170, T = 3 };
 
 static float xs[N * T * I], ys[N * T * H], expected[T * H];
 static unsigned long long handles[N];
@@ -306,7 +306,7 @@ int main(void) {
     for (size_t i = 0; i < lf_isa_count(); i++)
         for (int type = LF_FLOAT32; type <= LF_INT8 && !lf_isa_missing(i, 0); type++) {
             CHECK(small_lstm(lf_isa_name(i), (lf_weight_type)type, &model) == LF_OK);
-            const size_t parts[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 48, 49, 95, 96, 97, N};
+            const size_t parts[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 64, 65, 127, 128, 129, N};
             for (size_t n = 0; n < sizeof parts / sizeof *parts; n++)
                 check_bits(model, parts[n]);
             check_closed_memory(model);
