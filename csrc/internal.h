@@ -104,6 +104,7 @@ typedef struct lf_batch {
     const lf_layer *layer;
     size_t first_half, end_half, streams;
     int descending;
+    int fetches_ahead; /* the layers' weights don't all stay in L2 */
     const float *const *x, *const *h;
     float *const *c, *const *h_out;
     float *const *y;         /* where h goes as well, as a caller takes it; or null */
@@ -151,6 +152,7 @@ struct lf_model {
     size_t padded_hidden, padded_output;
     size_t packed_bytes;
     uint64_t turns_within; /* see lf_turn_round */
+    int exceeds_l2;        /* its weights do, or leave no room for anything else */
     char *panels;          /* of all layers, one block */
     lf_variant *variants;  /* [num_layers], or null where all are plain */
     float *start;          /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */

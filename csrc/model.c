@@ -41,14 +41,18 @@ void *lf_alloc_zeroed(size_t bytes) {
 #define CACHES_KEEP ((uint64_t)1 << 17)
 #define BYTES_A_TICK 4
 
+static int exceeds_l2(const lf_model *model) {
+    const size_t known = lf_cpu_l2_bytes(), l2 = known ? known : L2_UNKNOWN;
+    return model->packed_bytes > l2 - l2 / 4;
+}
+
 static uint64_t choose_to_turn_round(const lf_model *model) {
     const lf_isa *isa = model->isa;
     const lf_layer *layer = &model->layers[0];
-    const size_t known = lf_cpu_l2_bytes(), l2 = known ? known : L2_UNKNOWN;
     const size_t panel_units = isa->lanes * (layer->wide_panels ? isa->panel_vectors : 1);
     const size_t unit_bytes = lf_packed_unit_bytes(isa, model->weight_type, layer);
     const int pays = model->packed_bytes > L1_HOLDS &&
-                     (unit_bytes * panel_units <= LF_L1_KEEPS || model->packed_bytes > l2 - l2 / 4);
+                     (unit_bytes * panel_units <= LF_L1_KEEPS || model->exceeds_l2);
     return pays ? CACHES_KEEP + model->packed_bytes / BYTES_A_TICK : 0;
 }
 
@@ -229,6 +233,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         return status;
     }
     pack(model, layers);
+    model->exceeds_l2 = exceeds_l2(model);
     model->turns_within = choose_to_turn_round(model);
     *result = model;
     return LF_OK;

@@ -102,6 +102,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
         .end_half = end,
         .streams = streams,
         .descending = descending,
+        .fetches_ahead = model->exceeds_l2,
         .x = work->x_rows,
         .h = work->h_rows,
         .c = work->c_rows,

@@ -31,15 +31,23 @@ typedef struct lf_tile {
     size_t first, count;
     const void *from;
     size_t from_step;
-    const float *
-        others; /* what the other half has left in its place of `sums`, or null: to be added last */
+    const char *ahead;   /* weights to be asked for meanwhile, or null */
+    const float *others; /* this place in the sums of the other half, to be added last; or null */
     void *sums;
 } lf_tile;
+
+/* The weights of one k of a strip; returns where those of the next are. */
+LF_INLINE const char *lf_fetch_ahead(const char *ahead, size_t bytes, size_t k_bytes) {
+    LF_UNROLL_ALL
+    for (size_t at = 0; at < bytes; at += LF_ALIGNMENT)
+        __builtin_prefetch(ahead + at, 0, 3);
+    return ahead + k_bytes;
+}
 
 LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, const lf_tile *tile) {
     const size_t bytes = LF_LANES * lf_weight_bytes(type), k_bytes = tile->k_bytes;
     const size_t count = tile->count, from_step = tile->from_step;
-    const char *weights = tile->weights;
+    const char *weights = tile->weights, *ahead = tile->ahead;
     const float *const from = tile->from, *const others = tile->others;
     float *const sums = tile->sums;
     const float *x[LF_TILE_STREAMS];
@@ -66,6 +74,8 @@ LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, const lf_tile 
                 sum[s][j] = vf_fma(w, xk[s], sum[s][j]);
         }
         weights += k_bytes;
+        if (ahead)
+            ahead = lf_fetch_ahead(ahead, LF_STRIP_VECTORS * bytes, k_bytes);
     }
     LF_UNROLL_ALL
     for (size_t s = 0; others && s < streams; s++) {
@@ -85,7 +95,7 @@ LF_INLINE void lf_tile_float(lf_weight_type type, size_t streams, const lf_tile 
 LF_INLINE void lf_tile_int8(size_t streams, const lf_tile *tile) {
     const size_t bytes = LF_LANES * LF_INT8_GROUP, k_bytes = tile->k_bytes;
     const size_t count = tile->count, from_step = tile->from_step;
-    const char *weights = tile->weights;
+    const char *weights = tile->weights, *ahead = tile->ahead;
     const int32_t *const from = tile->from;
     int32_t *const sums = tile->sums;
     const lf_quant *x[LF_TILE_STREAMS];
@@ -112,6 +122,8 @@ LF_INLINE void lf_tile_int8(size_t streams, const lf_tile *tile) {
                 sum[s][j] = vi_dot(sum[s][j], w, xk[s]);
         }
         weights += k_bytes;
+        if (ahead)
+            ahead = lf_fetch_ahead(ahead, LF_STRIP_VECTORS * bytes, k_bytes);
     }
     LF_UNROLL_ALL
     for (size_t s = 0; s < streams; s++) {
@@ -142,10 +154,11 @@ static void (*const lf_tiles[LF_WEIGHT_TYPES][LF_TILE_STREAMS])(const lf_tile *t
 #undef LF_TILE_FLOAT
 
 /* One half of the sums of one panel, all streams: blocks of k, strips of each, tiles of streams. others:
- * see lf_tile. */
+ * see lf_tile. after: what is read after this half, where that does not come from L2; or null. */
 LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams,
                              const char *weights, const void *const *rows, size_t count,
-                             const float *start, const float *others, float *sums) {
+                             const float *start, const char *after, const float *others,
+                             float *sums) {
     const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
     const size_t k_bytes = LF_GATES * vectors * LF_LANES * lf_weight_bytes(type);
     const size_t block = /* a multiple of group */
@@ -155,8 +168,13 @@ LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams
         const size_t turns = count - k < block ? count - k : block;
         for (size_t j = 0; j < LF_GATES * vectors; j += LF_STRIP_VECTORS) {
             const size_t at = j * LF_LANES;
+            const char *const strip = weights + k * k_bytes + at * group * lf_weight_bytes(type);
+            const size_t strip_bytes = LF_STRIP_VECTORS * LF_LANES * group * lf_weight_bytes(type);
+            const char *const next = j + LF_STRIP_VECTORS < LF_GATES * vectors ? strip + strip_bytes
+                                     : k + turns < count ? weights + (k + turns) * k_bytes
+                                                         : after;
             lf_tile tile = {
-                .weights = weights + k * k_bytes + at * group * lf_weight_bytes(type),
+                .weights = strip,
                 .k_bytes = k_bytes * group,
                 .first = k,
                 .count = turns,
@@ -170,6 +188,8 @@ LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams
                 tile.from = k ? to : start + at;
                 if (others && k + turns == count)
                     tile.others = others + s * LF_PANEL_SUMS + at;
+                if (after && n + 1 == tiles)
+                    tile.ahead = next;
                 tile.sums = to;
                 lf_tiles[type][size - 1](&tile);
             }
@@ -183,15 +203,16 @@ LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams
  * after them finds half as much to read.
  */
 LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
-                              const lf_batch *batch, const char *panel, size_t unit,
-                              int *c_is_odd) {
+                              const lf_batch *batch, const char *panel, const char *next,
+                              size_t unit, int *c_is_odd) {
     const lf_panel p = lf_panel_at(type, vectors, batch->layer, panel);
     const size_t half_sums = batch->streams * LF_PANEL_SUMS;
+    const char *const after[2] = {next && batch->end_half == 2 ? p.weights[1] : next, next};
     const int adds_up = type != LF_INT8 && batch->end_half - batch->first_half == 2;
     for (size_t half = batch->first_half; half < batch->end_half; half++)
         lf_batch_half(type, vectors, batch->streams, p.weights[half], batch->rows[half],
-                      p.count[half], p.start[half], adds_up && half == 1 ? batch->sums : NULL,
-                      batch->sums + half * half_sums);
+                      p.count[half], p.start[half], after[half],
+                      adds_up && half == 1 ? batch->sums : NULL, batch->sums + half * half_sums);
     const size_t rows = LF_GATES * vectors;
     const lf_operand none = {0};
     for (size_t s = 0; s < batch->streams; s++) {
@@ -245,7 +266,7 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
     for (size_t first = 0; projects && first < layer->output_size; first += LF_STRIP_OUTPUTS) {
         const lf_strip strip = lf_strip_at(type, layer, at);
         lf_batch_half(type, 1, batch->streams, strip.weights, rows, layer->hidden_size, strip.start,
-                      NULL, batch->sums);
+                      NULL, NULL, batch->sums);
         for (size_t s = 0; s < batch->streams; s++)
             lf_strip_output(type, layer, &strip, batch->sums + s * LF_PANEL_SUMS, operands[s],
                             first, batch->h_out[s]);
@@ -256,13 +277,17 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
 LF_INLINE void lf_batch_each_panel(lf_weight_type type, int is_plain, const lf_batch *batch) {
     const lf_layer *layer = batch->layer;
     int c_is_odd[LF_BATCH_STREAMS] = {0};
-    for (size_t n = 0; n < lf_panel_count(layer); n++) {
+    const size_t panels = lf_panel_count(layer);
+    for (size_t n = 0; n < panels; n++) {
         const lf_place place = lf_place_of(type, layer, n, batch->descending);
+        const size_t then = n + 1 < panels ? n + 1 : n; /* after the last any will do */
+        const char *const next =
+            batch->fetches_ahead ? lf_place_of(type, layer, then, batch->descending).panel : NULL;
         if (place.is_wide)
-            lf_batch_panel(type, is_plain, LF_PANEL_VECTORS, batch, place.panel, place.unit,
+            lf_batch_panel(type, is_plain, LF_PANEL_VECTORS, batch, place.panel, next, place.unit,
                            c_is_odd);
         else
-            lf_batch_panel(type, is_plain, 1, batch, place.panel, place.unit, c_is_odd);
+            lf_batch_panel(type, is_plain, 1, batch, place.panel, next, place.unit, c_is_odd);
     }
     if (batch->first_half == 1)
         return;
