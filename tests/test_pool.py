@@ -72,6 +72,23 @@ def test_all_implementations_give_the_same_bits(exact_implementations, shape, se
     assert len(results) == 1
 
 
+@pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
+@pytest.mark.parametrize("count", [2, 13])
+def test_weights_that_no_l2_keeps(exact_implementations, dtype, count):
+    """There the last streams of a batch ask for the weights that come next."""
+    shape = (700, 600 if dtype == "int8" else 300, 1)
+    xs = plain_frames(1, count, shape[0])
+    results = set()
+    for one in exact_implementations:
+        made = one.from_state_dict(weights_for(shape, "normal", 1), weight_dtype=dtype)
+        both = Beside(made, count)
+        handles = both.open_many(count)
+        both.step(handles, xs)
+        results.add(bits(both.step(handles[::-1], xs)))
+        both.check()
+    assert len(results) == 1
+
+
 MATES = {
     "nan": np.nan,
     "inf": np.inf,

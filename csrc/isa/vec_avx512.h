@@ -53,7 +53,7 @@ static inline vf vf_div_where(vm mask, vf a, vf b, vf other) {
 }
 static inline vf vf_square_where(vm mask, vf a) { return _mm512_maskz_mul_ps(mask, a, a); }
 static inline vf vf_eighths_where(vm mask, vf a) {
-    const __m512i table = _mm512_broadcast_i32x8(_mm256_load_si256((const void *)lf_eighths));
+    const __m512i table = _mm512_broadcast_i64x4(_mm256_load_si256((const void *)lf_eighths));
     const __m512i bits = _mm512_castps_si512(a); /* a look-up heeds the low four: twice the table */
     return _mm512_castsi512_ps(_mm512_maskz_add_epi32(mask, _mm512_slli_epi32(bits, 20),
                                                       _mm512_permutexvar_epi32(bits, table)));
