@@ -1,7 +1,8 @@
 """What the Numba kernels ask of LLVM directly, where NumPy has no word for it.
 
 fma, moving bits, vectors of LANES and atomic flags: each compiles to an instruction or a few.
-Numba's on-disk cache does not see a change in here: after one, touch _numba_kernels.py.
+Numba's on-disk cache sees no change in here: after one, touch _numba_kernels.py and
+_numba_variants.py.
 """
 
 from __future__ import annotations
