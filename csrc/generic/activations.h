@@ -51,15 +51,15 @@ static const _Alignas(64) lf_constants lf_numbers = {
     .sigmoid_least = -0x1.5d589ep6f,    /* 126 ln2, rounded towards zero */
     .sigmoid_bias = 0x1.8007Fp23f,      /* 1.5 * 2^23 + 8 * 127 */
     .eighths_per_unit = 0x1.715476p+3f, /* 8 / ln2 */
-    .eighth = -0x1.62e43p-4f,           /* ln2 / 8 in two parts */
+    .eighth = -0x1.62e43p-4f,           /* -ln2 / 8 in two parts */
     .eighth_rest = 0x1.05c61p-32f,
     .tiny = 0x1p-100f,
     .sigmoid_q0 = -0x1.000876p-1f,
     .sigmoid_q1 = 0x1.5556f8p-3f,
     .tanh_least = -10.0f,               /* of which it rounds to -1 */
     .tanh_bias = 0x1.8000FCp23f,        /* 1.5 * 2^23 + 126 */
-    .halves_per_unit = -0x1.715476p+1f, /* 2 / ln2 */
-    .half_step = -0x1.62e43p-2f,        /* ln2 / 2 */
+    .halves_per_unit = -0x1.715476p+1f, /* -2 / ln2 */
+    .half_step = -0x1.62e43p-2f,        /* -ln2 / 2 */
     .square_least = -0x1p-60f,
     .tanh_q0 = 0x1.fffffep-1f,
     .tanh_q1 = 0x1.5554b0p-1f,
@@ -91,7 +91,7 @@ LF_INLINE vf lf_sigmoid(vf x) {
     return vf_div_where(counts, u, whole, vf_set1(0.0f));
 }
 
-/* exp(2 t) as (p + 1/2 + u) / u, with p = (exp(2 r) - 1) / 2 and u = 2^-n / 2. */
+/* exp(2 t) as (p + 1/2) / u, with p = (exp(2 r) - 1) / 2 and u = 2^-n / 2. */
 typedef struct lf_exp {
     vf p;
     vf u;

@@ -44,7 +44,8 @@ LF_INLINE int lf_update_cell(const lf_cell *cell, const vf a[LF_GATES], float *c
     return vf_any_odd(next);
 }
 
-/* Whether any of them is still to be made canonical. */
+/* Whether any of them is still to be made canonical: for a single step it is quicker to look once, in the
+ * end; for a batch, whose c has left L1 by then, at once. */
 LF_INLINE int lf_any_odd(const float *values, size_t count) {
     int result = 0;
     LF_UNROLL_NONE
@@ -53,7 +54,7 @@ LF_INLINE int lf_any_odd(const float *values, size_t count) {
     return result;
 }
 
-/* h_out holds o and becomes h; count units, whole vectors. c_is_odd: what lf_update_cell said of them. */
+/* h_out holds o and becomes h; count units, whole vectors. c_is_odd: some c is still to be made canonical. */
 LF_INLINE void lf_output(const lf_cell *cell, float *c, float *h_out, size_t count, int c_is_odd) {
     int h_is_odd = 0;
     if (c_is_odd)

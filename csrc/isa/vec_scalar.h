@@ -6,7 +6,7 @@
 #define LF_LANES 1
 #define LF_PANEL_VECTORS 2
 #define LF_HAS_NARROW_PANELS 0
-#define LF_KEEPS_CONSTANTS 1 /* no registers for those of sigmoid and tanh */
+#define LF_KEEPS_CONSTANTS 1 /* those of sigmoid and tanh are four bytes each in any case */
 #define LF_TILE_STREAMS 2    /* times four gates, and an operand each, fit the registers */
 #define LF_EACH_TILE LF_UP_TO_2
 
@@ -66,9 +66,8 @@ static inline int vf_any_spoiled(vf a) { return !(vf_abs(a) < INFINITY); }
 static inline float vf_largest(vf a) { return a; }
 /* Where the mask is set; elsewhere it is `other`, or zero. */
 static inline vf vf_div_where(vm mask, vf a, vf b, vf other) { return mask ? a / b : other; }
-static inline vf vf_square_where(vm mask,
-                                 vf a) { /* no product that isn't wanted: it may underflow */
-    const vf some = vf_keep(mask, a);
+static inline vf vf_square_where(vm mask, vf a) {
+    const vf some = vf_keep(mask, a); /* no product that isn't wanted: it may underflow */
     return some * some;
 }
 /* 2^(n/8), n + 8 * 127 being the low eleven bits of a. */

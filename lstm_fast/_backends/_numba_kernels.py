@@ -82,7 +82,7 @@ def sigmoid(x):
 
 @njit(inline="always")
 def exp_parts(t):
-    """Return p and u of exp(2 t) = (p + 1/2 + u) / u: see lf_exp_parts."""
+    """Return p and u of exp(2 t) = (p + 1/2) / u: see lf_exp_parts."""
     shifted = fma(t, HALVES_PER_UNIT, TANH_BIAS)
     n = TANH_BIAS - shifted
     r = fma(n, HALF_STEP, t)

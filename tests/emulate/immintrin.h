@@ -101,26 +101,16 @@ static inline int32_t lf_emulate_total(simde__m512i value) {
     return total;
 }
 
-static inline simde__m512i lf_emulate_shift_where(simde__mmask16 mask, simde__m512i value,
-                                                  unsigned count) {
-    simde__m512i_private a = simde__m512i_to_private(value);
-    for (int i = 0; i < 16; i++)
-        a.u32[i] = mask >> i & 1 ? a.u32[i] << count : 0;
-    return simde__m512i_from_private(a);
-}
-
 #undef _mm512_fpclass_ps_mask
 #undef _mm512_maskz_loadu_ps
 #undef _mm512_mask_storeu_ps
 #undef _mm512_reduce_max_ps
 #undef _mm512_reduce_add_epi32
-#undef _mm512_maskz_slli_epi32
 #define _mm512_fpclass_ps_mask lf_emulate_fpclass
 #define _mm512_maskz_loadu_ps lf_emulate_load_some
 #define _mm512_mask_storeu_ps lf_emulate_store_some
 #define _mm512_reduce_max_ps lf_emulate_largest
 #define _mm512_reduce_add_epi32 lf_emulate_total
-#define _mm512_maskz_slli_epi32 lf_emulate_shift_where
 #undef _mm256_fmadd_ps
 #undef _mm256_cvtph_ps
 #undef _mm512_fmadd_ps
