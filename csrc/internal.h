@@ -96,17 +96,18 @@ typedef struct lf_pass {
 } lf_pass;
 
 /*
- * The same for several streams at once, each with its own rows; x and h are [streams] of them. Where
- * it is the second half alone, or the first alone, `recurrent` is where each stream keeps the sums of
- * the second.
+ * The same for several streams at once, [streams] rows of each kind, but h is updated in place, too:
+ * until all sums are there, what is to come waits in o. Where it is the second half alone, or the first
+ * alone, `recurrent` is where each stream keeps the sums of the second.
  */
 typedef struct lf_batch {
     const lf_layer *layer;
     size_t first_half, end_half, streams;
     int descending;
     int fetches_ahead; /* the layers' weights don't all stay in L2 */
-    const float *const *x, *const *h;
-    float *const *c, *const *h_out;
+    const float *const *x;
+    float *const *h, *const *c;
+    float *const *o;         /* scratch: [padded_hidden] each */
     float *const *y;         /* where h goes as well, as a caller takes it; or null */
     float *const *recurrent; /* [streams] of [LF_GATES * padded_hidden], or null where not needed */
     float *sums;             /* scratch: [2][streams][LF_GATES * panel_vectors * lanes] */

@@ -127,21 +127,25 @@ static void release_all(lf_pool *pool, uint32_t first, size_t count) {
     }
 }
 
-/* All or none of them, linked in the order of the handles; *first is the first one's index. */
+/* All or none of them, for claims->owner. */
 static lf_status claim_all(lf_pool *pool, const unsigned long long *handles, size_t count,
-                           uint32_t owner, uint32_t *first, size_t *bad) {
-    uint32_t *link = first;
+                           lf_claim *claims, size_t *bad) {
+    uint32_t *link = &claims->first;
+    claims->first = LF_NONE;
+    claims->count = count;
+    claims->prepared = 0;
     for (size_t n = 0; n < count; n++) {
         lf_slot *slot;
-        const lf_status status = claim(pool, handles[n], owner, &slot);
+        const lf_status status = claim(pool, handles[n], claims->owner, &slot);
         if (status != LF_OK) {
-            release_all(pool, *first, n);
+            release_all(pool, claims->first, n);
             if (bad)
                 *bad = n;
             return status;
         }
         *link = (uint32_t)(slot - pool->slots);
         link = &slot->next;
+        claims->prepared += slot->prepared != LF_NONE;
     }
     return LF_OK;
 }
@@ -297,30 +301,30 @@ static void give_back(lf_pool *pool, uint32_t owner) {
 
 /* Enters, takes a workspace and all sessions; on LF_OK done_with_all must follow. */
 static lf_status use_all(lf_pool *pool, const unsigned long long *handles, size_t count,
-                         uint32_t *owner, uint32_t *first, size_t *bad) {
+                         lf_claim *claims, size_t *bad) {
     if (!enter(pool)) {
         if (bad)
             *bad = count;
         return LF_ERR_BUSY;
     }
-    *owner = take_work(pool);
-    const lf_status status = claim_all(pool, handles, count, *owner, first, bad);
+    claims->owner = take_work(pool);
+    const lf_status status = claim_all(pool, handles, count, claims, bad);
     if (status == LF_OK)
         return LF_OK;
-    give_back(pool, *owner);
+    give_back(pool, claims->owner);
     return leave(pool, status);
 }
 
-static lf_status done_with_all(lf_pool *pool, uint32_t owner, uint32_t first, size_t count) {
-    release_all(pool, first, count);
-    give_back(pool, owner);
+static lf_status done_with_all(lf_pool *pool, const lf_claim *claims) {
+    release_all(pool, claims->first, claims->count);
+    give_back(pool, claims->owner);
     return leave(pool, LF_OK);
 }
 
 lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t steps, const size_t *lengths, const float *xs, float *ys,
                           size_t *bad) {
-    uint32_t owner, first = LF_NONE;
+    lf_claim claims;
     if (!pool || (count && (!handles || (steps && (!xs || !ys)))))
         return LF_ERR_ARGUMENT;
     for (size_t n = 0; lengths && n < count; n++)
@@ -334,12 +338,12 @@ lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size
         lf_overlap(handles, count * sizeof *handles, ys, y_bytes) ||
         (lengths && lf_overlap(lengths, count * sizeof *lengths, ys, y_bytes)))
         return LF_ERR_OVERLAP;
-    const lf_status status = use_all(pool, handles, count, &owner, &first, bad);
+    const lf_status status = use_all(pool, handles, count, &claims, bad);
     if (status != LF_OK)
         return status;
     const lf_frames frames = {xs, ys, lengths, steps};
-    lf_pool_pass(pool, &pool->work[owner - 1], first, count, &frames);
-    return done_with_all(pool, owner, first, count);
+    lf_pool_pass(pool, &pool->work[claims.owner - 1], &claims, &frames);
+    return done_with_all(pool, &claims);
 }
 
 lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
@@ -349,14 +353,14 @@ lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, siz
 
 lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t *ready, size_t *bad) {
-    uint32_t owner, first = LF_NONE;
+    lf_claim claims;
     if (!pool || (count && !handles))
         return LF_ERR_ARGUMENT;
-    const lf_status status = use_all(pool, handles, count, &owner, &first, bad);
+    const lf_status status = use_all(pool, handles, count, &claims, bad);
     if (status != LF_OK)
         return status;
-    const size_t prepared = lf_pool_prepare_pass(pool, &pool->work[owner - 1], first, count);
+    const size_t prepared = lf_pool_prepare_pass(pool, &pool->work[claims.owner - 1], &claims);
     if (ready)
         *ready = prepared;
-    return done_with_all(pool, owner, first, count);
+    return done_with_all(pool, &claims);
 }

@@ -22,20 +22,18 @@ typedef struct lf_slot {
 typedef struct lf_work {
     atomic_flag taken;
     float *x;         /* [streams][x_floats]: frames */
-    float *h;         /* [streams][h_floats]: the old h of a layer */
-    float *layer[2];  /* [streams][h_floats]: the new h of a layer that is not the last; in turns */
     float *sums;      /* as lf_batch.sums */
     float *pre;       /* [streams][pre_floats]: for variants */
     float *recurrent; /* [LF_GATES * padded_hidden], for a stream that is alone */
     char *quants[2];  /* int8: [streams][quant_bytes] */
-    size_t x_floats, h_floats, quant_bytes;
+    size_t x_floats, quant_bytes;
     /* what is in the batch: each stream's slot and the number of its frames in the call */
     lf_slot *slots[LF_BATCH_STREAMS];
     size_t numbers[LF_BATCH_STREAMS];
     /* rows, as lf_batch wants them */
-    const float *x_rows[LF_BATCH_STREAMS], *h_rows[LF_BATCH_STREAMS];
-    float *c_rows[LF_BATCH_STREAMS], *new_rows[LF_BATCH_STREAMS], *kept_rows[LF_BATCH_STREAMS];
-    float *y_rows[LF_BATCH_STREAMS];
+    const float *x_rows[LF_BATCH_STREAMS];
+    float *h_rows[LF_BATCH_STREAMS], *c_rows[LF_BATCH_STREAMS], *o_rows[LF_BATCH_STREAMS];
+    float *kept_rows[LF_BATCH_STREAMS], *y_rows[LF_BATCH_STREAMS];
     void *quant_rows[2][LF_BATCH_STREAMS];
     float *pre_rows[LF_BATCH_STREAMS];
     lf_operand operands[2][LF_BATCH_STREAMS];
@@ -46,8 +44,8 @@ struct lf_pool {
     atomic_flag lock;      /* for the two lists of what is free, and the count */
     _Atomic int32_t users; /* calls inside; negative while it grows */
     size_t capacity, open_count;
-    lf_slot *slots;      /* [capacity] */
-    float *states;       /* [capacity][state_floats]: h [L][padded_output], c [L][padded_hidden] */
+    lf_slot *slots; /* [capacity] */
+    float *states; /* of each slot: h [L][padded_output], c [L][padded_hidden]; see lf_slot_state */
     size_t state_floats; /* whole cache lines, so that no two sessions share one */
     uint32_t free_slot;
     size_t prepared; /* how many halves there is room for */
@@ -58,6 +56,12 @@ struct lf_pool {
     lf_work *work; /* [threads] */
 };
 
+/* The sessions that one call has taken, linked in the order of its handles. */
+typedef struct lf_claim {
+    uint32_t owner, first;
+    size_t count, prepared; /* how many there are, and how many of them are prepared */
+} lf_claim;
+
 /* The frames of one call: see lf_pool_run_f32. */
 typedef struct lf_frames {
     const float *xs;
@@ -66,8 +70,16 @@ typedef struct lf_frames {
     size_t steps;
 } lf_frames;
 
+/*
+ * Where the state of slot n is. After each second one a cache line stays empty: a tile reads the same k of
+ * several h, and with a power of two between all of them those lines would get into each other's way.
+ */
+static inline size_t lf_state_at(const lf_pool *pool, size_t n) {
+    return n * pool->state_floats + n / 2 * (LF_ALIGNMENT / sizeof(float));
+}
+
 static inline float *lf_slot_state(const lf_pool *pool, const lf_slot *slot) {
-    return pool->states + (size_t)(slot - pool->slots) * pool->state_floats;
+    return pool->states + lf_state_at(pool, (size_t)(slot - pool->slots));
 }
 
 static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
@@ -86,10 +98,9 @@ void lf_seed_handles(const void *anything);
 int lf_pool_keep(lf_pool *pool, lf_slot *slot);
 void lf_pool_drop(lf_pool *pool, lf_slot *slot);
 
-/* pool_pass.c: on `count` owned slots, linked from `first`. */
+/* pool_pass.c */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes);
-void lf_pool_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t count,
-                  const lf_frames *frames);
-size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t count);
+void lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_frames *frames);
+size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim);
 
 #endif

@@ -44,19 +44,19 @@ lf_status lf_pool_grow(lf_pool *pool, size_t more) {
         return LF_ERR_BUSY;
     const size_t old = pool->capacity;
     lf_status status = more > LF_MAX_CAPACITY - old ||
-                               more > SIZE_MAX / 4 / sizeof(float) / pool->state_floats - old
+                               more > SIZE_MAX / 8 / sizeof(float) / pool->state_floats - old
                            ? LF_ERR_SHAPE
                            : LF_OK;
     if (status == LF_OK && more) {
-        const size_t state_bytes = pool->state_floats * sizeof(float);
+        const size_t old_bytes = lf_state_at(pool, old) * sizeof(float);
         lf_slot *slots = lf_alloc_zeroed((old + more) * sizeof *slots);
-        float *states = lf_alloc_zeroed((old + more) * state_bytes);
+        float *states = lf_alloc_zeroed(lf_state_at(pool, old + more) * sizeof(float));
         if (slots && states) {
             if (old) {
                 memcpy(slots, pool->slots, old * sizeof *slots);
-                memcpy(states, pool->states, old * state_bytes);
-                memset(pool->states, 0, old * state_bytes); /* leaves no session's state behind, */
-                LF_KEEP_STORES(pool->states);               /* though nobody will read that */
+                memcpy(states, pool->states, old_bytes);
+                memset(pool->states, 0, old_bytes); /* leaves no session's state behind, */
+                LF_KEEP_STORES(pool->states);       /* though nobody will read that */
             }
             add_slots(pool, slots, old, old + more);
             free(pool->slots);
@@ -125,8 +125,9 @@ void lf_pool_destroy(lf_pool *pool) {
 }
 
 size_t lf_pool_bytes(lf_pool *pool) {
-    const size_t session = sizeof(lf_slot) + pool->state_floats * sizeof(float);
+    const size_t capacity = lf_pool_capacity(pool);
+    const size_t states = lf_state_at(pool, capacity) * sizeof(float);
     const size_t kept = sizeof *pool->next_prepared + pool->kept_floats * sizeof(float);
-    return sizeof *pool + lf_pool_capacity(pool) * session + pool->prepared * kept +
+    return sizeof *pool + capacity * sizeof(lf_slot) + states + pool->prepared * kept +
            pool->work_bytes;
 }

@@ -15,16 +15,16 @@ static size_t row_floats(size_t floats) {
 /* One block for all workspaces; null where there is no memory. Give back with free. */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
     const size_t aligned = LF_ALIGNMENT / sizeof(float), padded = model->padded_hidden;
-    const size_t x = row_floats(model->input_size), h = row_floats(model->padded_output);
+    const size_t x = row_floats(model->input_size), o = row_floats(model->padded_output);
     const size_t pre = model->variants ? row_floats(LF_PRE_ROWS * padded) : 0;
-    size_t widest = x > h ? x : h;
+    size_t widest = x > o ? x : o;
     widest = widest > padded ? widest : padded;
     const size_t panel = LF_GATES * model->isa->panel_vectors * model->isa->lanes;
     const size_t sums = lf_round_up(2 * panel * LF_BATCH_STREAMS, aligned);
     const size_t recurrent = LF_GATES * lf_round_up(padded, aligned);
     /* two bytes each, for the ISA that wants them widest */
     const size_t quants = model->weight_type == LF_INT8 ? row_floats((widest + 1) / 2) : 0;
-    const size_t floats = LF_BATCH_STREAMS * (x + 3 * h + 2 * quants + pre) + sums + recurrent;
+    const size_t floats = LF_BATCH_STREAMS * (x + o + 2 * quants + pre) + sums + recurrent;
     const size_t header = lf_round_up(threads * sizeof(lf_work), LF_ALIGNMENT);
     if (floats > (SIZE_MAX / 4 - header) / threads / sizeof(float))
         return NULL;
@@ -37,13 +37,10 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
         lf_work *work = &all[n];
         atomic_flag_clear(&work->taken);
         work->x_floats = x;
-        work->h_floats = h;
         work->quant_bytes = quants * sizeof(float);
         work->x = at;
-        work->h = work->x + LF_BATCH_STREAMS * x;
-        work->layer[0] = work->h + LF_BATCH_STREAMS * h;
-        work->layer[1] = work->layer[0] + LF_BATCH_STREAMS * h;
-        work->sums = work->layer[1] + LF_BATCH_STREAMS * h;
+        float *const o_rows = work->x + LF_BATCH_STREAMS * x;
+        work->sums = o_rows + LF_BATCH_STREAMS * o;
         work->recurrent = work->sums + sums;
         work->quants[0] = (char *)(work->recurrent + recurrent);
         work->quants[1] = work->quants[0] + LF_BATCH_STREAMS * work->quant_bytes;
@@ -51,29 +48,29 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
         for (size_t s = 0; s < LF_BATCH_STREAMS; s++)
             for (size_t half = 0; half < 2; half++)
                 work->quant_rows[half][s] = work->quants[half] + s * work->quant_bytes;
-        for (size_t s = 0; s < LF_BATCH_STREAMS; s++)
+        for (size_t s = 0; s < LF_BATCH_STREAMS; s++) {
             work->pre_rows[s] = work->pre + s * pre;
+            work->o_rows[s] = o_rows + s * o;
+        }
         at += floats;
     }
     return all;
 }
 
 /*
- * One layer of the streams in the batch: the halves first .. end - 1. new_h: [streams][h_floats], or null
- * for where the sessions keep it, the old one having been copied. y_rows: the caller's, or null. A stream
- * that is alone takes the way of lf_stream, which is made for one.
+ * One layer of the streams in the batch: the halves first .. end - 1, and h and c where the sessions keep
+ * them. y_rows: the caller's, or null. A stream that is alone takes the way of lf_stream, which is made
+ * for one.
  */
 static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, size_t first,
-                       size_t end, int descending, float *new_h, float *const *y_rows) {
+                       size_t end, int descending, float *const *y_rows) {
     const lf_model *model = pool->model;
     const size_t h_at = l * model->padded_output, c_at = l * model->padded_hidden;
     const int keeps = first == 1 || end == 1;
     for (size_t s = 0; s < streams; s++) {
         const lf_slot *slot = work->slots[s];
-        work->h_rows[s] = memcpy(work->h + s * work->h_floats, lf_slot_state(pool, slot) + h_at,
-                                 model->padded_output * sizeof(float));
+        work->h_rows[s] = lf_slot_state(pool, slot) + h_at;
         work->c_rows[s] = lf_slot_c(pool, slot) + c_at;
-        work->new_rows[s] = new_h ? new_h + s * work->h_floats : lf_slot_state(pool, slot) + h_at;
         if (keeps)
             work->kept_rows[s] = pool->kept + slot->prepared * pool->kept_floats + LF_GATES * c_at;
     }
@@ -86,12 +83,15 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
             .x = work->x_rows[0],
             .h = work->h_rows[0],
             .c = work->c_rows[0],
-            .h_out = work->new_rows[0],
+            .h_out = work->o_rows[0],
             .recurrent = keeps ? work->kept_rows[0] : work->recurrent,
             .quants = {work->quant_rows[0][0], work->quant_rows[1][0]},
             .pre = work->pre,
         };
         model->isa->layer_pass[model->weight_type](&pass);
+        if (end == 2 && first == 1)
+            return;
+        memcpy(work->h_rows[0], pass.h_out, model->padded_output * sizeof(float));
         if (y_rows)
             model->isa->give_output_f32(y_rows[0], pass.h_out, model->output_size);
         return;
@@ -106,7 +106,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
         .x = work->x_rows,
         .h = work->h_rows,
         .c = work->c_rows,
-        .h_out = work->new_rows,
+        .o = work->o_rows,
         .y = y_rows,
         .recurrent = keeps ? work->kept_rows : NULL,
         .sums = work->sums,
@@ -121,7 +121,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
 static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int prepared,
                  const lf_frames *frames) {
     const lf_model *model = pool->model;
-    const size_t I = model->input_size, P = model->output_size, padded = model->padded_output;
+    const size_t I = model->input_size, P = model->output_size;
     const int descending = lf_turn_round(streams * model->turns_within);
     for (size_t s = 0; s < streams; s++) {
         const size_t frame = work->numbers[s] * frames->steps + t;
@@ -132,15 +132,10 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
     }
     for (size_t l = 0; l < model->num_layers; l++) {
         const int is_last = l + 1 == model->num_layers;
-        /* in rows for the layer above, see row_floats */
-        float *new_h = is_last ? NULL : work->layer[l % 2];
-        layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, descending, new_h,
+        layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, descending,
                    is_last ? work->y_rows : NULL);
-        for (size_t s = 0; new_h && s < streams; s++) {
-            work->x_rows[s] = work->new_rows[s];
-            memcpy(lf_slot_state(pool, work->slots[s]) + l * padded, work->new_rows[s],
-                   padded * sizeof(float));
-        }
+        for (size_t s = 0; s < streams; s++)
+            work->x_rows[s] = work->h_rows[s];
     }
     for (size_t s = 0; prepared && s < streams; s++)
         lf_pool_drop(pool, work->slots[s]);
@@ -178,22 +173,11 @@ static void fetch_state(const lf_pool *pool, const lf_slot *slot) {
         __builtin_prefetch(state + at, 1, 2);
 }
 
-/* How many of the slots are (not) prepared. */
-static size_t count_prepared(const lf_pool *pool, uint32_t first, size_t count) {
-    size_t prepared = 0;
-    for (; count; count--, first = pool->slots[first].next)
-        prepared += pool->slots[first].prepared != LF_NONE;
-    return prepared;
-}
-
-void lf_pool_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t count,
-                  const lf_frames *frames) {
-    size_t remaining[2];
-    remaining[1] = count_prepared(pool, first, count);
-    remaining[0] = count - remaining[1];
+void lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_frames *frames) {
+    size_t remaining[2] = {claim->count - claim->prepared, claim->prepared};
     /* Those that are prepared take another way, so batches are of one kind. */
     for (int prepared = 0; prepared < 2; prepared++) {
-        uint32_t at = first;
+        uint32_t at = claim->first;
         size_t number = 0;
         while (remaining[prepared]) {
             const size_t batches = (remaining[prepared] + LF_BATCH_STREAMS - 1) / LF_BATCH_STREAMS;
@@ -217,19 +201,20 @@ void lf_pool_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t count,
     }
 }
 
-size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, uint32_t first, size_t count) {
+size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim) {
     size_t ready = 0, streams = 0;
-    for (size_t n = 0; n < count; n++) {
-        lf_slot *slot = &pool->slots[first];
-        first = slot->next;
+    uint32_t at = claim->first;
+    for (size_t n = 0; n < claim->count; n++) {
+        lf_slot *slot = &pool->slots[at];
+        at = slot->next;
         if (slot->prepared != LF_NONE)
             ready++;
         else if (lf_pool_keep(pool, slot))
             work->slots[streams++] = slot;
-        if (streams && (streams == LF_BATCH_STREAMS || n + 1 == count)) {
+        if (streams && (streams == LF_BATCH_STREAMS || n + 1 == claim->count)) {
             const int descending = lf_turn_round(streams * pool->model->turns_within);
             for (size_t l = 0; l < pool->model->num_layers; l++)
-                layer_pass(pool, work, streams, l, 1, 2, descending, NULL, NULL);
+                layer_pass(pool, work, streams, l, 1, 2, descending, NULL);
             ready += streams;
             streams = 0;
         }

@@ -241,7 +241,7 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
             }
             if (is_plain)
                 c_is_odd[s] |=
-                    lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->h_out[s] + at);
+                    lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->o[s] + at);
             else
                 lf_store_gates(batch->layer, a, batch->pre[s], at);
         }
@@ -256,7 +256,7 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
     const void *rows[LF_BATCH_STREAMS];
     lf_operand operands[LF_BATCH_STREAMS] = {{0}};
     for (size_t s = 0; s < batch->streams; s++) {
-        float *const r = projects ? batch->pre[s] + r_at : batch->h_out[s];
+        float *const r = projects ? batch->pre[s] + r_at : batch->h[s];
         lf_variant_cell(layer, batch->pre[s], batch->c[s], r);
         rows[s] = type == LF_INT8 ? batch->quants[1][s] : r;
         if (type == LF_INT8 && projects)
@@ -269,7 +269,7 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
                       NULL, NULL, batch->sums);
         for (size_t s = 0; s < batch->streams; s++)
             lf_strip_output(type, layer, &strip, batch->sums + s * LF_PANEL_SUMS, operands[s],
-                            first, batch->h_out[s]);
+                            first, batch->h[s]);
         at = strip.end;
     }
 }
@@ -294,9 +294,10 @@ LF_INLINE void lf_batch_each_panel(lf_weight_type type, int is_plain, const lf_b
     if (!is_plain)
         lf_batch_variant_output(type, batch);
     for (size_t s = 0; s < batch->streams; s++) {
-        float *const h = batch->h_out[s];
+        float *const h = batch->h[s];
         if (is_plain)
-            lf_output(&lf_plain_cell, batch->c[s], h, layer->padded_hidden, c_is_odd[s]);
+            lf_output(&lf_plain_cell, batch->c[s], batch->o[s], h, layer->padded_hidden,
+                      c_is_odd[s]);
         if (batch->y) /* while h is in L1 */
             give_output_f32(batch->y[s], h, layer->output_size);
     }

@@ -34,13 +34,13 @@ LF_INLINE void lf_next_cell(const lf_cell *cell, const vf a[LF_GATES], vf *c, vf
  * made canonical is looked at beside that chain instead of within it: next to always there is nothing
  * to do.
  *
- * Updates c and leaves o in h_out. Returns whether c is still to be made canonical.
+ * Updates c and stores o. Returns whether c is still to be made canonical.
  */
-LF_INLINE int lf_update_cell(const lf_cell *cell, const vf a[LF_GATES], float *c, float *h_out) {
+LF_INLINE int lf_update_cell(const lf_cell *cell, const vf a[LF_GATES], float *c, float *o_out) {
     vf o, next = vf_load(c);
     lf_next_cell(cell, a, &next, &o);
     vf_store(c, next);
-    vf_store(h_out, o);
+    vf_store(o_out, o);
     return vf_any_odd(next);
 }
 
@@ -54,19 +54,21 @@ LF_INLINE int lf_any_odd(const float *values, size_t count) {
     return result;
 }
 
-/* h_out holds o and becomes h; count units, whole vectors. c_is_odd: some c is still to be made canonical. */
-LF_INLINE void lf_output(const lf_cell *cell, float *c, float *h_out, size_t count, int c_is_odd) {
+/* From c and o to h, which may be where o is; count units, whole vectors. c_is_odd: some c is still to be made
+ * canonical. */
+LF_INLINE void lf_output(const lf_cell *cell, float *c, const float *o, float *h, size_t count,
+                         int c_is_odd) {
     int h_is_odd = 0;
     if (c_is_odd)
         canonicalise_f32(c, count);
     LF_UNROLL_NONE
     for (size_t j = 0; j < count; j += LF_LANES) {
-        vf h = vf_mul(vf_load(h_out + j), cell->output(vf_load(c + j)));
-        vf_store(h_out + j, h);
-        h_is_odd |= vf_any_odd(h);
+        vf next = vf_mul(vf_load(o + j), cell->output(vf_load(c + j)));
+        vf_store(h + j, next);
+        h_is_odd |= vf_any_odd(next);
     }
     if (h_is_odd)
-        canonicalise_f32(h_out, count);
+        canonicalise_f32(h, count);
 }
 
 #endif

@@ -214,7 +214,7 @@ LF_INLINE void lf_each_panel(lf_weight_type type, int is_plain, const lf_pass *p
         return;
     }
     if (is_plain)
-        lf_output(&lf_plain_cell, pass->c, pass->h_out, layer->padded_hidden,
+        lf_output(&lf_plain_cell, pass->c, pass->h_out, pass->h_out, layer->padded_hidden,
                   lf_any_odd(pass->c, layer->padded_hidden));
     else
         lf_variant_output(type, pass);
