@@ -155,6 +155,7 @@ struct lf_model {
     uint64_t turns_within; /* see lf_turn_round */
     int exceeds_l2;        /* its weights do, or leave no room for anything else */
     char *panels;          /* of all layers, one block */
+    void *panel_memory;    /* in which that is */
     lf_variant *variants;  /* [num_layers], or null where all are plain */
     float *start;          /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
     lf_layer layers[];     /* [num_layers] */
@@ -236,7 +237,11 @@ static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_
 static inline size_t lf_round_up(size_t value, size_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
-/* model.c. Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give back with free. */
+/* memory.c. Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give back with free; the weights'
+ * place is somewhere in *memory, and what is given back is that. fit_l2: they should stay in L2. */
 void *lf_alloc_zeroed(size_t bytes);
+char *lf_alloc_weights(const lf_isa *isa, size_t bytes, int fit_l2, void **memory);
+/* Of the places of `bytes` in memory[0 .. whole - 1] the one that is read most quickly. */
+char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t bytes);
 
 #endif

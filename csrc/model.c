@@ -1,32 +1,13 @@
 /* Checks weights and owns the memory of a model. */
-#define _DEFAULT_SOURCE /* madvise */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "cpu.h"
 #include "internal.h"
 
 /* Far above any LSTM, and low enough that no product of two sizes below can overflow. */
 #define SIZE_LIMIT ((size_t)LF_MAX_SIZE)
-
-void *lf_alloc_zeroed(size_t bytes) {
-    bytes = lf_round_up(bytes, LF_ALIGNMENT);
-    void *memory = aligned_alloc(LF_ALIGNMENT, bytes);
-    if (memory)
-        memset(memory, 0, bytes);
-    return memory;
-}
-
-/*
- * Weights that a large page holds well get large pages where the system has them: without, a cold step
- * looks up a page every 4 KiB, and which small pages one draws decides how well they share the cache.
- */
-#define LARGE_PAGE ((size_t)2 << 20)
-#define LARGE_ENOUGH (LARGE_PAGE / 8)
 
 /*
  * Whether passes go to and fro (see lf_place in generic/kernels.h). It pays where L2 doesn't hold all, and
@@ -54,20 +35,6 @@ static uint64_t choose_to_turn_round(const lf_model *model) {
     const int pays = model->packed_bytes > L1_HOLDS &&
                      (unit_bytes * panel_units <= LF_L1_KEEPS || model->exceeds_l2);
     return pays ? CACHES_KEEP + model->packed_bytes / BYTES_A_TICK : 0;
-}
-
-static char *alloc_weights(size_t bytes) {
-    if (bytes < LARGE_ENOUGH || bytes > SIZE_MAX / 2)
-        return lf_alloc_zeroed(bytes);
-    const size_t whole = lf_round_up(bytes, LARGE_PAGE);
-    char *memory = aligned_alloc(LARGE_PAGE, whole);
-    if (!memory)
-        return NULL;
-#if defined(MADV_HUGEPAGE)
-    (void)madvise(memory, whole, MADV_HUGEPAGE); /* before the first touch; may be refused */
-#endif
-    memset(memory, 0, bytes);
-    return memory;
 }
 
 static int all_finite(const float *values, size_t count) {
@@ -222,7 +189,9 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     if (!model->packed_bytes)
         status = LF_ERR_SHAPE;
     if (status == LF_OK) {
-        model->panels = alloc_weights(model->packed_bytes);
+        model->exceeds_l2 = exceeds_l2(model);
+        model->panels = lf_alloc_weights(model->isa, model->packed_bytes, !model->exceeds_l2,
+                                         &model->panel_memory);
         if (variants)
             model->variants = calloc(num_layers, sizeof *model->variants);
         status = model->panels && (model->variants || !variants) ? make_start(model, layers)
@@ -233,7 +202,6 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         return status;
     }
     pack(model, layers);
-    model->exceeds_l2 = exceeds_l2(model);
     model->turns_within = choose_to_turn_round(model);
     *result = model;
     return LF_OK;
@@ -241,7 +209,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
 
 void lf_model_destroy(lf_model *model) {
     if (model) {
-        free(model->panels);
+        free(model->panel_memory);
         free(model->variants);
         free(model->start);
     }

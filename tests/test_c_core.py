@@ -24,6 +24,7 @@ THREAD_SANITIZER = "-fsanitize=thread"
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc"
 PROGRAMS = {
     "test_cpu.c": [],
+    "test_memory.c": [],
     "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
     "test_core.c": [WRAP],
     "test_pool.c": [WRAP],

@@ -257,7 +257,13 @@ static void check_grow(const lf_model *model) {
     CHECK(lf_pool_get_state_f32(pool, handles[N - 1], h, c) == LF_OK);
     CHECK(lf_pool_grow(pool, 0) == LF_OK && lf_pool_bytes(pool) == bytes);
     CHECK(lf_pool_grow(pool, 7) == LF_OK && lf_pool_capacity(pool) == N + 7);
-    CHECK(lf_pool_bytes(pool) - bytes == 7 * (sizeof(lf_slot) + pool->state_floats * 4));
+    const size_t empty_lines = ((N + 7) / 2 - N / 2) * LF_ALIGNMENT;
+    CHECK(lf_pool_bytes(pool) - bytes ==
+          7 * (sizeof(lf_slot) + pool->state_floats * 4) + empty_lines);
+    for (size_t n = 0; n < N + 7; n++) { /* whole lines of its own for each */
+        const size_t floats = lf_state_at(pool, n + 1) - lf_state_at(pool, n);
+        CHECK(floats >= pool->state_floats && lf_state_at(pool, n) % (LF_ALIGNMENT / 4) == 0);
+    }
     CHECK(lf_pool_get_state_f32(pool, handles[N - 1], h2, c2) == LF_OK);
     CHECK(memcmp(h, h2, sizeof h) == 0 && memcmp(c, c2, sizeof c) == 0);
     for (int n = 0; n < 7; n++) {

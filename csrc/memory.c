@@ -1,0 +1,75 @@
+/* Memory for states and for weights, and which part of it is quick to read. */
+#define _DEFAULT_SOURCE /* madvise */
+#include <stdlib.h>
+#include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "cpu.h"
+#include "internal.h"
+
+void *lf_alloc_zeroed(size_t bytes) {
+    bytes = lf_round_up(bytes, LF_ALIGNMENT);
+    void *memory = aligned_alloc(LF_ALIGNMENT, bytes);
+    if (memory)
+        memset(memory, 0, bytes);
+    return memory;
+}
+
+/*
+ * Weights that a large page holds well get large pages where the system has them: without, a cold step
+ * looks up a page every 4 KiB, and which small pages one draws decides how well they share the cache.
+ */
+#define LARGE_PAGE ((size_t)2 << 20)
+#define LARGE_ENOUGH (LARGE_PAGE / 8)
+
+/*
+ * L2 finds lines by their physical address. What is one large page to a virtual machine can be small ones
+ * of its host, and so can ours where there are no large ones; here and there many of them fall on the same
+ * part of L2. Weights that would fit then don't, and a step takes up to 1.6 times as long, as long as the
+ * process lives (benchmarks/NOTES.md). So of a few places in the page those take the one that is read most
+ * quickly.
+ */
+#define PLACES_APART (LARGE_PAGE / 4)
+#define PASSES 8 /* the first of which fills the caches */
+
+static uint64_t ticks_to_read(const lf_isa *isa, const char *place, size_t bytes) {
+    uint64_t least = UINT64_MAX;
+    for (int pass = 0; pass < PASSES; pass++) {
+        const uint64_t start = lf_ticks();
+        (void)isa->probe_read((const float *)(const void *)place, bytes / sizeof(float));
+        const uint64_t ticks = lf_ticks() - start;
+        if (pass && ticks < least)
+            least = ticks;
+    }
+    return least;
+}
+
+char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t bytes) {
+    uint64_t least = UINT64_MAX;
+    char *quickest = memory;
+    for (size_t at = 0; at + bytes <= whole; at += PLACES_APART) {
+        const uint64_t ticks = ticks_to_read(isa, memory + at, bytes);
+        if (ticks < least) {
+            least = ticks;
+            quickest = memory + at;
+        }
+    }
+    return quickest;
+}
+
+char *lf_alloc_weights(const lf_isa *isa, size_t bytes, int fit_l2, void **memory) {
+    if (bytes < LARGE_ENOUGH || bytes > SIZE_MAX / 2)
+        return *memory = lf_alloc_zeroed(bytes);
+    const size_t whole = lf_round_up(bytes, LARGE_PAGE);
+    char *place = *memory = aligned_alloc(LARGE_PAGE, whole);
+    if (!place)
+        return NULL;
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(place, whole, MADV_HUGEPAGE); /* before the first touch; may be refused */
+#endif
+    /* what was never touched is read from the one page of zeros, which is quick */
+    memset(place, 0, fit_l2 ? whole : bytes);
+    return fit_l2 ? lf_quickest_place(isa, place, whole, bytes) : place;
+}

@@ -1,0 +1,65 @@
+/* Where weights are put: the place that is read most quickly, whichever that is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "cpu.h"
+#include "internal.h"
+
+enum { SLOW = 1 << 20 }; /* ticks: far above what an interrupt takes, seven times in turn */
+
+static const char *quick;
+static size_t read_floats;
+
+static float probe_read(const float *values, size_t count) {
+    const uint64_t start = lf_ticks();
+    read_floats = count;
+    while ((const char *)values != quick && lf_ticks() - start < SLOW && lf_ticks())
+        ;
+    return 0;
+}
+
+static void test_places(void) {
+    const lf_isa isa = {.probe_read = probe_read};
+    const size_t whole = (size_t)2 << 20, bytes = whole / 4;
+    char *memory = malloc(whole);
+    CHECK(memory != NULL);
+    for (size_t n = 0; memory && n < 4; n++) {
+        quick = memory + n * bytes;
+        CHECK(lf_quickest_place(&isa, memory, whole, bytes) == (lf_ticks() ? quick : memory));
+        CHECK(read_floats == bytes / sizeof(float));
+    }
+    /* a place beyond the end is none */
+    quick = memory + 3 * bytes;
+    CHECK(lf_quickest_place(&isa, memory, whole, bytes + LF_ALIGNMENT) != quick);
+    CHECK(lf_quickest_place(&isa, memory, bytes, bytes) == memory);
+    free(memory);
+}
+
+static void test_weights(void) {
+    static const size_t sizes[] = {64, 100 << 10, 256 << 10, 525 << 10, 2 << 20, (2 << 20) + 64};
+    for (size_t index = 0; index < lf_isa_count(); index++)
+        for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++)
+            for (int fit_l2 = 0; fit_l2 < 2; fit_l2++) {
+                void *memory = NULL;
+                const lf_isa *isa = lf_isa_at(index);
+                if (lf_isa_missing(index, 0))
+                    continue;
+                char *weights = lf_alloc_weights(isa, sizes[n], fit_l2, &memory);
+                CHECK(weights && (uintptr_t)weights % LF_ALIGNMENT == 0);
+                CHECK(weights >= (char *)memory && (fit_l2 || weights == memory));
+                size_t zeros = 0;
+                while (weights && zeros < sizes[n] && !weights[zeros])
+                    zeros++;
+                CHECK(zeros == sizes[n]);
+                if (weights)
+                    memset(weights, 1, sizes[n]); /* the sanitizer knows the end */
+                free(memory);
+            }
+}
+
+int main(void) {
+    test_places();
+    test_weights();
+    return check_failures("memory");
+}
