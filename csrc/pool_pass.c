@@ -89,7 +89,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
             .pre = work->pre,
         };
         model->isa->layer_pass[model->weight_type](&pass);
-        if (end == 2 && first == 1)
+        if (first == 1) /* no new h */
             return;
         memcpy(work->h_rows[0], pass.h_out, model->padded_output * sizeof(float));
         if (y_rows)
