@@ -12,6 +12,17 @@ static size_t row_floats(size_t floats) {
     return ((floats + line - 1) / line | 1) * line;
 }
 
+/*
+ * Where the sums begin: from `at` on, within two of their rows. A row of a panel's sums is as long as one
+ * of its weights, and a tile reads the same part of either; half a row aside, the two are in different
+ * sets of L1.
+ */
+static float *beside_weights(float *at, size_t row_floats) {
+    const size_t row_bytes = row_floats * sizeof(float);
+    const size_t past = (size_t)((uintptr_t)at % row_bytes);
+    return (float *)(void *)((char *)at + (row_bytes - past) + row_bytes / 2);
+}
+
 /* One block for all workspaces; null where there is no memory. Give back with free. */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
     const size_t aligned = LF_ALIGNMENT / sizeof(float), padded = model->padded_hidden;
@@ -20,7 +31,7 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
     size_t widest = x > o ? x : o;
     widest = widest > padded ? widest : padded;
     const size_t panel = LF_GATES * model->isa->panel_vectors * model->isa->lanes;
-    const size_t sums = lf_round_up(2 * panel * LF_BATCH_STREAMS, aligned);
+    const size_t sums = lf_round_up(2 * panel * LF_BATCH_STREAMS, aligned) + 2 * panel;
     const size_t recurrent = LF_GATES * lf_round_up(padded, aligned);
     /* two bytes each, for the ISA that wants them widest */
     const size_t quants = model->weight_type == LF_INT8 ? row_floats((widest + 1) / 2) : 0;
@@ -40,8 +51,9 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
         work->quant_bytes = quants * sizeof(float);
         work->x = at;
         float *const o_rows = work->x + LF_BATCH_STREAMS * x;
-        work->sums = o_rows + LF_BATCH_STREAMS * o;
-        work->recurrent = work->sums + sums;
+        float *const after_o = o_rows + LF_BATCH_STREAMS * o;
+        work->sums = beside_weights(after_o, panel);
+        work->recurrent = after_o + sums;
         work->quants[0] = (char *)(work->recurrent + recurrent);
         work->quants[1] = work->quants[0] + LF_BATCH_STREAMS * work->quant_bytes;
         work->pre = (float *)(void *)(work->quants[1] + LF_BATCH_STREAMS * work->quant_bytes);

@@ -153,6 +153,14 @@ static void (*const lf_tiles[LF_WEIGHT_TYPES][LF_TILE_STREAMS])(const lf_tile *t
 #undef LF_TILE_INT8
 #undef LF_TILE_FLOAT
 
+/* Into how many tiles so many streams are divided; their sizes differ by one at most, since four and four
+ * are quicker than six and two. */
+LF_INLINE size_t lf_tile_count(size_t streams) {
+    const size_t least = (streams + LF_TILE_STREAMS - 1) / LF_TILE_STREAMS;
+    const size_t quickest = streams / LF_TILE_QUICKEST;
+    return quickest > least ? quickest : least;
+}
+
 /* One half of the sums of one panel, all streams: blocks of k, strips of each, tiles of streams. others:
  * see lf_tile. after: what is read after this half, where that does not come from L2; or null. */
 LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams,
@@ -163,7 +171,7 @@ LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams
     const size_t k_bytes = LF_GATES * vectors * LF_LANES * lf_weight_bytes(type);
     const size_t block = /* a multiple of group */
         LF_STRIP_BYTES / (LF_STRIP_VECTORS * LF_LANES) / lf_weight_bytes(type);
-    const size_t tiles = (streams + LF_TILE_STREAMS - 1) / LF_TILE_STREAMS;
+    const size_t tiles = lf_tile_count(streams);
     for (size_t k = 0; k < count; k += block) {
         const size_t turns = count - k < block ? count - k : block;
         for (size_t j = 0; j < LF_GATES * vectors; j += LF_STRIP_VECTORS) {
@@ -180,7 +188,6 @@ LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams
                 .count = turns,
                 .from_step = k ? LF_PANEL_SUMS : 0,
             };
-            /* of sizes that differ by one at most: four and four are quicker than six and two */
             for (size_t n = 0, s = 0, size; n < tiles; n++, s += size) {
                 float *const to = sums + s * LF_PANEL_SUMS + at;
                 size = (streams - s) / (tiles - n);

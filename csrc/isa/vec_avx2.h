@@ -4,6 +4,7 @@
 #define LF_HAS_NARROW_PANELS 0
 #define LF_KEEPS_CONSTANTS 0 /* no registers for those of sigmoid and tanh */
 #define LF_TILE_STREAMS 3    /* times four gates, and an operand each, fit the registers */
+#define LF_TILE_QUICKEST 3
 #define LF_EACH_TILE LF_UP_TO_3
 
 typedef __m256 vf;

@@ -3,7 +3,10 @@
 #define LF_PANEL_VECTORS 2
 #define LF_HAS_NARROW_PANELS 1 /* four chains keep up with L2 */
 #define LF_KEEPS_CONSTANTS 1   /* enough registers for those of sigmoid and tanh */
-#define LF_TILE_STREAMS 6      /* times four gates, and an operand each, fit the registers */
+/* Six streams times four gates, and an operand each, fit the registers. Four are quicker where there is a
+ * choice: the sums of more, waiting to be stored, hold up the loads of the next tile. */
+#define LF_TILE_STREAMS 6
+#define LF_TILE_QUICKEST 4
 #define LF_EACH_TILE LF_UP_TO_6
 
 typedef __m512 vf;

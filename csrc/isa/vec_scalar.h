@@ -8,6 +8,7 @@
 #define LF_HAS_NARROW_PANELS 0
 #define LF_KEEPS_CONSTANTS 1 /* those of sigmoid and tanh are four bytes each in any case */
 #define LF_TILE_STREAMS 2    /* times four gates, and an operand each, fit the registers */
+#define LF_TILE_QUICKEST 2
 #define LF_EACH_TILE LF_UP_TO_2
 
 typedef float vf;

@@ -79,6 +79,22 @@ static lf_pool *used_pool(const lf_model *model, size_t prepared, size_t threads
     return pool;
 }
 
+/* Sums stand half a row beside where rows of weights begin, and there is room for all of them. */
+static void check_workspace(const lf_model *model) {
+    lf_pool *pool;
+    const size_t row = LF_GATES * model->isa->panel_vectors * model->isa->lanes;
+    CHECK(lf_pool_create(model, 1, 0, 3, &pool) == LF_OK);
+    for (size_t n = 0; n < pool->threads; n++) {
+        const lf_work *work = &pool->work[n];
+        const size_t bytes = row * sizeof(float);
+        CHECK((uintptr_t)work->sums % bytes == bytes / 2);
+        CHECK(work->sums + 2 * row * LF_BATCH_STREAMS <= work->recurrent);
+        CHECK(work->o_rows[LF_BATCH_STREAMS - 1] + model->padded_output <= work->sums);
+        CHECK((uintptr_t)work->recurrent % LF_ALIGNMENT == 0);
+    }
+    lf_pool_destroy(pool);
+}
+
 /* Streams of one, and the pool in parts of `part`, backwards, all of N in the end. */
 static void check_bits(const lf_model *model, size_t part) {
     lf_stream *stream;
@@ -315,6 +331,7 @@ int main(void) {
             const size_t parts[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 64, 65, 127, 128, 129, N};
             for (size_t n = 0; n < sizeof parts / sizeof *parts; n++)
                 check_bits(model, parts[n]);
+            check_workspace(model);
             check_closed_memory(model);
             lf_model_destroy(model);
         }
