@@ -143,6 +143,13 @@ typedef struct lf_isa {
  * enough for their sums in one panel to stay close. */
 enum { LF_BATCH_STREAMS = 128 };
 
+/* What weights are in: memory of their own, or a page that they share. */
+typedef struct lf_page lf_page;
+typedef struct lf_block {
+    void *memory;
+    lf_page *page;
+} lf_block;
+
 struct lf_model {
     const lf_isa *isa;
     lf_weight_type weight_type;
@@ -155,7 +162,7 @@ struct lf_model {
     uint64_t turns_within; /* see lf_turn_round */
     int exceeds_l2;        /* its weights do, or leave no room for anything else */
     char *panels;          /* of all layers, one block */
-    void *panel_memory;    /* in which that is */
+    lf_block panel_block;  /* in which that is */
     lf_variant *variants;  /* [num_layers], or null where all are plain */
     float *start;          /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
     lf_layer layers[];     /* [num_layers] */
@@ -237,11 +244,20 @@ static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_
 static inline size_t lf_round_up(size_t value, size_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
-/* memory.c. Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give back with free; the weights'
- * place is somewhere in *memory, and what is given back is that. fit_l2: they should stay in L2. */
+
+/* memory.c. Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give the first back with free; weights
+ * are somewhere in *block, and what is given back is that. fit_l2: they should stay in L2. */
 void *lf_alloc_zeroed(size_t bytes);
-char *lf_alloc_weights(const lf_isa *isa, size_t bytes, int fit_l2, void **memory);
+char *lf_alloc_weights(const lf_isa *isa, size_t bytes, int fit_l2, lf_block *block);
+void lf_free_weights(const lf_block *block);
 /* Of the places of `bytes` in memory[0 .. whole - 1] the one that is read most quickly. */
 char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t bytes);
+
+/* pages.c. Whole large pages where the system has them, not zeroed, to give back with free; and a place in one
+ * that is shared, zeroed, of at most LF_LARGE_PAGE bytes. */
+#define LF_LARGE_PAGE ((size_t)2 << 20)
+void *lf_alloc_large(size_t bytes);
+char *lf_page_take(size_t bytes, lf_page **page);
+void lf_page_give_back(lf_page *page);
 
 #endif

@@ -1,10 +1,6 @@
 /* Memory for states and for weights, and which part of it is quick to read. */
-#define _DEFAULT_SOURCE /* madvise */
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "cpu.h"
 #include "internal.h"
@@ -18,11 +14,25 @@ void *lf_alloc_zeroed(size_t bytes) {
 }
 
 /*
- * Weights that a large page holds well get large pages where the system has them: without, a cold step
- * looks up a page every 4 KiB, and which small pages one draws decides how well they share the cache.
+ * Weights get large pages where the system has them: without, a cold step looks up a page every 4 KiB, and
+ * which small pages one draws decides how well they share the cache. Those that fill a good part of one
+ * have it to themselves, smaller ones share one with others. The few small pages of what is tiny are no
+ * trouble.
  */
-#define LARGE_PAGE ((size_t)2 << 20)
-#define LARGE_ENOUGH (LARGE_PAGE / 8)
+#define ENOUGH_FOR_ONE (LF_LARGE_PAGE / 8)
+#define ENOUGH_TO_SHARE ((size_t)16 << 10)
+
+/* The address sanitizer knows where an allocation ends, but not where a place in one does. */
+#if defined(__has_feature)
+#define HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define HAS_FEATURE(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
+#define SHARES_PAGES 0
+#else
+#define SHARES_PAGES 1
+#endif
 
 /*
  * L2 finds lines by their physical address. What is one large page to a virtual machine can be small ones
@@ -31,7 +41,7 @@ void *lf_alloc_zeroed(size_t bytes) {
  * process lives (benchmarks/NOTES.md). So of a few places in the page those take the one that is read most
  * quickly.
  */
-#define PLACES_APART (LARGE_PAGE / 4)
+#define PLACES_APART (LF_LARGE_PAGE / 4)
 #define PASSES 8 /* the first of which fills the caches */
 
 static uint64_t ticks_to_read(const lf_isa *isa, const char *place, size_t bytes) {
@@ -59,17 +69,23 @@ char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t by
     return quickest;
 }
 
-char *lf_alloc_weights(const lf_isa *isa, size_t bytes, int fit_l2, void **memory) {
-    if (bytes < LARGE_ENOUGH || bytes > SIZE_MAX / 2)
-        return *memory = lf_alloc_zeroed(bytes);
-    const size_t whole = lf_round_up(bytes, LARGE_PAGE);
-    char *place = *memory = aligned_alloc(LARGE_PAGE, whole);
+char *lf_alloc_weights(const lf_isa *isa, size_t bytes, int fit_l2, lf_block *block) {
+    *block = (lf_block){0};
+    if (bytes < ENOUGH_FOR_ONE && bytes >= ENOUGH_TO_SHARE && SHARES_PAGES)
+        return lf_page_take(bytes, &block->page);
+    if (bytes < ENOUGH_FOR_ONE || bytes > SIZE_MAX / 2)
+        return block->memory = lf_alloc_zeroed(bytes);
+    const size_t whole = lf_round_up(bytes, LF_LARGE_PAGE);
+    char *place = block->memory = lf_alloc_large(whole);
     if (!place)
         return NULL;
-#if defined(MADV_HUGEPAGE)
-    (void)madvise(place, whole, MADV_HUGEPAGE); /* before the first touch; may be refused */
-#endif
     /* what was never touched is read from the one page of zeros, which is quick */
     memset(place, 0, fit_l2 ? whole : bytes);
     return fit_l2 ? lf_quickest_place(isa, place, whole, bytes) : place;
+}
+
+void lf_free_weights(const lf_block *block) {
+    free(block->memory);
+    if (block->page)
+        lf_page_give_back(block->page);
 }

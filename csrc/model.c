@@ -191,7 +191,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     if (status == LF_OK) {
         model->exceeds_l2 = exceeds_l2(model);
         model->panels = lf_alloc_weights(model->isa, model->packed_bytes, !model->exceeds_l2,
-                                         &model->panel_memory);
+                                         &model->panel_block);
         if (variants)
             model->variants = calloc(num_layers, sizeof *model->variants);
         status = model->panels && (model->variants || !variants) ? make_start(model, layers)
@@ -209,7 +209,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
 
 void lf_model_destroy(lf_model *model) {
     if (model) {
-        free(model->panel_memory);
+        lf_free_weights(&model->panel_block);
         free(model->variants);
         free(model->start);
     }

@@ -22,9 +22,11 @@ FLAGS = [
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
 THREAD_SANITIZER = "-fsanitize=thread"
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc"
+PAGES = ["-pthread", "-Wl,--wrap=aligned_alloc,--wrap=free"]
 PROGRAMS = {
     "test_cpu.c": [],
     "test_memory.c": [],
+    "test_pages.c": PAGES,
     "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
     "test_core.c": [WRAP],
     "test_pool.c": [WRAP],
@@ -119,6 +121,11 @@ def threads(request, tmp_path_factory):
 
 def test_threads_on_a_pool_do_not_race(threads):
     process = build_and_run(threads, "test_pool_threads.c", "-pthread")
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_threads_that_share_pages_do_not_race(threads):
+    process = build_and_run(threads, "test_pages.c", *PAGES)
     assert process.returncode == 0, process.stdout + process.stderr
 
 

@@ -37,24 +37,27 @@ static void test_places(void) {
 }
 
 static void test_weights(void) {
-    static const size_t sizes[] = {64, 100 << 10, 256 << 10, 525 << 10, 2 << 20, (2 << 20) + 64};
+    static const size_t sizes[] = {64,        16 << 10, 100 << 10,     256 << 10,
+                                   525 << 10, 2 << 20,  (2 << 20) + 64};
     for (size_t index = 0; index < lf_isa_count(); index++)
         for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++)
             for (int fit_l2 = 0; fit_l2 < 2; fit_l2++) {
-                void *memory = NULL;
+                lf_block block;
                 const lf_isa *isa = lf_isa_at(index);
                 if (lf_isa_missing(index, 0))
                     continue;
-                char *weights = lf_alloc_weights(isa, sizes[n], fit_l2, &memory);
+                char *weights = lf_alloc_weights(isa, sizes[n], fit_l2, &block);
                 CHECK(weights && (uintptr_t)weights % LF_ALIGNMENT == 0);
-                CHECK(weights >= (char *)memory && (fit_l2 || weights == memory));
+                CHECK(!block.memory != !block.page);
+                CHECK(!block.memory || weights >= (char *)block.memory);
+                CHECK(fit_l2 || !block.memory || weights == block.memory);
                 size_t zeros = 0;
                 while (weights && zeros < sizes[n] && !weights[zeros])
                     zeros++;
                 CHECK(zeros == sizes[n]);
                 if (weights)
                     memset(weights, 1, sizes[n]); /* the sanitizer knows the end */
-                free(memory);
+                lf_free_weights(&block);
             }
 }
 

@@ -1,0 +1,89 @@
+/*
+ * Large pages for weights that are too small for one of their own: they lie side by side in one, each model
+ * in a place of its own, and the page goes when the last of them does. Places are never used twice, so a
+ * model that stays keeps one page at most.
+ */
+#define _DEFAULT_SOURCE /* madvise */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "internal.h"
+
+/* Where a row of a wide panel would begin: see beside_weights in pool_pass.c. */
+#define APART ((size_t)8 * LF_ALIGNMENT)
+
+struct lf_page {
+    char *memory;         /* [LF_LARGE_PAGE] */
+    size_t used;          /* for whoever has the page in hand */
+    _Atomic size_t users; /* places in it, and one for whoever has it in hand */
+};
+
+/*
+ * The page with room for more, or null. Whoever wants some takes the page away, and nobody else has it in
+ * hand until it is put back. Who finds none there makes one; nobody waits, so neither a thread that is put to
+ * sleep nor a fork meanwhile can stop anyone.
+ */
+static _Atomic(lf_page *) current;
+
+void *lf_alloc_large(size_t bytes) {
+    void *memory = aligned_alloc(LF_LARGE_PAGE, bytes);
+#if defined(MADV_HUGEPAGE)
+    if (memory)
+        (void)madvise(memory, bytes, MADV_HUGEPAGE); /* before the first touch; may be refused */
+#endif
+    return memory;
+}
+
+static lf_page *create(void) {
+    lf_page *page = malloc(sizeof *page);
+    char *memory = page ? lf_alloc_large(LF_LARGE_PAGE) : NULL;
+    if (!memory) {
+        free(page);
+        return NULL;
+    }
+    page->memory = memory;
+    page->used = 0;
+    atomic_init(&page->users, 1);
+    return page;
+}
+
+static void leave(lf_page *page) {
+    if (page && atomic_fetch_sub(&page->users, 1) == 1) {
+        free(page->memory);
+        free(page);
+    }
+}
+
+static lf_page *take_in_hand(void) { return atomic_exchange(&current, NULL); }
+
+static void put_back(lf_page *page) { leave(atomic_exchange(&current, page)); }
+
+char *lf_page_take(size_t bytes, lf_page **result) {
+    bytes = lf_round_up(bytes, APART);
+    lf_page *page = take_in_hand();
+    if (!page || bytes > LF_LARGE_PAGE - page->used) {
+        leave(page);
+        page = create();
+        if (!page)
+            return NULL;
+    }
+    char *place = page->memory + page->used;
+    page->used += bytes;
+    atomic_fetch_add(&page->users, 1);
+    put_back(page);
+    *result = page;
+    return memset(place, 0, bytes);
+}
+
+void lf_page_give_back(lf_page *page) {
+    leave(page);
+    lf_page *last = take_in_hand();
+    if (last && atomic_load(&last->users) > 1)
+        put_back(last);
+    else
+        leave(last); /* nobody has a place in it */
+}

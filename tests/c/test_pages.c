@@ -1,0 +1,161 @@
+/*
+ * Pages that small weights share: places are apart, zeroed and one's own whatever other threads do, and a
+ * page goes with the last who has a place in it. Linked with --wrap=aligned_alloc and --wrap=free, so that
+ * pages are counted.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "internal.h"
+
+enum { THREADS = 4, HELD = 12, TURNS = 3000, MOST_LIVE = 64 };
+
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void __real_free(void *memory);
+void __wrap_free(void *memory);
+
+static _Atomic(void *) live[MOST_LIVE];
+static _Atomic int fails;
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+    void *memory = atomic_load(&fails) ? NULL : __real_aligned_alloc(alignment, size);
+    for (int n = 0; memory && n < MOST_LIVE; n++) {
+        void *nothing = NULL;
+        if (atomic_compare_exchange_strong(&live[n], &nothing, memory))
+            break;
+    }
+    return memory;
+}
+
+void __wrap_free(void *memory) {
+    for (int n = 0; memory && n < MOST_LIVE; n++) {
+        void *same = memory;
+        if (atomic_compare_exchange_strong(&live[n], &same, NULL))
+            break;
+    }
+    __real_free(memory);
+}
+
+static int live_pages(void) {
+    int count = 0;
+    for (int n = 0; n < MOST_LIVE; n++)
+        count += atomic_load(&live[n]) != NULL;
+    return count;
+}
+
+typedef struct place {
+    char *memory;
+    size_t bytes;
+    lf_page *page;
+} place;
+
+/* Whether all of it is that byte. */
+static int is_all(const place *p, char byte) {
+    for (size_t n = 0; n < p->bytes; n++)
+        if (p->memory[n] != byte)
+            return 0;
+    return 1;
+}
+
+static place take(size_t bytes) {
+    place p = {.bytes = bytes};
+    p.memory = lf_page_take(bytes, &p.page);
+    CHECK(p.memory != NULL && (uintptr_t)p.memory % 512 == 0);
+    return p;
+}
+
+static void test_one_thread(void) {
+    enum { COUNT = 20 };
+    place places[COUNT];
+    CHECK(live_pages() == 0);
+    for (size_t n = 0; n < COUNT; n++) {
+        places[n] = take((size_t)40000 + n);
+        CHECK(is_all(&places[n], 0));
+        memset(places[n].memory, (int)n + 1, places[n].bytes);
+    }
+    CHECK(live_pages() == 1); /* all together, where there is room */
+    for (size_t n = 0; n < COUNT; n++)
+        CHECK(is_all(&places[n], (char)(n + 1)));
+    place large = take(LF_LARGE_PAGE); /* which is in a page alone */
+    CHECK(live_pages() == 2 && is_all(&large, 0));
+    place after = take(1); /* in a third */
+    CHECK(live_pages() == 3);
+    atomic_store(&fails, 1);
+    lf_page *none = NULL;
+    CHECK(lf_page_take(LF_LARGE_PAGE, &none) == NULL && none == NULL);
+    atomic_store(&fails, 0);
+    lf_page_give_back(large.page);
+    CHECK(live_pages() == 2);
+    for (size_t n = 0; n < COUNT; n++) {
+        CHECK(is_all(&places[n], (char)(n + 1)) && live_pages() == 2);
+        lf_page_give_back(places[n].page);
+    }
+    CHECK(live_pages() == 1);
+    lf_page_give_back(after.page);
+    CHECK(live_pages() == 0);
+    /* again and again the same needs no more */
+    for (int n = 0; n < 200; n++) {
+        place p = take(60000);
+        CHECK(is_all(&p, 0) && live_pages() == 1);
+        memset(p.memory, 7, p.bytes);
+        lf_page_give_back(p.page);
+    }
+    CHECK(live_pages() == 0);
+}
+
+static pthread_barrier_t start;
+static _Atomic int wrong;
+
+/* Takes and gives back at random, and looks whether what it has holds what it has written. */
+static void *work(void *number) {
+    uint32_t random = (uint32_t)(uintptr_t)number;
+    place held[HELD] = {{0}};
+    char bytes[HELD] = {0};
+    pthread_barrier_wait(&start);
+    for (int turn = 0; turn < TURNS; turn++) {
+        random = random * 1664525u + 1013904223u;
+        const size_t n = (random >> 8) % HELD;
+        if (held[n].memory) {
+            wrong |= !is_all(&held[n], bytes[n]);
+            lf_page_give_back(held[n].page);
+            held[n].memory = NULL;
+            continue;
+        }
+        held[n].bytes = (random >> 12) % 20000 + 1;
+        held[n].memory = lf_page_take(held[n].bytes, &held[n].page);
+        if (!held[n].memory) {
+            wrong = 1;
+            continue;
+        }
+        wrong |= !is_all(&held[n], 0);
+        bytes[n] = (char)(random >> 24 | 1);
+        memset(held[n].memory, bytes[n], held[n].bytes);
+    }
+    for (size_t n = 0; n < HELD; n++)
+        if (held[n].memory) {
+            wrong |= !is_all(&held[n], bytes[n]);
+            lf_page_give_back(held[n].page);
+        }
+    return NULL;
+}
+
+static void test_threads(void) {
+    pthread_t ids[THREADS];
+    pthread_barrier_init(&start, NULL, THREADS);
+    for (uintptr_t n = 0; n < THREADS; n++)
+        CHECK(pthread_create(&ids[n], NULL, work, (void *)(n + 1)) == 0);
+    for (int n = 0; n < THREADS; n++)
+        CHECK(pthread_join(ids[n], NULL) == 0);
+    pthread_barrier_destroy(&start);
+    CHECK(wrong == 0 && live_pages() == 0);
+}
+
+int main(void) {
+    test_one_thread();
+    test_threads();
+    return check_failures("pages");
+}
