@@ -387,3 +387,45 @@ def test_output_belongs_to_the_caller(lstm, out_given):
     first[:] = 7  # scribbling on a result must not reach the stream
     second = stream.step(xs[1])
     assert bits(kept, second) == bits(lstm.stream().run(xs[:2]))
+
+
+def test_arguments_by_name_or_place(lstm):
+    """In every mixture, and whatever was called before: the core remembers one ("out",)."""
+    x, out = frames()[0], np.empty(SHAPE[1], np.float32)
+    expected = bits(lstm.stream().step(x))
+    ways = {
+        "out": lambda s: s.step(x, out=out),
+        "both": lambda s: s.step(x=x, out=out),
+        "turned": lambda s: s.step(out=out, x=x),
+        "neither": lambda s: s.step(x, out),
+        "x": lambda s: s.step(x=x),
+        "a name made up": lambda s: s.step(x, **{"".join(["o", "u", "t"]): out}),
+        "another out": lambda s: s.step(x, out=out),
+    }
+    for first, second, third in itertools.product(ways, repeat=3):
+        for name in (first, second, third):
+            out[:] = 7
+            assert bits(ways[name](lstm.stream())) == expected, (first, second, third)
+            assert name == "x" or bits(out) == expected
+    wrong = [  # after a good call with the same names, which in one function are one tuple
+        lambda s: (s.step(x), s.step(x, oui=out)),
+        lambda s: (s.step(x, out=out), s.step(out=out)),
+        lambda s: (s.step(x=x), s.step(x, x=x)),
+        lambda s: (s.step(x, out=out), s.step(x, out, out=out)),
+        lambda s: (s.step(x, out=out), s.step(x, out=out, other=out)),
+    ]
+    for call, before in itertools.product(wrong, ways.values()):
+        before(lstm.stream())
+        with pytest.raises(TypeError, match=r"argument"):
+            call(lstm.stream())
+
+
+def test_names_of_arguments_are_let_go(lstm):
+    """Each call of this comes with a tuple of names of its own."""
+    stream, x, out = lstm.stream(), frames()[0], np.empty(SHAPE[1], np.float32)
+    name = "".join(["o", "u", "t"])
+    stream.step(x, **{name: out})
+    before = sys.getrefcount(name)
+    for _ in range(100):
+        stream.step(x, **{name: out})
+    assert sys.getrefcount(name) <= before + 1

@@ -82,9 +82,20 @@ static PyTypeObject *core_stream_type;
 
 /* ---- Stream.step(x, out=None) ---- */
 
+/*
+ * The names in step(x, out=y), ("out",): a constant of the code that calls, so the next call comes with the
+ * same tuple, and who knows it need not look into it, which when cold is half a microsecond.
+ */
+static PyObject *out_alone;
+
 /* Finds x and out among the arguments; 0 where there are others, or too few. */
 static int find_arguments(PyObject *const *arguments, Py_ssize_t count, PyObject *names,
                           PyObject *found[2]) {
+    if (count == 1 && names && names == out_alone) {
+        found[0] = arguments[0];
+        found[1] = arguments[1];
+        return 1;
+    }
     const Py_ssize_t named = names ? PyTuple_Size(names) : 0;
     if (count > 2)
         return 0;
@@ -96,6 +107,12 @@ static int find_arguments(PyObject *const *arguments, Py_ssize_t count, PyObject
         if ((!which && PyUnicode_CompareWithASCIIString(name, "x") != 0) || found[which])
             return 0;
         found[which] = arguments[count + n];
+    }
+    if (named == 1 && found[1]) {
+        PyObject *former = out_alone;
+        Py_INCREF(names); /* so that no other tuple is ever found at its address */
+        out_alone = names;
+        Py_XDECREF(former);
     }
     return found[0] != NULL;
 }
