@@ -410,7 +410,7 @@ def test_arguments_by_name_or_place(lstm):
     wrong = [  # after a good call with the same names, which in one function are one tuple
         lambda s: (s.step(x), s.step(x, oui=out)),
         lambda s: (s.step(x, out=out), s.step(out=out)),
-        lambda s: (s.step(x=x), s.step(x, x=x)),
+        lambda s: (s.step(x=x), s.step(x, x=out)),
         lambda s: (s.step(x, out=out), s.step(x, out, out=out)),
         lambda s: (s.step(x, out=out), s.step(x, out=out, other=out)),
     ]
