@@ -13,13 +13,13 @@
 
 #include "internal.h"
 
-/* Where a row of a wide panel would begin: see beside_weights in pool_pass.c. */
+/* As long as a row of the widest panel, float32 with AVX-512: see beside_weights in pool_pass.c. */
 #define APART ((size_t)8 * LF_ALIGNMENT)
 
 struct lf_page {
     char *memory;         /* [LF_LARGE_PAGE] */
     size_t used;          /* for whoever has the page in hand */
-    _Atomic size_t users; /* places in it, and one for whoever has it in hand */
+    _Atomic size_t users; /* places in it, one while it is current or in hand, and lookers-on */
 };
 
 /*
@@ -51,25 +51,33 @@ static lf_page *create(void) {
     return page;
 }
 
-static void leave(lf_page *page) {
-    if (page && atomic_fetch_sub(&page->users, 1) == 1) {
+/* Returns how many users are left; the last one frees it. */
+static size_t leave(lf_page *page) {
+    const size_t left = page ? atomic_fetch_sub(&page->users, 1) - 1 : 0;
+    if (page && !left) {
         free(page->memory);
         free(page);
     }
+    return left;
 }
 
 static lf_page *take_in_hand(void) { return atomic_exchange(&current, NULL); }
 
-static void put_back(lf_page *page) { leave(atomic_exchange(&current, page)); }
+static void put_back(lf_page *page) { (void)leave(atomic_exchange(&current, page)); }
 
 char *lf_page_take(size_t bytes, lf_page **result) {
+    if (bytes > LF_LARGE_PAGE)
+        return NULL;
     bytes = lf_round_up(bytes, APART);
     lf_page *page = take_in_hand();
     if (!page || bytes > LF_LARGE_PAGE - page->used) {
-        leave(page);
-        page = create();
-        if (!page)
+        lf_page *fresh = create();
+        if (!fresh) {
+            put_back(page);
             return NULL;
+        }
+        (void)leave(page);
+        page = fresh;
     }
     char *place = page->memory + page->used;
     page->used += bytes;
@@ -80,10 +88,18 @@ char *lf_page_take(size_t bytes, lf_page **result) {
 }
 
 void lf_page_give_back(lf_page *page) {
-    leave(page);
-    lf_page *last = take_in_hand();
-    if (last && atomic_load(&last->users) > 1)
+    (void)leave(page);
+    lf_page *last;
+    do {
+        last = take_in_hand();
+        if (!last)
+            return; /* whoever has it in hand looks again */
+        if (atomic_load(&last->users) == 1) {
+            (void)leave(last); /* nobody has a place in it */
+            return;
+        }
+        atomic_fetch_add(&last->users, 1); /* or it might be gone when it is looked at again */
         put_back(last);
-    else
-        leave(last); /* nobody has a place in it */
+    } while (leave(last) ==
+             1); /* the last place was given back meanwhile, and nothing was current */
 }

@@ -13,9 +13,9 @@ static size_t row_floats(size_t floats) {
 }
 
 /*
- * Where the sums begin: from `at` on, within two of their rows. A row of a panel's sums is as long as one
- * of its weights, and a tile reads the same part of either; half a row aside, the two are in different
- * sets of L1.
+ * Where the sums begin: from `at` on, within two of their rows. In wide panels a row of sums is as long as
+ * one of float32 weights, and a tile reads the same half of either; half a row aside, the two are in
+ * different sets of L1. For other weights it makes no difference.
  */
 static float *beside_weights(float *at, size_t row_floats) {
     const size_t row_bytes = row_floats * sizeof(float);

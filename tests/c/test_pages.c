@@ -84,10 +84,15 @@ static void test_one_thread(void) {
     CHECK(live_pages() == 2 && is_all(&large, 0));
     place after = take(1); /* in a third */
     CHECK(live_pages() == 3);
-    atomic_store(&fails, 1);
     lf_page *none = NULL;
+    CHECK(lf_page_take(LF_LARGE_PAGE + 1, &none) == NULL && none == NULL);
+    CHECK(lf_page_take(SIZE_MAX, &none) == NULL && none == NULL);
+    atomic_store(&fails, 1);
     CHECK(lf_page_take(LF_LARGE_PAGE, &none) == NULL && none == NULL);
+    place small = take(1); /* which needs no new one: the third is still current */
     atomic_store(&fails, 0);
+    CHECK(live_pages() == 3);
+    lf_page_give_back(small.page);
     lf_page_give_back(large.page);
     CHECK(live_pages() == 2);
     for (size_t n = 0; n < COUNT; n++) {
@@ -147,7 +152,10 @@ static void test_threads(void) {
     pthread_t ids[THREADS];
     pthread_barrier_init(&start, NULL, THREADS);
     for (uintptr_t n = 0; n < THREADS; n++)
-        CHECK(pthread_create(&ids[n], NULL, work, (void *)(n + 1)) == 0);
+        if (pthread_create(&ids[n], NULL, work, (void *)(n + 1)) != 0) {
+            printf("no thread\n"); /* for which the others would wait */
+            exit(1);
+        }
     for (int n = 0; n < THREADS; n++)
         CHECK(pthread_join(ids[n], NULL) == 0);
     pthread_barrier_destroy(&start);
