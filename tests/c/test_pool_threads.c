@@ -109,8 +109,12 @@ static void *storm(void *argument) {
     pthread_barrier_wait(&start);
 #ifdef LF_TEST_WITHOUT_CLAIM
     if (!w->number) {
-        for (int n = 0; n < SHARED; n++)
-            memcpy(c, lf_slot_c(pool, &pool->slots[n]), sizeof c);
+        /* again and again: the sanitizer remembers the last few who were at a place, and a single look
+         * before all others may be forgotten */
+        for (int n = 0; n < TURNS * SHARED; n++) {
+            memcpy(c, lf_slot_c(pool, &pool->slots[n % SHARED]), sizeof c);
+            LF_KEEP_STORES(c);
+        }
         return NULL;
     }
 #endif
