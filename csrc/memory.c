@@ -71,11 +71,11 @@ char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t by
 
 char *lf_alloc_weights(const lf_isa *isa, size_t bytes, int fit_l2, lf_block *block) {
     *block = (lf_block){0};
-    char *shared = NULL; /* stays so where no large page is to be had */
-    if (bytes < ENOUGH_FOR_ONE && bytes >= ENOUGH_TO_SHARE && SHARES_PAGES)
-        shared = lf_page_take(bytes, &block->page);
-    if (shared)
-        return shared;
+    if (SHARES_PAGES && bytes >= ENOUGH_TO_SHARE && bytes < ENOUGH_FOR_ONE) {
+        char *place = lf_page_take(bytes, &block->page);
+        if (place)
+            return place; /* or else there is no large page to be had */
+    }
     if (bytes < ENOUGH_FOR_ONE || bytes > SIZE_MAX / 2)
         return block->memory = lf_alloc_zeroed(bytes);
     const size_t whole = lf_round_up(bytes, LF_LARGE_PAGE);

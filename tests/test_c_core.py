@@ -119,14 +119,9 @@ def threads(request, tmp_path_factory):
     return directory, compiler, compile_all(directory, compiler, sources)
 
 
-def test_threads_on_a_pool_do_not_race(threads):
-    process = build_and_run(threads, "test_pool_threads.c", "-pthread")
-    assert process.returncode == 0, process.stdout + process.stderr
-
-
-@pytest.mark.parametrize("source", ["test_pages.c", "test_memory.c"])
-def test_shared_pages_do_not_race(threads, source):
-    """The second here as well, since with the address sanitizer no weights share a page."""
+@pytest.mark.parametrize("source", ["test_pool_threads.c", "test_pages.c", "test_memory.c"])
+def test_threads_do_not_race(threads, source):
+    """The last for what it checks: with the address sanitizer no weights share a page."""
     process = build_and_run(threads, source, *PROGRAMS[source])
     assert process.returncode == 0, process.stdout + process.stderr
 

@@ -19,10 +19,11 @@ void __real_free(void *memory);
 void __wrap_free(void *memory);
 
 static _Atomic(void *) live[MOST_LIVE];
-static _Atomic int fails;
+static _Atomic int fails; /* there are no large pages */
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size) {
-    void *memory = atomic_load(&fails) ? NULL : __real_aligned_alloc(alignment, size);
+    void *memory =
+        atomic_load(&fails) && size >= LF_LARGE_PAGE ? NULL : __real_aligned_alloc(alignment, size);
     for (int n = 0; memory && n < MOST_LIVE; n++) {
         void *nothing = NULL;
         if (atomic_compare_exchange_strong(&live[n], &nothing, memory))
@@ -112,6 +113,17 @@ static void test_one_thread(void) {
     CHECK(live_pages() == 0);
 }
 
+/* Weights that would share a page have plain memory where there is none. */
+static void test_no_page(void) {
+    lf_block block;
+    atomic_store(&fails, 1);
+    char *weights = lf_alloc_weights(lf_isa_at(0), 100 << 10, 1, &block);
+    CHECK(weights && weights == block.memory && !block.page);
+    atomic_store(&fails, 0);
+    lf_free_weights(&block);
+    CHECK(live_pages() == 0);
+}
+
 static pthread_barrier_t start;
 static _Atomic int wrong;
 
@@ -164,6 +176,7 @@ static void test_threads(void) {
 
 int main(void) {
     test_one_thread();
+    test_no_page();
     test_threads();
     return check_failures("pages");
 }
