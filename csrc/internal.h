@@ -86,7 +86,8 @@ typedef struct lf_operand {
 typedef struct lf_pass {
     const lf_layer *layer;
     size_t first_half, end_half;
-    int descending; /* through the panels */
+    int descending;      /* through the panels */
+    int32_t x_magnitude; /* int8: the bits of the largest in x; 0: not known */
     const float *x, *h;
     float *c, *h_out;
     float *recurrent;       /* [LF_GATES * padded_hidden] floats, or integers for int8 */
@@ -130,8 +131,10 @@ typedef struct lf_isa {
     void (*batch_pass[LF_WEIGHT_TYPES])(lf_batch *batch);
     /* In place; count is a multiple of lanes. */
     void (*canonicalise_f32)(float *values, size_t count);
-    /* Between a caller's memory and an aligned row, padded to whole vectors; x becomes canonical. */
-    void (*take_frame_f32)(float *x, const float *frame, size_t count);
+    /* Between a caller's memory and an aligned row, padded to whole vectors; x becomes canonical. The second
+     * returns what lf_pass.x_magnitude wants, the first 0. */
+    int32_t (*take_frame_f32)(float *x, const float *frame, size_t count);
+    int32_t (*measure_frame_f32)(float *x, const float *frame, size_t count);
     void (*give_output_f32)(float *y, const float *h, size_t count);
     /* In place; count is a multiple of lanes. */
     void (*activate_f32)(const lf_function *function, float *values, size_t count);
@@ -176,7 +179,7 @@ struct lf_stream {
     int prepared; /* `recurrent` holds the second half of the next step's sums */
     size_t input_size, output_size, num_layers;
     const lf_layer *layers;
-    void (*take_frame_f32)(float *x, const float *frame, size_t count);
+    int32_t (*take_frame_f32)(float *x, const float *frame, size_t count);
     void (*layer_pass)(lf_pass *pass);
     void (*give_output_f32)(float *y, const float *h, size_t count);
     uint64_t turns_within;
@@ -234,6 +237,8 @@ void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in
  * pause; 0: all passes go one way.
  */
 int lf_turn_round(uint64_t within);
+/* The same right after a pass, without a look at the clock. */
+int lf_turn_at_once(uint64_t within);
 
 static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
     const uintptr_t p = (uintptr_t)a, q = (uintptr_t)b;

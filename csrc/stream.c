@@ -65,7 +65,8 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     stream->output_size = model->output_size;
     stream->num_layers = model->num_layers;
     stream->layers = model->layers;
-    stream->take_frame_f32 = model->isa->take_frame_f32;
+    stream->take_frame_f32 =
+        model->weight_type == LF_INT8 ? model->isa->measure_frame_f32 : model->isa->take_frame_f32;
     stream->layer_pass = model->isa->layer_pass[model->weight_type];
     stream->give_output_f32 = model->isa->give_output_f32;
     stream->turns_within = model->turns_within;
@@ -104,22 +105,30 @@ static lf_status leave(lf_stream *stream) {
 
 /* A thread's, not a stream's: what the caches hold is what this thread has read last, and it may have
  * stepped other streams since. */
+static THREAD_LOCAL struct {
+    uint64_t start;
+    int descending;
+} last_pass;
+
 int lf_turn_round(uint64_t within) {
-    static THREAD_LOCAL struct {
-        uint64_t start;
-        int descending;
-    } last;
     if (!within)
         return 0;
     const uint64_t now = lf_ticks();
-    last.descending = !last.descending && now - last.start < within;
-    last.start = now;
-    return last.descending;
+    last_pass.descending = !last_pass.descending && now - last_pass.start < within;
+    last_pass.start = now;
+    return last_pass.descending;
+}
+
+int lf_turn_at_once(uint64_t within) {
+    if (!within)
+        return 0;
+    last_pass.descending = !last_pass.descending;
+    return last_pass.descending;
 }
 
 /* The halves first .. end - 1 of one layer's sums, and the new state unless that is the second alone. */
 static void pass_over(lf_stream *stream, size_t l, const float *input, size_t first, size_t end,
-                      int descending) {
+                      int descending, int32_t x_magnitude) {
     const lf_layer *layer = &stream->layers[l];
     const size_t h_at = l * layer->padded_output, c_at = l * layer->padded_hidden;
     lf_pass pass = {
@@ -127,6 +136,7 @@ static void pass_over(lf_stream *stream, size_t l, const float *input, size_t fi
         .first_half = first,
         .end_half = end,
         .descending = descending,
+        .x_magnitude = x_magnitude,
         .x = input,
         .h = stream->h + h_at,
         .c = stream->c + c_at,
@@ -138,13 +148,13 @@ static void pass_over(lf_stream *stream, size_t l, const float *input, size_t fi
     stream->layer_pass(&pass);
 }
 
-static void advance(lf_stream *stream, const float *x, float *y) {
+static void advance(lf_stream *stream, const float *x, float *y, int descending) {
     const size_t end_half = stream->prepared ? 1 : 2;
-    const int descending = lf_turn_round(stream->turns_within);
     const float *input = stream->x;
-    stream->take_frame_f32(stream->x, x, stream->input_size);
+    int32_t magnitude = stream->take_frame_f32(stream->x, x, stream->input_size);
     for (size_t l = 0; l < stream->num_layers; l++) {
-        pass_over(stream, l, input, 0, end_half, descending);
+        pass_over(stream, l, input, 0, end_half, descending, magnitude);
+        magnitude = 0;
         input = stream->h_next + l * stream->layers[l].padded_output;
     }
     float *h = stream->h;
@@ -162,7 +172,7 @@ lf_status lf_stream_prepare(lf_stream *stream) {
     const int descending = !stream->prepared && lf_turn_round(stream->turns_within);
     /* the first layer last: the step begins with what this leaves in the caches */
     for (size_t l = stream->prepared ? 0 : stream->num_layers; l-- > 0;)
-        pass_over(stream, l, NULL, 1, 2, descending);
+        pass_over(stream, l, NULL, 1, 2, descending, 0);
     stream->prepared = 1;
     return leave(stream);
 }
@@ -175,8 +185,10 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
         return LF_ERR_OVERLAP;
     if (!enter(stream))
         return LF_ERR_BUSY;
+    const uint64_t within = stream->turns_within;
     for (size_t t = 0; t < steps; t++)
-        advance(stream, xs + t * I, ys + t * P);
+        advance(stream, xs + t * I, ys + t * P,
+                t ? lf_turn_at_once(within) : lf_turn_round(within));
     return leave(stream);
 }
 

@@ -204,6 +204,27 @@ LF_INLINE void lf_batch_half(lf_weight_type type, size_t vectors, size_t streams
     }
 }
 
+/* int8: corrects the sums of one panel for a later pass, which no longer knows by how much. */
+LF_INLINE void lf_correct_sums(float *sums, size_t rows, lf_operand operand) {
+    int32_t *const whole = (int32_t *)(void *)sums;
+    LF_UNROLL_ALL
+    for (size_t j = 0; j < rows; j++)
+        vi_store(whole + j * LF_LANES, lf_corrected(whole + j * LF_LANES, operand));
+}
+
+/* The pre-activations of row j of a panel for stream s, from the sums of both halves. */
+LF_INLINE vf lf_batch_row(lf_weight_type type, const lf_batch *batch, size_t s, const float *finish,
+                          size_t rows, size_t j, const float *input, const float *recurrent) {
+    input += j * LF_LANES;
+    recurrent += j * LF_LANES;
+    if (type != LF_INT8)
+        return vf_add(vf_load(input), vf_load(recurrent));
+    const lf_operand x = batch->operands[0][s], h = batch->operands[1][s];
+    return lf_scaled(finish + j * LF_LANES, rows, x.scale, h.scale,
+                     lf_corrected((const int32_t *)(const void *)input, x),
+                     lf_corrected((const int32_t *)(const void *)recurrent, h));
+}
+
 /*
  * One panel of `vectors` vectors of hidden units. c_is_odd: of each stream, see lf_update_cell. In a pass
  * over both halves the last tiles add them up: they compute while memory has time to spare, and what comes
@@ -221,15 +242,13 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
                       p.count[half], p.start[half], after[half],
                       adds_up && half == 1 ? batch->sums : NULL, batch->sums + half * half_sums);
     const size_t rows = LF_GATES * vectors;
-    const lf_operand none = {0};
     for (size_t s = 0; s < batch->streams; s++) {
-        const lf_sums *sums = (const lf_sums *)(const void *)(batch->sums + s * LF_PANEL_SUMS);
-        const float *recurrent = batch->sums + half_sums + s * LF_PANEL_SUMS;
+        const float *input = batch->sums + s * LF_PANEL_SUMS, *recurrent = input + half_sums;
         float *kept = batch->recurrent ? batch->recurrent[s] + LF_GATES * unit : NULL;
         if (batch->first_half == 1) {
             memcpy(kept, recurrent, rows * LF_LANES * sizeof(float));
             if (type == LF_INT8)
-                lf_correct_sums(kept, rows, batch->operands[1][s].correction);
+                lf_correct_sums(kept, rows, batch->operands[1][s]);
             continue;
         }
         LF_UNROLL_ALL
@@ -239,18 +258,15 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
             LF_UNROLL_ALL
             for (size_t gate = 0; gate < LF_GATES; gate++) {
                 const size_t row = gate * vectors + v;
-                a[gate] = adds_up
-                              ? vf_load(recurrent + row * LF_LANES)
-                              : lf_pre_activation(type, rows, row, p.finish,
-                                                  type == LF_INT8 ? batch->operands[0][s] : none,
-                                                  type == LF_INT8 ? batch->operands[1][s] : none,
-                                                  sums, batch->end_half == 1 ? kept : recurrent);
+                a[gate] = adds_up ? vf_load(recurrent + row * LF_LANES)
+                                  : lf_batch_row(type, batch, s, p.finish, rows, row, input,
+                                                 batch->end_half == 1 ? kept : recurrent);
             }
             if (is_plain)
                 c_is_odd[s] |=
                     lf_update_cell(&lf_plain_cell, a, batch->c[s] + at, batch->o[s] + at);
             else
-                lf_store_gates(batch->layer, a, batch->pre[s], at);
+                lf_store_gates(a, batch->layer->padded_hidden, batch->pre[s] + at);
         }
     }
 }

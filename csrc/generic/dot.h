@@ -17,73 +17,42 @@ LF_INLINE vf lf_load_weights(lf_weight_type type, const char *p) {
     return vf_load((const float *)(const void *)p);
 }
 
-/* A part of a row of weights times an operand: sums[j] = start[j] + weights[k][j] * x[k] for
- * k = 0 .. count - 1 in this order, fused. For int8 in integers, from 0, LF_INT8_GROUP values of k at a
- * time: exact, so their order is free. */
-typedef struct lf_part {
-    const float *start; /* [rows][LF_LANES]; unused for int8 */
-    const char *weights;
-    const void *x; /* floats, or lf_quant */
-    size_t count;
-    void *sums; /* [rows][LF_LANES] */
-} lf_part;
-
-/* Parts that follow each other in memory go through one loop, in one call: see benchmarks/NOTES.md. */
-LF_INLINE void lf_dot_float(lf_weight_type type, size_t rows, const lf_part *part,
-                            const lf_part *end) {
+/* sum[j] += weights[k][j] * x[k] for k = 0 .. count - 1 in this order, fused, one chain for each of the rows.
+ * Returns where the weights end. are_far: these may come from L2 or further. */
+LF_INLINE const char *lf_add_products(lf_weight_type type, size_t rows, int are_far,
+                                      const char *weights, const float *x, size_t count, vf *sum) {
     const size_t bytes = LF_LANES * lf_weight_bytes(type);
-    for (; part < end; part++) {
-        const float *start = part->start, *x = part->x;
-        float *sums = part->sums;
-        const char *weights = part->weights;
-        vf sum[LF_GATES * LF_PANEL_VECTORS];
-        LF_UNROLL_ALL
-        for (size_t j = 0; j < rows; j++)
-            sum[j] = vf_load(start + j * LF_LANES);
+    if (are_far)
         LF_ALIGN_LOOP();
-        LF_UNROLL_NONE
-        for (size_t k = 0; k < part->count; k++) {
-            vf xk = vf_set1(x[k]);
-            LF_UNROLL_ALL
-            for (size_t j = 0; j < rows; j++) {
-                sum[j] = vf_fma(lf_load_weights(type, weights + j * bytes), xk, sum[j]);
-                LF_HIDE_VALUE(weights); /* keeps the loads in order */
-            }
-            weights += rows * bytes;
-        }
+    LF_UNROLL_NONE
+    for (size_t k = 0; k < count; k++) {
+        const vf xk = vf_set1(x[k]);
         LF_UNROLL_ALL
-        for (size_t j = 0; j < rows; j++)
-            vf_store(sums + j * LF_LANES, sum[j]);
-        LF_HIDE_VALUE(part); /* one loop for all parts, not one for each */
+        for (size_t j = 0; j < rows; j++) {
+            sum[j] = vf_fma(lf_load_weights(type, weights + j * bytes), xk, sum[j]);
+            if (are_far)
+                LF_HIDE_VALUE(weights); /* keeps the loads in order */
+        }
+        weights += rows * bytes;
     }
+    return weights;
 }
 
-LF_INLINE void lf_dot_int8(size_t rows, const lf_part *part, const lf_part *end) {
-    for (; part < end; part++) {
-        const lf_quant *x = part->x;
-        int32_t *sums = part->sums;
-        const char *weights = part->weights;
-        vi sum[LF_GATES * LF_PANEL_VECTORS];
+/* The same in integers, LF_INT8_GROUP values of k at a time: exact, so their order is free. */
+LF_INLINE const char *lf_add_products_int8(size_t rows, const char *weights, const lf_quant *x,
+                                           size_t count, vi *sum) {
+    LF_ALIGN_LOOP();
+    LF_UNROLL_NONE
+    for (size_t k = 0; k < count; k += LF_INT8_GROUP) {
+        const vi xk = vi_broadcast(x + k);
         LF_UNROLL_ALL
-        for (size_t j = 0; j < rows; j++)
-            sum[j] = vi_set1(0);
-        LF_ALIGN_LOOP();
-        LF_UNROLL_NONE
-        for (size_t k = 0; k < part->count; k += LF_INT8_GROUP) {
-            vi xk = vi_broadcast(x + k);
-            LF_UNROLL_ALL
-            for (size_t j = 0; j < rows; j++) {
-                const char *w = weights + j * LF_LANES * LF_INT8_GROUP;
-                sum[j] = vi_dot(sum[j], w, xk);
-                LF_HIDE_VALUE(weights);
-            }
-            weights += rows * LF_LANES * LF_INT8_GROUP;
+        for (size_t j = 0; j < rows; j++) {
+            sum[j] = vi_dot(sum[j], weights + j * LF_LANES * LF_INT8_GROUP, xk);
+            LF_HIDE_VALUE(weights);
         }
-        LF_UNROLL_ALL
-        for (size_t j = 0; j < rows; j++)
-            vi_store(sums + j * LF_LANES, sum[j]);
-        LF_HIDE_VALUE(part);
+        weights += rows * LF_LANES * LF_INT8_GROUP;
     }
+    return weights;
 }
 
 #endif

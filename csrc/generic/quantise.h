@@ -44,21 +44,31 @@ static lf_operand lf_quantise_bounded(lf_quant *quants, const float *values, siz
     return operand;
 }
 
-/* Of a frame, or what else has no fixed scale. */
-static lf_operand lf_quantise_frame(lf_quant *quants, const float *values, size_t count) {
-    vf each = vf_set1(0.0f), spoil = vf_set1(0.0f);
-    for (size_t j = 0; j < count; j += LF_LANES) {
-        const vf value = vf_load(values + j);
-        each = vf_max(vf_abs(value), each); /* a NaN in first place is passed over */
-        spoil = lf_spoil(spoil, value);
-    }
-    const float largest = vf_largest(each);
+/* Of a frame, or what else has no fixed scale. magnitude: the bits of the largest. */
+static lf_operand lf_quantise_scaled(lf_quant *quants, const float *values, size_t count,
+                                     int32_t magnitude) {
+    const int32_t infinity = 0x7F800000;
+    float largest;
+    memcpy(&largest, &magnitude, sizeof largest);
     const int silent = largest < 0x1p-100f;
     lf_operand operand = {silent ? 0.0f : largest / 127.0f, 0};
     operand.correction = lf_quantise(quants, values, count, silent ? 0.0f : 127.0f / largest, NULL);
-    if (vf_any_spoiled(spoil))
+    if (magnitude >= infinity)
         operand.scale = NAN;
     return operand;
+}
+
+static lf_operand lf_quantise_frame(lf_quant *quants, const float *values, size_t count) {
+    vi each = vi_set1(0);
+    for (size_t j = 0; j < count; j += LF_LANES)
+        each = vi_max(each, vi_magnitude(vf_load(values + j)));
+    return lf_quantise_scaled(quants, values, count, vi_largest(each));
+}
+
+/* int8: sums without what the offset of the weights has added. */
+LF_INLINE vi lf_corrected(const int32_t *sums, lf_operand operand) {
+    const vi whole = vi_load(sums);
+    return LF_INT8_OFFSET ? vi_add(whole, vi_set1(operand.correction)) : whole;
 }
 
 #endif

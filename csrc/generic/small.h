@@ -14,19 +14,6 @@ LF_INLINE int lf_is_small(lf_weight_type type, const lf_layer *layer) {
            lf_unit_bytes(type, layer) * layer->padded_hidden <= LF_SMALL_BYTES;
 }
 
-/* sum[j] += weights[k][j] * x[k] */
-LF_INLINE void lf_add_products(lf_weight_type type, size_t rows, const char *weights,
-                               const float *x, size_t count, vf *sum) {
-    const size_t bytes = LF_LANES * lf_weight_bytes(type);
-    LF_UNROLL_NONE
-    for (size_t k = 0; k < count; k++, weights += rows * bytes) {
-        const vf xk = vf_set1(x[k]);
-        LF_UNROLL_ALL
-        for (size_t j = 0; j < rows; j++)
-            sum[j] = vf_fma(lf_load_weights(type, weights + j * bytes), xk, sum[j]);
-    }
-}
-
 /* A whole step of the plain cell. */
 LF_INLINE void lf_small_pass(lf_weight_type type, size_t vectors, const lf_pass *pass) {
     enum { ROWS = LF_GATES * LF_PANEL_VECTORS };
@@ -38,8 +25,8 @@ LF_INLINE void lf_small_pass(lf_weight_type type, size_t vectors, const lf_pass 
         a[j] = vf_load(p.start[0] + j * LF_LANES);
         recurrent[j] = vf_set1(0.0f);
     }
-    lf_add_products(type, rows, p.weights[0], pass->x, p.count[0], a);
-    lf_add_products(type, rows, p.weights[1], pass->h, p.count[1], recurrent);
+    (void)lf_add_products(type, rows, 0, p.weights[0], pass->x, p.count[0], a);
+    (void)lf_add_products(type, rows, 0, p.weights[1], pass->h, p.count[1], recurrent);
     LF_UNROLL_ALL
     for (size_t j = 0; j < rows; j++)
         a[j] = vf_add(a[j], recurrent[j]);

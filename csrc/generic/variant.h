@@ -199,7 +199,7 @@ LF_INLINE void lf_strip_output(lf_weight_type type, const lf_layer *layer, const
     for (size_t j = 0; j < LF_STRIP_OUTPUTS && first + j < layer->padded_output; j += LF_LANES) {
         vf h = vf_load(sums + j);
         if (type == LF_INT8)
-            h = vf_fma(lf_corrected(whole + j, r),
+            h = vf_fma(vf_from_int(lf_corrected(whole + j, r)),
                        vf_mul(vf_load(strip->scale + j), vf_set1(r.scale)),
                        vf_load(strip->bias + j));
         if (bound > 0)
@@ -207,6 +207,29 @@ LF_INLINE void lf_strip_output(lf_weight_type type, const lf_layer *layer, const
         vf_store(h_out + first + j, lf_canonical(h));
     }
     lf_zero_tail(h_out, layer->output_size, layer->padded_output);
+}
+
+/* The sums of one strip: floats, or for int8 integers that are still to be corrected. */
+LF_INLINE void lf_sum_strip(lf_weight_type type, const lf_strip *strip, const void *r, size_t count,
+                            float *sums) {
+    vf sum[LF_GATES];
+    vi whole[LF_GATES];
+    LF_UNROLL_ALL
+    for (size_t j = 0; j < LF_GATES; j++) {
+        sum[j] = vf_load(strip->start + j * LF_LANES);
+        whole[j] = vi_set1(0);
+    }
+    if (type == LF_INT8)
+        (void)lf_add_products_int8(LF_GATES, strip->weights, r, count, whole);
+    else
+        (void)lf_add_products(type, LF_GATES, 1, strip->weights, r, count, sum);
+    LF_UNROLL_ALL
+    for (size_t j = 0; j < LF_GATES; j++) {
+        if (type == LF_INT8)
+            vi_store((int32_t *)(void *)sums + j * LF_LANES, whole[j]);
+        else
+            vf_store(sums + j * LF_LANES, sum[j]);
+    }
 }
 
 /* h = W_hr r + b_hr for one stream. */
@@ -219,9 +242,7 @@ LF_INLINE void lf_project(lf_weight_type type, const lf_layer *layer, const floa
     const char *at = layer->variant->projection;
     for (size_t first = 0; first < layer->output_size; first += LF_STRIP_OUTPUTS) {
         const lf_strip strip = lf_strip_at(type, layer, at);
-        const lf_part whole = {strip.start, strip.weights, type == LF_INT8 ? quants : r,
-                               layer->hidden_size, sums};
-        lf_dot(type, 1, &whole, &whole + 1);
+        lf_sum_strip(type, &strip, type == LF_INT8 ? quants : r, layer->hidden_size, sums);
         lf_strip_output(type, layer, &strip, sums, operand, first, h_out);
         at = strip.end;
     }

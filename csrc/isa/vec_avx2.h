@@ -54,11 +54,6 @@ static inline int vf_any_odd(vf a) {
 static inline int vf_any_spoiled(vf a) {
     return _mm256_movemask_ps(_mm256_cmp_ps(vf_abs(a), _mm256_set1_ps(INFINITY), _CMP_NLT_UQ));
 }
-static inline float vf_largest(vf a) {
-    __m128 most = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
-    return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
-}
 static inline vf vf_select(vm mask, vf yes, vf no) { return _mm256_blendv_ps(no, yes, mask); }
 static inline vf vf_div_where(vm mask, vf a, vf b, vf other) {
     return vf_select(mask, vf_div(a, b), other);
@@ -87,6 +82,15 @@ static inline int32_t vi_total(vi a) {
     __m128i pairs = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     pairs = _mm_add_epi32(pairs, _mm_unpackhi_epi64(pairs, pairs));
     return _mm_cvtsi128_si32(_mm_add_epi32(pairs, _mm_shuffle_epi32(pairs, 1)));
+}
+static inline vi vi_magnitude(vf a) {
+    return _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(INT32_MAX));
+}
+static inline vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
+static inline int32_t vi_largest(vi a) {
+    __m128i most = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    most = _mm_max_epi32(most, _mm_unpackhi_epi64(most, most));
+    return _mm_cvtsi128_si32(_mm_max_epi32(most, _mm_shuffle_epi32(most, 1)));
 }
 static inline vf vf_from_int(vi a) { return _mm256_cvtepi32_ps(a); }
 static inline vi vi_from_float(vf a) { return _mm256_cvtps_epi32(a); }

@@ -50,7 +50,6 @@ static inline int vf_any_odd(vf a) { /* denormal, quiet NaN, signalling NaN */
 static inline int vf_any_spoiled(vf a) { /* NaN, an infinity */
     return _mm512_fpclass_ps_mask(a, 0x01 | 0x80 | 0x08 | 0x10);
 }
-static inline float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
 static inline vf vf_div_where(vm mask, vf a, vf b, vf other) {
     return _mm512_mask_div_ps(other, mask, a, b);
 }
@@ -70,6 +69,11 @@ static inline void vi_store(int32_t *p, vi a) { _mm512_store_si512((void *)p, a)
 static inline vi vi_set1(int32_t a) { return _mm512_set1_epi32(a); }
 static inline vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 static inline int32_t vi_total(vi a) { return _mm512_reduce_add_epi32(a); }
+static inline vi vi_magnitude(vf a) {
+    return _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(INT32_MAX));
+}
+static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
+static inline int32_t vi_largest(vi a) { return _mm512_reduce_max_epi32(a); }
 static inline vf vf_from_int(vi a) { return _mm512_cvtepi32_ps(a); }
 static inline vi vi_from_float(vf a) { return _mm512_cvtps_epi32(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

@@ -62,9 +62,8 @@ static inline vm vf_is_nan(vf a) { return a != a; }
 static inline int vf_any_odd(vf a) {
     return a != a || (lf_bits(a) << 1 != 0 && (lf_bits(a) << 1) < 0x01000000u);
 }
-/* Is any lane not finite? The largest lane, where none is NaN. */
+/* Is any lane not finite? */
 static inline int vf_any_spoiled(vf a) { return !(vf_abs(a) < INFINITY); }
-static inline float vf_largest(vf a) { return a; }
 /* Where the mask is set; elsewhere it is `other`, or zero. */
 static inline vf vf_div_where(vm mask, vf a, vf b, vf other) { return mask ? a / b : other; }
 static inline vf vf_square_where(vm mask, vf a) {
@@ -77,7 +76,7 @@ static inline vf vf_eighths_where(vm mask, vf a) {
 }
 static inline vf vf_select(vm mask, vf yes, vf no) { return mask ? yes : no; }
 
-/* 32-bit integers, the total of their lanes, and 16-bit floats widened; conversion rounds to nearest even. */
+/* 32-bit integers, the total and the largest of their lanes, and 16-bit floats widened; conversion rounds to nearest even. */
 typedef int32_t vi;
 
 static inline vi vi_load(const int32_t *p) { return *p; }
@@ -85,6 +84,10 @@ static inline void vi_store(int32_t *p, vi a) { *p = a; }
 static inline vi vi_set1(int32_t a) { return a; }
 static inline vi vi_add(vi a, vi b) { return a + b; }
 static inline int32_t vi_total(vi a) { return a; }
+/* The bits of magnitudes, which have the order of these; infinity and, above it, NaN included. */
+static inline vi vi_magnitude(vf a) { return (int32_t)(lf_bits(a) & 0x7FFFFFFFu); }
+static inline vi vi_max(vi a, vi b) { return a > b ? a : b; }
+static inline int32_t vi_largest(vi a) { return a; }
 static inline vf vf_from_int(vi a) { return (float)a; }
 static inline vi vi_from_float(vf a) { return (int32_t)nearbyintf(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

@@ -48,6 +48,7 @@ static void check_turns(void) {
     const int first = lf_turn_round(ever);
     CHECK(lf_turn_round(ever) == !first && lf_turn_round(ever) == first);
     CHECK(!lf_turn_round(0) && lf_turn_round(ever) == !first); /* one that never turns is no pass */
+    CHECK(lf_turn_at_once(1) == first && !lf_turn_at_once(0) && lf_turn_round(ever) == !first);
 #if defined(__x86_64__)
     for (int n = 0; n < 4; n++)
         CHECK(!lf_turn_round(1)); /* each is later than that */

@@ -85,11 +85,11 @@ static inline void lf_emulate_store_some(float *p, simde__mmask16 mask, simde__m
             p[i] = a.f32[i];
 }
 
-static inline float lf_emulate_largest(simde__m512 value) {
-    const simde__m512_private a = simde__m512_to_private(value);
-    float largest = a.f32[0];
+static inline int32_t lf_emulate_largest(simde__m512i value) {
+    const simde__m512i_private a = simde__m512i_to_private(value);
+    int32_t largest = a.i32[0];
     for (int i = 1; i < 16; i++)
-        largest = a.f32[i] > largest ? a.f32[i] : largest;
+        largest = a.i32[i] > largest ? a.i32[i] : largest;
     return largest;
 }
 
@@ -104,12 +104,12 @@ static inline int32_t lf_emulate_total(simde__m512i value) {
 #undef _mm512_fpclass_ps_mask
 #undef _mm512_maskz_loadu_ps
 #undef _mm512_mask_storeu_ps
-#undef _mm512_reduce_max_ps
+#undef _mm512_reduce_max_epi32
 #undef _mm512_reduce_add_epi32
 #define _mm512_fpclass_ps_mask lf_emulate_fpclass
 #define _mm512_maskz_loadu_ps lf_emulate_load_some
 #define _mm512_mask_storeu_ps lf_emulate_store_some
-#define _mm512_reduce_max_ps lf_emulate_largest
+#define _mm512_reduce_max_epi32 lf_emulate_largest
 #define _mm512_reduce_add_epi32 lf_emulate_total
 #undef _mm256_fmadd_ps
 #undef _mm256_cvtph_ps

@@ -1,0 +1,271 @@
+/*
+ * A step's way through the panels of a layer. Where weights come from L2, a cycle without a load from them
+ * is lost, and the CPU takes loads in the order of the program, more or less: whatever is looked up between
+ * two panels waits for the weights before it, and those after it wait for that. So a stretch of panels is one
+ * loop that knows all its addresses, from the sums to the cell (benchmarks/NOTES.md, "Between two panels").
+ */
+#ifndef LF_GENERIC_PANELS_H
+#define LF_GENERIC_PANELS_H
+
+/* Where the parts of a panel are, and what its sums start from. Index 0: W_ih x, 1: W_hh h. */
+typedef struct lf_panel {
+    const float *start[2], *finish;
+    const char *weights[2];
+    size_t count[2]; /* of k */
+} lf_panel;
+
+static const _Alignas(64) float lf_zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
+
+/* What a panel takes for each of its hidden units, which is the same in all of a layer. */
+LF_INLINE size_t lf_unit_bytes(lf_weight_type type, const lf_layer *layer) {
+    const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
+    const size_t columns =
+        lf_round_up(layer->input_size, group) + lf_round_up(layer->output_size, group);
+    return LF_GATES * (lf_extra_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
+}
+
+LF_INLINE lf_panel lf_panel_at(lf_weight_type type, size_t vectors, const lf_layer *layer,
+                               const char *panel) {
+    const size_t row_bytes = LF_GATES * vectors * LF_LANES * sizeof(float);
+    const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
+    const size_t k_bytes = LF_GATES * vectors * LF_LANES * lf_weight_bytes(type);
+    const char *const input = panel + (type == LF_INT8 ? 0 : row_bytes);
+    const char *const recurrent = input + lf_round_up(layer->input_size, group) * k_bytes;
+    const char *const end = recurrent + lf_round_up(layer->output_size, group) * k_bytes;
+    lf_panel result = {
+        .start = {type == LF_INT8 ? lf_zeros : (const float *)(const void *)panel, lf_zeros},
+        .finish = (const float *)(const void *)end,
+        .weights = {input, recurrent},
+        .count = {layer->input_size, layer->output_size},
+    };
+    return result;
+}
+
+LF_INLINE size_t lf_panel_count(const lf_layer *layer) {
+    const size_t vectors = layer->padded_hidden / LF_LANES;
+    return vectors - layer->wide_panels * (LF_PANEL_VECTORS - 1);
+}
+
+/*
+ * Where the nth panel of a pass is. Every other pass goes from the last panel to the first, so that it
+ * begins with the weights that the pass before has left in the caches: where they don't all fit, it
+ * would otherwise find none of them, each having been evicted by those that came after.
+ */
+typedef struct lf_place {
+    const char *panel;
+    size_t unit; /* its first */
+    int is_wide; /* LF_PANEL_VECTORS, not one */
+} lf_place;
+
+LF_INLINE lf_place lf_place_of(lf_weight_type type, const lf_layer *layer, size_t n,
+                               int descending) {
+    const size_t units = LF_PANEL_VECTORS * LF_LANES, wide = layer->wide_panels;
+    const size_t at = descending ? lf_panel_count(layer) - 1 - n : n;
+    const size_t unit = at < wide ? at * units : wide * units + (at - wide) * LF_LANES;
+    lf_place place = {layer->panels + unit * lf_unit_bytes(type, layer), unit, at < wide};
+    return place;
+}
+
+/* prepare: the weights that the step still has to read come closer, and those that it begins with come
+ * last, into L1. */
+LF_INLINE void lf_fetch_inputs(lf_weight_type type, const lf_layer *layer) {
+    for (size_t n = lf_panel_count(layer); n-- > 0;) {
+        const lf_place place = lf_place_of(type, layer, n, 0);
+        const size_t vectors = place.is_wide ? LF_PANEL_VECTORS : 1;
+        const lf_panel p = lf_panel_at(type, vectors, layer, place.panel);
+        const size_t bytes = (size_t)(p.weights[1] - place.panel);
+        const size_t before = bytes / (vectors * LF_LANES) * place.unit; /* in the step's order */
+        size_t near = before < LF_L1_KEEPS ? LF_L1_KEEPS - before : 0;
+        near = near < bytes ? near : bytes;
+        for (size_t at = near; at < bytes; at += LF_ALIGNMENT)
+            __builtin_prefetch(place.panel + at, 0, 2);
+        for (size_t at = 0; at < near; at += LF_ALIGNMENT) /* backwards, for where L1 is smaller */
+            __builtin_prefetch(place.panel + near - 1 - at, 0, 3);
+    }
+}
+
+/* What a pass multiplies with: x and h, or no k of a half that it leaves out. */
+typedef struct lf_vectors {
+    const void *x, *h;
+    size_t inputs, outputs;
+} lf_vectors;
+
+/*
+ * Both halves of the sums of one panel: the first to `input`, the second, from `kept` or else from 0 on, to
+ * `sum`. Returns where the weights end. One loop: written out twice, once for each half, it takes up to twice as long once the weights come
+ * from L2.
+ */
+LF_INLINE const char *lf_sum_float(lf_weight_type type, size_t rows, const float *start,
+                                   const char *weights, lf_vectors v, const float *kept, vf *input,
+                                   vf *sum) {
+    LF_UNROLL_ALL
+    for (size_t j = 0; j < rows; j++) {
+        input[j] = sum[j] = vf_load(start + j * LF_LANES);
+        LF_HIDE_VALUE(start);
+    }
+    for (int half = 0;; half = 1) {
+        weights = lf_add_products(type, rows, 1, weights, v.x, v.inputs, sum);
+        LF_HIDE_VALUE(half);
+        if (half)
+            return weights;
+        for (size_t j = 0; j < rows; j++) {
+            input[j] = sum[j];
+            sum[j] = kept ? vf_load(kept + j * LF_LANES) : vf_set1(0.0f);
+        }
+        v.x = v.h;
+        v.inputs = v.outputs;
+    }
+}
+
+/* The same for int8: what starts from the operands' corrections is correct in the end. */
+LF_INLINE const char *lf_sum_int8(size_t rows, const char *weights, lf_vectors v,
+                                  int32_t correction, int32_t next, const int32_t *kept, vi *input,
+                                  vi *sum) {
+    LF_UNROLL_ALL
+    for (size_t j = 0; j < rows; j++)
+        input[j] = sum[j] = vi_set1(correction);
+    for (int half = 0;; half = 1) {
+        weights = lf_add_products_int8(rows, weights, v.x, v.inputs, sum);
+        LF_HIDE_VALUE(half);
+        if (half)
+            return weights;
+        for (size_t j = 0; j < rows; j++) {
+            input[j] = sum[j];
+            sum[j] = kept ? vi_load(kept + j * LF_LANES) : vi_set1(next);
+        }
+        v.x = v.h;
+        v.inputs = v.outputs;
+    }
+}
+
+/* int8: the pre-activations of one row of a panel, from the correct sums of both halves. */
+LF_INLINE vf lf_scaled(const float *finish, size_t rows, float x_scale, float h_scale, vi input,
+                       vi recurrent) {
+    const vf scale_ih = vf_mul(vf_load(finish + rows * LF_LANES), vf_set1(x_scale));
+    const vf scale_hh = vf_mul(vf_load(finish + 2 * rows * LF_LANES), vf_set1(h_scale));
+    const vf left = vf_fma(vf_from_int(input), scale_ih, vf_load(finish));
+    return vf_fma(vf_from_int(recurrent), scale_hh, left);
+}
+
+/* Pre-activations of a variant to where lf_variant_cell wants them: `pre` of the first unit. */
+LF_INLINE void lf_store_gates(const vf a[LF_GATES], size_t padded_hidden, float *pre) {
+    LF_UNROLL_ALL
+    for (size_t gate = 0; gate < LF_GATES; gate++)
+        vf_store(pre + gate * padded_hidden, a[gate]);
+}
+
+/* Panels of `vectors` vectors of hidden units that lie side by side: `count` of them, from `unit` on. */
+typedef struct lf_stretch {
+    size_t unit, count;
+} lf_stretch;
+
+/*
+ * Its halves, and then the cell or, for a variant, its pre-activations. is_usual: both halves of a plain cell,
+ * which a compiler then knows to be so. What is looked up for each panel is a row of constants of its own
+ * loop: see above.
+ */
+LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors,
+                               const lf_pass *pass, lf_stretch stretch) {
+    enum { ROWS = LF_GATES * LF_PANEL_VECTORS };
+    const size_t rows = LF_GATES * vectors, units = vectors * LF_LANES;
+    const lf_layer *const layer = pass->layer;
+    const size_t padded_hidden = layer->padded_hidden;
+    const int is_plain = is_usual || !layer->variant;
+    const int is_second = !is_usual && pass->first_half == 1;
+    const int is_first = !is_usual && pass->end_half == 1;
+    const lf_operand x = pass->operands[0], h = pass->operands[1];
+    const lf_vectors v = {
+        .x = type == LF_INT8 ? pass->quants[0] : pass->x,
+        .h = type == LF_INT8 ? pass->quants[1] : pass->h,
+        .inputs = is_second ? 0 : layer->input_size,
+        .outputs = is_first ? 0 : layer->output_size,
+    };
+    const size_t unit_bytes = lf_unit_bytes(type, layer);
+    const size_t unit = stretch.unit + (pass->descending ? (stretch.count - 1) * units : 0);
+    const ptrdiff_t step = (ptrdiff_t)units * (pass->descending ? -1 : 1);
+    const char *panel = layer->panels + unit * unit_bytes;
+    const lf_panel p = lf_panel_at(type, vectors, layer, panel);
+    const ptrdiff_t weights_at = p.weights[is_second] - panel;
+    const ptrdiff_t finish_after = is_first ? (const char *)p.finish - p.weights[1] : 0;
+    float *c = pass->c + unit, *out = (is_plain ? pass->h_out : pass->pre) + unit;
+    float *kept = pass->recurrent + LF_GATES * unit; /* between a second half and the first */
+    for (size_t n = stretch.count; n; n--) {
+        vf input[ROWS], sum[ROWS];
+        vi whole_input[ROWS], whole[ROWS];
+        const char *end;
+        if (type == LF_INT8)
+            end = lf_sum_int8(rows, panel + weights_at, v, x.correction, h.correction,
+                              is_first ? (const int32_t *)(const void *)kept : NULL, whole_input,
+                              whole);
+        else
+            end = lf_sum_float(type, rows, (const float *)(const void *)panel, panel + weights_at,
+                               v, is_first ? kept : NULL, input, sum);
+        if (is_second) {
+            LF_UNROLL_ALL
+            for (size_t j = 0; j < rows; j++) {
+                if (type == LF_INT8)
+                    vi_store((int32_t *)(void *)kept + j * LF_LANES, whole[j]);
+                else
+                    vf_store(kept + j * LF_LANES, sum[j]);
+            }
+        } else {
+            const float *const finish = (const float *)(const void *)(end + finish_after);
+            LF_UNROLL_ALL
+            for (size_t u = 0; u < vectors; u++) {
+                vf a[LF_GATES];
+                LF_UNROLL_ALL
+                for (size_t gate = 0; gate < LF_GATES; gate++) {
+                    const size_t j = gate * vectors + u;
+                    a[gate] = type == LF_INT8 ? lf_scaled(finish + j * LF_LANES, rows, x.scale,
+                                                          h.scale, whole_input[j], whole[j])
+                                              : vf_add(input[j], sum[j]);
+                }
+                if (is_plain)
+                    (void)lf_update_cell(&lf_plain_cell, a, c + u * LF_LANES, out + u * LF_LANES);
+                else
+                    lf_store_gates(a, padded_hidden, out + u * LF_LANES);
+            }
+        }
+        panel += step * (ptrdiff_t)unit_bytes;
+        kept += step * LF_GATES;
+        c += step;
+        out += step;
+    }
+}
+
+/* Each out of line: in the middle of everything else compilers run out of registers. */
+#define LF_STRETCH(name, type, is_usual, vectors)                                                  \
+    static LF_NOINLINE void name(const lf_pass *pass, lf_stretch stretch) {                        \
+        lf_stretch_pass(type, is_usual, vectors, pass, stretch);                                   \
+    }
+#define LF_STRETCHES(name, type)                                                                   \
+    LF_STRETCH(name##_narrow, type, 1, 1)                                                          \
+    LF_STRETCH(name##_wide, type, 1, LF_PANEL_VECTORS)                                             \
+    LF_STRETCH(name##_narrow_any, type, 0, 1)                                                      \
+    LF_STRETCH(name##_wide_any, type, 0, LF_PANEL_VECTORS)                                         \
+    static void (*const name##_stretches[2][2])(const lf_pass *pass, lf_stretch stretch) = {       \
+        {name##_narrow_any, name##_wide_any}, {name##_narrow, name##_wide}};
+LF_STRETCHES(float32, LF_FLOAT32)
+LF_STRETCHES(float16, LF_FLOAT16)
+LF_STRETCHES(int8, LF_INT8)
+#undef LF_STRETCHES
+#undef LF_STRETCH
+
+/* All panels of a layer: the wide ones come first in memory. */
+LF_INLINE void lf_panels_pass(lf_weight_type type, const lf_pass *pass) {
+    const lf_layer *layer = pass->layer;
+    const int is_usual = !layer->variant && pass->end_half - pass->first_half == 2;
+    const size_t units = layer->wide_panels * LF_PANEL_VECTORS * LF_LANES;
+    const lf_stretch narrow = {units, (layer->padded_hidden - units) / LF_LANES};
+    const lf_stretch wide = {0, layer->wide_panels};
+    for (int turn = 0; turn < 2; turn++) {
+        const int is_wide = turn == pass->descending;
+        const lf_stretch stretch = is_wide ? wide : narrow;
+        if (stretch.count)
+            (type == LF_INT8      ? int8_stretches
+             : type == LF_FLOAT16 ? float16_stretches
+                                  : float32_stretches)[is_usual][is_wide](pass, stretch);
+    }
+}
+
+#endif
