@@ -17,24 +17,41 @@ LF_INLINE vf lf_load_weights(lf_weight_type type, const char *p) {
     return vf_load((const float *)(const void *)p);
 }
 
+/* sum[j] += weights[j] * xk; returns where the weights of the next k are. */
+LF_INLINE const char *lf_add_product(lf_weight_type type, size_t rows, int are_far,
+                                     const char *weights, vf xk, vf *sum) {
+    const size_t bytes = LF_LANES * lf_weight_bytes(type);
+    LF_UNROLL_ALL
+    for (size_t j = 0; j < rows; j++) {
+        sum[j] = vf_fma(lf_load_weights(type, weights + j * bytes), xk, sum[j]);
+        if (are_far)
+            LF_HIDE_VALUE(weights); /* keeps the loads in order */
+    }
+    return weights + rows * bytes;
+}
+
 /* sum[j] += weights[k][j] * x[k] for k = 0 .. count - 1 in this order, fused, one chain for each of the rows.
- * Returns where the weights end. are_far: these may come from L2 or further. */
+ * x is a row of whole vectors. Returns where the weights end. are_far: these may come from L2 or further. */
 LF_INLINE const char *lf_add_products(lf_weight_type type, size_t rows, int are_far,
                                       const char *weights, const float *x, size_t count, vf *sum) {
-    const size_t bytes = LF_LANES * lf_weight_bytes(type);
+    if (LF_SPREADS_OPERANDS && type == LF_FLOAT32 && are_far) {
+        for (size_t k = 0; k < count; k += LF_LANES) {
+            const vf xs = vf_load(x + k);
+            vi lane = vi_set1(0);
+            size_t left = count - k < LF_LANES ? count - k : LF_LANES;
+            LF_UNROLL_NONE
+            do {
+                weights = lf_add_product(type, rows, are_far, weights, vf_spread(xs, lane), sum);
+                lane = vi_add(lane, vi_set1(1));
+            } while (--left);
+        }
+        return weights;
+    }
     if (are_far)
         LF_ALIGN_LOOP();
     LF_UNROLL_NONE
-    for (size_t k = 0; k < count; k++) {
-        const vf xk = vf_set1(x[k]);
-        LF_UNROLL_ALL
-        for (size_t j = 0; j < rows; j++) {
-            sum[j] = vf_fma(lf_load_weights(type, weights + j * bytes), xk, sum[j]);
-            if (are_far)
-                LF_HIDE_VALUE(weights); /* keeps the loads in order */
-        }
-        weights += rows * bytes;
-    }
+    for (size_t k = 0; k < count; k++)
+        weights = lf_add_product(type, rows, are_far, weights, vf_set1(x[k]), sum);
     return weights;
 }
 

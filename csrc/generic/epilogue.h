@@ -5,7 +5,7 @@
  * kernels that are built: a field that is off leaves no instruction behind, so the plain cell
  * stays as it is. A peephole adds to the gates, a clip follows the gates or c, a coupled
  * input-forget gate replaces one line, another activation another; projection takes what would be
- * h from here and runs it through lf_dot_float. A trained initial state is a matter of reset alone.
+ * h from here and runs it through lf_add_products. A trained initial state is a matter of reset alone.
  */
 #ifndef LF_GENERIC_EPILOGUE_H
 #define LF_GENERIC_EPILOGUE_H

@@ -92,8 +92,9 @@ typedef struct lf_vectors {
 
 /*
  * Both halves of the sums of one panel: the first to `input`, the second, from `kept` or else from 0 on, to
- * `sum`. Returns where the weights end. One loop: written out twice, once for each half, it takes up to twice as long once the weights come
- * from L2.
+ * `sum`. Returns where the weights end. One loop: written out twice, once for each half, it takes up to twice
+ * as long once the weights come from L2. (Copies are unrolled by themselves: clang first makes them a memcpy,
+ * and then complains of a loop that it can't find.)
  */
 LF_INLINE const char *lf_sum_float(lf_weight_type type, size_t rows, const float *start,
                                    const char *weights, lf_vectors v, const float *kept, vf *input,
@@ -160,9 +161,9 @@ typedef struct lf_stretch {
 } lf_stretch;
 
 /*
- * Its halves, and then the cell or, for a variant, its pre-activations. is_usual: both halves of a plain cell,
- * which a compiler then knows to be so. What is looked up for each panel is a row of constants of its own
- * loop: see above.
+ * The sums of each, and then its cell or, for a variant, its pre-activations. is_usual: both halves of plain
+ * cells, known where it is compiled. What the loop needs is looked up before it: it stores, and what it would
+ * look up through the pass might have changed.
  */
 LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors,
                                const lf_pass *pass, lf_stretch stretch) {

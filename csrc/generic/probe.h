@@ -7,7 +7,7 @@
 
 enum { LF_PROBE_CHAINS = 12 }; /* enough to hide an fma's latency, few enough for 16 registers */
 
-/* Reads count floats (whole panels) in the order of their addresses, as lf_dot_float does. */
+/* Reads count floats (whole panels) in the order of their addresses, as lf_add_products does. */
 static float probe_read(const float *values, size_t count) {
     enum { ROWS = LF_GATES * LF_PANEL_VECTORS };
     vf seen[ROWS];

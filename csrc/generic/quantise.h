@@ -58,6 +58,7 @@ static lf_operand lf_quantise_scaled(lf_quant *quants, const float *values, size
     return operand;
 }
 
+/* The same, with a look for it. */
 static lf_operand lf_quantise_frame(lf_quant *quants, const float *values, size_t count) {
     vi each = vi_set1(0);
     for (size_t j = 0; j < count; j += LF_LANES)

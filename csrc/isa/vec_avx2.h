@@ -2,8 +2,9 @@
 #define LF_LANES 8
 #define LF_PANEL_VECTORS 2
 #define LF_HAS_NARROW_PANELS 0
-#define LF_KEEPS_CONSTANTS 0 /* no registers for those of sigmoid and tanh */
-#define LF_TILE_STREAMS 3    /* times four gates, and an operand each, fit the registers */
+#define LF_SPREADS_OPERANDS 1 /* two loads a cycle are just what weights take */
+#define LF_KEEPS_CONSTANTS 0  /* no registers for those of sigmoid and tanh */
+#define LF_TILE_STREAMS 3     /* times four gates, and an operand each, fit the registers */
 #define LF_TILE_QUICKEST 3
 #define LF_EACH_TILE LF_UP_TO_3
 
@@ -92,6 +93,7 @@ static inline int32_t vi_largest(vi a) {
     most = _mm_max_epi32(most, _mm_unpackhi_epi64(most, most));
     return _mm_cvtsi128_si32(_mm_max_epi32(most, _mm_shuffle_epi32(most, 1)));
 }
+static inline vf vf_spread(vf a, vi lane) { return _mm256_permutevar8x32_ps(a, lane); }
 static inline vf vf_from_int(vi a) { return _mm256_cvtepi32_ps(a); }
 static inline vi vi_from_float(vf a) { return _mm256_cvtps_epi32(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

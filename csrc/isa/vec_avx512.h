@@ -2,7 +2,8 @@
 #define LF_LANES 16
 #define LF_PANEL_VECTORS 2
 #define LF_HAS_NARROW_PANELS 1 /* four chains keep up with L2 */
-#define LF_KEEPS_CONSTANTS 1   /* enough registers for those of sigmoid and tanh */
+#define LF_SPREADS_OPERANDS 0
+#define LF_KEEPS_CONSTANTS 1 /* enough registers for those of sigmoid and tanh */
 /* Six streams times four gates, and an operand each, fit the registers. Four are quicker where there is a
  * choice: the sums of more, waiting to be stored, hold up the loads of the next tile. */
 #define LF_TILE_STREAMS 6
@@ -74,6 +75,7 @@ static inline vi vi_magnitude(vf a) {
 }
 static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 static inline int32_t vi_largest(vi a) { return _mm512_reduce_max_epi32(a); }
+static inline vf vf_spread(vf a, vi lane) { return _mm512_permutexvar_ps(lane, a); }
 static inline vf vf_from_int(vi a) { return _mm512_cvtepi32_ps(a); }
 static inline vi vi_from_float(vf a) { return _mm512_cvtps_epi32(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

@@ -6,8 +6,9 @@
 #define LF_LANES 1
 #define LF_PANEL_VECTORS 2
 #define LF_HAS_NARROW_PANELS 0
-#define LF_KEEPS_CONSTANTS 1 /* those of sigmoid and tanh are four bytes each in any case */
-#define LF_TILE_STREAMS 2    /* times four gates, and an operand each, fit the registers */
+#define LF_SPREADS_OPERANDS 0 /* one is loaded for each k */
+#define LF_KEEPS_CONSTANTS 1  /* those of sigmoid and tanh are four bytes each in any case */
+#define LF_TILE_STREAMS 2     /* times four gates, and an operand each, fit the registers */
 #define LF_TILE_QUICKEST 2
 #define LF_EACH_TILE LF_UP_TO_2
 
@@ -88,6 +89,11 @@ static inline int32_t vi_total(vi a) { return a; }
 static inline vi vi_magnitude(vf a) { return (int32_t)(lf_bits(a) & 0x7FFFFFFFu); }
 static inline vi vi_max(vi a, vi b) { return a > b ? a : b; }
 static inline int32_t vi_largest(vi a) { return a; }
+/* In all lanes what a has in lane[0], all of whose lanes are the same. */
+static inline vf vf_spread(vf a, vi lane) {
+    (void)lane;
+    return a;
+}
 static inline vf vf_from_int(vi a) { return (float)a; }
 static inline vi vi_from_float(vf a) { return (int32_t)nearbyintf(a); }
 static inline vf vf_load_float16(const uint16_t *p) {
