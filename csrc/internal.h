@@ -26,14 +26,20 @@ enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
  *     bias     [LF_GATES][units]          not for int8; the sums of W_ih x start from it
  *     weights  [K_in][LF_GATES][units]    row k: for x[k]
  *     weights  [K_rec][LF_GATES][units]   row k: for h[k]
- *     int8 only: finish [3][LF_GATES][units]    the bias, the scales of W_ih and of W_hh
  *
  * with units = panel_vectors * lanes in the first wide_panels of them, and one vector in the others.
  * int8 weights stand in groups of k, [K / group][LF_GATES][units][group], K rounded up to whole
  * groups, as the ISA's dot takes them: with its int8_offset added. Units past hidden_size and k past K
  * are zero bytes.
+ *
+ * int8 has behind all panels what makes floats of its sums, in the order of use:
+ *
+ *     finish   [padded_hidden / lanes][LF_GATES][3][lanes]    the bias, the scales of W_ih and of W_hh
  */
-static inline size_t lf_extra_rows(lf_weight_type type) { return type == LF_INT8 ? 3 : 1; }
+enum { LF_FINISH_ROWS = 3 };
+static inline size_t lf_extra_rows(lf_weight_type type) {
+    return type == LF_INT8 ? LF_FINISH_ROWS : 1;
+}
 static inline size_t lf_weight_bytes(lf_weight_type type) {
     return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
 }

@@ -89,10 +89,10 @@ void lf_pack_row(char *out, const lf_isa *isa, lf_weight_type type, const float 
     }
 }
 
-/* One panel; returns its end. */
-static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
-                        const lf_layer_weights *source, const lf_half halves[2], size_t first,
-                        size_t units) {
+/* One panel, and for int8 its part of the finish rows; returns its end. */
+static char *pack_panel(char *out, float *finish, const lf_isa *isa, lf_weight_type type,
+                        const lf_layer *layer, const lf_layer_weights *source,
+                        const lf_half halves[2], size_t first, size_t units) {
     const size_t stride = LF_GATES * units; /* weights, or values of a header row, of one k */
     const size_t row_bytes = stride * sizeof(float);
     const size_t k_bytes = stride * lf_weight_bytes(type);
@@ -100,7 +100,6 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
     weights[0] = out + (type == LF_INT8 ? 0 : row_bytes);
     weights[1] = weights[0] + padded_columns(isa, type, halves[0].columns) * k_bytes;
     end = weights[1] + padded_columns(isa, type, halves[1].columns) * k_bytes;
-    float *const finish = (float *)(void *)end;
     for (size_t half = 0; half < 2; half++) {
         const size_t columns = halves[half].columns;
         for (size_t gate = 0; gate < LF_GATES; gate++)
@@ -109,19 +108,22 @@ static char *pack_panel(char *out, const lf_isa *isa, lf_weight_type type, const
                 const float *values = halves[half].weight + row * columns;
                 const float scale = type == LF_INT8 ? lf_row_scale(values, columns) : 0;
                 const size_t group = type == LF_INT8 ? isa->int8_group : 1;
+                const size_t vector = (first + u) / isa->lanes, lane = (first + u) % isa->lanes;
                 /* the layer normalisation adds it behind the sums */
                 const float bias = source->layer_norm ? 0.0f : lf_bias(source, row);
                 lf_pack_row(weights[half] + at * group * lf_weight_bytes(type), isa, type, values,
                             columns, stride, scale);
                 if (type == LF_INT8) {
-                    finish[at] = bias;
-                    finish[(1 + half) * stride + at] = scale * halves[half].operand_scale;
+                    float *const rows =
+                        finish + (vector * LF_GATES + gate) * LF_FINISH_ROWS * isa->lanes + lane;
+                    rows[0] = bias;
+                    rows[(1 + half) * isa->lanes] = scale * halves[half].operand_scale;
                 } else {
                     ((float *)(void *)out)[at] = bias;
                 }
             }
     }
-    return type == LF_INT8 ? end + 3 * row_bytes : end;
+    return end;
 }
 
 char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
@@ -129,12 +131,16 @@ char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, const lf_
     const lf_half halves[2] = {
         {source->weight_ih, layer->input_size, 1.0f},
         {source->weight_hh, layer->output_size, layer->h_is_bounded ? 1.0f / 127.0f : 1.0f}};
+    const size_t finish_bytes =
+        type == LF_INT8 ? layer->padded_hidden * LF_GATES * LF_FINISH_ROWS * sizeof(float) : 0;
+    char *const end = out + layer->padded_hidden * lf_packed_unit_bytes(isa, type, layer);
+    float *const finish = (float *)(void *)(end - finish_bytes);
     size_t units;
     for (size_t first = 0; first < layer->padded_hidden; first += units) {
         units = isa->lanes;
         if (first < layer->wide_panels * isa->panel_vectors * isa->lanes)
             units = isa->panel_vectors * isa->lanes;
-        out = pack_panel(out, isa, type, layer, source, halves, first, units);
+        out = pack_panel(out, finish, isa, type, layer, source, halves, first, units);
     }
-    return out;
+    return end;
 }

@@ -212,15 +212,14 @@ LF_INLINE void lf_correct_sums(float *sums, size_t rows, lf_operand operand) {
         vi_store(whole + j * LF_LANES, lf_corrected(whole + j * LF_LANES, operand));
 }
 
-/* The pre-activations of row j of a panel for stream s, from the sums of both halves. */
-LF_INLINE vf lf_batch_row(lf_weight_type type, const lf_batch *batch, size_t s, const float *finish,
-                          size_t rows, size_t j, const float *input, const float *recurrent) {
-    input += j * LF_LANES;
-    recurrent += j * LF_LANES;
+/* The pre-activations of one gate of a vector of units for stream s, from the sums of both halves. finish: for
+ * int8, see lf_scaled. */
+LF_INLINE vf lf_batch_gate(lf_weight_type type, int is_plain, const lf_batch *batch, size_t s,
+                           const float *finish, const float *input, const float *recurrent) {
     if (type != LF_INT8)
         return vf_add(vf_load(input), vf_load(recurrent));
     const lf_operand x = batch->operands[0][s], h = batch->operands[1][s];
-    return lf_scaled(finish + j * LF_LANES, rows, x.scale, h.scale,
+    return lf_scaled(is_plain, finish, x.scale, h.scale,
                      lf_corrected((const int32_t *)(const void *)input, x),
                      lf_corrected((const int32_t *)(const void *)recurrent, h));
 }
@@ -242,6 +241,7 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
                       p.count[half], p.start[half], after[half],
                       adds_up && half == 1 ? batch->sums : NULL, batch->sums + half * half_sums);
     const size_t rows = LF_GATES * vectors;
+    const float *const finish = lf_finish_at(type, batch->layer, unit);
     for (size_t s = 0; s < batch->streams; s++) {
         const float *input = batch->sums + s * LF_PANEL_SUMS, *recurrent = input + half_sums;
         float *kept = batch->recurrent ? batch->recurrent[s] + LF_GATES * unit : NULL;
@@ -257,10 +257,11 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
             vf a[LF_GATES];
             LF_UNROLL_ALL
             for (size_t gate = 0; gate < LF_GATES; gate++) {
-                const size_t row = gate * vectors + v;
-                a[gate] = adds_up ? vf_load(recurrent + row * LF_LANES)
-                                  : lf_batch_row(type, batch, s, p.finish, rows, row, input,
-                                                 batch->end_half == 1 ? kept : recurrent);
+                const size_t row = (gate * vectors + v) * LF_LANES;
+                a[gate] = adds_up ? vf_load(recurrent + row)
+                                  : lf_batch_gate(type, is_plain, batch, s,
+                                                  lf_finish_rows(finish, v, gate), input + row,
+                                                  (batch->end_half == 1 ? kept : recurrent) + row);
             }
             if (is_plain)
                 c_is_odd[s] |=

@@ -9,19 +9,30 @@
 
 /* Where the parts of a panel are, and what its sums start from. Index 0: W_ih x, 1: W_hh h. */
 typedef struct lf_panel {
-    const float *start[2], *finish;
+    const float *start[2];
     const char *weights[2];
     size_t count[2]; /* of k */
 } lf_panel;
 
 static const _Alignas(64) float lf_zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES];
 
-/* What a panel takes for each of its hidden units, which is the same in all of a layer. */
+/* What a panel takes for each of its hidden units, which is the same in all of a layer: with its bias, if that
+ * is there. */
 LF_INLINE size_t lf_unit_bytes(lf_weight_type type, const lf_layer *layer) {
     const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
     const size_t columns =
         lf_round_up(layer->input_size, group) + lf_round_up(layer->output_size, group);
-    return LF_GATES * (lf_extra_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
+    const size_t bias_bytes = type == LF_INT8 ? 0 : sizeof(float);
+    return LF_GATES * (bias_bytes + columns * lf_weight_bytes(type));
+}
+
+/* int8: where the finish rows of the units from `unit` on are; and of them those of a gate of a vector. */
+LF_INLINE const float *lf_finish_at(lf_weight_type type, const lf_layer *layer, size_t unit) {
+    const char *const end = layer->panels + layer->padded_hidden * lf_unit_bytes(type, layer);
+    return (const float *)(const void *)end + unit * LF_GATES * LF_FINISH_ROWS;
+}
+LF_INLINE const float *lf_finish_rows(const float *finish, size_t vector, size_t gate) {
+    return finish + (vector * LF_GATES + gate) * LF_FINISH_ROWS * LF_LANES;
 }
 
 LF_INLINE lf_panel lf_panel_at(lf_weight_type type, size_t vectors, const lf_layer *layer,
@@ -31,10 +42,8 @@ LF_INLINE lf_panel lf_panel_at(lf_weight_type type, size_t vectors, const lf_lay
     const size_t k_bytes = LF_GATES * vectors * LF_LANES * lf_weight_bytes(type);
     const char *const input = panel + (type == LF_INT8 ? 0 : row_bytes);
     const char *const recurrent = input + lf_round_up(layer->input_size, group) * k_bytes;
-    const char *const end = recurrent + lf_round_up(layer->output_size, group) * k_bytes;
     lf_panel result = {
         .start = {type == LF_INT8 ? lf_zeros : (const float *)(const void *)panel, lf_zeros},
-        .finish = (const float *)(const void *)end,
         .weights = {input, recurrent},
         .count = {layer->input_size, layer->output_size},
     };
@@ -92,13 +101,13 @@ typedef struct lf_vectors {
 
 /*
  * Both halves of the sums of one panel: the first to `input`, the second, from `kept` or else from 0 on, to
- * `sum`. Returns where the weights end. One loop: written out twice, once for each half, it takes up to twice
+ * `sum`. One loop: written out twice, once for each half, it takes up to twice
  * as long once the weights come from L2. (Copies are unrolled by themselves: clang first makes them a memcpy,
  * and then complains of a loop that it can't find.)
  */
-LF_INLINE const char *lf_sum_float(lf_weight_type type, size_t rows, const float *start,
-                                   const char *weights, lf_vectors v, const float *kept, vf *input,
-                                   vf *sum) {
+LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, const float *start,
+                            const char *weights, lf_vectors v, const float *kept, vf *input,
+                            vf *sum) {
     LF_UNROLL_ALL
     for (size_t j = 0; j < rows; j++) {
         input[j] = sum[j] = vf_load(start + j * LF_LANES);
@@ -108,7 +117,7 @@ LF_INLINE const char *lf_sum_float(lf_weight_type type, size_t rows, const float
         weights = lf_add_products(type, rows, 1, weights, v.x, v.inputs, sum);
         LF_HIDE_VALUE(half);
         if (half)
-            return weights;
+            return;
         for (size_t j = 0; j < rows; j++) {
             input[j] = sum[j];
             sum[j] = kept ? vf_load(kept + j * LF_LANES) : vf_set1(0.0f);
@@ -119,9 +128,8 @@ LF_INLINE const char *lf_sum_float(lf_weight_type type, size_t rows, const float
 }
 
 /* The same for int8: what starts from the operands' corrections is correct in the end. */
-LF_INLINE const char *lf_sum_int8(size_t rows, const char *weights, lf_vectors v,
-                                  int32_t correction, int32_t next, const int32_t *kept, vi *input,
-                                  vi *sum) {
+LF_INLINE void lf_sum_int8(size_t rows, const char *weights, lf_vectors v, int32_t correction,
+                           int32_t next, const int32_t *kept, vi *input, vi *sum) {
     LF_UNROLL_ALL
     for (size_t j = 0; j < rows; j++)
         input[j] = sum[j] = vi_set1(correction);
@@ -129,7 +137,7 @@ LF_INLINE const char *lf_sum_int8(size_t rows, const char *weights, lf_vectors v
         weights = lf_add_products_int8(rows, weights, v.x, v.inputs, sum);
         LF_HIDE_VALUE(half);
         if (half)
-            return weights;
+            return;
         for (size_t j = 0; j < rows; j++) {
             input[j] = sum[j];
             sum[j] = kept ? vi_load(kept + j * LF_LANES) : vi_set1(next);
@@ -139,13 +147,15 @@ LF_INLINE const char *lf_sum_int8(size_t rows, const char *weights, lf_vectors v
     }
 }
 
-/* int8: the pre-activations of one row of a panel, from the correct sums of both halves. */
-LF_INLINE vf lf_scaled(const float *finish, size_t rows, float x_scale, float h_scale, vi input,
+/* int8: the pre-activations of one gate of a vector of units, from its finish rows and the correct sums of both
+ * halves. The scale of a plain cell's h, which is bounded, is that of its rows already. */
+LF_INLINE vf lf_scaled(int is_plain, const float *finish, float x_scale, float h_scale, vi input,
                        vi recurrent) {
-    const vf scale_ih = vf_mul(vf_load(finish + rows * LF_LANES), vf_set1(x_scale));
-    const vf scale_hh = vf_mul(vf_load(finish + 2 * rows * LF_LANES), vf_set1(h_scale));
-    const vf left = vf_fma(vf_from_int(input), scale_ih, vf_load(finish));
-    return vf_fma(vf_from_int(recurrent), scale_hh, left);
+    const vf bias = vf_load(finish), scale_ih = vf_load(finish + LF_LANES);
+    const vf scale_hh = vf_load(finish + 2 * LF_LANES);
+    const vf left = vf_fma(vf_from_int(input), vf_mul(scale_ih, vf_set1(x_scale)), bias);
+    return vf_fma(vf_from_int(recurrent), is_plain ? scale_hh : vf_mul(scale_hh, vf_set1(h_scale)),
+                  left);
 }
 
 /* Pre-activations of a variant to where lf_variant_cell wants them: `pre` of the first unit. */
@@ -187,20 +197,18 @@ LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors
     const char *panel = layer->panels + unit * unit_bytes;
     const lf_panel p = lf_panel_at(type, vectors, layer, panel);
     const ptrdiff_t weights_at = p.weights[is_second] - panel;
-    const ptrdiff_t finish_after = is_first ? (const char *)p.finish - p.weights[1] : 0;
+    const float *finish = lf_finish_at(type, layer, unit);
     float *c = pass->c + unit, *out = (is_plain ? pass->h_out : pass->pre) + unit;
     float *kept = pass->recurrent + LF_GATES * unit; /* between a second half and the first */
     for (size_t n = stretch.count; n; n--) {
         vf input[ROWS], sum[ROWS];
         vi whole_input[ROWS], whole[ROWS];
-        const char *end;
         if (type == LF_INT8)
-            end = lf_sum_int8(rows, panel + weights_at, v, x.correction, h.correction,
-                              is_first ? (const int32_t *)(const void *)kept : NULL, whole_input,
-                              whole);
+            lf_sum_int8(rows, panel + weights_at, v, x.correction, h.correction,
+                        is_first ? (const int32_t *)(const void *)kept : NULL, whole_input, whole);
         else
-            end = lf_sum_float(type, rows, (const float *)(const void *)panel, panel + weights_at,
-                               v, is_first ? kept : NULL, input, sum);
+            lf_sum_float(type, rows, (const float *)(const void *)panel, panel + weights_at, v,
+                         is_first ? kept : NULL, input, sum);
         if (is_second) {
             LF_UNROLL_ALL
             for (size_t j = 0; j < rows; j++) {
@@ -210,16 +218,16 @@ LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors
                     vf_store(kept + j * LF_LANES, sum[j]);
             }
         } else {
-            const float *const finish = (const float *)(const void *)(end + finish_after);
             LF_UNROLL_ALL
             for (size_t u = 0; u < vectors; u++) {
                 vf a[LF_GATES];
                 LF_UNROLL_ALL
                 for (size_t gate = 0; gate < LF_GATES; gate++) {
                     const size_t j = gate * vectors + u;
-                    a[gate] = type == LF_INT8 ? lf_scaled(finish + j * LF_LANES, rows, x.scale,
-                                                          h.scale, whole_input[j], whole[j])
-                                              : vf_add(input[j], sum[j]);
+                    a[gate] = type == LF_INT8
+                                  ? lf_scaled(is_plain, lf_finish_rows(finish, u, gate), x.scale,
+                                              h.scale, whole_input[j], whole[j])
+                                  : vf_add(input[j], sum[j]);
                 }
                 if (is_plain)
                     (void)lf_update_cell(&lf_plain_cell, a, c + u * LF_LANES, out + u * LF_LANES);
@@ -228,6 +236,7 @@ LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors
             }
         }
         panel += step * (ptrdiff_t)unit_bytes;
+        finish += step * LF_GATES * LF_FINISH_ROWS;
         kept += step * LF_GATES;
         c += step;
         out += step;
