@@ -53,14 +53,14 @@ size_t lf_packed_unit_bytes(const lf_isa *isa, lf_weight_type type, const lf_lay
 }
 
 /*
- * All where L1 keeps a panel for the next pass. Where it doesn't, weights come from L2, with which four
- * chains keep up, so there are none: L1 may keep a panel of one vector, and batches find theirs half as far
- * apart.
+ * As many as there are, unless L1 keeps a panel for the next pass only where it is of one vector: then the
+ * pass begins with weights from L1, and four chains are as fast as the rest comes from L2.
  */
 size_t lf_wide_panels(const lf_isa *isa, lf_weight_type type, const lf_layer *layer) {
     const size_t units = isa->panel_vectors * isa->lanes;
-    const size_t panel_bytes = lf_packed_unit_bytes(isa, type, layer) * units;
-    const int narrow = isa->has_narrow_panels && type == LF_FLOAT32 && panel_bytes > LF_L1_KEEPS;
+    const size_t unit_bytes = lf_packed_unit_bytes(isa, type, layer);
+    const int narrow = isa->has_narrow_panels && type == LF_FLOAT32 &&
+                       unit_bytes * units > LF_L1_KEEPS && unit_bytes * isa->lanes <= LF_L1_KEEPS;
     return narrow ? 0 : layer->padded_hidden / units;
 }
 
