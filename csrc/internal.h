@@ -137,8 +137,8 @@ typedef struct lf_isa {
     void (*batch_pass[LF_WEIGHT_TYPES])(lf_batch *batch);
     /* In place; count is a multiple of lanes. */
     void (*canonicalise_f32)(float *values, size_t count);
-    /* Between a caller's memory and an aligned row, padded to whole vectors; x becomes canonical. The second
-     * returns what lf_pass.x_magnitude wants, the first 0. */
+    /* Between a caller's memory and an aligned row, padded to whole vectors; x becomes canonical. The one that
+     * measures returns what lf_pass.x_magnitude wants, the other 0. */
     int32_t (*take_frame_f32)(float *x, const float *frame, size_t count);
     int32_t (*measure_frame_f32)(float *x, const float *frame, size_t count);
     void (*give_output_f32)(float *y, const float *h, size_t count);
@@ -204,8 +204,8 @@ const lf_isa *lf_isa_at(size_t index);
 /* Of a panel that L1 still has at the next pass, beside what else that needs. */
 #define LF_L1_KEEPS ((size_t)40 << 10)
 
-/* pack.c: how many of a layer's panels are wide; the bytes of them for each of its padded_hidden units,
- * and writing them (zeroed before), which returns their end. */
+/* pack.c: how many of a layer's panels are wide; the bytes of them, and of what int8 has behind them, for each
+ * of its padded_hidden units; and writing all that (zeroed before), which returns its end. */
 size_t lf_wide_panels(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);
 size_t lf_packed_unit_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);
 /* b_ih + b_hh of one row, and whether float16 can hold a value. */
@@ -243,7 +243,7 @@ void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in
  * pause; 0: all passes go one way.
  */
 int lf_turn_round(uint64_t within);
-/* The same right after a pass, without a look at the clock. */
+/* The same right after a pass, without a look at the clock, which still has the start of the pass before. */
 int lf_turn_at_once(uint64_t within);
 
 static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {

@@ -10,7 +10,7 @@
 #define SIZE_LIMIT ((size_t)LF_MAX_SIZE)
 
 /*
- * Whether passes go to and fro (see lf_place in generic/kernels.h). It pays where L2 doesn't hold all, and
+ * Whether passes go to and fro (see lf_place in generic/panels.h). It pays where L2 doesn't hold all, and
  * where L1 holds a panel but not all; elsewhere going one way all the time is a little quicker, for the
  * prefetchers of the CPU.
  */

@@ -21,11 +21,10 @@ typedef struct lf_slot {
 /* What one call needs while it computes, for up to LF_BATCH_STREAMS streams at a time. */
 typedef struct lf_work {
     atomic_flag taken;
-    float *x;         /* [streams][x_floats]: frames */
-    float *sums;      /* as lf_batch.sums */
-    float *pre;       /* [streams][pre_floats]: for variants */
-    float *recurrent; /* [LF_GATES * padded_hidden], for a stream that is alone */
-    char *quants[2];  /* int8: [streams][quant_bytes] */
+    float *x;        /* [streams][x_floats]: frames */
+    float *sums;     /* as lf_batch.sums */
+    float *pre;      /* [streams][pre_floats]: for variants */
+    char *quants[2]; /* int8: [streams][quant_bytes] */
     size_t x_floats, quant_bytes;
     /* what is in the batch: each stream's slot and the number of its frames in the call */
     lf_slot *slots[LF_BATCH_STREAMS];

@@ -32,10 +32,9 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
     widest = widest > padded ? widest : padded;
     const size_t panel = LF_GATES * model->isa->panel_vectors * model->isa->lanes;
     const size_t sums = lf_round_up(2 * panel * LF_BATCH_STREAMS, aligned) + 2 * panel;
-    const size_t recurrent = LF_GATES * lf_round_up(padded, aligned);
     /* two bytes each, for the ISA that wants them widest */
     const size_t quants = model->weight_type == LF_INT8 ? row_floats((widest + 1) / 2) : 0;
-    const size_t floats = LF_BATCH_STREAMS * (x + o + 2 * quants + pre) + sums + recurrent;
+    const size_t floats = LF_BATCH_STREAMS * (x + o + 2 * quants + pre) + sums;
     const size_t header = lf_round_up(threads * sizeof(lf_work), LF_ALIGNMENT);
     if (floats > (SIZE_MAX / 4 - header) / threads / sizeof(float))
         return NULL;
@@ -53,8 +52,7 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
         float *const o_rows = work->x + LF_BATCH_STREAMS * x;
         float *const after_o = o_rows + LF_BATCH_STREAMS * o;
         work->sums = beside_weights(after_o, panel);
-        work->recurrent = after_o + sums;
-        work->quants[0] = (char *)(work->recurrent + recurrent);
+        work->quants[0] = (char *)(after_o + sums);
         work->quants[1] = work->quants[0] + LF_BATCH_STREAMS * work->quant_bytes;
         work->pre = (float *)(void *)(work->quants[1] + LF_BATCH_STREAMS * work->quant_bytes);
         for (size_t s = 0; s < LF_BATCH_STREAMS; s++)
@@ -96,7 +94,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
             .h = work->h_rows[0],
             .c = work->c_rows[0],
             .h_out = work->o_rows[0],
-            .recurrent = keeps ? work->kept_rows[0] : work->recurrent,
+            .recurrent = keeps ? work->kept_rows[0] : NULL,
             .quants = {work->quant_rows[0][0], work->quant_rows[1][0]},
             .pre = work->pre,
         };

@@ -78,7 +78,15 @@ def test_a_thousand_steps(several, dtype):
 
 # Each way that a layer's weights are laid out or passed over: in registers (one panel of one vector
 # or of two), panels that L1 keeps, an odd number of vectors, more than most L2 caches hold.
-LAYOUTS = [(1, 16, 1), (5, 32, 1), (64, 64, 1), (100, 72, 2), (128, 128, 1), (80, 320, 1)]
+LAYOUTS = [
+    (1, 16, 1),
+    (5, 32, 1),
+    (64, 64, 1),
+    (24, 39, 3),
+    (100, 72, 2),
+    (128, 128, 1),
+    (80, 320, 1),
+]
 
 
 def in_turns(implementation, weights, xs, dtype):

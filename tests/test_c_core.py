@@ -29,6 +29,7 @@ PROGRAMS = {
     "test_pages.c": PAGES,
     "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
     "test_core.c": [WRAP],
+    "test_panels.c": [],
     "test_pool.c": [WRAP],
     "test_variants.c": [WRAP],
     "test_pool_threads.c": ["-pthread"],

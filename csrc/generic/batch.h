@@ -241,7 +241,7 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
                       p.count[half], p.start[half], after[half],
                       adds_up && half == 1 ? batch->sums : NULL, batch->sums + half * half_sums);
     const size_t rows = LF_GATES * vectors;
-    const float *const finish = lf_finish_at(type, batch->layer, unit);
+    const float *const finish = type == LF_INT8 ? lf_finish_at(type, batch->layer, unit) : NULL;
     for (size_t s = 0; s < batch->streams; s++) {
         const float *input = batch->sums + s * LF_PANEL_SUMS, *recurrent = input + half_sums;
         float *kept = batch->recurrent ? batch->recurrent[s] + LF_GATES * unit : NULL;
@@ -260,7 +260,8 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t vectors,
                 const size_t row = (gate * vectors + v) * LF_LANES;
                 a[gate] = adds_up ? vf_load(recurrent + row)
                                   : lf_batch_gate(type, is_plain, batch, s,
-                                                  lf_finish_rows(finish, v, gate), input + row,
+                                                  finish ? lf_finish_rows(finish, v, gate) : NULL,
+                                                  input + row,
                                                   (batch->end_half == 1 ? kept : recurrent) + row);
             }
             if (is_plain)

@@ -12,7 +12,7 @@
 #include "small.h"
 #include "variant.h"
 
-LF_INLINE void lf_each_panel(lf_weight_type type, int is_plain, const lf_pass *pass) {
+LF_INLINE void lf_layer_pass(lf_weight_type type, int is_plain, const lf_pass *pass) {
     const lf_layer *layer = pass->layer;
     if (is_plain && lf_is_small(type, layer) && pass->end_half - pass->first_half == 2) {
         small_pass(type, pass);
@@ -32,25 +32,25 @@ LF_INLINE void lf_each_panel(lf_weight_type type, int is_plain, const lf_pass *p
 
 /* Out of line, so that the plain way is as short as if there were no other. */
 static LF_NOINLINE void variant_pass_float32(const lf_pass *pass) {
-    lf_each_panel(LF_FLOAT32, 0, pass);
+    lf_layer_pass(LF_FLOAT32, 0, pass);
 }
 static LF_NOINLINE void variant_pass_float16(const lf_pass *pass) {
-    lf_each_panel(LF_FLOAT16, 0, pass);
+    lf_layer_pass(LF_FLOAT16, 0, pass);
 }
-static LF_NOINLINE void variant_pass_int8(const lf_pass *pass) { lf_each_panel(LF_INT8, 0, pass); }
+static LF_NOINLINE void variant_pass_int8(const lf_pass *pass) { lf_layer_pass(LF_INT8, 0, pass); }
 
 static void layer_pass_float32(lf_pass *pass) {
     if (pass->layer->variant)
         variant_pass_float32(pass);
     else
-        lf_each_panel(LF_FLOAT32, 1, pass);
+        lf_layer_pass(LF_FLOAT32, 1, pass);
 }
 
 static void layer_pass_float16(lf_pass *pass) {
     if (pass->layer->variant)
         variant_pass_float16(pass);
     else
-        lf_each_panel(LF_FLOAT16, 1, pass);
+        lf_layer_pass(LF_FLOAT16, 1, pass);
 }
 
 /* int8: fills pass->quants for its halves, and sets the operands. */
@@ -84,7 +84,7 @@ static void layer_pass_int8(lf_pass *pass) {
     if (pass->layer->variant)
         variant_pass_int8(pass);
     else
-        lf_each_panel(LF_INT8, 1, pass);
+        lf_layer_pass(LF_INT8, 1, pass);
 }
 
 /*

@@ -18,7 +18,7 @@ static const _Alignas(64) float lf_zeros[LF_GATES * LF_PANEL_VECTORS * LF_LANES]
 
 /* What a panel takes for each of its hidden units, which is the same in all of a layer: with its bias, if that
  * is there. */
-LF_INLINE size_t lf_unit_bytes(lf_weight_type type, const lf_layer *layer) {
+LF_INLINE size_t lf_panel_unit_bytes(lf_weight_type type, const lf_layer *layer) {
     const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
     const size_t columns =
         lf_round_up(layer->input_size, group) + lf_round_up(layer->output_size, group);
@@ -28,7 +28,7 @@ LF_INLINE size_t lf_unit_bytes(lf_weight_type type, const lf_layer *layer) {
 
 /* int8: where the finish rows of the units from `unit` on are; and of them those of a gate of a vector. */
 LF_INLINE const float *lf_finish_at(lf_weight_type type, const lf_layer *layer, size_t unit) {
-    const char *const end = layer->panels + layer->padded_hidden * lf_unit_bytes(type, layer);
+    const char *const end = layer->panels + layer->padded_hidden * lf_panel_unit_bytes(type, layer);
     return (const float *)(const void *)end + unit * LF_GATES * LF_FINISH_ROWS;
 }
 LF_INLINE const float *lf_finish_rows(const float *finish, size_t vector, size_t gate) {
@@ -71,7 +71,7 @@ LF_INLINE lf_place lf_place_of(lf_weight_type type, const lf_layer *layer, size_
     const size_t units = LF_PANEL_VECTORS * LF_LANES, wide = layer->wide_panels;
     const size_t at = descending ? lf_panel_count(layer) - 1 - n : n;
     const size_t unit = at < wide ? at * units : wide * units + (at - wide) * LF_LANES;
-    lf_place place = {layer->panels + unit * lf_unit_bytes(type, layer), unit, at < wide};
+    lf_place place = {layer->panels + unit * lf_panel_unit_bytes(type, layer), unit, at < wide};
     return place;
 }
 
@@ -100,7 +100,7 @@ typedef struct lf_vectors {
 } lf_vectors;
 
 /*
- * Both halves of the sums of one panel: the first to `input`, the second, from `kept` or else from 0 on, to
+ * Both halves of the sums of one panel, one of which may have no k: the first to `input`, the second, from `kept` or else from 0 on, to
  * `sum`. One loop: written out twice, once for each half, it takes up to twice
  * as long once the weights come from L2. (Copies are unrolled by themselves: clang first makes them a memcpy,
  * and then complains of a loop that it can't find.)
@@ -127,7 +127,8 @@ LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, const float *start
     }
 }
 
-/* The same for int8: what starts from the operands' corrections is correct in the end. */
+/* The same for int8: what starts from the operands' corrections is correct in the end. (What is between may have
+ * passed 2^31 and wrapped, as vectors do; where there is an offset, there are vectors.) */
 LF_INLINE void lf_sum_int8(size_t rows, const char *weights, lf_vectors v, int32_t correction,
                            int32_t next, const int32_t *kept, vi *input, vi *sum) {
     LF_UNROLL_ALL
@@ -165,7 +166,7 @@ LF_INLINE void lf_store_gates(const vf a[LF_GATES], size_t padded_hidden, float 
         vf_store(pre + gate * padded_hidden, a[gate]);
 }
 
-/* Panels of `vectors` vectors of hidden units that lie side by side: `count` of them, from `unit` on. */
+/* Panels of `vectors` vectors of hidden units that lie side by side: `count` of them, at least one, from `unit` on. */
 typedef struct lf_stretch {
     size_t unit, count;
 } lf_stretch;
@@ -191,16 +192,17 @@ LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors
         .inputs = is_second ? 0 : layer->input_size,
         .outputs = is_first ? 0 : layer->output_size,
     };
-    const size_t unit_bytes = lf_unit_bytes(type, layer);
+    const size_t unit_bytes = lf_panel_unit_bytes(type, layer);
     const size_t unit = stretch.unit + (pass->descending ? (stretch.count - 1) * units : 0);
     const ptrdiff_t step = (ptrdiff_t)units * (pass->descending ? -1 : 1);
     const char *panel = layer->panels + unit * unit_bytes;
     const lf_panel p = lf_panel_at(type, vectors, layer, panel);
     const ptrdiff_t weights_at = p.weights[is_second] - panel;
-    const float *finish = lf_finish_at(type, layer, unit);
+    const float *finish = type == LF_INT8 ? lf_finish_at(type, layer, unit) : NULL;
     float *c = pass->c + unit, *out = (is_plain ? pass->h_out : pass->pre) + unit;
-    float *kept = pass->recurrent + LF_GATES * unit; /* between a second half and the first */
-    for (size_t n = stretch.count; n; n--) {
+    /* between a second half and the first */
+    float *kept = is_first || is_second ? pass->recurrent + LF_GATES * unit : NULL;
+    for (size_t n = stretch.count;; n--) {
         vf input[ROWS], sum[ROWS];
         vi whole_input[ROWS], whole[ROWS];
         if (type == LF_INT8)
@@ -235,9 +237,13 @@ LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors
                     lf_store_gates(a, padded_hidden, out + u * LF_LANES);
             }
         }
+        if (n == 1)
+            return;
         panel += step * (ptrdiff_t)unit_bytes;
-        finish += step * LF_GATES * LF_FINISH_ROWS;
-        kept += step * LF_GATES;
+        if (type == LF_INT8)
+            finish += step * LF_GATES * LF_FINISH_ROWS;
+        if (kept)
+            kept += step * LF_GATES;
         c += step;
         out += step;
     }
@@ -269,7 +275,7 @@ LF_INLINE void lf_panels_pass(lf_weight_type type, const lf_pass *pass) {
     const lf_stretch narrow = {units, (layer->padded_hidden - units) / LF_LANES};
     const lf_stretch wide = {0, layer->wide_panels};
     for (int turn = 0; turn < 2; turn++) {
-        const int is_wide = turn == pass->descending;
+        const int is_wide = turn == !!pass->descending;
         const lf_stretch stretch = is_wide ? wide : narrow;
         if (stretch.count)
             (type == LF_INT8      ? int8_stretches

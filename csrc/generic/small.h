@@ -11,7 +11,7 @@ enum { LF_SMALL_BYTES = 24 << 10 }; /* of weights; leaves room in the smallest L
 
 LF_INLINE int lf_is_small(lf_weight_type type, const lf_layer *layer) {
     return type != LF_INT8 && layer->padded_hidden <= LF_PANEL_VECTORS * LF_LANES &&
-           lf_unit_bytes(type, layer) * layer->padded_hidden <= LF_SMALL_BYTES;
+           lf_panel_unit_bytes(type, layer) * layer->padded_hidden <= LF_SMALL_BYTES;
 }
 
 /* A whole step of the plain cell. */

@@ -235,15 +235,18 @@ LF_INLINE void lf_sum_strip(lf_weight_type type, const lf_strip *strip, const vo
 /* h = W_hr r + b_hr for one stream. */
 LF_INLINE void lf_project(lf_weight_type type, const lf_layer *layer, const float *r, void *quants,
                           float *h_out) {
-    _Alignas(64) float sums[LF_STRIP_OUTPUTS];
+    _Alignas(64) union { /* whole: int8 */
+        float parts[LF_STRIP_OUTPUTS];
+        int32_t whole[LF_STRIP_OUTPUTS];
+    } sums;
     lf_operand operand = {0};
     if (type == LF_INT8)
         operand = lf_quantise_frame(quants, r, layer->padded_hidden);
     const char *at = layer->variant->projection;
     for (size_t first = 0; first < layer->output_size; first += LF_STRIP_OUTPUTS) {
         const lf_strip strip = lf_strip_at(type, layer, at);
-        lf_sum_strip(type, &strip, type == LF_INT8 ? quants : r, layer->hidden_size, sums);
-        lf_strip_output(type, layer, &strip, sums, operand, first, h_out);
+        lf_sum_strip(type, &strip, type == LF_INT8 ? quants : r, layer->hidden_size, sums.parts);
+        lf_strip_output(type, layer, &strip, sums.parts, operand, first, h_out);
         at = strip.end;
     }
 }

@@ -77,7 +77,7 @@ static inline vf vf_eighths_where(vm mask, vf a) {
 }
 static inline vf vf_select(vm mask, vf yes, vf no) { return mask ? yes : no; }
 
-/* 32-bit integers, the total and the largest of their lanes, and 16-bit floats widened; conversion rounds to nearest even. */
+/* 32-bit integers, their total, their largest, and 16-bit floats widened. Conversion rounds to nearest even. */
 typedef int32_t vi;
 
 static inline vi vi_load(const int32_t *p) { return *p; }

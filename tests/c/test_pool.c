@@ -88,9 +88,9 @@ static void check_workspace(const lf_model *model) {
         const lf_work *work = &pool->work[n];
         const size_t bytes = row * sizeof(float);
         CHECK((uintptr_t)work->sums % bytes == bytes / 2);
-        CHECK(work->sums + 2 * row * LF_BATCH_STREAMS <= work->recurrent);
+        CHECK((char *)(work->sums + 2 * row * LF_BATCH_STREAMS) <= (char *)work->quants[0]);
         CHECK(work->o_rows[LF_BATCH_STREAMS - 1] + model->padded_output <= work->sums);
-        CHECK((uintptr_t)work->recurrent % LF_ALIGNMENT == 0);
+        CHECK((uintptr_t)work->quants[0] % LF_ALIGNMENT == 0);
     }
     lf_pool_destroy(pool);
 }

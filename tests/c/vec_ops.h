@@ -2,9 +2,10 @@
  * Each word of the vector vocabulary against plain C, lane by lane, on every pair of awkward
  * values. Included inside a target region, after a vec_<isa>.h.
  */
-static const float awkward[] = {
-    0.0f,     -0.0f,     1.0f, -1.0f,     1.5f,      -2.75f,     1e-30f,      -3e38f,        3e38f,
-    INFINITY, -INFINITY, NAN,  0x1p-126f, 0x1p-127f, -0x1p-149f, 12582912.0f, 0x1.8000FEp23f};
+static const float awkward[] = {0.0f,       -0.0f,       1.0f,          -1.0f,     1.5f,
+                                -2.75f,     1e-30f,      -3e38f,        3e38f,     INFINITY,
+                                -INFINITY,  NAN,         -NAN,          0x1p-126f, 0x1p-127f,
+                                -0x1p-149f, 12582912.0f, 0x1.8000FEp23f};
 enum { AWKWARD = sizeof awkward / sizeof *awkward };
 
 static uint32_t bits_of(float a) {
