@@ -100,10 +100,10 @@ typedef struct lf_vectors {
 } lf_vectors;
 
 /*
- * Both halves of the sums of one panel, one of which may have no k: the first to `input`, the second, from `kept` or else from 0 on, to
- * `sum`. One loop: written out twice, once for each half, it takes up to twice
- * as long once the weights come from L2. (Copies are unrolled by themselves: clang first makes them a memcpy,
- * and then complains of a loop that it can't find.)
+ * Both halves of the sums of one panel, one of which may have no k: the first to `input`, the second, from
+ * `kept` or else from 0 on, to `sum`. One loop: written out twice, once for each half, it takes up to twice as
+ * long once the weights come from L2. (Copies are unrolled by themselves: clang first makes them a memcpy, and
+ * then complains of a loop that it can't find.)
  */
 LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, const float *start,
                             const char *weights, lf_vectors v, const float *kept, vf *input,
@@ -166,7 +166,7 @@ LF_INLINE void lf_store_gates(const vf a[LF_GATES], size_t padded_hidden, float 
         vf_store(pre + gate * padded_hidden, a[gate]);
 }
 
-/* Panels of `vectors` vectors of hidden units that lie side by side: `count` of them, at least one, from `unit` on. */
+/* Panels of one width that lie side by side: `count` of them, at least one, the first unit of which is `unit`. */
 typedef struct lf_stretch {
     size_t unit, count;
 } lf_stretch;
