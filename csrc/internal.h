@@ -37,9 +37,6 @@ enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
  *     finish   [padded_hidden / lanes][LF_GATES][3][lanes]    the bias, the scales of W_ih and of W_hh
  */
 enum { LF_FINISH_ROWS = 3 };
-static inline size_t lf_extra_rows(lf_weight_type type) {
-    return type == LF_INT8 ? LF_FINISH_ROWS : 1;
-}
 static inline size_t lf_weight_bytes(lf_weight_type type) {
     return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
 }

@@ -49,7 +49,8 @@ static size_t padded_columns(const lf_isa *isa, lf_weight_type type, size_t colu
 size_t lf_packed_unit_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer) {
     const size_t columns = padded_columns(isa, type, layer->input_size) +
                            padded_columns(isa, type, layer->output_size);
-    return LF_GATES * (lf_extra_rows(type) * sizeof(float) + columns * lf_weight_bytes(type));
+    const size_t float_rows = type == LF_INT8 ? LF_FINISH_ROWS : 1; /* or the bias alone */
+    return LF_GATES * (float_rows * sizeof(float) + columns * lf_weight_bytes(type));
 }
 
 /*

@@ -90,7 +90,7 @@ char *lf_page_take(size_t bytes, lf_page **result) {
 void lf_page_give_back(lf_page *page) {
     (void)leave(page);
     lf_page *last;
-    do {
+    do { /* again where the last place was given back meanwhile, and nothing was current */
         last = take_in_hand();
         if (!last)
             return; /* whoever has it in hand looks again */
@@ -100,6 +100,5 @@ void lf_page_give_back(lf_page *page) {
         }
         atomic_fetch_add(&last->users, 1); /* or it might be gone when it is looked at again */
         put_back(last);
-    } while (leave(last) ==
-             1); /* the last place was given back meanwhile, and nothing was current */
+    } while (leave(last) == 1);
 }

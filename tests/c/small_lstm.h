@@ -3,16 +3,12 @@
 #define SMALL_LSTM_H
 
 #include "internal.h"
+#include "pseudo_random.h"
 
 enum { I = 5, H = 19, L = 2 };
 
 static float weight_ih[L][4 * H * H], weight_hh[L][4 * H * H], bias[L][4 * H];
 static lf_layer_weights layers[L];
-
-static inline float pseudo_random(uint32_t *state) {
-    *state = *state * 1664525u + 1013904223u;
-    return (float)(*state >> 8) * 0x1p-24f - 0.5f;
-}
 
 static inline lf_status small_lstm(const char *isa, lf_weight_type type, lf_model **model) {
     uint32_t state = 1;

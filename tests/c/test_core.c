@@ -12,34 +12,30 @@
 #include <math.h>
 
 #include "internal.h"
+#include "pseudo_random.h"
 
 enum { I = 5, H = 19, L = 2, T = 7 };
 
 static float weight_ih[L][4 * H * H], weight_hh[L][4 * H * H], bias[L][4 * H];
 static lf_layer_weights layers[L];
 static float xs[T * I + 1];
-
-static float pseudo_random(void) {
-    static uint32_t state = 1;
-    state = state * 1664525u + 1013904223u;
-    return (float)(state >> 8) * 0x1p-24f - 0.5f;
-}
+static uint32_t random_state = 1;
 
 static void make_weights(void) {
     for (int l = 0; l < L; l++) {
         for (int j = 0; j < 4 * H * H; j++) {
-            weight_ih[l][j] = pseudo_random();
-            weight_hh[l][j] = pseudo_random();
+            weight_ih[l][j] = pseudo_random(&random_state);
+            weight_hh[l][j] = pseudo_random(&random_state);
         }
         for (int j = 0; j < 4 * H; j++)
-            bias[l][j] = pseudo_random();
+            bias[l][j] = pseudo_random(&random_state);
         layers[l] = (lf_layer_weights){.weight_ih = weight_ih[l],
                                        .weight_hh = weight_hh[l],
                                        .bias_ih = bias[l],
                                        .bias_hh = bias[l]};
     }
     for (int j = 0; j < T * I + 1; j++)
-        xs[j] = 2 * pseudo_random();
+        xs[j] = 2 * pseudo_random(&random_state);
 }
 
 /* Every other pass, unless there was a pause. */

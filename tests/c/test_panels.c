@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "internal.h"
+#include "pseudo_random.h"
 
 enum { I = 24, H = 39, ROW = 64 }; /* ROW: what each ISA pads them to, and more */
 
@@ -16,11 +17,6 @@ typedef struct rows {
     _Alignas(64) float x[ROW], h[ROW], c[ROW], out[ROW], recurrent[LF_GATES * ROW];
     _Alignas(64) char quants[2][2 * ROW];
 } rows;
-
-static float pseudo_random(uint32_t *state) {
-    *state = *state * 1664525u + 1013904223u;
-    return (float)(*state >> 8) * 0x1p-24f - 0.5f;
-}
 
 static void fill(float *values, size_t count, uint32_t seed) {
     for (size_t j = 0; j < count; j++)
