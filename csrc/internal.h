@@ -90,6 +90,7 @@ typedef struct lf_pass {
     const lf_layer *layer;
     size_t first_half, end_half;
     int descending;      /* through the panels */
+    int fetches_ahead;   /* a good part of the weights comes from L3 */
     int32_t x_magnitude; /* int8: the bits of the largest in x; 0: not known */
     const float *x, *h;
     float *c, *h_out;
@@ -167,11 +168,12 @@ struct lf_model {
     size_t packed_bytes;
     uint64_t turns_within; /* see lf_turn_round */
     int exceeds_l2;        /* its weights do, or leave no room for anything else */
-    char *panels;          /* of all layers, one block */
-    lf_block panel_block;  /* in which that is */
-    lf_variant *variants;  /* [num_layers], or null where all are plain */
-    float *start;          /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
-    lf_layer layers[];     /* [num_layers] */
+    int fetches_ahead;    /* L3 has them, and hot passes are quicker when they ask for them ahead */
+    char *panels;         /* of all layers, one block */
+    lf_block panel_block; /* in which that is */
+    lf_variant *variants; /* [num_layers], or null where all are plain */
+    float *start;         /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
+    lf_layer layers[];    /* [num_layers] */
 };
 
 /* A cold step waits for one line after the other, so what it looks up in the model and its ISA stands
@@ -186,6 +188,7 @@ struct lf_stream {
     void (*layer_pass)(lf_pass *pass);
     void (*give_output_f32)(float *y, const float *h, size_t count);
     uint64_t turns_within;
+    int fetches_ahead;
     float *x;         /* the frame, padded to whole vectors */
     float *c;         /* [num_layers][padded_hidden] */
     float *h;         /* [num_layers][padded_output]: the state */
@@ -237,11 +240,15 @@ void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in
  * stream.c: whether this thread's next pass over a model's layers starts with the last panels, which every
  * other one does: the caches still have those. After a pause they have nothing, and then the order of the
  * addresses is the quickest. `within`: ticks of lf_ticks from the start of one pass to the next that are no
- * pause; 0: all passes go one way.
+ * pause; 0: all passes go one way, and none counts as hot.
  */
-int lf_turn_round(uint64_t within);
+typedef struct lf_way {
+    int descending;
+    int is_hot; /* no pause before it */
+} lf_way;
+lf_way lf_turn_round(uint64_t within);
 /* The same right after a pass, without a look at the clock, which still has the start of the pass before. */
-int lf_turn_at_once(uint64_t within);
+lf_way lf_turn_at_once(uint64_t within);
 
 static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
     const uintptr_t p = (uintptr_t)a, q = (uintptr_t)b;

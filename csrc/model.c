@@ -17,14 +17,21 @@
 #define L1_HOLDS ((size_t)32 << 10) /* all */
 #define L2_UNKNOWN ((size_t)1 << 20)
 
+/* What a core's part of L3 holds for certain. Weights that come from memory are better not asked for ahead. */
+#define L3_HOLDS_L2S 10
+
 /* Ticks of lf_ticks in which others can have read as much as L2 holds; a pass of ours takes its own time on
  * top, at least so many bytes of weights in each. */
 #define CACHES_KEEP ((uint64_t)1 << 17)
 #define BYTES_A_TICK 4
 
+static size_t l2_bytes(void) {
+    const size_t known = lf_cpu_l2_bytes();
+    return known ? known : L2_UNKNOWN;
+}
+
 static int exceeds_l2(const lf_model *model) {
-    const size_t known = lf_cpu_l2_bytes(), l2 = known ? known : L2_UNKNOWN;
-    return model->packed_bytes > l2 - l2 / 4;
+    return model->packed_bytes > l2_bytes() - l2_bytes() / 4;
 }
 
 static uint64_t choose_to_turn_round(const lf_model *model) {
@@ -190,6 +197,8 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         status = LF_ERR_SHAPE;
     if (status == LF_OK) {
         model->exceeds_l2 = exceeds_l2(model);
+        model->fetches_ahead =
+            model->exceeds_l2 && model->packed_bytes <= L3_HOLDS_L2S * l2_bytes();
         model->panels = lf_alloc_weights(model->isa, model->packed_bytes, !model->exceeds_l2,
                                          &model->panel_block);
         if (variants)

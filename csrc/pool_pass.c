@@ -73,7 +73,7 @@ lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
  * for one.
  */
 static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, size_t first,
-                       size_t end, int descending, float *const *y_rows) {
+                       size_t end, lf_way way, float *const *y_rows) {
     const lf_model *model = pool->model;
     const size_t h_at = l * model->padded_output, c_at = l * model->padded_hidden;
     const int keeps = first == 1 || end == 1;
@@ -89,7 +89,8 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
             .layer = &model->layers[l],
             .first_half = first,
             .end_half = end,
-            .descending = descending,
+            .descending = way.descending,
+            .fetches_ahead = way.is_hot && model->fetches_ahead,
             .x = work->x_rows[0],
             .h = work->h_rows[0],
             .c = work->c_rows[0],
@@ -111,7 +112,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
         .first_half = first,
         .end_half = end,
         .streams = streams,
-        .descending = descending,
+        .descending = way.descending,
         .fetches_ahead = model->exceeds_l2,
         .x = work->x_rows,
         .h = work->h_rows,
@@ -132,7 +133,7 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
                  const lf_frames *frames) {
     const lf_model *model = pool->model;
     const size_t I = model->input_size, P = model->output_size;
-    const int descending = lf_turn_round(streams * model->turns_within);
+    const lf_way way = lf_turn_round(streams * model->turns_within);
     for (size_t s = 0; s < streams; s++) {
         const size_t frame = work->numbers[s] * frames->steps + t;
         float *x = work->x + s * work->x_floats;
@@ -142,8 +143,7 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
     }
     for (size_t l = 0; l < model->num_layers; l++) {
         const int is_last = l + 1 == model->num_layers;
-        layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, descending,
-                   is_last ? work->y_rows : NULL);
+        layer_pass(pool, work, streams, l, 0, prepared ? 1 : 2, way, is_last ? work->y_rows : NULL);
         for (size_t s = 0; s < streams; s++)
             work->x_rows[s] = work->h_rows[s];
     }
@@ -222,9 +222,9 @@ size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim)
         else if (lf_pool_keep(pool, slot))
             work->slots[streams++] = slot;
         if (streams && (streams == LF_BATCH_STREAMS || n + 1 == claim->count)) {
-            const int descending = lf_turn_round(streams * pool->model->turns_within);
+            const lf_way way = lf_turn_round(streams * pool->model->turns_within);
             for (size_t l = 0; l < pool->model->num_layers; l++)
-                layer_pass(pool, work, streams, l, 1, 2, descending, NULL);
+                layer_pass(pool, work, streams, l, 1, 2, way, NULL);
             ready += streams;
             streams = 0;
         }

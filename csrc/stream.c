@@ -70,6 +70,7 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     stream->layer_pass = model->isa->layer_pass[model->weight_type];
     stream->give_output_f32 = model->isa->give_output_f32;
     stream->turns_within = model->turns_within;
+    stream->fetches_ahead = model->fetches_ahead;
     atomic_flag_clear(&stream->busy);
     stream->x = (float *)((char *)stream + header);
     stream->c = stream->x + x;
@@ -110,32 +111,37 @@ static THREAD_LOCAL struct {
     int descending;
 } last_pass;
 
-int lf_turn_round(uint64_t within) {
-    if (!within)
-        return 0;
-    const uint64_t now = lf_ticks();
-    last_pass.descending = !last_pass.descending && now - last_pass.start < within;
-    last_pass.start = now;
-    return last_pass.descending;
+lf_way lf_turn_round(uint64_t within) {
+    lf_way way = {0, 0};
+    if (within) {
+        const uint64_t now = lf_ticks();
+        way.is_hot = now - last_pass.start < within;
+        way.descending = last_pass.descending = way.is_hot && !last_pass.descending;
+        last_pass.start = now;
+    }
+    return way;
 }
 
-int lf_turn_at_once(uint64_t within) {
-    if (!within)
-        return 0;
-    last_pass.descending = !last_pass.descending;
-    return last_pass.descending;
+lf_way lf_turn_at_once(uint64_t within) {
+    lf_way way = {0, 0};
+    if (within) {
+        way.is_hot = 1;
+        way.descending = last_pass.descending = !last_pass.descending;
+    }
+    return way;
 }
 
 /* The halves first .. end - 1 of one layer's sums, and the new state unless that is the second alone. */
 static void pass_over(lf_stream *stream, size_t l, const float *input, size_t first, size_t end,
-                      int descending, int32_t x_magnitude) {
+                      lf_way way, int32_t x_magnitude) {
     const lf_layer *layer = &stream->layers[l];
     const size_t h_at = l * layer->padded_output, c_at = l * layer->padded_hidden;
     lf_pass pass = {
         .layer = layer,
         .first_half = first,
         .end_half = end,
-        .descending = descending,
+        .descending = way.descending,
+        .fetches_ahead = way.is_hot && stream->fetches_ahead,
         .x_magnitude = x_magnitude,
         .x = input,
         .h = stream->h + h_at,
@@ -148,12 +154,12 @@ static void pass_over(lf_stream *stream, size_t l, const float *input, size_t fi
     stream->layer_pass(&pass);
 }
 
-static void advance(lf_stream *stream, const float *x, float *y, int descending) {
+static void advance(lf_stream *stream, const float *x, float *y, lf_way way) {
     const size_t end_half = stream->prepared ? 1 : 2;
     const float *input = stream->x;
     int32_t magnitude = stream->take_frame_f32(stream->x, x, stream->input_size);
     for (size_t l = 0; l < stream->num_layers; l++) {
-        pass_over(stream, l, input, 0, end_half, descending, magnitude);
+        pass_over(stream, l, input, 0, end_half, way, magnitude);
         magnitude = 0;
         input = stream->h_next + l * stream->layers[l].padded_output;
     }
@@ -169,10 +175,11 @@ lf_status lf_stream_prepare(lf_stream *stream) {
         return LF_ERR_ARGUMENT;
     if (!enter(stream))
         return LF_ERR_BUSY;
-    const int descending = !stream->prepared && lf_turn_round(stream->turns_within);
+    const size_t layers = stream->prepared ? 0 : stream->num_layers;
+    const lf_way way = lf_turn_round(layers ? stream->turns_within : 0);
     /* the first layer last: the step begins with what this leaves in the caches */
-    for (size_t l = stream->prepared ? 0 : stream->num_layers; l-- > 0;)
-        pass_over(stream, l, NULL, 1, 2, descending, 0);
+    for (size_t l = layers; l-- > 0;)
+        pass_over(stream, l, NULL, 1, 2, way, 0);
     stream->prepared = 1;
     return leave(stream);
 }

@@ -105,7 +105,7 @@ typedef struct lf_vectors {
  * long once the weights come from L2. (Copies are unrolled by themselves: clang first makes them a memcpy, and
  * then complains of a loop that it can't find.)
  */
-LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, const float *start,
+LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, lf_level level, const float *start,
                             const char *weights, lf_vectors v, const float *kept, vf *input,
                             vf *sum) {
     LF_UNROLL_ALL
@@ -114,7 +114,7 @@ LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, const float *start
         LF_HIDE_VALUE(start);
     }
     for (int half = 0;; half = 1) {
-        weights = lf_add_products(type, rows, 1, weights, v.x, v.inputs, sum);
+        weights = lf_add_products(type, rows, level, weights, v.x, v.inputs, sum);
         LF_HIDE_VALUE(half);
         if (half)
             return;
@@ -129,13 +129,14 @@ LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, const float *start
 
 /* The same for int8: what starts from the operands' corrections is correct in the end. (What is between may have
  * passed 2^31 and wrapped, as vectors do; where there is an offset, there are vectors.) */
-LF_INLINE void lf_sum_int8(size_t rows, const char *weights, lf_vectors v, int32_t correction,
-                           int32_t next, const int32_t *kept, vi *input, vi *sum) {
+LF_INLINE void lf_sum_int8(size_t rows, lf_level level, const char *weights, lf_vectors v,
+                           int32_t correction, int32_t next, const int32_t *kept, vi *input,
+                           vi *sum) {
     LF_UNROLL_ALL
     for (size_t j = 0; j < rows; j++)
         input[j] = sum[j] = vi_set1(correction);
     for (int half = 0;; half = 1) {
-        weights = lf_add_products_int8(rows, weights, v.x, v.inputs, sum);
+        weights = lf_add_products_int8(rows, level, weights, v.x, v.inputs, sum);
         LF_HIDE_VALUE(half);
         if (half)
             return;
@@ -173,10 +174,10 @@ typedef struct lf_stretch {
 
 /*
  * The sums of each, and then its cell or, for a variant, its pre-activations. is_usual: both halves of plain
- * cells, known where it is compiled. What the loop needs is looked up before it: it stores, and what it would
- * look up through the pass might have changed.
+ * cells, known where it is compiled, and so is where weights come from. What the loop needs is looked up before
+ * it: it stores, and what it would look up through the pass might have changed.
  */
-LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors,
+LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, lf_level level, size_t vectors,
                                const lf_pass *pass, lf_stretch stretch) {
     enum { ROWS = LF_GATES * LF_PANEL_VECTORS };
     const size_t rows = LF_GATES * vectors, units = vectors * LF_LANES;
@@ -206,11 +207,11 @@ LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors
         vf input[ROWS], sum[ROWS];
         vi whole_input[ROWS], whole[ROWS];
         if (type == LF_INT8)
-            lf_sum_int8(rows, panel + weights_at, v, x.correction, h.correction,
+            lf_sum_int8(rows, level, panel + weights_at, v, x.correction, h.correction,
                         is_first ? (const int32_t *)(const void *)kept : NULL, whole_input, whole);
         else
-            lf_sum_float(type, rows, (const float *)(const void *)panel, panel + weights_at, v,
-                         is_first ? kept : NULL, input, sum);
+            lf_sum_float(type, rows, level, (const float *)(const void *)panel, panel + weights_at,
+                         v, is_first ? kept : NULL, input, sum);
         if (is_second) {
             LF_UNROLL_ALL
             for (size_t j = 0; j < rows; j++) {
@@ -250,17 +251,22 @@ LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, size_t vectors
 }
 
 /* Each out of line: in the middle of everything else compilers run out of registers. */
-#define LF_STRETCH(name, type, is_usual, vectors)                                                  \
+enum { LF_USUAL, LF_USUAL_FROM_L3, LF_ANY, LF_STRETCH_KINDS };
+#define LF_STRETCH(name, type, is_usual, level, vectors)                                           \
     static LF_NOINLINE void name(const lf_pass *pass, lf_stretch stretch) {                        \
-        lf_stretch_pass(type, is_usual, vectors, pass, stretch);                                   \
+        lf_stretch_pass(type, is_usual, level, vectors, pass, stretch);                            \
     }
 #define LF_STRETCHES(name, type)                                                                   \
-    LF_STRETCH(name##_narrow, type, 1, 1)                                                          \
-    LF_STRETCH(name##_wide, type, 1, LF_PANEL_VECTORS)                                             \
-    LF_STRETCH(name##_narrow_any, type, 0, 1)                                                      \
-    LF_STRETCH(name##_wide_any, type, 0, LF_PANEL_VECTORS)                                         \
-    static void (*const name##_stretches[2][2])(const lf_pass *pass, lf_stretch stretch) = {       \
-        {name##_narrow_any, name##_wide_any}, {name##_narrow, name##_wide}};
+    LF_STRETCH(name##_narrow, type, 1, LF_FROM_L2, 1)                                              \
+    LF_STRETCH(name##_wide, type, 1, LF_FROM_L2, LF_PANEL_VECTORS)                                 \
+    LF_STRETCH(name##_narrow_from_l3, type, 1, LF_FROM_L3, 1)                                      \
+    LF_STRETCH(name##_wide_from_l3, type, 1, LF_FROM_L3, LF_PANEL_VECTORS)                         \
+    LF_STRETCH(name##_narrow_any, type, 0, LF_FROM_L2, 1)                                          \
+    LF_STRETCH(name##_wide_any, type, 0, LF_FROM_L2, LF_PANEL_VECTORS)                             \
+    static void (*const name##_stretches[LF_STRETCH_KINDS][2])(const lf_pass *, lf_stretch) = {    \
+        {name##_narrow, name##_wide},                                                              \
+        {name##_narrow_from_l3, name##_wide_from_l3},                                              \
+        {name##_narrow_any, name##_wide_any}};
 LF_STRETCHES(float32, LF_FLOAT32)
 LF_STRETCHES(float16, LF_FLOAT16)
 LF_STRETCHES(int8, LF_INT8)
@@ -271,6 +277,7 @@ LF_STRETCHES(int8, LF_INT8)
 LF_INLINE void lf_panels_pass(lf_weight_type type, const lf_pass *pass) {
     const lf_layer *layer = pass->layer;
     const int is_usual = !layer->variant && pass->end_half - pass->first_half == 2;
+    const int kind = !is_usual ? LF_ANY : pass->fetches_ahead ? LF_USUAL_FROM_L3 : LF_USUAL;
     const size_t units = layer->wide_panels * LF_PANEL_VECTORS * LF_LANES;
     const lf_stretch narrow = {units, (layer->padded_hidden - units) / LF_LANES};
     const lf_stretch wide = {0, layer->wide_panels};
@@ -280,7 +287,7 @@ LF_INLINE void lf_panels_pass(lf_weight_type type, const lf_pass *pass) {
         if (stretch.count)
             (type == LF_INT8      ? int8_stretches
              : type == LF_FLOAT16 ? float16_stretches
-                                  : float32_stretches)[is_usual][is_wide](pass, stretch);
+                                  : float32_stretches)[kind][is_wide](pass, stretch);
     }
 }
 

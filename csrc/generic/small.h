@@ -25,8 +25,8 @@ LF_INLINE void lf_small_pass(lf_weight_type type, size_t vectors, const lf_pass 
         a[j] = vf_load(p.start[0] + j * LF_LANES);
         recurrent[j] = vf_set1(0.0f);
     }
-    (void)lf_add_products(type, rows, 0, p.weights[0], pass->x, p.count[0], a);
-    (void)lf_add_products(type, rows, 0, p.weights[1], pass->h, p.count[1], recurrent);
+    (void)lf_add_products(type, rows, LF_FROM_L1, p.weights[0], pass->x, p.count[0], a);
+    (void)lf_add_products(type, rows, LF_FROM_L1, p.weights[1], pass->h, p.count[1], recurrent);
     LF_UNROLL_ALL
     for (size_t j = 0; j < rows; j++)
         a[j] = vf_add(a[j], recurrent[j]);

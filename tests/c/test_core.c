@@ -11,6 +11,7 @@
 #include <fenv.h>
 #include <math.h>
 
+#include "cpu.h"
 #include "internal.h"
 #include "pseudo_random.h"
 
@@ -38,18 +39,48 @@ static void make_weights(void) {
         xs[j] = 2 * pseudo_random(&random_state);
 }
 
+static int turns_round(uint64_t within) { return lf_turn_round(within).descending; }
+
 /* Every other pass, unless there was a pause. */
 static void check_turns(void) {
     const uint64_t ever = UINT64_MAX;
-    const int first = lf_turn_round(ever);
-    CHECK(lf_turn_round(ever) == !first && lf_turn_round(ever) == first);
-    CHECK(!lf_turn_round(0) && lf_turn_round(ever) == !first); /* one that never turns is no pass */
-    CHECK(lf_turn_at_once(1) == first && !lf_turn_at_once(0) && lf_turn_round(ever) == !first);
+    const int first = turns_round(ever);
+    CHECK(turns_round(ever) == !first && turns_round(ever) == first);
+    CHECK(!turns_round(0) && turns_round(ever) == !first); /* one that never turns is no pass */
+    CHECK(lf_turn_at_once(1).descending == first && !lf_turn_at_once(0).descending);
+    CHECK(turns_round(ever) == !first);
+    CHECK(lf_turn_round(ever).is_hot && lf_turn_at_once(1).is_hot);
+    CHECK(!lf_turn_round(0).is_hot && !lf_turn_at_once(0).is_hot);
 #if defined(__x86_64__)
     for (int n = 0; n < 4; n++)
-        CHECK(!lf_turn_round(1)); /* each is later than that */
-    CHECK(lf_turn_round(ever));
+        CHECK(!turns_round(1) && !lf_turn_round(1).is_hot); /* each is later than that */
+    CHECK(turns_round(ever));
 #endif
+}
+
+/* What L2 holds comes from there, what L3 doesn't hold from memory: neither is asked for ahead. */
+static void check_fetches(void) {
+    const size_t l2 = lf_cpu_l2_bytes() ? lf_cpu_l2_bytes() : (size_t)1 << 20;
+    const struct {
+        size_t bytes;
+        int fetches_ahead;
+    } sizes[] = {{l2 / 2, 0}, {l2 + l2 / 2, 1}, {8 * l2, 1}, {11 * l2, 0}};
+    for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++) {
+        size_t hidden = 1;
+        while (4 * hidden * 2 * hidden * sizeof(float) < sizes[n].bytes)
+            hidden++;
+        float *zeros = calloc(4 * hidden * hidden, sizeof *zeros);
+        const lf_layer_weights layer = {.weight_ih = zeros, .weight_hh = zeros};
+        lf_model *model;
+        lf_stream *stream;
+        CHECK(lf_model_create(hidden, hidden, 0, 1, &layer, LF_FLOAT32, NULL, &model) == LF_OK);
+        CHECK(lf_stream_create(model, &stream) == LF_OK);
+        CHECK(model->fetches_ahead == sizes[n].fetches_ahead);
+        CHECK(stream->fetches_ahead == sizes[n].fetches_ahead);
+        lf_stream_destroy(stream);
+        lf_model_destroy(model);
+        free(zeros);
+    }
 }
 
 static lf_status create(const char *isa, lf_model **model) {
@@ -234,6 +265,7 @@ int main(void) {
     make_weights();
     check_isas();
     check_turns();
+    check_fetches();
     check_create();
     for (size_t i = 0; i < lf_isa_count(); i++)
         for (int type = LF_FLOAT32; type <= LF_INT8 && !lf_isa_missing(i, 0); type++)
