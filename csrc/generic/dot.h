@@ -57,6 +57,7 @@ LF_INLINE const char *lf_add_products(lf_weight_type type, size_t rows, lf_level
         for (size_t k = 0; k < count; k += LF_LANES) {
             const vf xs = vf_load(x + k);
             size_t left = count - k < LF_LANES ? count - k : LF_LANES;
+            LF_ALIGN_LOOP();
             LF_UNROLL_NONE
             do {
                 weights = lf_add_product(type, rows, level, weights, vf_spread(xs, lane), sum);
