@@ -90,7 +90,7 @@ typedef struct lf_pass {
     const lf_layer *layer;
     size_t first_half, end_half;
     int descending;      /* through the panels */
-    int fetches_ahead;   /* a good part of the weights comes from L3 */
+    int fetches_ahead;   /* asks for weights ahead; whole passes of plain cells heed it */
     int32_t x_magnitude; /* int8: the bits of the largest in x; 0: not known */
     const float *x, *h;
     float *c, *h_out;
@@ -166,10 +166,10 @@ struct lf_model {
     size_t num_layers;
     size_t padded_hidden, padded_output;
     size_t packed_bytes;
-    uint64_t turns_within; /* see lf_turn_round */
+    uint64_t turns_within; /* see lf_next_way */
     int exceeds_l2;        /* its weights do, or leave no room for anything else */
-    int fetches_ahead;    /* L3 has them, and hot passes are quicker when they ask for them ahead */
-    char *panels;         /* of all layers, one block */
+    int is_in_l3; /* a good part of them; hot passes are quicker when they ask for it ahead */
+    char *panels; /* of all layers, one block */
     lf_block panel_block; /* in which that is */
     lf_variant *variants; /* [num_layers], or null where all are plain */
     float *start;         /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
@@ -188,7 +188,7 @@ struct lf_stream {
     void (*layer_pass)(lf_pass *pass);
     void (*give_output_f32)(float *y, const float *h, size_t count);
     uint64_t turns_within;
-    int fetches_ahead;
+    int is_in_l3;
     float *x;         /* the frame, padded to whole vectors */
     float *c;         /* [num_layers][padded_hidden] */
     float *h;         /* [num_layers][padded_output]: the state */
@@ -237,18 +237,19 @@ void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in
                     const float *c_in);
 
 /*
- * stream.c: whether this thread's next pass over a model's layers starts with the last panels, which every
- * other one does: the caches still have those. After a pause they have nothing, and then the order of the
- * addresses is the quickest. `within`: ticks of lf_ticks from the start of one pass to the next that are no
- * pause; 0: all passes go one way, and none counts as hot.
+ * stream.c: the way of this thread's next pass over a model's layers. Every other one starts with the last
+ * panels, since the caches still have those. After a pause they have nothing, and then the order of the
+ * addresses is the quickest.
  */
 typedef struct lf_way {
     int descending;
-    int is_hot; /* no pause before it */
+    int is_hot; /* right after another pass, of whatever model */
 } lf_way;
-lf_way lf_turn_round(uint64_t within);
+/* `within`: ticks of lf_ticks from the start of one pass to the next that are no pause; 0: this pass goes one
+ * way, is not hot, and doesn't count for the next. */
+lf_way lf_next_way(uint64_t within);
 /* The same right after a pass, without a look at the clock, which still has the start of the pass before. */
-lf_way lf_turn_at_once(uint64_t within);
+lf_way lf_next_way_at_once(uint64_t within);
 
 static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
     const uintptr_t p = (uintptr_t)a, q = (uintptr_t)b;

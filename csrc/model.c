@@ -17,8 +17,12 @@
 #define L1_HOLDS ((size_t)32 << 10) /* all */
 #define L2_UNKNOWN ((size_t)1 << 20)
 
-/* What a core's part of L3 holds for certain. Weights that come from memory are better not asked for ahead. */
-#define L3_HOLDS_L2S 10
+/*
+ * Above so many eighths of L2, it lacks a good part of the weights; up to so many times L2, they are taken to be
+ * in L3. Those that come from memory are better not asked for ahead (benchmarks/NOTES.md).
+ */
+#define L2_LACKS_EIGHTHS 9
+#define L3_HAS_L2S 10
 
 /* Ticks of lf_ticks in which others can have read as much as L2 holds; a pass of ours takes its own time on
  * top, at least so many bytes of weights in each. */
@@ -32,6 +36,11 @@ static size_t l2_bytes(void) {
 
 static int exceeds_l2(const lf_model *model) {
     return model->packed_bytes > l2_bytes() - l2_bytes() / 4;
+}
+
+static int is_in_l3(const lf_model *model) {
+    return model->packed_bytes > l2_bytes() / 8 * L2_LACKS_EIGHTHS &&
+           model->packed_bytes <= l2_bytes() * L3_HAS_L2S;
 }
 
 static uint64_t choose_to_turn_round(const lf_model *model) {
@@ -197,8 +206,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         status = LF_ERR_SHAPE;
     if (status == LF_OK) {
         model->exceeds_l2 = exceeds_l2(model);
-        model->fetches_ahead =
-            model->exceeds_l2 && model->packed_bytes <= L3_HOLDS_L2S * l2_bytes();
+        model->is_in_l3 = is_in_l3(model);
         model->panels = lf_alloc_weights(model->isa, model->packed_bytes, !model->exceeds_l2,
                                          &model->panel_block);
         if (variants)

@@ -90,7 +90,7 @@ static void layer_pass(lf_pool *pool, lf_work *work, size_t streams, size_t l, s
             .first_half = first,
             .end_half = end,
             .descending = way.descending,
-            .fetches_ahead = way.is_hot && model->fetches_ahead,
+            .fetches_ahead = way.is_hot && model->is_in_l3,
             .x = work->x_rows[0],
             .h = work->h_rows[0],
             .c = work->c_rows[0],
@@ -133,7 +133,7 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
                  const lf_frames *frames) {
     const lf_model *model = pool->model;
     const size_t I = model->input_size, P = model->output_size;
-    const lf_way way = lf_turn_round(streams * model->turns_within);
+    const lf_way way = lf_next_way(streams * model->turns_within);
     for (size_t s = 0; s < streams; s++) {
         const size_t frame = work->numbers[s] * frames->steps + t;
         float *x = work->x + s * work->x_floats;
@@ -222,7 +222,7 @@ size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim)
         else if (lf_pool_keep(pool, slot))
             work->slots[streams++] = slot;
         if (streams && (streams == LF_BATCH_STREAMS || n + 1 == claim->count)) {
-            const lf_way way = lf_turn_round(streams * pool->model->turns_within);
+            const lf_way way = lf_next_way(streams * pool->model->turns_within);
             for (size_t l = 0; l < pool->model->num_layers; l++)
                 layer_pass(pool, work, streams, l, 1, 2, way, NULL);
             ready += streams;

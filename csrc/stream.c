@@ -70,7 +70,7 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     stream->layer_pass = model->isa->layer_pass[model->weight_type];
     stream->give_output_f32 = model->isa->give_output_f32;
     stream->turns_within = model->turns_within;
-    stream->fetches_ahead = model->fetches_ahead;
+    stream->is_in_l3 = model->is_in_l3;
     atomic_flag_clear(&stream->busy);
     stream->x = (float *)((char *)stream + header);
     stream->c = stream->x + x;
@@ -111,7 +111,7 @@ static THREAD_LOCAL struct {
     int descending;
 } last_pass;
 
-lf_way lf_turn_round(uint64_t within) {
+lf_way lf_next_way(uint64_t within) {
     lf_way way = {0, 0};
     if (within) {
         const uint64_t now = lf_ticks();
@@ -122,7 +122,7 @@ lf_way lf_turn_round(uint64_t within) {
     return way;
 }
 
-lf_way lf_turn_at_once(uint64_t within) {
+lf_way lf_next_way_at_once(uint64_t within) {
     lf_way way = {0, 0};
     if (within) {
         way.is_hot = 1;
@@ -141,7 +141,7 @@ static void pass_over(lf_stream *stream, size_t l, const float *input, size_t fi
         .first_half = first,
         .end_half = end,
         .descending = way.descending,
-        .fetches_ahead = way.is_hot && stream->fetches_ahead,
+        .fetches_ahead = way.is_hot && stream->is_in_l3,
         .x_magnitude = x_magnitude,
         .x = input,
         .h = stream->h + h_at,
@@ -175,12 +175,13 @@ lf_status lf_stream_prepare(lf_stream *stream) {
         return LF_ERR_ARGUMENT;
     if (!enter(stream))
         return LF_ERR_BUSY;
-    const size_t layers = stream->prepared ? 0 : stream->num_layers;
-    const lf_way way = lf_turn_round(layers ? stream->turns_within : 0);
-    /* the first layer last: the step begins with what this leaves in the caches */
-    for (size_t l = layers; l-- > 0;)
-        pass_over(stream, l, NULL, 1, 2, way, 0);
-    stream->prepared = 1;
+    if (!stream->prepared) {
+        const lf_way way = lf_next_way(stream->turns_within);
+        /* the first layer last: the step begins with what this leaves in the caches */
+        for (size_t l = stream->num_layers; l-- > 0;)
+            pass_over(stream, l, NULL, 1, 2, way, 0);
+        stream->prepared = 1;
+    }
     return leave(stream);
 }
 
@@ -195,7 +196,7 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
     const uint64_t within = stream->turns_within;
     for (size_t t = 0; t < steps; t++)
         advance(stream, xs + t * I, ys + t * P,
-                t ? lf_turn_at_once(within) : lf_turn_round(within));
+                t ? lf_next_way_at_once(within) : lf_next_way(within));
     return leave(stream);
 }
 

@@ -129,14 +129,13 @@ LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, lf_level level, co
 
 /* The same for int8: what starts from the operands' corrections is correct in the end. (What is between may have
  * passed 2^31 and wrapped, as vectors do; where there is an offset, there are vectors.) */
-LF_INLINE void lf_sum_int8(size_t rows, lf_level level, const char *weights, lf_vectors v,
-                           int32_t correction, int32_t next, const int32_t *kept, vi *input,
-                           vi *sum) {
+LF_INLINE void lf_sum_int8(size_t rows, const char *weights, lf_vectors v, int32_t correction,
+                           int32_t next, const int32_t *kept, vi *input, vi *sum) {
     LF_UNROLL_ALL
     for (size_t j = 0; j < rows; j++)
         input[j] = sum[j] = vi_set1(correction);
     for (int half = 0;; half = 1) {
-        weights = lf_add_products_int8(rows, level, weights, v.x, v.inputs, sum);
+        weights = lf_add_products_int8(rows, weights, v.x, v.inputs, sum);
         LF_HIDE_VALUE(half);
         if (half)
             return;
@@ -207,7 +206,7 @@ LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, lf_level level
         vf input[ROWS], sum[ROWS];
         vi whole_input[ROWS], whole[ROWS];
         if (type == LF_INT8)
-            lf_sum_int8(rows, level, panel + weights_at, v, x.correction, h.correction,
+            lf_sum_int8(rows, panel + weights_at, v, x.correction, h.correction,
                         is_first ? (const int32_t *)(const void *)kept : NULL, whole_input, whole);
         else
             lf_sum_float(type, rows, level, (const float *)(const void *)panel, panel + weights_at,
@@ -250,34 +249,50 @@ LF_INLINE void lf_stretch_pass(lf_weight_type type, int is_usual, lf_level level
     }
 }
 
-/* Each out of line: in the middle of everything else compilers run out of registers. */
-enum { LF_USUAL, LF_USUAL_FROM_L3, LF_ANY, LF_STRETCH_KINDS };
+/*
+ * Usual passes, the same from L3, and any: halves and variants, which look at the pass to see what they are. Each
+ * is out of line: in the middle of everything else compilers run out of registers.
+ */
+enum { LF_STRETCH_USUAL, LF_STRETCH_FROM_L3, LF_STRETCH_ANY, LF_STRETCH_KINDS };
+
 #define LF_STRETCH(name, type, is_usual, level, vectors)                                           \
     static LF_NOINLINE void name(const lf_pass *pass, lf_stretch stretch) {                        \
         lf_stretch_pass(type, is_usual, level, vectors, pass, stretch);                            \
     }
-#define LF_STRETCHES(name, type)                                                                   \
-    LF_STRETCH(name##_narrow, type, 1, LF_FROM_L2, 1)                                              \
-    LF_STRETCH(name##_wide, type, 1, LF_FROM_L2, LF_PANEL_VECTORS)                                 \
-    LF_STRETCH(name##_narrow_from_l3, type, 1, LF_FROM_L3, 1)                                      \
-    LF_STRETCH(name##_wide_from_l3, type, 1, LF_FROM_L3, LF_PANEL_VECTORS)                         \
-    LF_STRETCH(name##_narrow_any, type, 0, LF_FROM_L2, 1)                                          \
-    LF_STRETCH(name##_wide_any, type, 0, LF_FROM_L2, LF_PANEL_VECTORS)                             \
-    static void (*const name##_stretches[LF_STRETCH_KINDS][2])(const lf_pass *, lf_stretch) = {    \
-        {name##_narrow, name##_wide},                                                              \
-        {name##_narrow_from_l3, name##_wide_from_l3},                                              \
-        {name##_narrow_any, name##_wide_any}};
-LF_STRETCHES(float32, LF_FLOAT32)
-LF_STRETCHES(float16, LF_FLOAT16)
-LF_STRETCHES(int8, LF_INT8)
-#undef LF_STRETCHES
+#define LF_STRETCH_WIDTHS(name, type, is_usual, level)                                             \
+    LF_STRETCH(name##_narrow, type, is_usual, level, 1)                                            \
+    LF_STRETCH(name##_wide, type, is_usual, level, LF_PANEL_VECTORS)
+LF_STRETCH_WIDTHS(float32, LF_FLOAT32, 1, LF_FROM_L2)
+LF_STRETCH_WIDTHS(float32_from_l3, LF_FLOAT32, 1, LF_FROM_L3)
+LF_STRETCH_WIDTHS(float32_any, LF_FLOAT32, 0, LF_FROM_L2)
+LF_STRETCH_WIDTHS(float16, LF_FLOAT16, 1, LF_FROM_L2)
+LF_STRETCH_WIDTHS(float16_from_l3, LF_FLOAT16, 1, LF_FROM_L3)
+LF_STRETCH_WIDTHS(float16_any, LF_FLOAT16, 0, LF_FROM_L2)
+LF_STRETCH_WIDTHS(int8, LF_INT8, 1, LF_FROM_L2)
+LF_STRETCH_WIDTHS(int8_any, LF_INT8, 0, LF_FROM_L2)
+#undef LF_STRETCH_WIDTHS
 #undef LF_STRETCH
+
+typedef void (*lf_stretch_function)(const lf_pass *pass, lf_stretch stretch);
+static const lf_stretch_function lf_stretches[LF_WEIGHT_TYPES][LF_STRETCH_KINDS][2] = {
+    [LF_FLOAT32] = {[LF_STRETCH_USUAL] = {float32_narrow, float32_wide},
+                    [LF_STRETCH_FROM_L3] = {float32_from_l3_narrow, float32_from_l3_wide},
+                    [LF_STRETCH_ANY] = {float32_any_narrow, float32_any_wide}},
+    [LF_FLOAT16] = {[LF_STRETCH_USUAL] = {float16_narrow, float16_wide},
+                    [LF_STRETCH_FROM_L3] = {float16_from_l3_narrow, float16_from_l3_wide},
+                    [LF_STRETCH_ANY] = {float16_any_narrow, float16_any_wide}},
+    [LF_INT8] = {[LF_STRETCH_USUAL] = {int8_narrow, int8_wide},
+                 [LF_STRETCH_FROM_L3] = {int8_narrow, int8_wide}, /* gains nothing */
+                 [LF_STRETCH_ANY] = {int8_any_narrow, int8_any_wide}},
+};
 
 /* All panels of a layer: the wide ones come first in memory. */
 LF_INLINE void lf_panels_pass(lf_weight_type type, const lf_pass *pass) {
     const lf_layer *layer = pass->layer;
     const int is_usual = !layer->variant && pass->end_half - pass->first_half == 2;
-    const int kind = !is_usual ? LF_ANY : pass->fetches_ahead ? LF_USUAL_FROM_L3 : LF_USUAL;
+    const int kind = !is_usual             ? LF_STRETCH_ANY
+                     : pass->fetches_ahead ? LF_STRETCH_FROM_L3
+                                           : LF_STRETCH_USUAL;
     const size_t units = layer->wide_panels * LF_PANEL_VECTORS * LF_LANES;
     const lf_stretch narrow = {units, (layer->padded_hidden - units) / LF_LANES};
     const lf_stretch wide = {0, layer->wide_panels};
@@ -285,9 +300,7 @@ LF_INLINE void lf_panels_pass(lf_weight_type type, const lf_pass *pass) {
         const int is_wide = turn == !!pass->descending;
         const lf_stretch stretch = is_wide ? wide : narrow;
         if (stretch.count)
-            (type == LF_INT8      ? int8_stretches
-             : type == LF_FLOAT16 ? float16_stretches
-                                  : float32_stretches)[kind][is_wide](pass, stretch);
+            lf_stretches[type][kind][is_wide](pass, stretch);
     }
 }
 

@@ -220,7 +220,7 @@ LF_INLINE void lf_sum_strip(lf_weight_type type, const lf_strip *strip, const vo
         whole[j] = vi_set1(0);
     }
     if (type == LF_INT8)
-        (void)lf_add_products_int8(LF_GATES, LF_FROM_L2, strip->weights, r, count, whole);
+        (void)lf_add_products_int8(LF_GATES, strip->weights, r, count, whole);
     else
         (void)lf_add_products(type, LF_GATES, LF_FROM_L2, strip->weights, r, count, sum);
     LF_UNROLL_ALL

@@ -89,7 +89,7 @@ static inline int32_t vi_total(vi a) { return a; }
 static inline vi vi_magnitude(vf a) { return (int32_t)(lf_bits(a) & 0x7FFFFFFFu); }
 static inline vi vi_max(vi a, vi b) { return a > b ? a : b; }
 static inline int32_t vi_largest(vi a) { return a; }
-/* In all lanes what a has in lane[0], all of whose lanes are the same; they are counted modulo LF_LANES. */
+/* In all lanes what a has in lane[0] modulo LF_LANES; all lanes of `lane` are the same. */
 static inline vf vf_spread(vf a, vi lane) {
     (void)lane;
     return a;

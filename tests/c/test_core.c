@@ -39,7 +39,7 @@ static void make_weights(void) {
         xs[j] = 2 * pseudo_random(&random_state);
 }
 
-static int turns_round(uint64_t within) { return lf_turn_round(within).descending; }
+static int turns_round(uint64_t within) { return lf_next_way(within).descending; }
 
 /* Every other pass, unless there was a pause. */
 static void check_turns(void) {
@@ -47,37 +47,77 @@ static void check_turns(void) {
     const int first = turns_round(ever);
     CHECK(turns_round(ever) == !first && turns_round(ever) == first);
     CHECK(!turns_round(0) && turns_round(ever) == !first); /* one that never turns is no pass */
-    CHECK(lf_turn_at_once(1).descending == first && !lf_turn_at_once(0).descending);
+    CHECK(lf_next_way_at_once(1).descending == first && !lf_next_way_at_once(0).descending);
     CHECK(turns_round(ever) == !first);
-    CHECK(lf_turn_round(ever).is_hot && lf_turn_at_once(1).is_hot);
-    CHECK(!lf_turn_round(0).is_hot && !lf_turn_at_once(0).is_hot);
+    for (int n = 0; n < 2; n++) /* either way */
+        CHECK(lf_next_way(ever).is_hot);
+    for (int n = 0; n < 2; n++)
+        CHECK(lf_next_way_at_once(1).is_hot);
+    CHECK(!lf_next_way(0).is_hot && !lf_next_way_at_once(0).is_hot);
 #if defined(__x86_64__)
     for (int n = 0; n < 4; n++)
-        CHECK(!turns_round(1) && !lf_turn_round(1).is_hot); /* each is later than that */
+        CHECK(!turns_round(1) && !lf_next_way(1).is_hot); /* each is later than that */
     CHECK(turns_round(ever));
 #endif
 }
 
-/* What L2 holds comes from there, what L3 doesn't hold from memory: neither is asked for ahead. */
+static int asked[2]; /* passes for their weights ahead, or not */
+static void (*real_pass)(lf_pass *pass);
+
+static void listen(lf_pass *pass) {
+    asked[pass->fetches_ahead]++;
+    real_pass(pass);
+}
+
+/* Three steps of a stream and three of a session that is alone. */
+static void listen_to_steps(lf_model *model, const float *frames, float *ys) {
+    const lf_isa *const isa = model->isa;
+    lf_isa listening = *isa;
+    lf_stream *stream;
+    lf_pool *pool;
+    unsigned long long handle;
+    real_pass = isa->layer_pass[LF_FLOAT32];
+    listening.layer_pass[LF_FLOAT32] = listen;
+    model->isa = &listening;
+    CHECK(lf_stream_create(model, &stream) == LF_OK);
+    CHECK(lf_pool_create(model, 1, 0, 1, &pool) == LF_OK);
+    CHECK(lf_pool_open(pool, &handle) == LF_OK);
+    asked[0] = asked[1] = 0;
+    CHECK(lf_stream_run_f32(stream, frames, 3, ys) == LF_OK);
+    for (int t = 0; t < 3; t++)
+        CHECK(lf_pool_step_f32(pool, &handle, 1, frames, ys, NULL) == LF_OK);
+    lf_pool_destroy(pool);
+    lf_stream_destroy(stream);
+    model->isa = isa;
+}
+
+/* Weights from L3, which L2 lacks and memory need not give, and of those hot passes alone. */
 static void check_fetches(void) {
+    enum { HIDDEN = 128, UNIT_BYTES = 4 * HIDDEN * sizeof(float) };
     const size_t l2 = lf_cpu_l2_bytes() ? lf_cpu_l2_bytes() : (size_t)1 << 20;
     const struct {
-        size_t bytes;
-        int fetches_ahead;
-    } sizes[] = {{l2 / 2, 0}, {l2 + l2 / 2, 1}, {8 * l2, 1}, {11 * l2, 0}};
+        double l2s;
+        int is_in_l3;
+    } sizes[] = {{1.07, 0}, {1.2, 1}, {9.5, 1}, {10.5, 0}};
     for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++) {
-        size_t hidden = 1;
-        while (4 * hidden * 2 * hidden * sizeof(float) < sizes[n].bytes)
-            hidden++;
-        float *zeros = calloc(4 * hidden * hidden, sizeof *zeros);
+        const size_t inputs = (size_t)(sizes[n].l2s * (double)l2) / UNIT_BYTES - HIDDEN - 1;
+        float *zeros = calloc(4 * HIDDEN * (inputs + HIDDEN), sizeof *zeros);
+        float ys[3 * HIDDEN];
         const lf_layer_weights layer = {.weight_ih = zeros, .weight_hh = zeros};
         lf_model *model;
-        lf_stream *stream;
-        CHECK(lf_model_create(hidden, hidden, 0, 1, &layer, LF_FLOAT32, NULL, &model) == LF_OK);
-        CHECK(lf_stream_create(model, &stream) == LF_OK);
-        CHECK(model->fetches_ahead == sizes[n].fetches_ahead);
-        CHECK(stream->fetches_ahead == sizes[n].fetches_ahead);
-        lf_stream_destroy(stream);
+        CHECK(lf_model_create(inputs, HIDDEN, 0, 1, &layer, LF_FLOAT32, NULL, &model) == LF_OK);
+        CHECK(model->is_in_l3 == sizes[n].is_in_l3 && model->turns_within);
+        model->turns_within = UINT64_MAX;
+        (void)lf_next_way(
+            UINT64_MAX); /* where there is none before, the first pass is no hot one */
+        listen_to_steps(model, zeros, ys);
+        CHECK(asked[sizes[n].is_in_l3] == 6 && asked[!sizes[n].is_in_l3] == 0);
+#if defined(__x86_64__)
+        model->turns_within =
+            1; /* each is after a pause, but for the second and third frame of `run` */
+        listen_to_steps(model, zeros, ys);
+        CHECK(asked[1] == 2 * sizes[n].is_in_l3);
+#endif
         lf_model_destroy(model);
         free(zeros);
     }
