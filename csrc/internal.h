@@ -168,12 +168,12 @@ struct lf_model {
     size_t packed_bytes;
     uint64_t turns_within; /* see lf_next_way */
     int exceeds_l2;        /* its weights do, or leave no room for anything else */
-    int is_in_l3; /* a good part of them; hot passes are quicker when they ask for it ahead */
-    char *panels; /* of all layers, one block */
-    lf_block panel_block; /* in which that is */
-    lf_variant *variants; /* [num_layers], or null where all are plain */
-    float *start;         /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
-    lf_layer layers[];    /* [num_layers] */
+    int is_in_l3;          /* a good part: hot passes ask for it ahead */
+    char *panels;          /* of all layers, one block */
+    lf_block panel_block;  /* in which that is */
+    lf_variant *variants;  /* [num_layers], or null where all are plain */
+    float *start;          /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
+    lf_layer layers[];     /* [num_layers] */
 };
 
 /* A cold step waits for one line after the other, so what it looks up in the model and its ISA stands
