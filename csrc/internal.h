@@ -266,7 +266,9 @@ static inline size_t lf_round_up(size_t value, size_t multiple) {
 void *lf_alloc_zeroed(size_t bytes);
 char *lf_alloc_weights(const lf_isa *isa, size_t bytes, int fit_l2, lf_block *block);
 void lf_free_weights(const lf_block *block);
-/* Of the places of `bytes` in memory[0 .. whole - 1] the one that is read most quickly. */
+/* Of the places of `bytes` in memory[0 .. whole - 1] the one that is read most quickly after LF_OTHERS bytes
+ * beside it: what the rest of a program, an interpreter say, may have in L2 along with the weights. */
+enum { LF_OTHERS = 256 << 10 };
 char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t bytes);
 
 /* pages.c. Whole large pages where the system has them, not zeroed, to give back with free; and a place in one

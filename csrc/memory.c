@@ -37,9 +37,9 @@ void *lf_alloc_zeroed(size_t bytes) {
 /*
  * L2 finds lines by their physical address. What is one large page to a virtual machine can be small ones
  * of its host, and so can ours where there are no large ones; here and there many of them fall on the same
- * part of L2. Weights that would fit then don't, and a step takes up to 1.6 times as long, as long as the
- * process lives (benchmarks/NOTES.md). So of a few places in the page those take the one that is read most
- * quickly.
+ * part of L2. Weights that would fit then don't, or only as long as nobody else has anything there, and a step
+ * takes up to 1.6 times as long, as long as the process lives (benchmarks/NOTES.md). So of a few places in the
+ * page those take the one that is read most quickly after LF_OTHERS bytes of something else.
  */
 #define PLACES_APART (LF_LARGE_PAGE / 4)
 /* After a slow place the next one takes a dozen passes until it is as quick as it is, and a slow one is at its
@@ -47,11 +47,19 @@ void *lf_alloc_zeroed(size_t bytes) {
 #define PASSES 32
 #define PASSES_TO_SETTLE 16
 
-static uint64_t ticks_to_read(const lf_isa *isa, const char *place, size_t bytes) {
+static void read_all(const lf_isa *isa, const char *memory, size_t bytes) {
+    (void)isa->probe_read((const float *)(const void *)memory, bytes / sizeof(float));
+}
+
+/* others: null where there is no room for them. */
+static uint64_t ticks_to_read(const lf_isa *isa, const char *place, size_t bytes,
+                              const char *others) {
     uint64_t least = UINT64_MAX;
     for (int pass = 0; pass < PASSES; pass++) {
+        if (others)
+            read_all(isa, others, LF_OTHERS);
         const uint64_t start = lf_ticks();
-        (void)isa->probe_read((const float *)(const void *)place, bytes / sizeof(float));
+        read_all(isa, place, bytes);
         const uint64_t ticks = lf_ticks() - start;
         if (pass >= PASSES_TO_SETTLE && ticks < least)
             least = ticks;
@@ -63,7 +71,11 @@ char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t by
     uint64_t least = UINT64_MAX;
     char *quickest = memory;
     for (size_t at = 0; at + bytes <= whole; at += PLACES_APART) {
-        const uint64_t ticks = ticks_to_read(isa, memory + at, bytes);
+        const size_t end = lf_round_up(at + bytes, LF_ALIGNMENT);
+        const char *const others = end + LF_OTHERS <= whole ? memory + end
+                                   : at >= LF_OTHERS        ? memory + at - LF_OTHERS
+                                                            : NULL;
+        const uint64_t ticks = ticks_to_read(isa, memory + at, bytes, others);
         if (ticks < least) {
             least = ticks;
             quickest = memory + at;

@@ -11,8 +11,12 @@ enum { SLOW = 1 << 20 }; /* ticks: far above what an interrupt takes, sixteen ti
 static const char *quick;
 static size_t read_floats;
 
+static int are_others(size_t count) { return count == LF_OTHERS / sizeof(float); }
+
 static float probe_read(const float *values, size_t count) {
     const uint64_t start = lf_ticks();
+    if (are_others(count))
+        return 0;
     read_floats = count;
     while ((const char *)values != quick && lf_ticks() - start < SLOW && lf_ticks())
         ;
@@ -23,12 +27,49 @@ static float probe_read(const float *values, size_t count) {
 static float probe_late(const float *values, size_t count) {
     static const float *last;
     static size_t pass;
+    if (are_others(count))
+        return 0;
     pass = values == last ? pass + 1 : 0;
     last = values;
     const uint64_t start = lf_ticks();
     while (((const char *)values == quick) == (pass < 8) && lf_ticks() - start < SLOW && lf_ticks())
         ;
     return (float)count;
+}
+
+static const char *page, *others;
+static size_t page_bytes;
+
+/* All are quick by themselves, and quick alone after others, which are somewhere else in the page. */
+static float probe_among_others(const float *values, size_t count) {
+    const char *const place = (const char *)values;
+    const size_t bytes = count * sizeof(float);
+    CHECK(place >= page && place + bytes <= page + page_bytes);
+    if (are_others(count)) {
+        others = place;
+        return 0;
+    }
+    CHECK(!others || others >= place + bytes || place >= others + LF_OTHERS);
+    const uint64_t start = lf_ticks();
+    while (others && place != quick && lf_ticks() - start < SLOW && lf_ticks())
+        ;
+    others = NULL;
+    return 0;
+}
+
+static void test_others(void) {
+    const lf_isa isa = {.probe_read = probe_among_others};
+    const size_t bytes = (size_t)900 << 10; /* others: before the last place, after the rest */
+    char *memory = malloc(page_bytes = (size_t)2 << 20);
+    CHECK(memory != NULL);
+    page = memory;
+    for (size_t n = 0; memory && n < 3; n++) {
+        quick = memory + n * page_bytes / 4;
+        CHECK(lf_quickest_place(&isa, memory, page_bytes, bytes) == (lf_ticks() ? quick : memory));
+    }
+    /* no room for others */
+    CHECK(lf_quickest_place(&isa, memory, page_bytes, page_bytes - LF_OTHERS / 2) == memory);
+    free(memory);
 }
 
 static void test_settling(void) {
@@ -87,6 +128,7 @@ static void test_weights(void) {
 
 int main(void) {
     test_places();
+    test_others();
     test_settling();
     test_weights();
     return check_failures("memory");
