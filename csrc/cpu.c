@@ -99,6 +99,8 @@ static uint32_t look(void) { return 0; }
 static uint32_t look_for_l2(void) { return 0; }
 #endif
 
+#define L2_UNKNOWN 1024 /* KiB */
+
 size_t lf_cpu_l2_bytes(void) {
     static atomic_uint known; /* KiB */
     const uint32_t looked = 1u << 31;
@@ -107,7 +109,8 @@ size_t lf_cpu_l2_bytes(void) {
         size = look_for_l2() | looked;
         atomic_store_explicit(&known, size, memory_order_relaxed);
     }
-    return (size_t)(size & ~looked) << 10;
+    size &= ~looked;
+    return (size_t)(size ? size : L2_UNKNOWN) << 10;
 }
 
 uint32_t lf_cpu_features(void) {

@@ -40,7 +40,7 @@ uint32_t lf_cpu_decode(const lf_cpuid *id);
 /* The lf_cpu_feature bits of this machine. */
 uint32_t lf_cpu_features(void);
 
-/* The size of a core's L2 cache; 0 where the CPU doesn't say. */
+/* The size of a core's L2 cache; 1 MiB where the CPU doesn't say. */
 size_t lf_cpu_l2_bytes(void);
 
 /* A clock that costs a few nanoseconds and ticks some 1 to 4 times in each; one that stands still where

@@ -15,7 +15,6 @@
  * prefetchers of the CPU.
  */
 #define L1_HOLDS ((size_t)32 << 10) /* all */
-#define L2_UNKNOWN ((size_t)1 << 20)
 
 /*
  * Above so many eighths of L2, it lacks a good part of the weights; up to so many times L2, they are taken to be
@@ -29,18 +28,13 @@
 #define CACHES_KEEP ((uint64_t)1 << 17)
 #define BYTES_A_TICK 4
 
-static size_t l2_bytes(void) {
-    const size_t known = lf_cpu_l2_bytes();
-    return known ? known : L2_UNKNOWN;
-}
-
 static int exceeds_l2(const lf_model *model) {
-    return model->packed_bytes > l2_bytes() - l2_bytes() / 4;
+    return model->packed_bytes > lf_cpu_l2_bytes() - lf_cpu_l2_bytes() / 4;
 }
 
 static int is_in_l3(const lf_model *model) {
-    return model->packed_bytes > l2_bytes() / 8 * L2_LACKS_EIGHTHS &&
-           model->packed_bytes <= l2_bytes() * L3_HAS_L2S;
+    return model->packed_bytes > lf_cpu_l2_bytes() / 8 * L2_LACKS_EIGHTHS &&
+           model->packed_bytes <= lf_cpu_l2_bytes() * L3_HAS_L2S;
 }
 
 static uint64_t choose_to_turn_round(const lf_model *model) {

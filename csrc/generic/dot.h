@@ -55,8 +55,8 @@ LF_INLINE const char *lf_add_product(lf_weight_type type, size_t rows, lf_level 
 LF_INLINE const char *lf_add_products(lf_weight_type type, size_t rows, lf_level level,
                                       const char *weights, const float *x, size_t count, vf *sum) {
     if (LF_SPREADS_OPERANDS && type == LF_FLOAT32 && level != LF_FROM_L1) {
-        vi lane =
-            vi_set1(0); /* which vf_spread takes modulo LF_LANES: 0 again for the next block */
+        /* vf_spread takes it modulo LF_LANES: for the next block it is 0 again */
+        vi lane = vi_set1(0);
         for (size_t k = 0; k < count; k += LF_LANES) {
             const vf xs = vf_load(x + k);
             size_t left = count - k < LF_LANES ? count - k : LF_LANES;
