@@ -150,10 +150,13 @@ typedef struct lf_isa {
  * enough for their sums in one panel to stay close. */
 enum { LF_BATCH_STREAMS = 128 };
 
-/* What weights are in: memory of their own, or a page that they share. */
+/* What weights are in: memory of their own, large pages of their own, or one that they share. The others
+ * are null. */
 typedef struct lf_page lf_page;
 typedef struct lf_block {
     void *memory;
+    char *large;
+    size_t large_bytes;
     lf_page *page;
 } lf_block;
 
@@ -271,10 +274,12 @@ void lf_free_weights(const lf_block *block);
 enum { LF_OTHERS = 256 << 10 };
 char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t bytes);
 
-/* pages.c. Whole large pages where the system has them, not zeroed, to give back with free; and a place in one
- * that is shared, zeroed, of at most LF_LARGE_PAGE bytes. */
+/* large.c. Whole large pages where the system has them, not touched before; bytes is a multiple of one. */
 #define LF_LARGE_PAGE ((size_t)2 << 20)
 void *lf_alloc_large(size_t bytes);
+void lf_free_large(void *memory, size_t bytes);
+
+/* pages.c. A place in a large page that is shared, zeroed, of at most LF_LARGE_PAGE bytes. */
 char *lf_page_take(size_t bytes, lf_page **page);
 void lf_page_give_back(lf_page *page);
 

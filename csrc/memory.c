@@ -22,16 +22,16 @@ void *lf_alloc_zeroed(size_t bytes) {
 #define ENOUGH_FOR_ONE (LF_LARGE_PAGE / 8)
 #define ENOUGH_TO_SHARE ((size_t)16 << 10)
 
-/* The address sanitizer knows where an allocation ends, but not where a place in one does. */
+/* The address sanitizer knows where an allocation ends, but not where a place in a page does. */
 #if defined(__has_feature)
 #define HAS_FEATURE(feature) __has_feature(feature)
 #else
 #define HAS_FEATURE(feature) 0
 #endif
 #if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
-#define SHARES_PAGES 0
+#define LARGE_PAGES 0
 #else
-#define SHARES_PAGES 1
+#define LARGE_PAGES 1
 #endif
 
 /*
@@ -84,26 +84,33 @@ char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t by
     return quickest;
 }
 
+static char *take_large(const lf_isa *isa, size_t bytes, int fit_l2, lf_block *block) {
+    const size_t whole = lf_round_up(bytes, LF_LARGE_PAGE);
+    char *memory = lf_alloc_large(whole);
+    if (!memory)
+        return NULL;
+    block->large = memory;
+    block->large_bytes = whole;
+    /* what was never touched is read from the one page of zeros, which is quick */
+    memset(memory, 0, fit_l2 ? whole : bytes);
+    return fit_l2 ? lf_quickest_place(isa, memory, whole, bytes) : memory;
+}
+
 char *lf_alloc_weights(const lf_isa *isa, size_t bytes, int fit_l2, lf_block *block) {
     *block = (lf_block){0};
-    if (SHARES_PAGES && bytes >= ENOUGH_TO_SHARE && bytes < ENOUGH_FOR_ONE) {
-        char *place = lf_page_take(bytes, &block->page);
+    if (LARGE_PAGES && bytes >= ENOUGH_TO_SHARE && bytes <= SIZE_MAX / 2) {
+        char *place = bytes < ENOUGH_FOR_ONE ? lf_page_take(bytes, &block->page)
+                                             : take_large(isa, bytes, fit_l2, block);
         if (place)
             return place; /* or else there is no large page to be had */
     }
-    if (bytes < ENOUGH_FOR_ONE || bytes > SIZE_MAX / 2)
-        return block->memory = lf_alloc_zeroed(bytes);
-    const size_t whole = lf_round_up(bytes, LF_LARGE_PAGE);
-    char *place = block->memory = lf_alloc_large(whole);
-    if (!place)
-        return NULL;
-    /* what was never touched is read from the one page of zeros, which is quick */
-    memset(place, 0, fit_l2 ? whole : bytes);
-    return fit_l2 ? lf_quickest_place(isa, place, whole, bytes) : place;
+    return block->memory = lf_alloc_zeroed(bytes);
 }
 
 void lf_free_weights(const lf_block *block) {
     free(block->memory);
+    if (block->large)
+        lf_free_large(block->large, block->large_bytes);
     if (block->page)
         lf_page_give_back(block->page);
 }

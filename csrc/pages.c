@@ -3,13 +3,9 @@
  * in a place of its own, and the page goes when the last of them does. Places are never used twice, so a
  * model that stays keeps one page at most.
  */
-#define _DEFAULT_SOURCE /* madvise */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "internal.h"
 
@@ -29,15 +25,6 @@ struct lf_page {
  */
 static _Atomic(lf_page *) current;
 
-void *lf_alloc_large(size_t bytes) {
-    void *memory = aligned_alloc(LF_LARGE_PAGE, bytes);
-#if defined(MADV_HUGEPAGE)
-    if (memory)
-        (void)madvise(memory, bytes, MADV_HUGEPAGE); /* before the first touch; may be refused */
-#endif
-    return memory;
-}
-
 static lf_page *create(void) {
     lf_page *page = malloc(sizeof *page);
     char *memory = page ? lf_alloc_large(LF_LARGE_PAGE) : NULL;
@@ -55,7 +42,7 @@ static lf_page *create(void) {
 static size_t leave(lf_page *page) {
     const size_t left = page ? atomic_fetch_sub(&page->users, 1) - 1 : 0;
     if (page && !left) {
-        free(page->memory);
+        lf_free_large(page->memory, LF_LARGE_PAGE);
         free(page);
     }
     return left;

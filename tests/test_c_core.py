@@ -22,7 +22,7 @@ FLAGS = [
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
 THREAD_SANITIZER = "-fsanitize=thread"
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc"
-PAGES = ["-pthread", "-Wl,--wrap=aligned_alloc,--wrap=free"]
+PAGES = ["-pthread", "-Wl,--wrap=lf_alloc_large,--wrap=lf_free_large"]
 PROGRAMS = {
     "test_cpu.c": [],
     "test_memory.c": [],

@@ -1,7 +1,7 @@
 /*
  * Pages that small weights share: places are apart, zeroed and one's own whatever other threads do, and a
- * page goes with the last who has a place in it. Linked with --wrap=aligned_alloc and --wrap=free, so that
- * pages are counted.
+ * page goes with the last who has a place in it. Linked with --wrap=lf_alloc_large and --wrap=lf_free_large, so
+ * that pages are counted.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,42 +11,31 @@
 #include "check.h"
 #include "internal.h"
 
-enum { THREADS = 4, HELD = 12, TURNS = 3000, MOST_LIVE = 64 };
+enum { THREADS = 4, HELD = 12, TURNS = 3000 };
 
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-void __real_free(void *memory);
-void __wrap_free(void *memory);
+void *__real_lf_alloc_large(size_t bytes);
+void *__wrap_lf_alloc_large(size_t bytes);
+void __real_lf_free_large(void *memory, size_t bytes);
+void __wrap_lf_free_large(void *memory, size_t bytes);
 
-static _Atomic(void *) live[MOST_LIVE];
+static _Atomic int live;
 static _Atomic int fails; /* there are no large pages */
 
-void *__wrap_aligned_alloc(size_t alignment, size_t size) {
-    void *memory =
-        atomic_load(&fails) && size >= LF_LARGE_PAGE ? NULL : __real_aligned_alloc(alignment, size);
-    for (int n = 0; memory && n < MOST_LIVE; n++) {
-        void *nothing = NULL;
-        if (atomic_compare_exchange_strong(&live[n], &nothing, memory))
-            break;
-    }
+void *__wrap_lf_alloc_large(size_t bytes) {
+    void *memory = atomic_load(&fails) ? NULL : __real_lf_alloc_large(bytes);
+    CHECK(bytes == LF_LARGE_PAGE && (uintptr_t)memory % LF_LARGE_PAGE == 0);
+    if (memory)
+        atomic_fetch_add(&live, 1);
     return memory;
 }
 
-void __wrap_free(void *memory) {
-    for (int n = 0; memory && n < MOST_LIVE; n++) {
-        void *same = memory;
-        if (atomic_compare_exchange_strong(&live[n], &same, NULL))
-            break;
-    }
-    __real_free(memory);
+void __wrap_lf_free_large(void *memory, size_t bytes) {
+    CHECK(memory && bytes == LF_LARGE_PAGE);
+    atomic_fetch_sub(&live, 1);
+    __real_lf_free_large(memory, bytes);
 }
 
-static int live_pages(void) {
-    int count = 0;
-    for (int n = 0; n < MOST_LIVE; n++)
-        count += atomic_load(&live[n]) != NULL;
-    return count;
-}
+static int live_pages(void) { return atomic_load(&live); }
 
 typedef struct place {
     char *memory;

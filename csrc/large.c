@@ -1,0 +1,41 @@
+/* Large pages, from the system itself. */
+#define _DEFAULT_SOURCE /* madvise, MAP_ANONYMOUS */
+#include <stdlib.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "internal.h"
+
+#if defined(__linux__)
+/*
+ * Not from the heap: what it gives out may have been in use before, in small pages, and the system makes a
+ * large page only of what nobody has touched. The heap serves even large requests once a program has given
+ * back something larger.
+ */
+void *lf_alloc_large(size_t bytes) {
+    const size_t whole = bytes + LF_LARGE_PAGE; /* of which some part begins where a large page does */
+    char *const memory =
+        mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if ((void *)memory == MAP_FAILED)
+        return NULL;
+    char *const start = memory + (size_t)(-(uintptr_t)memory % LF_LARGE_PAGE);
+    const size_t before = (size_t)(start - memory);
+    if (before)
+        (void)munmap(memory, before);
+    (void)munmap(start + bytes, whole - bytes - before); /* at least a small page */
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(start, bytes, MADV_HUGEPAGE); /* before the first touch; may be refused */
+#endif
+    return start;
+}
+
+void lf_free_large(void *memory, size_t bytes) { (void)munmap(memory, bytes); }
+#else
+void *lf_alloc_large(size_t bytes) { return aligned_alloc(LF_LARGE_PAGE, bytes); }
+
+void lf_free_large(void *memory, size_t bytes) {
+    (void)bytes;
+    free(memory);
+}
+#endif
