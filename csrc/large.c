@@ -14,7 +14,8 @@
  * back something larger.
  */
 void *lf_alloc_large(size_t bytes) {
-    const size_t whole = bytes + LF_LARGE_PAGE; /* of which some part begins where a large page does */
+    /* so much that a large page begins in it, and as much as is asked for follows */
+    const size_t whole = bytes + LF_LARGE_PAGE;
     char *const memory =
         mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if ((void *)memory == MAP_FAILED)

@@ -122,7 +122,7 @@ def threads(request, tmp_path_factory):
 
 @pytest.mark.parametrize("source", ["test_pool_threads.c", "test_pages.c", "test_memory.c"])
 def test_threads_do_not_race(threads, source):
-    """The last for what it checks: with the address sanitizer no weights share a page."""
+    """The last for what it checks: with the address sanitizer no weights are in large pages."""
     process = build_and_run(threads, source, *PROGRAMS[source])
     assert process.returncode == 0, process.stdout + process.stderr
 

@@ -102,15 +102,18 @@ static void test_one_thread(void) {
     CHECK(live_pages() == 0);
 }
 
-/* Weights that would share a page have plain memory where there is none. */
+/* Weights that would share a page, or have their own, have plain memory where there is none. */
 static void test_no_page(void) {
-    lf_block block;
-    atomic_store(&fails, 1);
-    char *weights = lf_alloc_weights(lf_isa_at(0), 100 << 10, 1, &block);
-    CHECK(weights && weights == block.memory && !block.page);
-    atomic_store(&fails, 0);
-    lf_free_weights(&block);
-    CHECK(live_pages() == 0);
+    static const size_t sizes[] = {(size_t)100 << 10, (size_t)600 << 10};
+    for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++) {
+        lf_block block;
+        atomic_store(&fails, 1);
+        char *weights = lf_alloc_weights(lf_isa_at(0), sizes[n], 1, &block);
+        CHECK(weights && weights == block.memory && !block.large && !block.page);
+        atomic_store(&fails, 0);
+        lf_free_weights(&block);
+        CHECK(live_pages() == 0);
+    }
 }
 
 static pthread_barrier_t start;
