@@ -16,14 +16,14 @@ from ..errors import ConcurrentUseError
 from ..stream import IN_USE, Stream
 from ._numba_intrinsics import CHAINED, LANES
 from ._numba_kernels import BUSY, FLOATS, HIDDEN_SCALE, copy_state, ffi, steps
+from ._numba_places import aligned, quickest
 from ._pool_of_streams import PoolOfStreams
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
 
 name = "numba"
-CACHE_LINE = 64
-from_buffer = ffi.from_buffer
+from_buffer, ndarray = ffi.from_buffer, np.ndarray  # looked up twice in each step
 
 
 def isas() -> dict[str, list[str]]:
@@ -53,15 +53,6 @@ def _by_gate(values: NDArray[Any], padded: int, gates: int = 4) -> NDArray[Any]:
     result = np.zeros((gates, padded, *values.shape[1:]), values.dtype)
     result[:, : parts.shape[1]] = parts
     return result.reshape(gates * padded, *values.shape[1:])
-
-
-def _aligned(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy that begins with a cache line: a vector across two of them is read twice."""
-    raw = np.empty(values.nbytes + CACHE_LINE, np.uint8)
-    start = -raw.ctypes.data % CACHE_LINE
-    copy = raw[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
-    copy[...] = values
-    return copy
 
 
 def _blocks(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -132,14 +123,15 @@ class NumbaModel:
         self.floats: Float32
         self.weights: NDArray[Any]
         self._pack(weights)
+        self._place()
         self.nbytes = self.floats.nbytes + self.weights.nbytes
 
     def _pack(self, weights: Weights) -> None:
-        """Choose the kernel and set what it reads."""
+        """Choose the kernel and set what it reads, wherever that lies."""
         self.kernel = steps[self.weight_dtype]
         packed = [self._layer(layer) for layer in weights.layers]
         self.floats = np.concatenate([floats for floats, _ in packed])
-        self.weights = _aligned(np.concatenate([blocks for _, blocks in packed]))
+        self.weights = np.concatenate([blocks for _, blocks in packed])
 
     def _layer(self, layer: LayerWeights) -> tuple[Float32, NDArray[Any]]:
         """Return the bias and the scales, and the weights, of one layer."""
@@ -157,10 +149,23 @@ class NumbaModel:
             self.floats,
             np.array([self.inputs, self.units, self.layers, self.padded], np.int64),
             self.initial.copy(),
-            _aligned(np.zeros((1 + self.layers, 4, self.padded), self.whole)),
+            aligned(np.zeros((1 + self.layers, 4, self.padded), self.whole)),
             np.zeros(self.inputs + self.units + 2 * CHAINED, self.whole),
             np.zeros(2, np.int64),
         )
+
+    def _place(self) -> None:
+        """Put the weights where steps are quick."""
+        arrays = self.arrays()  # kept until the end: the kernel has their addresses
+        addresses = np.array([array.ctypes.data for array in arrays], np.int64)
+        x, y = np.zeros(self.inputs, np.float32), np.empty(self.outputs, np.float32)
+        frame, answer = from_buffer(FLOATS, x), from_buffer(FLOATS, y, True)
+        where = ffi.cast("void *", addresses.ctypes.data)
+
+        def step(address: int) -> None:
+            self.kernel(ffi.cast("void *", address), where, frame, answer, 1)
+
+        self.weights = quickest(self.weights, step)
 
     def stream(self, lstm: LSTM) -> NumbaStream:
         return NumbaStream(lstm, self)
@@ -191,7 +196,7 @@ class VariantModel(NumbaModel):
             entries |= _append(parts, floats) | _append(blocks, matrices)
             table.append([entries.get(column, -1) for column in variants.COLUMNS])
         self.table = np.array(table, np.int64)
-        self.floats, self.weights = np.concatenate(floats), _aligned(np.concatenate(matrices))
+        self.floats, self.weights = np.concatenate(floats), np.concatenate(matrices)
 
     def _vectors(self, layer: LayerWeights) -> dict[str, Float32]:
         """Return the parameters that are no matrices and the same for every weight_dtype."""
@@ -230,7 +235,7 @@ class VariantModel(NumbaModel):
             self.floats,
             np.array([*sizes, len(self.floats)], np.int64),
             self.initial.copy(),
-            _aligned(np.zeros((1 + self.layers) * rows + self.padded_out, self.whole)),
+            aligned(np.zeros((1 + self.layers) * rows + self.padded_out, self.whole)),
             np.zeros(sum(groups), self.whole),
             np.zeros(2, np.int64),
             self.table,
@@ -269,10 +274,10 @@ class NumbaStream(Stream):
     def step(self, x: Any, out: Float32 | None = None) -> Float32:
         # As in native.py: what needs no conversion takes the short way.
         if (
-            type(x) is np.ndarray
+            type(x) is ndarray
             and x.dtype is FLOAT32
             and x.shape == self._x_shape
-            and type(out) is np.ndarray
+            and type(out) is ndarray
             and out.dtype is FLOAT32
             and out.shape == self._y_shape
         ):
