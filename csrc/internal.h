@@ -150,8 +150,8 @@ typedef struct lf_isa {
  * enough for their sums in one panel to stay close. */
 enum { LF_BATCH_STREAMS = 128 };
 
-/* What weights are in: memory of their own, large pages of their own, or one that they share. The others
- * are null. */
+/* What weights are in: memory of their own, large pages of their own, or a place in one that is shared. The
+ * others are null. */
 typedef struct lf_page lf_page;
 typedef struct lf_block {
     void *memory;
@@ -274,7 +274,8 @@ void lf_free_weights(const lf_block *block);
 enum { LF_OTHERS = 256 << 10 };
 char *lf_quickest_place(const lf_isa *isa, char *memory, size_t whole, size_t bytes);
 
-/* large.c. Whole large pages where the system has them, not touched before; bytes is a multiple of one. */
+/* large.c. Large pages where the system has them, aligned to one, of any content; null when there is no memory.
+ * bytes: a multiple of a large page, and the same when they are given back. */
 #define LF_LARGE_PAGE ((size_t)2 << 20)
 void *lf_alloc_large(size_t bytes);
 void lf_free_large(void *memory, size_t bytes);

@@ -9,9 +9,9 @@
 
 #if defined(__linux__)
 /*
- * Not from the heap: what it gives out may have been in use before, in small pages, and the system makes a
- * large page only of what nobody has touched. The heap serves even large requests once a program has given
- * back something larger.
+ * Not from the heap: what it gives out may have been in use before, in small pages, and on the first touch the
+ * system makes a large page only where there is none yet. The heap serves even large requests once a program
+ * has given back something larger.
  */
 void *lf_alloc_large(size_t bytes) {
     /* so much that a large page begins in it, and as much as is asked for follows */
@@ -31,7 +31,11 @@ void *lf_alloc_large(size_t bytes) {
     return start;
 }
 
-void lf_free_large(void *memory, size_t bytes) { (void)munmap(memory, bytes); }
+void lf_free_large(void *memory, size_t bytes) {
+    /* a process with too many mappings can't have a hole in one: then what it holds goes at least */
+    if (munmap(memory, bytes))
+        (void)madvise(memory, bytes, MADV_DONTNEED);
+}
 #else
 void *lf_alloc_large(size_t bytes) { return aligned_alloc(LF_LARGE_PAGE, bytes); }
 

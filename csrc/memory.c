@@ -22,7 +22,7 @@ void *lf_alloc_zeroed(size_t bytes) {
 #define ENOUGH_FOR_ONE (LF_LARGE_PAGE / 8)
 #define ENOUGH_TO_SHARE ((size_t)16 << 10)
 
-/* The address sanitizer knows where an allocation ends, but not where a place in a page does. */
+/* The address sanitizer knows where an allocation of the C library ends, but not where a place in a page does. */
 #if defined(__has_feature)
 #define HAS_FEATURE(feature) __has_feature(feature)
 #else

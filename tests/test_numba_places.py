@@ -62,8 +62,24 @@ def test_neither_the_first_steps_nor_some_others_decide(machine, quick):
     assert where(machine, places.quickest(VALUES, machine.step)) == quick
 
 
+def test_something_else_is_read_before_each_step(machine):
+    done = []
+
+    class Others:
+        def max(self):
+            machine.now += 1000  # which is not the step's time
+            done.append("read")
+
+    def step():
+        machine.now += 5
+        done.append("step")
+
+    assert places._time(step, Others()) == 5
+    assert done == ["read", "step"] * places.STEPS
+
+
 @pytest.mark.parametrize("size", [SIZE, places.FEWEST, places.MOST])
-def test_something_else_is_read_in_between(monkeypatch, size):
+def test_what_is_read_is_beside_the_place(monkeypatch, size):
     tried = []
 
     def time(step, others):
@@ -71,7 +87,7 @@ def test_something_else_is_read_in_between(monkeypatch, size):
         return len(tried)
 
     monkeypatch.setattr(places, "_time", time)
-    places.quickest(np.zeros(size, np.uint8), lambda address: None)
+    places.quickest(np.zeros(size // 4, np.float32), lambda address: None)
     assert len(tried) >= 3
     for address, others in tried:
         assert others.nbytes == places.OTHERS
@@ -80,17 +96,22 @@ def test_something_else_is_read_in_between(monkeypatch, size):
         assert abs(beside - address) < places.REGION
 
 
-@pytest.mark.parametrize("size", [64, places.FEWEST - 4, places.MOST + 4])
-def test_nothing_is_tried_where_it_can_not_matter(size):
-    values = np.arange(size // 4, dtype=np.float32)
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [(64, "f4"), (places.FEWEST - 4, "f4"), (places.MOST + 4, "f4"), (SIZE, "u2"), (SIZE, "i1")],
+)
+def test_nothing_is_tried_where_it_can_not_matter(size, dtype):
+    values = np.arange(size // np.dtype(dtype).itemsize).astype(dtype)
     weights = places.quickest(values, lambda address: pytest.fail("a step was tried"))
     assert np.array_equal(weights, values)
     assert weights.ctypes.data % places.CACHE_LINE == 0
 
 
 @pytest.mark.parametrize("options", [{}, {"proj_size": 70}], ids=["plain", "variant"])
-@pytest.mark.parametrize(("weight_dtype", "layers"), [("float32", 1), ("float16", 2), ("int8", 4)])
-def test_trying_changes_no_bit(monkeypatch, options, weight_dtype, layers):
+@pytest.mark.parametrize("pages", ["large", "none"])
+def test_trying_changes_no_bit(monkeypatch, options, pages):
+    if pages == "none":
+        monkeypatch.delattr("mmap.MADV_HUGEPAGE", raising=False)
     xs = np.random.default_rng(1).standard_normal((3, 128)).astype(np.float32)
     tried = []
 
@@ -100,9 +121,7 @@ def test_trying_changes_no_bit(monkeypatch, options, weight_dtype, layers):
     outputs = []
     for place in (trying, lambda values, step: places.aligned(values)):
         monkeypatch.setattr("lstm_fast._backends.numba.quickest", place)
-        lstm = lstm_fast.LSTM.random(
-            128, 128, layers, weight_dtype=weight_dtype, backend="numba", **options
-        )
+        lstm = lstm_fast.LSTM.random(128, 128, backend="numba", **options)
         outputs.append(lstm.stream().run(xs))
     assert len(tried) == 8 * places.STEPS  # so many weights have eight places
     assert np.array_equal(*outputs)

@@ -160,10 +160,10 @@ class NumbaModel:
         addresses = np.array([array.ctypes.data for array in arrays], np.int64)
         x, y = np.zeros(self.inputs, np.float32), np.empty(self.outputs, np.float32)
         frame, answer = from_buffer(FLOATS, x), from_buffer(FLOATS, y, True)
-        where = ffi.cast("void *", addresses.ctypes.data)
+        addresses_p = ffi.cast("void *", addresses.ctypes.data)
 
         def step(address: int) -> None:
-            self.kernel(ffi.cast("void *", address), where, frame, answer, 1)
+            self.kernel(ffi.cast("void *", address), addresses_p, frame, answer, 1)
 
         self.weights = quickest(self.weights, step)
 
