@@ -1,14 +1,12 @@
 """Weights are where large pages can be, whatever the C library does with its heap."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import lstm_fast
+from test_backends import python
 
 if not lstm_fast.available()[0].startswith("native"):
     pytest.skip("large pages are the native core's", allow_module_level=True)
@@ -21,16 +19,15 @@ LARGE = 2 << 20
 # What glibc does by itself once a program has given back something large: all comes from the heap.
 HEAP_SERVES_ALL = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 # The first two share a large page, the next two have one each; the last needs a bit more than one.
-SHAPES, PAGES = "64x64x1 8x40x1 128x128x1 128x128x2 256x256x1", 1 + 1 + 1 + 2
-PROGRAM = """
+SHAPES = [(64, 64, 1), (8, 40, 1), (128, 128, 1), (128, 128, 2), (256, 256, 1)]
+PAGES = 1 + 1 + 1 + 2
+PROGRAM = f"""
 import re
-import sys
 import lstm_fast
 
 def make():
-    for size in sys.argv[1].split():
-        input_size, hidden_size, num_layers = map(int, size.split("x"))
-        yield lstm_fast.LSTM.random(input_size, hidden_size, num_layers, backend="native")
+    for shape in {SHAPES}:
+        yield lstm_fast.LSTM.random(*shape, backend="native")
 
 def show():
     print(open("/proc/self/smaps").read(), "end")
@@ -60,9 +57,7 @@ def advised(smaps):
 @pytest.mark.parametrize("heap", [{}, HEAP_SERVES_ALL], ids=["glibc decides", "heap serves all"])
 def test_weights_are_in_large_pages_and_not_in_the_heap(heap):
     # glibc and NumPy can ask for large pages, too
-    env = {**os.environ, "GLIBC_TUNABLES": "", "NUMPY_MADVISE_HUGEPAGE": "0", **heap}
-    command = [sys.executable, "-c", PROGRAM, SHAPES]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    done = python(PROGRAM, GLIBC_TUNABLES="", NUMPY_MADVISE_HUGEPAGE="0", **heap)
     assert done.returncode == 0, done.stderr
     made, _, given_back, size, given_back_again, size_again, _ = done.stdout.split("end\n")
     assert not any(name for *_, name in advised(made))  # such as [heap]

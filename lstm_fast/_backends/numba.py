@@ -107,6 +107,11 @@ def _initial(weights: Weights) -> Float32:
     return canonical(np.concatenate(h + c))
 
 
+def _addresses(arrays: tuple[NDArray[Any], ...]) -> NDArray[np.int64]:
+    """Return where a kernel finds these, which it doesn't keep alive."""
+    return np.array([array.ctypes.data for array in arrays], np.int64)
+
+
 class NumbaModel:
     """The weights as the kernels want them."""
 
@@ -156,8 +161,8 @@ class NumbaModel:
 
     def _place(self) -> None:
         """Put the weights where steps are quick."""
-        arrays = self.arrays()  # kept until the end: the kernel has their addresses
-        addresses = np.array([array.ctypes.data for array in arrays], np.int64)
+        arrays = self.arrays()  # by a name, so that they live until the end
+        addresses = _addresses(arrays)
         x, y = np.zeros(self.inputs, np.float32), np.empty(self.outputs, np.float32)
         frame, answer = from_buffer(FLOATS, x), from_buffer(FLOATS, y, True)
         addresses_p = ffi.cast("void *", addresses.ctypes.data)
@@ -262,8 +267,8 @@ class NumbaStream(Stream):
     def __init__(self, lstm: LSTM, model: NumbaModel) -> None:
         self._lstm = lstm
         arrays = model.arrays()
-        addresses = np.array([array.ctypes.data for array in arrays], np.int64)
-        self._kept = (*arrays, model, addresses)  # the kernel has their addresses
+        addresses = _addresses(arrays)
+        self._kept = (*arrays, model, addresses)
         self._weights = ffi.cast("void *", model.weights.ctypes.data)
         self._addresses = ffi.cast("void *", addresses.ctypes.data)
         self._h_and_c = ffi.cast("float *", arrays[2].ctypes.data)
