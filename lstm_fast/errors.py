@@ -6,6 +6,7 @@ __all__ = [
     "BackendUnavailableError",
     "ConcurrentUseError",
     "FormatError",
+    "FormatWarning",
     "LstmFastError",
     "PoolFullError",
     "SnapshotError",
@@ -41,4 +42,12 @@ class FormatError(LstmFastError, ValueError):
     """A file is damaged, cut short, of another format, or holds no LSTM that can be read.
 
     The text names the file and the part of it.
+    """
+
+
+class FormatWarning(UserWarning):
+    """What a file leaves open was assumed, or what it asks for left out, so results may differ.
+
+    `load` warns once, with all that there is to say of the LSTM; `formats.read` keeps the same
+    texts in `Found.assumptions`.
     """

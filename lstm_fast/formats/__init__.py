@@ -12,19 +12,32 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..errors import FormatWarning
 from ..lstm import LSTM
-from ._files import FormatError, Found, MissingExtraError
+from ._files import FormatError, Found, MissingExtraError, Refused
 
-__all__ = ["READERS", "FormatError", "Found", "MissingExtraError", "load", "read"]
+__all__ = [
+    "READERS",
+    "FormatError",
+    "FormatWarning",
+    "Found",
+    "MissingExtraError",
+    "Refused",
+    "load",
+    "read",
+]
 
 # A reader is a module here with
 #     SUFFIXES                     of file names, such as (".onnx",)
 #     recognise(path, head)        whether a file that begins with these bytes is one
-#     read(path, **options)        a list of Found
+#     read(path, **options)        a list of Found and Refused
 # To add one, add its name.
 READERS = ("safetensors", "pytorch", "onnx", "keras", "tflite", "nam", "tf1")
 
@@ -58,8 +71,10 @@ def _choose(path: Path, format: str | None) -> ModuleType:
     raise FormatError(f"{path}: unknown format; known are {known}; format= names one")
 
 
-def read(path: str | os.PathLike[str], format: str | None = None, **options: Any) -> list[Found]:
-    """Return every LSTM in a file.
+def read(
+    path: str | os.PathLike[str], format: str | None = None, **options: Any
+) -> list[Found | Refused]:
+    """Return every LSTM in a file; in the place of one that cannot be computed, why not.
 
     Args:
         path: the file.
@@ -68,36 +83,56 @@ def read(path: str | os.PathLike[str], format: str | None = None, **options: Any
 
     Raises:
         OSError: the file cannot be opened.
-        FormatError: it is damaged or of another format, or an LSTM in it is of a kind that we
-            cannot compute; or a library is missing (`MissingExtraError`).
+        FormatError: it is damaged or of another format, or no LSTM in it is of a kind that we can
+            compute; or a library is missing (`MissingExtraError`).
         TypeError, ValueError: the format is unknown, or has no such option.
     """
     path = Path(path)
     module = _choose(path, format)
     try:
-        found: list[Found] = module.read(path, **options)
+        found: list[Found | Refused] = module.read(path, **options)
     except (MemoryError, RecursionError, OverflowError) as error:
         raise FormatError(f"{path}: damaged: {error or type(error).__name__}") from error
+    if found and all(one.error is not None for one in found):
+        raise found[0].error or AssertionError
     return found
 
 
-def pick(path: object, found: list[Found], name: str | None) -> Found:
+def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Found:
     """Return the one of that name, or the only one there is.
 
     Raises:
-        FormatError: there is none, or none of that name, or several and no name.
+        FormatError: there is none, or none of that name, or several and no name; or the one of that
+            name cannot be computed.
     """
     if not found:
         raise FormatError(f"{path}: there is no LSTM in it")
-    names = ", ".join(repr(one.name) for one in found)
     if name is not None:
-        for one in found:
-            if one.name == name:
-                return one
-        raise FormatError(f"{path}: there is no LSTM named {name!r} in it, but {names}")
-    if len(found) > 1:
-        raise FormatError(f"{path}: there are {len(found)} LSTMs in it, say which: name= {names}")
-    return found[0]
+        return _named(path, found, name)
+    good = [one for one in found if isinstance(one, Found)]
+    if len(good) > 1:
+        names = ", ".join(repr(one.name) for one in good)
+        raise FormatError(f"{path}: there are {len(good)} LSTMs in it, say which: name= {names}")
+    refused = [one for one in found if isinstance(one, Refused)]
+    if not good:
+        raise refused[0].error
+    others = tuple(f"left out, since it cannot be computed: {one.error}" for one in refused)
+    return replace(good[0], assumptions=(*good[0].assumptions, *others))
+
+
+def _named(path: object, found: Sequence[Found | Refused], name: str) -> Found:
+    for one in found:
+        if one.name == name and isinstance(one, Refused):
+            raise one.error
+        if one.name == name and isinstance(one, Found):
+            return one
+    names = ", ".join(repr(one.name) for one in found)
+    text = f"{path}: there is no LSTM named {name!r} in it, but {names}"
+    for one in found:
+        if name in one.parts:
+            layer = f"layer {one.parts.index(name)} (counted from 0)"
+            text += f"; {name!r} is {layer} of the stack {one.name!r}"
+    raise FormatError(text)
 
 
 def load(
@@ -127,6 +162,11 @@ def load(
         FormatError: it is damaged, holds no such LSTM, or one that cannot be computed; or a library
             is missing.
         TypeError, ValueError, BackendUnavailableError: see `LSTM.from_state_dict`.
+
+    Warns:
+        FormatWarning: once, with all that was assumed or left out and can change a result.
     """
     found = pick(path, read(path, format, **options), name)
+    if found.assumptions:
+        warnings.warn(f"{path}: {'; '.join(found.assumptions)}", FormatWarning, stacklevel=2)
     return LSTM.from_weights(found.weights, weight_dtype=weight_dtype, backend=backend, isa=isa)

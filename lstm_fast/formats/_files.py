@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from .._weights import Weights
 from ..errors import FormatError
 
-__all__ = ["FormatError", "Found", "MissingExtraError", "checked", "size_limit"]
+__all__ = ["FormatError", "Found", "MissingExtraError", "Refused", "checked", "size_limit"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,40 @@ class Found:
     weights: its weights and variant.
     sources: where each parameter comes from, by PyTorch's names ("weight_ih_l0") and in words of
         the file ("W of node lstm_1, gates i, o, f, c").
-    notes: what a user should know, such as what was left out or folded.
+    notes: what a user should know and what changes no result, such as what was folded.
+    assumptions: what was assumed or left out and can change a result; `load` warns of it.
+    parts: the names in the file of what it was made of, layer by layer from the bottom up, where
+        they differ from `name`.
+    error: None; see `Refused`.
     """
 
     name: str
     weights: Weights
     sources: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    error: None = field(default=None, init=False)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """One LSTM in a file that cannot be computed, in the place where it would stand.
+
+    name: as of `Found`.
+    error: why not; asking for the weights raises it.
+    """
+
+    name: str
+    error: FormatError
+    sources: dict[str, str] = field(default_factory=dict, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
+    assumptions: tuple[str, ...] = field(default=(), init=False)
+    parts: tuple[str, ...] = field(default=(), init=False)
+
+    @property
+    def weights(self) -> NoReturn:
+        raise self.error
 
 
 class MissingExtraError(FormatError, ImportError):

@@ -14,7 +14,7 @@ from typing import Any
 from .. import formats
 from .._weights import Weights
 from . import safetensors
-from ._files import FormatError, Found
+from ._files import FormatError, Found, Refused
 
 DESCRIPTION_OF_CONVERT = (
     "Writes one LSTM of a file as safetensors: weights under PyTorch's names, its variant in the "
@@ -58,7 +58,7 @@ def _failing_with_one(command: Any) -> Any:
     return run
 
 
-def _read(options: argparse.Namespace) -> list[Found]:
+def _read(options: argparse.Namespace) -> list[Found | Refused]:
     extra = {} if options.forget_bias is None else {"forget_bias": options.forget_bias}
     return formats.read(options.file, options.format, **extra)
 
@@ -134,8 +134,12 @@ def _count(weights: Weights) -> int:
     return sum(part.size for layer in weights.layers for part in layer.parameters().values())
 
 
-def _lines(found: Found, width: int) -> Iterator[str]:
+def _lines(found: Found | Refused, width: int) -> Iterator[str]:
     """Yield what is printed of one."""
+    if isinstance(found, Refused):
+        yield _printable(found.name) or "(no name)"
+        yield from _wrapped("  refused     ", _printable(str(found.error)), width)
+        return
     weights = found.weights
     count = _count(weights)
     yield _printable(found.name) or "(no name)"
@@ -153,6 +157,8 @@ def _lines(found: Found, width: int) -> Iterator[str]:
     longest = max(map(len, found.sources), default=0)
     for name, text in found.sources.items():
         yield from _wrapped(f"    {name:<{longest}}  ", _printable(text), width)
+    for note in found.assumptions:
+        yield from _wrapped("  assumed     ", _printable(note), width)
     for note in found.notes:
         yield from _wrapped("  note        ", _printable(note), width)
 
@@ -171,7 +177,9 @@ def _bytes(size: float) -> str:
     return f"{size:.3g} GB"
 
 
-def _facts(found: Found) -> dict[str, Any]:
+def _facts(found: Found | Refused) -> dict[str, Any]:
+    if isinstance(found, Refused):
+        return {"name": found.name, "error": str(found.error)}
     weights = found.weights
     return {
         "name": found.name,
@@ -185,4 +193,5 @@ def _facts(found: Found) -> dict[str, Any]:
         "parameters": _count(weights),
         "sources": found.sources,
         "notes": list(found.notes),
+        "assumptions": list(found.assumptions),
     }
