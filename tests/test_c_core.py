@@ -108,6 +108,22 @@ def test_an_isa_requires_what_it_is_compiled_for(isa):
     assert sorted(target) == sorted(name.lower() for name in required)
 
 
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory):
+    """As `core`, in seconds: the first compiler, the scalar kernels alone, no sanitizer."""
+    directory = tmp_path_factory.mktemp("quick")
+    compiler = [COMPILERS[0], *" ".join(FLAGS).split(), f"-I{CSRC}"]
+    sources = [CSRC / "isa/scalar.c", HERE / "only_scalar.c"]
+    return directory, compiler, compile_all(directory, compiler, sources)
+
+
+@pytest.mark.parametrize("source", ["test_core.c", "test_pool.c", "test_variants.c"])
+def test_core_quickly(quick, source):
+    """Statuses, busy flags, what close zeroes, lengths: known before the sanitizers are through."""
+    process = build_and_run(quick, source, *PROGRAMS[source])
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
 @pytest.fixture(scope="session", params=COMPILERS)
 def threads(request, tmp_path_factory):
     """As `core`, with the thread sanitizer, and with the scalar kernels alone: others take long."""

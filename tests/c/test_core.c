@@ -142,6 +142,21 @@ static void check_isas(void) {
     CHECK(lf_isa_name(lf_isa_count()) == NULL && lf_isa_missing(lf_isa_count(), 0) == NULL);
 }
 
+/* The first and the last row of each gate, in each layer. */
+static void check_biases(void) {
+    lf_model *model = NULL;
+    for (int l = 0; l < L; l++)
+        for (int gate = 0; gate < LF_GATES; gate++)
+            for (int row = gate * H; row < (gate + 1) * H; row += H - 1) {
+                const float kept = bias[l][row];
+                bias[l][row] = gate % 2 ? NAN : INFINITY;
+                CHECK(create(NULL, &model) == LF_ERR_NONFINITE);
+                bias[l][row] = kept;
+            }
+    CHECK(create(NULL, &model) == LF_OK);
+    lf_model_destroy(model);
+}
+
 static void check_create(void) {
     lf_model *model = NULL;
     lf_stream *stream = NULL;
@@ -163,6 +178,7 @@ static void check_create(void) {
     bias[0][3] = 3e38f; /* finite, but not twice */
     CHECK(create(NULL, &model) == LF_ERR_NONFINITE);
     bias[0][3] = 0;
+    check_biases();
     weight_hh[0][5] = 65520;
     CHECK(lf_model_create(I, H, 0, L, layers, LF_FLOAT16, NULL, &model) == LF_ERR_RANGE);
     CHECK(lf_model_create(I, H, 0, L, layers, LF_INT8, NULL, &model) == LF_OK);
