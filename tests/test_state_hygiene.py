@@ -1,4 +1,4 @@
-"""What a careless rebuild would slip past: padding, halves prepared from NaN, references, biases."""
+"""What a careless rebuild would slip past: padding, NaN in prepared halves, references, biases."""
 
 from __future__ import annotations
 
