@@ -23,8 +23,8 @@ class Options:
             after all of it, it ends, and says so.
         samples: steps that are timed for each of the figures of latency and slow paths.
         timing_seconds: after that time each ends with what it has.
-        slow_ratio: what subnormal or saturated input may cost, as a multiple of the median step;
-            None: it is reported and not judged.
+        slow_ratio: what subnormal, decaying or saturated input may cost, as a multiple of the
+            median step: more is a failure. None: more than 3 (`speed.SLOW_RATIO`) is a warning.
         sessions: how many run interleaved.
         threads: how many run at once; 0 is none.
         runs: of the same frames, for determinism.

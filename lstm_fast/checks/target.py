@@ -36,6 +36,7 @@ __all__ = [
     "state_of",
     "step",
     "theirs",
+    "told",
 ]
 
 State: TypeAlias = tuple[Float32, Float32]  # h (L, P) and c (L, H)
@@ -83,6 +84,7 @@ class Target(ABC):
         origin: Python that makes it again, with `target` as the name: the head of a reproduction.
         threads: whether sessions of their own may be stepped in several threads at once.
         exact: whether it promises that batches and chunks have the bits of single steps.
+        warnings: what is doubtful about it, for the verdict of a report.
     """
 
     name: str = "target"
@@ -91,6 +93,7 @@ class Target(ABC):
     origin: str | None = None
     threads: bool = True
     exact: bool = False
+    warnings: tuple[str, ...] = ()
 
     @abstractmethod
     def session(self) -> Session:
@@ -138,13 +141,15 @@ def check_target(target: Any) -> None:
 
     Raises:
         TypeError: it is none, or does not say its input_size.
+        TargetError: asking for its input_size raised something.
     """
     if not isinstance(target, Target):
         raise TypeError(
             f"expected a checks.Target, found {type(target).__name__}: checks.adapters makes one "
             "of it, with from_torch, from_lstm, from_sessions, ..."
         )
-    size = getattr(target, "input_size", None)
+    with theirs("input_size"):
+        size = getattr(target, "input_size", None)
     if not isinstance(size, (int, np.integer)) or size < 1:
         raise TypeError(f"{target.name}.input_size must be the values in a frame, found {size!r}")
 
@@ -153,15 +158,24 @@ def check_target(target: Any) -> None:
 def theirs(what: str) -> Iterator[None]:
     """Run code of a target: whatever it raises is a TargetError that says what was called.
 
+    That goes for what is no Exception as well, such as the SystemExit of `sys.exit()` or the panic
+    of a library in Rust; only the KeyboardInterrupt of a user stays what it is.
+
     NumPy says nothing of NaN in it: the checks give it NaN, and that is no news.
     """
     try:
         with np.errstate(all="ignore"):
             yield
-    except TargetError:
+    except (TargetError, KeyboardInterrupt, GeneratorExit):
         raise
-    except Exception as error:
-        raise TargetError(f"{what} raised {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        raise TargetError(f"{what} raised {told(error)}") from error
+
+
+def told(error: BaseException) -> str:
+    """Return an error's kind and text; of one that has no text, its kind alone."""
+    kind, text = type(error).__name__, str(error).strip()
+    return f"{kind}: {text}" if text else kind
 
 
 def open_session(target: Target) -> Session:
@@ -273,10 +287,15 @@ def record(target: Target | Session, xs: Any, *, name: str | None = None) -> Rec
 
 
 def close(session: object) -> None:
-    """Free a session, where it has anything to free."""
-    closing = getattr(session, "close", None)
-    if callable(closing):
-        closing()
+    """Free a session or a batch, where it has anything to free.
+
+    Raises:
+        TargetError: it raised something.
+    """
+    with theirs("close()"):
+        closing = getattr(session, "close", None)
+        if callable(closing):
+            closing()
 
 
 def _stacked(rows: list[Float32], size: int | None) -> Float32:

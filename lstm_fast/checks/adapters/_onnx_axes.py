@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,16 +17,26 @@ SAY = "say time_axis= and batch_axis= (--time-axis, --batch-axis)"
 NOISE = 0.1  # what quantisation over a batch or a sequence may do to others, as a part
 
 
-def with_axes(runner: Any, signature: Signature) -> Signature:
-    """Find where x and y have T and N, by trying it."""
-    rank = len(signature.x_shape)
+def with_axes(runner: Any, signature: Signature, frame_axes: int, frame_is_said: bool) -> Signature:
+    """Find where x and y have T and N, by trying it.
+
+    Args:
+        runner: onnxruntime's.
+        signature: what is known.
+        frame_axes: how many of x's last axes are those of one frame.
+        frame_is_said: whether that was said, and not guessed.
+
+    Raises:
+        TargetError: it can't be run, or it is not clear.
+    """
     if signature.time_axis is not None or signature.batch_axis is not None:
         return _with_y_axes(runner, signature)
-    if rank == 1:
-        return signature
-    if rank == 2:
-        return _with_y_axes(runner, replace(signature, batch_axis=0))
-    if rank != 3:
+    outer = len(signature.x_shape) - frame_axes
+    if outer == 0:
+        return _with_y_axes(runner, signature)
+    if outer == 1:
+        return _with_one_axis(runner, signature)
+    if outer > 2:
         raise TargetError(f"x has shape {list(signature.x_shape)}: {SAY}")
     for time_axis, batch_axis in ((0, 1), (1, 0)):
         trial = replace(signature, time_axis=time_axis, batch_axis=batch_axis)
@@ -35,11 +47,50 @@ def with_axes(runner: Any, signature: Signature) -> Signature:
                 return trial
         except Exception:  # of whatever kind: then it is the other way round
             continue
+    inner = signature.x_shape[1:]
+    if signature.states and not frame_is_said and isinstance(inner[0], int):
+        # A stepped model that always takes several rows: they are one frame, such as (3, 41).
+        return _with_one_axis(runner, replace(signature, input_size=math.prod(inner)))
     _refuse_fixed(signature)
     raise TargetError(
         f"x has shape {list(signature.x_shape)}, and neither way does its output depend on earlier "
         f"frames of the same row alone (is it bidirectional?): {SAY}"
     )
+
+
+def _with_one_axis(runner: Any, signature: Signature) -> Signature:
+    """Find whether the one axis before those of a frame is time or rows.
+
+    It is time where later rows depend on earlier ones. A model that can't be run with several rows
+    has one.
+    """
+    rows = replace(signature, batch_axis=0)
+    size = signature.x_shape[0]
+    if isinstance(size, int):
+        if size != 1:
+            _refuse_fixed(signature)
+        return _with_y_axes(runner, rows)
+    if not signature.states or not rows.has_batches:
+        with contextlib.suppress(Exception):  # of whatever kind: then it is not time
+            trial = _with_y_axes(runner, replace(signature, time_axis=0))
+            if _remembers(runner, trial) and _causal(runner, trial):
+                return trial
+    with contextlib.suppress(TargetError):
+        return _with_y_axes(runner, rows)
+    alone = replace(rows, x_shape=(1, *signature.x_shape[1:]))
+    return _with_y_axes(runner, alone)
+
+
+def _remembers(runner: Any, signature: Signature) -> bool:
+    """Say whether the last output depends on the first of several frames."""
+    if signature.y_time_axis is None:
+        return False
+    rng = np.random.Generator(np.random.PCG64(0))
+    xs = (rng.random((5, 1, signature.input_size)) * 6 - 3).astype(np.float32)
+    other = xs.copy()
+    other[0] *= -1
+    last = [signature.last(_run(runner, signature, one), 1) for one in (xs, other)]
+    return bool((last[0] != last[1]).any())
 
 
 def _causal(runner: Any, signature: Signature) -> bool:
@@ -83,7 +134,11 @@ def _run(runner: Any, signature: Signature, xs: Float32) -> Any:
         for name, (shape, kind) in signature.state_shapes(xs.shape[1]).items()
     }
     feeds = {signature.x: signature.shaped(xs), **states, **signature.constants}
-    return np.asarray(runner.run([signature.y], feeds)[0])
+    try:
+        return np.asarray(runner.run([signature.y], feeds)[0])
+    except Exception as error:  # onnxruntime raises many kinds
+        shapes = {name: np.shape(value) for name, value in feeds.items()}
+        raise TargetError(f"onnxruntime can't run it with {shapes}: {error}") from error
 
 
 def _trial_sizes(signature: Signature) -> tuple[int, int]:
@@ -103,11 +158,12 @@ def _with_y_axes(runner: Any, signature: Signature) -> Signature:
     steps, rows = _trial_sizes(signature)
     y = _run(runner, signature, np.zeros((steps, rows, signature.input_size), np.float32))
     time_axis = batch_axis = None
+    outer = y.shape[: max(1, y.ndim - 1)]  # the last one is that of the values, where there is more
     if signature.time_axis is not None and steps > 1:
-        axes = [n for n, size in enumerate(y.shape[:-1]) if size == steps]
+        axes = [n for n, size in enumerate(outer) if size == steps]
         time_axis = axes[0] if axes else None
     if rows > 1:
-        axes = [n for n, size in enumerate(y.shape[: max(1, y.ndim - 1)]) if size == rows]
+        axes = [n for n, size in enumerate(outer) if size == rows]
         batch_axis = next((n for n in axes if n != time_axis), None)
     return replace(signature, y_time_axis=time_axis, y_batch_axis=batch_axis)
 
