@@ -231,7 +231,7 @@ def to_array(value: Any, what: str, shape: tuple[int | None, ...]) -> Float32:
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"dtype {array.dtype}")
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # it is theirs: its __array__ may raise anything
         raise TargetError(f"{what} returned no array of real numbers: {error}") from error
     if len(array.shape) != len(shape) or any(
         want is not None and have != want for have, want in zip(array.shape, shape, strict=True)

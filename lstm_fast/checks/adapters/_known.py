@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Known", "ignores_rate", "known", "shapes"]
+__all__ = ["Known", "known", "shapes", "wrong_rate"]
 
 CONTEXT = "of context, which are the last ones of the frame before, and"
 
@@ -58,7 +58,7 @@ class Known:
         if "sr" not in inputs and "sr" in constants:
             found.append("has no input sr in this file, which is for 16000 Hz alone")
         elif "sr" in inputs and "sr" not in constants:
-            found.append("takes the sample rate as sr")
+            found.append("takes the sample rate sr, in constants= (--set)")
         elif "sr" in inputs:
             rate = _number(constants["sr"])
         if rate not in self.frames:
@@ -72,7 +72,7 @@ class Known:
 
     def _of_frames(self, rate: int) -> str:
         sizes = _either(self.frames[rate])
-        return f"takes {sizes} values per frame at {rate} Hz{self.why[rate]}"
+        return f"takes frame_shape= (--frame) {sizes} at {rate} Hz{self.why[rate]}"
 
     def command(
         self,
@@ -107,11 +107,13 @@ def _either(numbers: Iterable[int]) -> str:
     return " or ".join(map(str, numbers))
 
 
-def ignores_rate(runner: Any, which: Known) -> bool:
-    """Say whether a known model answers the same at both rates, so that it is for 16000 Hz alone.
+def wrong_rate(runner: Any, which: Known, constants: Mapping[str, Any]) -> bool:
+    """Say whether 8000 Hz were said of a known model that is for 16000 Hz alone.
 
-    Where it can't be run that is not known, and said to be not so.
+    Such a one answers the same at both rates; where it can't be run at both, it is none.
     """
+    if _number(constants.get("sr")) != 8000:
+        return False
     (inputs, _), size = shapes(runner), which.frames[8000][0]
     x = np.random.Generator(np.random.PCG64(0)).random((1, size)).astype(np.float32)
     states = which.inputs - {"input"}

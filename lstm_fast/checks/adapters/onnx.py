@@ -13,7 +13,7 @@ import numpy as np
 from ..._arrays import Float32
 from ..target import State, Target, TargetError
 from ._extras import need
-from ._known import ignores_rate, known, shapes
+from ._known import known, shapes, wrong_rate
 from ._onnx_guess import guess
 from ._onnx_signature import Signature
 
@@ -70,7 +70,7 @@ def from_onnx(
     if session_options is None:
         session_options = ort.SessionOptions()
         session_options.intra_op_num_threads = session_options.inter_op_num_threads = 1
-        session_options.log_severity_level = 3
+        session_options.log_severity_level = 4  # what it raises says it
     what: Any = model if isinstance(model, bytes) else os.fspath(model)
     try:
         runner = ort.InferenceSession(what, session_options, providers=list(providers))
@@ -113,9 +113,9 @@ def _doubts(
     """
     which, (inputs, _) = known(runner), shapes(runner)
     problem = which.problem(inputs, constants, frame_shape) if which else ""
-    if which and not problem and int(constants.get("sr", 16000)) == 8000:
-        only_16k = ignores_rate(runner, which)
-        problem = f"{which.title}: this file is for 16000 Hz alone" if only_16k else ""
+    if which and not problem and wrong_rate(runner, which, constants):
+        problem = f"this file of {which.title} is for 16000 Hz alone"
+        constants = {}
     if which is None or not problem:
         return ()
     if is_described:
