@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from .runner import NAMES
+from .target import LARGEST_FRAME
 
 __all__ = ["constant", "frame", "names", "state"]
-
-LARGEST_FRAME = 1 << 24  # values: 64 MiB
 
 
 def names(text: str) -> tuple[str, ...]:

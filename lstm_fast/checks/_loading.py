@@ -7,6 +7,7 @@ import inspect
 import os
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ def _of_torch(path: Path, name: str | None, input_size: int | None, origin: str)
     torch.set_num_threads(1)  # one step is the work of one thread; others only wait for each other
     title = f"{path.name} in torch {torch.__version__}"
     if path.suffix.lower() == ".jit" or (input_size and path.suffix.lower() == ".pt"):
-        module = torch.jit.load(path)
+        with theirs(f"torch.jit.load of {path}"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch 2.13: of TorchScript
+            module = torch.jit.load(path)
         _refuse_own_state(module, path)
         return adapters.from_torch(module, input_size, name=title, origin=origin)
     module = _module_of(torch, path, name)
@@ -144,16 +147,17 @@ def _of_module(module: str, attribute: str, input_size: int | None, origin: str)
         _check_factory(found, f"{module}:{attribute}")
         with theirs(f"{module}:{attribute}()"):
             found = found()
-    with theirs(f"what {module}:{attribute} returns"):
-        return as_target(found, input_size, origin)
+    return as_target(found, input_size, origin)
 
 
 def _check_factory(factory: Any, name: str) -> None:
     """Refuse a function that wants arguments, such as one step of an LSTM.
 
     Raises:
-        TargetError: it can't be called without arguments.
+        TargetError: it can't be called without arguments, or is async.
     """
+    if inspect.iscoroutinefunction(factory):
+        raise TargetError(f"{name} is an async function; a factory is an ordinary one")
     try:
         wanted = inspect.signature(factory)
     except (TypeError, ValueError):  # of what is written in C it may not be known

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,22 +24,34 @@ from .target import Target, TargetError, theirs, told
 
 __all__ = ["add", "as_target", "load_target"]
 
-DESCRIPTION = f"""\
-Checks an LSTM that is stepped: against the equations in float64, and that resets reset, that
-sessions do not touch each other, that NaN stays where it is. Exit status: 0 all passed; 1 a check
-failed; 2 it could not be run: whatever the target raises before the first check is one line on
-standard error; 3 nothing failed, but it was not compared with the LSTM that it should be: of the
-main checks ({" and ".join(MAIN)}) one was skipped, and neither --no-reference, --only nor --skip
-asked for that; 130 interrupted. Steps that take more than {SLOW_RATIO:g} times as long with unusual
-frames are a warning in the last line. Running a target runs its code.
+DESCRIPTION = (
+    "Checks an LSTM that is stepped: against the equations in float64, and that resets reset, that "
+    "sessions do not touch each other, that NaN stays where it is. Running a target runs its code."
+)
+STATUS = f"""\
+exit status:
+  0    all that was asked for passed; the last line may hold a warning, such as
+       that steps with unusual frames take more than {SLOW_RATIO:g} times as long
+  1    a check failed, or the target broke down in one
+  2    it could not be run: whatever the target raises before the first check
+       is one line on standard error
+  3    nothing failed, but it was not compared with the LSTM that it should be:
+       {" or ".join(MAIN)} was skipped, such as for want of a reference, and
+       none of --no-reference, --only and --skip asked for that
+  130  interrupted
 """
+HOW = "(--reference FILE gives one, --no-reference does without)"
 LONGEST = 800  # characters of an error in one line
 
 
 def add(commands: Any) -> None:
     """Add it to the subcommands of a parser."""
     parser = commands.add_parser(
-        "check", help="does that LSTM compute what it should", description=DESCRIPTION
+        "check",
+        help="does that LSTM compute what it should",
+        description=textwrap.fill(DESCRIPTION, 78),
+        epilog=STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arg = parser.add_argument
     arg(
@@ -156,8 +170,6 @@ def _report(options: argparse.Namespace) -> Report:
     target = _target(options)
     try:
         reference = _reference(options, target)
-        if isinstance(reference, NoReference):
-            print(f"lstm-fast: no reference: {reference.reason}", file=sys.stderr)
         report = run(
             target,
             reference,
@@ -170,6 +182,8 @@ def _report(options: argparse.Namespace) -> Report:
         _close(target)
         raise
     _progress("")
+    if isinstance(reference, NoReference):
+        print(f"lstm-fast: no reference: {reference.reason}", file=sys.stderr)
     return replace(report, remarks=report.remarks + _close(target))
 
 
@@ -247,14 +261,17 @@ def _of_file(
     try:
         found = as_reference(file, name, dtype)
     except (LstmFastError, ValueError) as error:
-        return NoReference(f"{error} (--reference FILE gives one, --no-reference does without)")
+        return NoReference(f"{_first_sentence(str(error))} {HOW}")
     if found.weights.input_size == target.input_size:
         return found
     return NoReference(
-        f"the LSTM in {file} takes {found.weights.input_size} values per frame, the model "
-        f"{target.input_size}, so the LSTM is a part of it, which can't be compared with the whole "
-        "(--no-reference does without)"
+        f"the LSTM in {Path(file).name} takes {found.weights.input_size} values per frame, the "
+        f"model {target.input_size} {HOW}"
     )
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=\w)[.;] ", text, maxsplit=1)[0]
 
 
 def _own(target: Target) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["Options"]
@@ -49,9 +50,10 @@ class Options:
         for name, least in (("sessions", 2), ("runs", 2), ("samples", 10), ("drift_steps", 100)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, found {getattr(self, name)}")
-        if self.scale <= 0 or self.timing_seconds <= 0 or self.drift_seconds <= 0:
-            raise ValueError("scale, timing_seconds and drift_seconds must be above 0")
-        if self.slow_ratio is not None and self.slow_ratio <= 1:
+        for name in ("scale", "timing_seconds", "drift_seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, found {getattr(self, name)}")
+        if self.slow_ratio is not None and not self.slow_ratio > 1:
             raise ValueError(f"slow_ratio must be above 1, found {self.slow_ratio}")
 
 

@@ -26,8 +26,7 @@ class NoReference:
 
 
 NOT_GIVEN = NoReference(
-    "no reference was given: say reference= (--reference FILE); reference=None (--no-reference) "
-    "does without"
+    "no reference was given (reference= gives one, reference=None does without)"
 )
 LEFT_OUT = NoReference("no reference was wanted", on_purpose=True)
 

@@ -85,6 +85,7 @@ def run(
             needed = wanted if name in WITH_REFERENCE and isinstance(wanted, Reference) else None
             whole = reproduction.whole(name, target, options, needed)
             result = replace(result, reproduction=whole)
+        result = replace(result, warnings=result.warnings + _few_judged(result))
         results.append(replace(result, seconds=time.monotonic() - start))
     facts = {
         "input_size": target.input_size,
@@ -106,6 +107,14 @@ def _remarks(target: Target, wanted: Reference | NoReference) -> tuple[str, ...]
     """Return what is doubtful about the target or the reference themselves."""
     assumed = wanted.assumptions if isinstance(wanted, Reference) else ()
     return *target.warnings, *(f"reference: {text}" for text in assumed)
+
+
+def _few_judged(result: CheckResult) -> tuple[str, ...]:
+    """Return a warning where a check passed without a bound for most of its steps."""
+    steps, judged = (result.numbers.get(name) for name in ("steps", "steps_with_a_bound"))
+    if result.status != "passed" or steps is None or judged is None or 2 * judged >= steps:
+        return ()
+    return (f"{result.name} could judge only {judged} of {steps} steps",)
 
 
 def _chosen(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:

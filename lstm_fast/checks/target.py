@@ -39,6 +39,7 @@ __all__ = [
     "told",
 ]
 
+LARGEST_FRAME = 1 << 24  # values; a program that says more is not given the memory
 State: TypeAlias = tuple[Float32, Float32]  # h (L, P) and c (L, H)
 
 
@@ -141,7 +142,7 @@ def check_target(target: Any) -> None:
 
     Raises:
         TypeError: it is none, or does not say its input_size.
-        TargetError: asking for its input_size raised something.
+        TargetError: asking for its input_size raised something, or it is more than 2^24.
     """
     if not isinstance(target, Target):
         raise TypeError(
@@ -152,6 +153,8 @@ def check_target(target: Any) -> None:
         size = getattr(target, "input_size", None)
     if not isinstance(size, (int, np.integer)) or size < 1:
         raise TypeError(f"{target.name}.input_size must be the values in a frame, found {size!r}")
+    if size > LARGEST_FRAME:
+        raise TargetError(f"{target.name} takes {size} values per frame, more than {LARGEST_FRAME}")
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class Known:
 
     def _of_frames(self, rate: int) -> str:
         sizes = _either(self.frames[rate])
-        return f"takes frame_shape= (--frame) {sizes} at {rate} Hz{self.why[rate]}"
+        return f"takes {sizes} values per frame (--frame) at {rate} Hz{self.why[rate]}"
 
     def command(
         self,

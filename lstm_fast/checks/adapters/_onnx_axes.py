@@ -129,10 +129,15 @@ def _fixed(signature: Signature) -> bool:
 def _refuse_fixed(signature: Signature) -> None:
     sizes = [size for size in signature.x_shape[:-1] if isinstance(size, int) and size != 1]
     if sizes:
+        advice = (
+            f"If they are one frame, say so: frame_shape= (--frame {sizes[0]},"
+            f"{signature.x_shape[-1]})"
+            if signature.states
+            else "Export it with the state as inputs and outputs for one step, or with dynamic axes"
+        )
         raise TargetError(
             f"x has shape {list(signature.x_shape)}, with {sizes[0]} rows or steps fixed, so that "
-            "one session can't be stepped. Export it with the state as inputs and outputs for one "
-            "step, or with dynamic axes"
+            f"one session can't be stepped. {advice}"
         )
 
 
