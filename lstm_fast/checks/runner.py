@@ -106,7 +106,7 @@ def _wanted(target: Target, reference: Any) -> Reference | NoReference:
 def _remarks(target: Target, wanted: Reference | NoReference) -> tuple[str, ...]:
     """Return what is doubtful about the target or the reference themselves."""
     assumed = wanted.assumptions if isinstance(wanted, Reference) else ()
-    return *target.warnings, *(f"reference: {text}" for text in assumed)
+    return *map(str, target.remarks), *(f"reference: {text}" for text in assumed)
 
 
 def _few_judged(result: CheckResult) -> tuple[str, ...]:

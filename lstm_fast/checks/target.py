@@ -85,7 +85,7 @@ class Target(ABC):
         origin: Python that makes it again, with `target` as the name: the head of a reproduction.
         threads: whether sessions of their own may be stepped in several threads at once.
         exact: whether it promises that batches and chunks have the bits of single steps.
-        warnings: what is doubtful about it, for the verdict of a report.
+        remarks: what is doubtful about it, for the verdict of a report.
     """
 
     name: str = "target"
@@ -94,7 +94,7 @@ class Target(ABC):
     origin: str | None = None
     threads: bool = True
     exact: bool = False
-    warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @abstractmethod
     def session(self) -> Session:

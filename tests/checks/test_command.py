@@ -396,7 +396,7 @@ def test_on_purpose(lstm_check):
     assert lstm_check(Numpy(), reference=None, only=["agreement", "reset"]).passed
 
 class Doubtful(Numpy):
-    warnings = ("it may be another one",)
+    remarks = ("it may be another one",)
 
 def test_warned(lstm_check):
     assert lstm_check(Doubtful(), only=["reset"]).passed

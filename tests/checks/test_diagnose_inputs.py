@@ -51,7 +51,7 @@ def test_the_weight_dtype_is_that_of_the_lstm():
 
 def test_what_is_neither_is_told():
     recording = gather(CARELESS, ONE_LAYER).recordings[0]
-    with pytest.raises(TypeError, match="a reference is an LSTM, its weights, .* found int"):
+    with pytest.raises(TypeError, match=r"a reference is an LSTM, its weights, .* found int"):
         diagnose(recording, 5)
     with pytest.raises(TypeError, match=r"expected recordings, found a target: gather\("):
         diagnose(CARELESS, ONE_LAYER)

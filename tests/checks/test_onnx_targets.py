@@ -114,7 +114,7 @@ def test_silero(ort, path):
     pairs = {"h": "hn", "c": "cn"} if "sequence" in path.name else {"state": "stateN"}
     assert target.signature.states == pairs
     assert target.signature.h_and_c == tuple(pairs.values())
-    assert target.warnings == ()
+    assert target.remarks == ()
     recording = record(target, np.zeros((2, 576)))
     assert recording.hs.shape == recording.cs.shape == (2, 1, 128)
     with pytest.raises(TargetError, match=r"64 of context, which are the last ones .* found 512"):
@@ -135,15 +135,15 @@ def test_a_silero_is_known_by_its_inputs_and_outputs(ort):
     with pytest.raises(TargetError, match=r"found 512.* lstm-fast check FILE .*--no-reference"):
         adapters.from_onnx(likeness, frame_shape=(512,))
     said = adapters.from_onnx(likeness, frame_shape=(512,), states={"state": "stateN"})
-    assert "takes 576 values per frame" in said.warnings[0]
+    assert "takes 576 values per frame" in said.remarks[0]
     for other in (
         recurrent((512,), {"state": ("stateN", [2, "rows", 64])}),
         recurrent((512,), {"state": ("next", [2, "rows", 128])}),
         recurrent((512,), STATE, x="frames"),
     ):
-        assert adapters.from_onnx(other).warnings == ()  # control: others are taken as they are
+        assert adapters.from_onnx(other).remarks == ()  # control: others are taken as they are
     old = {name: (f"{name}n", [2, "rows", 64]) for name in "hc"}
-    assert adapters.from_onnx(recurrent((512,), old)).warnings == ()
+    assert adapters.from_onnx(recurrent((512,), old)).remarks == ()
     with pytest.raises(TargetError, match=r"version 4\) takes 512 or 1024 or 1536 values"):
         adapters.from_onnx(recurrent((576,), old), frame_shape=(576,))
 

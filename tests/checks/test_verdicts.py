@@ -104,14 +104,14 @@ def test_what_was_assumed_of_the_reference_is_a_warning():
 
 
 class Doubtful(Numpy):
-    warnings = ("it may be another model", "its frames are odd")
+    remarks = ("it may be another model", "its frames are odd")
 
 
 def test_what_is_doubtful_about_a_target_is_in_the_verdict():
     report = run(Doubtful(), WEIGHTS, only=["agreement"])
     assert report.exit_status == 0
     assert "passed, with 2 warnings: it may be another model; its frames are odd" in report.summary
-    assert json.loads(report.to_json())["warnings"] == list(Doubtful.warnings)
+    assert json.loads(report.to_json())["warnings"] == list(Doubtful.remarks)
 
 
 def test_few_steps_with_a_bound_are_a_warning(monkeypatch):

@@ -92,7 +92,7 @@ def from_onnx(
         file = "model" if isinstance(model, bytes) else Path(what).name
         name = f"{file} in onnxruntime {ort.__version__}"
     target = OnnxTarget(runner, signature, name, origin, threads)
-    target.warnings = doubts
+    target.remarks = doubts
     return target
 
 
