@@ -182,7 +182,7 @@ def _report(options: argparse.Namespace) -> Report:
         _close(target)
         raise
     _progress("")
-    if isinstance(reference, NoReference):
+    if isinstance(reference, NoReference) and any(one.is_missing for one in report.results):
         print(f"lstm-fast: no reference: {reference.reason}", file=sys.stderr)
     return replace(report, remarks=report.remarks + _close(target))
 

@@ -18,6 +18,7 @@ def recurrent(
     size=None,
     last=False,
     gain=None,
+    units=None,
 ):
     """Return a model, as bytes, whose states are tanh(W x + s / 2), and whose output is their sum.
 
@@ -30,21 +31,24 @@ def recurrent(
         wrong: names of states whose output is declared without a shape.
         size: the values in a frame; None is what frame holds.
         last: whether x is the last input.
+        units: of each state, where its shape does not say it.
         gain: the shape of an input of that name, which multiplies the output.
     """
     onnx = pytest.importorskip("onnx")
     helper, numpy_helper, kind = onnx.helper, onnx.numpy_helper, onnx.TensorProto.FLOAT
     size, rng = size or int(np.prod(frame)), np.random.default_rng(0)
     width = shape[-1] if shape else 1
-    weights = {"flat": np.array([-1, size]), "half": np.float32([0.5])}
+    weights = {"flat": np.array([-1, size])}
     nodes, parts = [helper.make_node("Reshape", [x, "flat"], ["values"])], []
     for name, (output, sizes) in states.items():
-        weights[f"w_{name}"] = rng.standard_normal((size, sizes[-1])).astype(np.float32) / 8
-        weights[f"v_{name}"] = rng.standard_normal((sizes[-1], width)).astype(np.float32)
-        weights[f"flat_{name}"] = np.array([-1, sizes[-1]])
+        hidden = units or sizes[-1]
+        weights[f"w_{name}"] = rng.standard_normal((size, hidden)).astype(np.float32) / 8
+        weights[f"v_{name}"] = rng.standard_normal((hidden, width)).astype(np.float32)
+        weights[f"u_{name}"] = np.eye(hidden, dtype=np.float32) / 2
+        weights[f"flat_{name}"] = np.array([-1, hidden])
         nodes += [
             helper.make_node("MatMul", ["values", f"w_{name}"], [f"a_{name}"]),
-            helper.make_node("Mul", [name, "half"], [f"b_{name}"]),
+            helper.make_node("MatMul", [name, f"u_{name}"], [f"b_{name}"]),
             helper.make_node("Add", [f"a_{name}", f"b_{name}"], [f"s_{name}"]),
             helper.make_node("Tanh", [f"s_{name}"], [output]),
             helper.make_node("Slice", [output, "zero", "one", "zero"], [f"first_{name}"])

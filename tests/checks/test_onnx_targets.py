@@ -206,6 +206,32 @@ def test_a_number_is_given_as_the_model_wants_it(ort):
         adapters.from_onnx(model, constants={"gain": np.ones((2, 2))})
 
 
+@pytest.mark.parametrize(
+    ("rows", "frame", "batch_axis"),
+    [("rows", (1, 1, 5), 0), (1, (1, 1, 5), None), (1, (1, "rows", 5), 2), (1, (3, 5), 0)],
+)
+def test_axes_of_one_size_belong_to_the_frame(ort, rows, frame, batch_axis):
+    states = {"h": ("hn", ["rows", 8])}
+    size = 15 if 3 in frame else 5
+    model = recurrent(frame, states, rows=rows, size=size, shape=["rows", 1])
+    target = adapters.from_onnx(model)
+    assert (target.input_size, target.signature.batch_axis) == (size, batch_axis)
+    passes(target, None, ["reset", "isolation"])
+
+
+def test_a_model_of_one_row_whose_axis_is_free(ort):
+    """It only runs with one row, as its state has, though its frames could have several."""
+    states = {"h": ("hn", [1, 8])}
+    target = adapters.from_onnx(recurrent((5,), states, shape=["rows", 1]))
+    passes(target, None, ["reset", "isolation"])
+
+
+def test_sizes_of_a_state_that_are_not_known_are_told(ort):
+    states = {"h": ("hn", ["rows", "units"])}
+    with pytest.raises(TargetError, match=r"free axes of 'h' \['rows', 'units'\] are taken as 1"):
+        adapters.from_onnx(recurrent((5,), states, units=8))
+
+
 def test_frames_that_do_not_fit_are_told(ort):
     states = {"h": ("hn", ["rows", 8])}
     with pytest.raises(TargetError, match=r"a frame of shape \(1, 7\) does not fit"):

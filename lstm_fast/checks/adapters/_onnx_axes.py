@@ -11,7 +11,7 @@ import numpy as np
 
 from ..._arrays import Float32
 from ..target import TargetError
-from ._onnx_signature import Signature
+from ._onnx_signature import Signature, size_of
 
 SAY = "say time_axis= and batch_axis= (--time-axis, --batch-axis)"
 NOISE = 0.1  # what quantisation over a batch or a sequence may do to others, as a part
@@ -31,14 +31,17 @@ def with_axes(runner: Any, signature: Signature, frame_axes: int, frame_is_said:
     """
     if signature.time_axis is not None or signature.batch_axis is not None:
         return _with_y_axes(runner, signature)
-    outer = len(signature.x_shape) - frame_axes
-    if outer == 0:
-        return _with_y_axes(runner, signature)
-    if outer == 1:
-        return _with_one_axis(runner, signature)
-    if outer > 2:
+    outer = list(range(len(signature.x_shape) - frame_axes))
+    if len(outer) > 2:  # those that always have one size belong to the frame, as (1, 1, 80) does
+        outer = [n for n in outer if not isinstance(signature.x_shape[n], int)]
+        signature = replace(signature, input_size=_between(signature, outer))
+    if len(outer) > 2:
         raise TargetError(f"x has shape {list(signature.x_shape)}: {SAY}")
-    for time_axis, batch_axis in ((0, 1), (1, 0)):
+    if not outer:
+        return _with_y_axes(runner, signature)
+    if len(outer) == 1:
+        return _with_one_axis(runner, signature, outer[0])
+    for time_axis, batch_axis in (outer, outer[::-1]):
         trial = replace(signature, time_axis=time_axis, batch_axis=batch_axis)
         try:
             _trial_sizes(trial)
@@ -47,10 +50,10 @@ def with_axes(runner: Any, signature: Signature, frame_axes: int, frame_is_said:
                 return trial
         except Exception:  # of whatever kind: then it is the other way round
             continue
-    inner = signature.x_shape[1:]
-    if signature.states and not frame_is_said and isinstance(inner[0], int):
+    if signature.states and not frame_is_said and isinstance(signature.x_shape[outer[1]], int):
         # A stepped model that always takes several rows: they are one frame, such as (3, 41).
-        return _with_one_axis(runner, replace(signature, input_size=math.prod(inner)))
+        size = _between(signature, outer[:1])
+        return _with_one_axis(runner, replace(signature, input_size=size), outer[0])
     _refuse_fixed(signature)
     raise TargetError(
         f"x has shape {list(signature.x_shape)}, and neither way does its output depend on earlier "
@@ -58,27 +61,32 @@ def with_axes(runner: Any, signature: Signature, frame_axes: int, frame_is_said:
     )
 
 
-def _with_one_axis(runner: Any, signature: Signature) -> Signature:
-    """Find whether the one axis before those of a frame is time or rows.
+def _between(signature: Signature, outer: list[int]) -> int:
+    """Return the values in a frame that has all axes of x but these."""
+    return math.prod(size_of(n) for at, n in enumerate(signature.x_shape) if at not in outer)
+
+
+def _with_one_axis(runner: Any, signature: Signature, axis: int) -> Signature:
+    """Find whether the one axis that is no frame's is time or rows.
 
     It is time where later rows depend on earlier ones. A model that can't be run with several rows
     has one.
     """
-    rows = replace(signature, batch_axis=0)
-    size = signature.x_shape[0]
+    rows = replace(signature, batch_axis=axis)
+    size = signature.x_shape[axis]
     if isinstance(size, int):
         if size != 1:
             _refuse_fixed(signature)
         return _with_y_axes(runner, rows)
     if not signature.states or not rows.has_batches:
         with contextlib.suppress(Exception):  # of whatever kind: then it is not time
-            trial = _with_y_axes(runner, replace(signature, time_axis=0))
+            trial = _with_y_axes(runner, replace(signature, time_axis=axis))
             if _remembers(runner, trial) and _causal(runner, trial):
                 return trial
     with contextlib.suppress(TargetError):
         return _with_y_axes(runner, rows)
-    alone = replace(rows, x_shape=(1, *signature.x_shape[1:]))
-    return _with_y_axes(runner, alone)
+    shape = tuple(1 if n == axis else size for n, size in enumerate(signature.x_shape))
+    return _with_y_axes(runner, replace(rows, x_shape=shape))
 
 
 def _noise(shape: tuple[int, ...], seed: int = 0) -> Float32:
@@ -150,8 +158,16 @@ def _run(runner: Any, signature: Signature, xs: Float32) -> Any:
     try:
         return np.asarray(runner.run([signature.y], feeds)[0])
     except Exception as error:  # onnxruntime raises many kinds
-        shapes = {name: np.shape(value) for name, value in feeds.items()}
-        raise TargetError(f"onnxruntime can't run it with {shapes}: {error}") from error
+        sizes = {name: np.shape(value) for name, value in feeds.items()}
+        unknown = [
+            f"{name!r} {list(shape)}"
+            for name, shape in signature.state_models.items()
+            if sum(not isinstance(size, int) for size in shape) > 1
+        ]
+        guess = f" (free axes of {', '.join(unknown)} are taken as 1, but for the batch)"
+        raise TargetError(
+            f"onnxruntime can't run it with {sizes}{guess if unknown else ''}: {error}"
+        ) from error
 
 
 def _trial_sizes(signature: Signature) -> tuple[int, int]:
