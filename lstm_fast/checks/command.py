@@ -138,6 +138,8 @@ def _check(options: argparse.Namespace) -> int:
             report.to_json(options.json)
         if options.junit:
             report.to_junit(options.junit)
+    except BrokenPipeError:  # of stdout, where a report was sent there
+        raise
     except OSError as error:
         _tell(error)
         return 2
