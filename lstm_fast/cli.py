@@ -1,7 +1,8 @@
 """The command line: `lstm-fast info`, `bench`, `check` and more; also `python -m lstm_fast`.
 
 Exit codes: 0 done; 1 a check failed, or a file cannot be read or written; 2 wrong usage, or it
-can't run here; with one line on stderr that says why; 130 interrupted.
+can't run here; with one line on stderr that says why; 3 `check` found no failure, and skipped a
+main check that nobody asked it to skip; 130 interrupted.
 """
 
 from __future__ import annotations

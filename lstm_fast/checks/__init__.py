@@ -11,6 +11,11 @@ A `Target` is anything that makes sessions with reset() and step(x); `adapters` 
 check is also a function of its own, which returns a `CheckResult`; of a failure that holds a
 reproduction: Python to paste, which raises AssertionError as long as the mistake is there.
 
+A report has passed where nothing failed and the target was compared with the LSTM that it should
+be: the main checks, `MAIN`, were done, or left out because that was asked for. What is no failure
+and still needs a look, such as steps that take more than `SLOW_RATIO` times as long with subnormal
+frames, is in `report.warnings` and in its last line.
+
 In pytest: `pytest_plugins = ["lstm_fast.checks.pytest"]`; in the shell: `lstm-fast check`.
 """
 
@@ -19,14 +24,16 @@ from .containment import nan_containment
 from .endurance import drift
 from .isolation import isolation
 from .options import Options
-from .results import CheckResult, Report
+from .results import MAIN, CheckResult, Report
 from .runner import NAMES, run
 from .sessions import chunks, determinism, reset
-from .speed import latency, slow_paths
+from .speed import SLOW_RATIO, latency, slow_paths
 from .target import BatchSession, Recording, Session, Target, TargetError, record
 
 __all__ = [
+    "MAIN",
     "NAMES",
+    "SLOW_RATIO",
     "BatchSession",
     "CheckResult",
     "Options",

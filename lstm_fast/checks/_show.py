@@ -7,10 +7,16 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .results import Report
+    from .results import CheckResult, Report
 
-STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim"}
-MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "-"}
+STYLES = {
+    "ok": "green",
+    "FAILED": "bold red",
+    "WARNING": "yellow",
+    "SKIPPED": "bold yellow",
+    "-": "dim",
+}
+VERDICTS = {0: "green", 1: "bold red", 2: "bold red", 3: "bold yellow"}  # by exit status
 
 
 def text(report: Report, color: bool, width: int) -> str:
@@ -20,6 +26,13 @@ def text(report: Report, color: bool, width: int) -> str:
     except ImportError:
         return _plain(report, width)
     return _with_rich(report, color, width)
+
+
+def _mark(result: CheckResult) -> str:
+    """Return what to call how a check ended: a main check that is missing is not a mere "-"."""
+    if result.status == "skipped":
+        return "SKIPPED" if result.is_missing else "-"
+    return "FAILED" if result.failed else "WARNING" if result.warnings else "ok"
 
 
 def _failures(report: Report) -> list[tuple[str, list[str], str]]:
@@ -38,7 +51,7 @@ def _plain(report: Report, width: int) -> str:
     lines = []
     room = max([len(result.name) for result in report.results], default=0)
     for result in report.results:
-        head = f"{MARKS[result.status]:6} {result.name:{room}}  "
+        head = f"{_mark(result):7} {result.name:{room}}  "
         body = textwrap.wrap(result.text, max(20, width - len(head))) or [""]
         lines.append(head + body[0])
         lines += [" " * len(head) + line for line in body[1:]]
@@ -64,11 +77,11 @@ def _with_rich(report: Report, color: bool, width: int) -> str:
     for title, options in (("check", {"no_wrap": True}), ("", {"no_wrap": True}), ("found", {})):
         table.add_column(title, **_any(options))
     for result in report.results:
-        mark = Text(MARKS[result.status], STYLES[result.status])
+        mark = Text(_mark(result), STYLES[_mark(result)])
         table.add_row(result.name, mark, Text(result.text))
     console.print(table)
     for name, paragraphs, reproduction in _failures(report):
-        console.print(Text(f"{name}: to reproduce", STYLES["failed"]))
+        console.print(Text(f"{name}: to reproduce", STYLES["FAILED"]))
         for paragraph in paragraphs:
             console.print(Text(paragraph))
         # Code is not wrapped: it is there to be copied.
@@ -78,7 +91,8 @@ def _with_rich(report: Report, color: bool, width: int) -> str:
             )
         else:
             out.write(f"\n{reproduction.rstrip()}\n\n")
-    console.print(Text(report.summary, STYLES["passed" if report.passed else "failed"]))
+    style = "yellow" if report.passed and report.warnings else VERDICTS[report.exit_status]
+    console.print(Text(report.summary, style))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 

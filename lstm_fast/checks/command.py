@@ -3,36 +3,55 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
+import re
 import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .._weights import WEIGHT_DTYPES
 from ..errors import LstmFastError
-from ..lstm import LSTM
-from . import adapters
+from . import _arguments, adapters
+from ._loading import as_target, load_target
 from .options import DEFAULT, Options
-from .references import as_reference
+from .references import NoReference, Reference, as_reference
+from .results import MAIN, Report
 from .runner import NAMES, run
-from .target import Target, TargetError
+from .speed import SLOW_RATIO
+from .target import Target, TargetError, theirs, told
 
-__all__ = ["add", "load_target"]
+__all__ = ["add", "as_target", "load_target"]
 
 DESCRIPTION = (
     "Checks an LSTM that is stepped: against the equations in float64, and that resets reset, that "
-    "sessions do not touch each other, that NaN stays where it is. Exit status: 0 all passed, 1 a "
-    "check failed, 2 it could not be run. Running a target runs its code."
+    "sessions do not touch each other, that NaN stays where it is. Running a target runs its code."
 )
-TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".safetensors")
+STATUS = f"""\
+exit status:
+  0    all that was asked for passed; the last line may hold a warning, such as
+       that steps with unusual frames take more than {SLOW_RATIO:g} times as long
+  1    a check failed, or the target broke down in one
+  2    it could not be run: whatever the target raises before the first check
+       is one line on standard error
+  3    nothing failed, but it was not compared with the LSTM that it should be:
+       {" or ".join(MAIN)} was skipped, such as for want of a reference, and
+       none of --no-reference, --only and --skip asked for that
+  130  interrupted
+"""
+HOW = "(--reference FILE gives one, --no-reference does without)"
+LONGEST = 800  # characters of an error in one line
 
 
 def add(commands: Any) -> None:
     """Add it to the subcommands of a parser."""
     parser = commands.add_parser(
-        "check", help="does that LSTM compute what it should", description=DESCRIPTION
+        "check",
+        help="does that LSTM compute what it should",
+        description=textwrap.fill(DESCRIPTION, 78),
+        epilog=STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arg = parser.add_argument
     arg(
@@ -44,11 +63,11 @@ def add(commands: Any) -> None:
     )
     arg("--command", dest="program", metavar="CMD", help="a program that speaks the line protocol")
     arg("--reference", metavar="FILE", help="the LSTM that it should be; default: that of TARGET")
-    arg("--no-reference", action="store_true", help="agreement and drift are skipped")
+    arg("--no-reference", action="store_true", help="do without agreement and drift, on purpose")
     arg("--weight-dtype", choices=WEIGHT_DTYPES, help="as what TARGET stores its weights")
     arg("--name", metavar="NAME", help="which LSTM, where a file has several")
-    arg("--only", metavar="C,...", type=_names, help=f"of {', '.join(NAMES)}")
-    arg("--skip", metavar="C,...", type=_names, default=(), help="checks to leave out")
+    arg("--only", metavar="C,...", type=_arguments.names, help=f"of {', '.join(NAMES)}")
+    arg("--skip", metavar="C,...", type=_arguments.names, default=(), help="checks to leave out")
     _add_onnx(parser)
     arg("--input-size", type=int, metavar="I", help="of a torch module that does not say it")
     arg("--timeout", type=float, default=10.0, metavar="S", help="for an answer of --command")
@@ -58,7 +77,12 @@ def add(commands: Any) -> None:
     arg("--scale", type=float, default=DEFAULT.scale, metavar="X", help="frames are within +-X")
     arg("--steps", type=int, default=DEFAULT.drift_steps, metavar="N", help="of the drift check")
     arg("--seconds", type=float, default=DEFAULT.drift_seconds, metavar="S", help="of it, at most")
-    arg("--slow-ratio", type=float, metavar="R", help="what slow paths may cost; default: any")
+    arg(
+        "--slow-ratio",
+        type=float,
+        metavar="R",
+        help=f"fail where slow paths cost more; default: above {SLOW_RATIO:g} is a warning",
+    )
     arg("--json", type=Path, metavar="FILE", help="write the report as JSON")
     arg("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
     parser.set_defaults(command=_check)
@@ -69,33 +93,70 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
     arg = group.add_argument
     arg("--input", metavar="NAME", help="the input that takes frames")
     arg("--output", metavar="NAME", help="the output to look at")
-    arg("--state", metavar="IN:OUT", action="append", help="a state's input and output; repeatable")
-    arg("--set", metavar="IN=NUMBER", action="append", default=[], help="the value of an input")
-    arg("--frame", metavar="N[xM]", help="the shape of a frame, such as 576 or 1x80")
+    arg(
+        "--state",
+        metavar="IN:OUT",
+        type=_arguments.state,
+        action="append",
+        help="a state's input and output; repeatable",
+    )
+    arg(
+        "--set",
+        metavar="IN=NUMBER",
+        type=_arguments.constant,
+        action="append",
+        default=[],
+        help="the value of an input, such as sr=16000; repeatable",
+    )
+    arg(
+        "--frame",
+        metavar="N[,M]",
+        type=_arguments.frame,
+        help="the shape of a frame, such as 576, 1,80 or 3x41",
+    )
     arg("--time-axis", type=int, metavar="N", help="where frames have the time")
     arg("--batch-axis", type=int, metavar="N", help="where they have the batch")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    for name in names:
-        if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"there is no check {name!r}: {', '.join(NAMES)}")
-    return names
-
-
 def _check(options: argparse.Namespace) -> int:
-    """Run the checks; return the exit status."""
+    """Run the checks; return the exit status.
+
+    Whatever a target raises before the first check is one line, also what is no Exception, such as
+    SystemExit: without this, a target that calls `sys.exit(0)` would have passed.
+    """
     try:
-        return _run(options)
+        report = _report(options)
     except KeyboardInterrupt:
         raise
-    except (LstmFastError, OSError, ValueError, TypeError, ImportError) as error:
-        print(f"lstm-fast: {error}", file=sys.stderr)
+    except BaseException as error:
+        _tell(error)
         return 2
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print(report.text(color, _width()))
+    try:
+        if options.json:
+            report.to_json(options.json)
+        if options.junit:
+            report.to_junit(options.junit)
+    except BrokenPipeError:  # of stdout, where a report was sent there
+        raise
+    except OSError as error:
+        _tell(error)
+        return 2
+    return report.exit_status
 
 
-def _run(options: argparse.Namespace) -> int:
+def _tell(error: BaseException) -> None:
+    """Say in one line why it could not be run."""
+    is_ours = isinstance(error, (LstmFastError, OSError, ValueError, TypeError, ImportError))
+    text = " ".join((str(error) if is_ours and str(error).strip() else told(error)).split())
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    _progress("")
+    print(f"lstm-fast: {text}", file=sys.stderr)
+
+
+def _report(options: argparse.Namespace) -> Report:
     for path in (options.json, options.junit):
         if path and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"cannot write {path}: there is no such directory")
@@ -108,10 +169,9 @@ def _run(options: argparse.Namespace) -> int:
         drift_seconds=options.seconds,
         slow_ratio=options.slow_ratio,
     )
-    with _target(options) as target:
-        reference, why = _reference(options, target)
-        if why:
-            print(f"lstm-fast: no reference: {why}", file=sys.stderr)
+    target = _target(options)
+    try:
+        reference = _reference(options, target)
         report = run(
             target,
             reference,
@@ -120,14 +180,23 @@ def _run(options: argparse.Namespace) -> int:
             skip=options.skip,
             progress=_progress,
         )
+    except BaseException:
+        _close(target)
+        raise
     _progress("")
-    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print(report.text(color, _width()))
-    if options.json:
-        report.to_json(options.json)
-    if options.junit:
-        report.to_junit(options.junit)
-    return report.exit_status
+    if isinstance(reference, NoReference) and any(one.is_missing for one in report.results):
+        print(f"lstm-fast: no reference: {reference.reason}", file=sys.stderr)
+    return replace(report, remarks=report.remarks + _close(target))
+
+
+def _close(target: Target) -> tuple[str, ...]:
+    """Free a target; return what it raised, which is a remark and spoils no report."""
+    try:
+        with theirs("close() of the target"):
+            target.close()
+    except TargetError as error:
+        return (str(error),)
+    return ()
 
 
 def _width() -> int:
@@ -163,193 +232,48 @@ def _onnx_options(options: argparse.Namespace) -> dict[str, Any]:
         "batch_axis": options.batch_axis,
     }
     if options.state:
-        pairs = [text.partition(":") for text in options.state]
-        found["states"] = {one: other for one, _, other in pairs}
+        found["states"] = dict(options.state)
     if options.set:
-        found["constants"] = dict(_constant(text) for text in options.set)
+        found["constants"] = dict(options.set)
     if options.frame:
-        found["frame_shape"] = [int(size) for size in options.frame.split("x")]
+        found["frame_shape"] = options.frame
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _constant(text: str) -> tuple[str, Any]:
-    import numpy as np
-
-    name, _, value = text.partition("=")
-    try:
-        return name, np.array(int(value))
-    except ValueError:
-        return name, np.array(float(value), np.float32)
-
-
-def load_target(
-    text: str,
-    *,
-    name: str | None = None,
-    input_size: int | None = None,
-    onnx: dict[str, Any] | None = None,
-) -> Target:
-    """Return what the command line calls a TARGET.
-
-    Args:
-        text: a file, or module:factory. The module is looked for here, too; the factory is called
-            where it can be and returns a Target or what an adapter makes one of.
-        name: which LSTM of a file of torch, where it has several.
-        input_size: of a torch module that does not say it.
-        onnx: arguments of `adapters.from_onnx`.
-
-    Raises:
-        TargetError: it can't be run.
-        OSError, FormatError: the file can't be read.
-    """
-    origin = _origin(text, name, input_size, onnx or {})
-    path = Path(text)
-    if path.suffix.lower() == ".onnx":
-        if not path.is_file():
-            raise FileNotFoundError(f"{text}: there is no such file")
-        return adapters.from_onnx(path, origin=origin, **(onnx or {}))
-    if path.suffix.lower() in TORCH:
-        return _of_torch(path, name, input_size, origin)
-    module, separator, attribute = text.partition(":")
-    if not separator or not module or not attribute:
-        raise TargetError(
-            f"{text!r} is no target: expected a file .onnx, {', '.join(TORCH)}, or module:factory"
-        )
-    return _of_module(module, attribute, input_size, origin)
-
-
-def _origin(text: str, name: str | None, input_size: int | None, onnx: dict[str, Any]) -> str:
-    more = "" if name is None else f", name={name!r}"
-    more += "" if input_size is None else f", input_size={input_size}"
-    if onnx:
-        parts = ", ".join(f"{name!r}: {_code(value)}" for name, value in onnx.items())
-        more += f", onnx={{{parts}}}"
-    return (
-        f"from lstm_fast.checks.command import load_target\n\ntarget = load_target({text!r}{more})"
-    )
-
-
-def _code(value: Any) -> str:
-    """Return Python for a value; of arrays, numbers, which do as well."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k!r}: {_code(v)}" for k, v in value.items()) + "}"
-    return repr(value.item() if hasattr(value, "item") else value)
-
-
-def _of_torch(path: Path, name: str | None, input_size: int | None, origin: str) -> Target:
-    """Return TorchScript as it is, and weights in an nn.LSTM."""
-    torch: Any = adapters.need("torch", "torch")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    torch.set_num_threads(1)  # one step is the work of one thread; others only wait for each other
-    title = f"{path.name} in torch {torch.__version__}"
-    if path.suffix.lower() == ".jit" or (input_size and path.suffix.lower() == ".pt"):
-        module = torch.jit.load(path)
-        return adapters.from_torch(module, input_size, name=title, origin=origin)
-    module = _module_of(torch, path, name)
-    return adapters.from_torch(module, name=title, origin=origin)
-
-
-def _module_of(torch: Any, path: Path, name: str | None) -> Any:
-    """Return an nn.LSTM with the weights of a file; no code in the file is run."""
-    from .. import formats
-
-    found = formats.read(path)
-    weights = formats.pick(path, found, name if len(found) > 1 else None).weights
-    if any(not layer.is_plain and layer.weight_hr is None for layer in weights.layers):
-        raise TargetError(f"{path}: nn.LSTM does not have this variant")
-    first = weights.layers[0]
-    module = torch.nn.LSTM(
-        weights.input_size,
-        weights.hidden_size,
-        weights.num_layers,
-        bias=first.bias_ih is not None,
-        bidirectional=weights.direction == "bidirectional",
-        proj_size=weights.output_size if first.weight_hr is not None else 0,
-    )
-    own = {name: torch.from_numpy(value) for name, value in weights.state_dict().items()}
-    module.load_state_dict({name: own[name] for name in module.state_dict()})
-    return module
-
-
-def _of_module(module: str, attribute: str, input_size: int | None, origin: str) -> Target:
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module)
-    except ImportError as error:
-        raise TargetError(f"can't import {module}: {error}") from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise TargetError(f"{module} has no {attribute}")
-        found = getattr(found, part)
-    if callable(found) and (isinstance(found, type) or not _is_known(found)):
-        try:
-            found = found()
-        except Exception as error:
-            raise TargetError(
-                f"{module}:{attribute}() raised {type(error).__name__}: {error}"
-            ) from error
-    return as_target(found, input_size, origin)
-
-
-def _libraries(value: Any) -> set[str]:
-    """Return the libraries that a value's classes come from."""
-    return {one.__module__.partition(".")[0] for one in type(value).__mro__}
-
-
-def _is_known(value: Any) -> bool:
-    """Say whether `as_target` takes it as it is."""
-    return isinstance(value, (Target, LSTM)) or bool(_libraries(value) & {"torch", "keras"})
-
-
-def as_target(value: Any, input_size: int | None = None, origin: str | None = None) -> Target:
-    """Return a target of what an adapter makes one of, by its type.
-
-    Raises:
-        TargetError: there is no adapter for it.
-    """
-    if isinstance(value, Target):
-        value.origin = value.origin or origin
-        return value
-    if isinstance(value, LSTM):
-        return adapters.from_lstm(value, origin=origin)
-    roots = _libraries(value)
-    # Keras before torch: its layers are torch modules where torch is its backend.
-    if "keras" in roots:
-        return adapters.from_keras(value, input_size, origin=origin)
-    if "torch" in roots:
-        return adapters.from_torch(value, input_size, origin=origin)
-    raise TargetError(
-        f"{type(value).__name__} is neither a Target nor what an adapter knows: see "
-        "lstm_fast.checks.adapters"
-    )
-
-
-def _reference(options: argparse.Namespace, target: Target) -> tuple[Any, str]:
-    """Return the reference, or None and why there is none."""
+def _reference(options: argparse.Namespace, target: Target) -> Any:
+    """Return the reference, a `NoReference` that says why there is none, or None as asked."""
     if options.no_reference:
-        return None, ""
+        return None
     name, dtype, file = options.name, options.weight_dtype, options.target
     if options.reference is not None:
-        return as_reference(options.reference, name, dtype), ""
+        return as_reference(options.reference, name, dtype)
     own = _own(target)
     if own:  # what it was made of
         found = as_reference(getattr(target, own), None, dtype)
-        return replace(found, origin=f"reference = target.{own}"), ""
+        return replace(found, origin=f"reference = target.{own}")
     if file is None or not Path(file).is_file():
-        return None, "give one with --reference FILE"
+        return NoReference("give one with --reference FILE, or do without by --no-reference")
+    return _of_file(file, name, dtype, target)
+
+
+def _of_file(
+    file: str, name: str | None, dtype: str | None, target: Target
+) -> Reference | NoReference:
+    """Return the LSTM in the target's own file as the reference, where it is all of the target."""
     try:
         found = as_reference(file, name, dtype)
-        if found.weights.input_size != target.input_size:
-            raise ValueError(
-                f"the LSTM in {file} takes {found.weights.input_size} values per frame, the model "
-                f"{target.input_size}"
-            )
     except (LstmFastError, ValueError) as error:
-        return None, str(error)
-    return found, ""
+        return NoReference(f"{_first_sentence(str(error))} {HOW}")
+    if found.weights.input_size == target.input_size:
+        return found
+    return NoReference(
+        f"the LSTM in {Path(file).name} takes {found.weights.input_size} values per frame, the "
+        f"model {target.input_size} {HOW}"
+    )
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=\w)[.;] ", text, maxsplit=1)[0]
 
 
 def _own(target: Target) -> str:

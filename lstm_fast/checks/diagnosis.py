@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from ._fitting import fit
 from ._judging import Case, Outcome
 from ._mistakes import Machine, Mistake, catalogue, families, same
 from .evidence import Evidence, evidence_of, gather
+from .references import as_reference
 from .target import Recording
 
 __all__ = ["Diagnoses", "Diagnosis", "Evidence", "diagnose", "gather"]
@@ -98,26 +100,32 @@ class Diagnoses(list[Diagnosis]):
 
 def diagnose(
     evidence: Evidence | Recording | Sequence[Recording],
-    weights: Weights,
+    weights: Any,
     *,
-    weight_dtype: str = "float32",
+    weight_dtype: str | None = None,
     pairs: bool = True,
 ) -> Diagnoses:
     """Name the mistakes that explain what was recorded.
 
     Args:
         evidence: what was recorded; recordings alone are taken as each after a reset.
-        weights: those that it should have computed with, of any variant that runs forwards.
+        weights: what it should have computed with, as `checks.run` takes it: an `LSTM`, its
+            weights, a state dict, a torch module or a file; any variant that runs forwards.
         weight_dtype: how it should have stored them: "float32", "float16" or, as our contract
-            does, "int8".
+            does, "int8". None takes that of an `LSTM`, and "float32" for all else.
         pairs: whether to try two mistakes at once, where one alone explains nothing; this takes up
             to a few seconds.
 
     Raises:
         ValueError: the sizes of what was recorded are not those of the weights, or there are no
             steps; the LSTM does not run forwards; weight_dtype is unknown, or not for these.
+        TypeError: one of them is nothing of this kind.
+        OSError, FormatError: the file can't be read.
     """
-    case = Case(evidence_of(evidence, weights), weights, weight_dtype)
+    if not isinstance(weights, Weights):
+        wanted = as_reference(weights, None, weight_dtype)
+        weights, weight_dtype = wanted.weights, wanted.weight_dtype
+    case = Case(evidence_of(evidence, weights), weights, weight_dtype or "float32")
     before = case.before
     if before.explains:
         note = "no difference: it computes what it should, as exactly as float32 does"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._weights import Weights
+from .references import as_weights
 from .target import Recording, State, Target, close, open_session, record, reset, state_of
 
 __all__ = ["Evidence", "evidence_of", "gather"]
@@ -61,13 +62,13 @@ class Evidence:
         return Evidence(tuple(kept), self.starts[: len(kept)])
 
 
-def gather(target: Target, weights: Weights, *, steps: int = 24, seed: int = 0) -> Evidence:
+def gather(target: Target, weights: Any, *, steps: int = 24, seed: int = 0) -> Evidence:
     """Record what diagnosis needs from a target: fresh, after a reset, from a set state.
 
     Args:
         target: what to look at; one session of it is made. The last recording is left out where
             its `state` cannot be assigned.
-        weights: for the sizes.
+        weights: of the reference, for the sizes: whatever `diagnose` takes.
         steps: of each recording.
         seed: of the frames, standard normal, and of the state.
 
@@ -77,6 +78,7 @@ def gather(target: Target, weights: Weights, *, steps: int = 24, seed: int = 0) 
         TargetError: see `lstm_fast.checks.target.record`.
     """
     rng = np.random.default_rng(seed)
+    weights = weights if isinstance(weights, Weights) else as_weights(weights)
     layers, inputs = len(weights.layers), weights.input_size
     session = open_session(target)
     recordings, starts = [], list[State | None]()
@@ -112,8 +114,13 @@ def evidence_of(given: Evidence | Recording | Sequence[Recording], weights: Weig
     """Return evidence, cut to what is looked at.
 
     Raises:
+        TypeError: it is a target, of which nothing was recorded yet.
         ValueError: it does not fit the weights, or holds no step; the LSTM does not run forwards.
     """
+    if isinstance(given, Target):
+        raise TypeError(
+            f"expected recordings, found a target: gather({given.name}, ...) makes them"
+        )
     if isinstance(given, Recording):
         given = [given]
     evidence = given if isinstance(given, Evidence) else Evidence(tuple(given))

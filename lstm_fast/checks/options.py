@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["Options"]
@@ -23,8 +24,8 @@ class Options:
             after all of it, it ends, and says so.
         samples: steps that are timed for each of the figures of latency and slow paths.
         timing_seconds: after that time each ends with what it has.
-        slow_ratio: what subnormal or saturated input may cost, as a multiple of the median step;
-            None: it is reported and not judged.
+        slow_ratio: what subnormal, decaying or saturated input may cost, as a multiple of the
+            median step: more is a failure. None: more than 3 (`speed.SLOW_RATIO`) is a warning.
         sessions: how many run interleaved.
         threads: how many run at once; 0 is none.
         runs: of the same frames, for determinism.
@@ -49,9 +50,10 @@ class Options:
         for name, least in (("sessions", 2), ("runs", 2), ("samples", 10), ("drift_steps", 100)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, found {getattr(self, name)}")
-        if self.scale <= 0 or self.timing_seconds <= 0 or self.drift_seconds <= 0:
-            raise ValueError("scale, timing_seconds and drift_seconds must be above 0")
-        if self.slow_ratio is not None and self.slow_ratio <= 1:
+        for name in ("scale", "timing_seconds", "drift_seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, found {getattr(self, name)}")
+        if self.slow_ratio is not None and not self.slow_ratio > 1:
             raise ValueError(f"slow_ratio must be above 1, found {self.slow_ratio}")
 
 

@@ -13,10 +13,15 @@ those (9.0 and newer, or with pytest-subtests), else all in one failure. For a t
 `lstm_check` takes what `checks.run` takes; target may also be what an adapter knows: an LSTM, a
 torch module, a Keras model. It returns the `Report`. With the marker `lstm_options`, such as
 `@pytest.mark.lstm_options(drift_steps=1000)`, `Options` can be set for a test, a class or a module.
+
+A test also fails where a main check, agreement or drift, was skipped and nobody asked for that, as
+for want of a reference: `lstm_check(target, reference=None)` asks for it, and so do `only` and
+`skip`. What the report warns of, such as a slow path, is a `CheckWarning` of the test.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,11 +29,16 @@ from typing import Any
 import pytest
 
 from . import runner
-from .command import as_target
+from ._loading import as_target
 from .options import DEFAULT, Options
+from .references import NOT_GIVEN
 from .results import CheckResult, Report
 
-__all__ = ["lstm_check"]
+__all__ = ["CheckWarning", "lstm_check"]
+
+
+class CheckWarning(UserWarning):
+    """What the report of a test warns of: no failure, and still to be looked at."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,7 +57,7 @@ def lstm_check(request: pytest.FixtureRequest) -> Callable[..., Report]:
 
     def check(
         target: Any,
-        reference: Any = None,
+        reference: Any = NOT_GIVEN,
         options: Options | None = None,
         *,
         input_size: int | None = None,
@@ -56,9 +66,13 @@ def lstm_check(request: pytest.FixtureRequest) -> Callable[..., Report]:
         __tracebackhide__ = True
         settings = replace(options or DEFAULT, **chosen)
         report = runner.run(as_target(target, input_size), reference, settings, **more)
+        for text in report.warnings:
+            warnings.warn(f"{report.target}: {text}", CheckWarning, stacklevel=2)
+        _fail(request, report)
+        if report.missing:
+            pytest.fail(report.summary, pytrace=False)
         if report.results and all(one.status == "skipped" for one in report.results):
             pytest.skip("; ".join(f"{one.name}: {one.text}" for one in report.results))
-        _fail(request, report)
         return report
 
     return check

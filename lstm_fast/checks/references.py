@@ -14,7 +14,21 @@ from .._weights import MATRICES, Weights, check_weight_dtype
 from ..lstm import LSTM
 from .target import Target
 
-__all__ = ["Reference", "as_reference", "as_weights", "reference_for"]
+__all__ = ["NOT_GIVEN", "NoReference", "Reference", "as_reference", "as_weights", "reference_for"]
+
+
+@dataclass(frozen=True)
+class NoReference:
+    """Why there is nothing to compare a target with; on_purpose: because that was asked for."""
+
+    reason: str
+    on_purpose: bool = False
+
+
+NOT_GIVEN = NoReference(
+    "no reference was given (reference= gives one, reference=None does without)"
+)
+LEFT_OUT = NoReference("no reference was wanted", on_purpose=True)
 
 
 @dataclass(frozen=True)
@@ -23,12 +37,14 @@ class Reference:
 
     weights: float32. weight_dtype: as what the target stores them: "float32", "float16" or, as our
     contract says, "int8". origin: Python that makes the reference again, with `reference` as the
-    name, for reproductions; None where there is none.
+    name, for reproductions; None where there is none. assumptions: what its file leaves open and
+    was assumed, as in `formats.Found`.
     """
 
     weights: Weights
     weight_dtype: str = "float32"
     origin: str | None = None
+    assumptions: tuple[str, ...] = ()
 
     @cached_property
     def exact(self) -> Weights:
@@ -66,7 +82,7 @@ def as_reference(value: Any, name: str | None = None, weight_dtype: str | None =
     """
     if isinstance(value, Reference):
         return value
-    weights = as_weights(value, name)
+    weights, assumptions = _read(value, name)
     dtype = weight_dtype or (value.weight_dtype if isinstance(value, LSTM) else "float32")
     check_weight_dtype(weights, dtype)
     origin = None
@@ -76,7 +92,7 @@ def as_reference(value: Any, name: str | None = None, weight_dtype: str | None =
         if name is not None or dtype != "float32":
             load = "from lstm_fast.checks.references import as_reference"
             origin = f"{load}\n\nreference = as_reference({file!r}, {name!r}, {dtype!r})"
-    return Reference(weights, dtype, origin)
+    return Reference(weights, dtype, origin, assumptions)
 
 
 def reference_for(target: Target, value: Any) -> Reference:
@@ -104,21 +120,28 @@ def as_weights(value: Any, name: str | None = None) -> Weights:
         TypeError: it is none of these.
         ValueError: it does not run forward, so it can't be stepped.
     """
+    return _read(value, name)[0]
+
+
+def _read(value: Any, name: str | None) -> tuple[Weights, tuple[str, ...]]:
+    """Return what `as_weights` does, and what was assumed where a file leaves it open."""
+    from .. import formats
+
+    assumptions: tuple[str, ...] = ()
     if isinstance(value, Reference):
         value = value.weights
     if isinstance(value, (str, os.PathLike)):
-        from .. import formats
-
-        value = formats.pick(value, formats.read(value), name).weights
+        found = formats.pick(value, formats.read(value), name)
+        value, assumptions = found.weights, found.assumptions
     elif isinstance(value, LSTM):
         value = value.weights
     elif isinstance(value, Mapping):
         value = LSTM.from_state_dict(value).weights
     elif not isinstance(value, Weights) and hasattr(value, "state_dict"):
-        from .. import formats
         from ..formats import pytorch
 
-        value = formats.pick(type(value).__name__, pytorch.from_module(value), name).weights
+        found = formats.pick(type(value).__name__, pytorch.from_module(value), name)
+        value, assumptions = found.weights, found.assumptions
     if not isinstance(value, Weights):
         raise TypeError(
             "a reference is an LSTM, its weights, a state dict, a torch module or a file, found "
@@ -126,4 +149,4 @@ def as_weights(value: Any, name: str | None = None) -> Weights:
         )
     if value.direction != "forward":
         raise ValueError(f"the reference is {value.direction}: it can't be stepped frame by frame")
-    return value
+    return value, assumptions

@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from xml.etree import ElementTree
 
-__all__ = ["CheckResult", "Report", "Status"]
+from . import _verdict
+
+__all__ = ["MAIN", "CheckResult", "Report", "Status"]
 
 Status: TypeAlias = Literal["passed", "failed", "skipped"]
+MAIN = ("agreement", "drift")
+"""The checks that say whether it computes what it should; all others only compare it with itself.
+
+A report in which one of them was skipped, though nobody asked for that, has not passed.
+"""
 UNPRINTABLE = {code: "?" for code in range(32) if code not in (9, 10, 13)}  # not allowed in XML
 
 
@@ -23,6 +30,8 @@ class CheckResult:
 
     name: of the check, as in `checks.NAMES`.
     status: "passed", "failed", or "skipped", where the target can't do what is checked.
+    on_purpose: of a check that was skipped: whether that was asked for, so that nothing is missing.
+    warnings: what is no failure and still needs a look, each in a few words.
     text: one paragraph that says what was found, and what to do about it.
     numbers: what was measured, by name: numbers, strings, and dicts and lists of these.
     reproduction: of a failure: Python that raises AssertionError as long as it is there.
@@ -39,6 +48,18 @@ class CheckResult:
     diagnosis: tuple[dict[str, Any], ...] = ()
     note: str = ""
     seconds: float = 0.0
+    on_purpose: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is one of `MAIN`."""
+        return self.name in MAIN
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a main check that was skipped without anybody having asked for that."""
+        return self.is_main and self.status == "skipped" and not self.on_purpose
 
     @property
     def failed(self) -> bool:
@@ -56,6 +77,8 @@ class CheckResult:
             "diagnosis": plain(list(self.diagnosis)),
             "note": self.note,
             "seconds": round(self.seconds, 4),
+            "on_purpose": self.on_purpose,
+            "warnings": list(self.warnings),
         }
 
     def causes(self) -> list[str]:
@@ -88,12 +111,13 @@ class Report:
     """The results of all checks of a target.
 
     target: its name. facts: what it is, where and when it was checked. results: in the order in
-    which they ran.
+    which they ran. remarks: what is doubtful about the target or the reference themselves.
     """
 
     target: str
     results: tuple[CheckResult, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def failures(self) -> tuple[CheckResult, ...]:
@@ -101,14 +125,28 @@ class Report:
         return tuple(result for result in self.results if result.failed)
 
     @property
+    def missing(self) -> tuple[CheckResult, ...]:
+        """The main checks (`MAIN`) that were skipped without anybody having asked for that."""
+        return tuple(result for result in self.results if result.is_missing)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is no failure and still needs a look: the remarks, and those of each check."""
+        return self.remarks + tuple(text for result in self.results for text in result.warnings)
+
+    @property
     def passed(self) -> bool:
-        """Whether nothing failed, and something ran."""
-        return not self.failures and any(one.status == "passed" for one in self.results)
+        """Whether nothing failed, something ran, and no main check is missing."""
+        return self.exit_status == 0
 
     @property
     def exit_status(self) -> int:
-        """0: passed; 1: a check failed; 2: nothing could be run."""
-        return 0 if self.passed else 1 if self.failures else 2
+        """0: passed; 1: a check failed; 2: nothing could be run; 3: a main check is missing."""
+        if self.failures:
+            return 1
+        if not any(one.status == "passed" for one in self.results):
+            return 2
+        return 3 if self.missing else 0
 
     def __getitem__(self, name: str) -> CheckResult:
         """Return the result of that check."""
@@ -122,14 +160,8 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """One line: how many passed, failed and were skipped."""
-        counts = [
-            f"{n} {status}"
-            for status in ("failed", "passed", "skipped")
-            if (n := sum(result.status == status for result in self.results))
-        ]
-        seconds = sum(result.seconds for result in self.results)
-        return f"{self.target}: {', '.join(counts) or 'nothing ran'} in {seconds:.1f} s"
+        """The verdict in one line: passed or not, what is missing, the warnings, the counts."""
+        return _verdict.text(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as dicts, lists, strings and numbers."""
@@ -137,6 +169,10 @@ class Report:
             "format": "lstm_fast.checks/1",
             "target": self.target,
             "passed": self.passed,
+            "exit_status": self.exit_status,
+            "summary": self.summary,
+            "missing": [result.name for result in self.missing],
+            "warnings": list(self.warnings),
             "facts": plain(self.facts),
             "results": [result.to_dict() for result in self.results],
         }
@@ -152,12 +188,15 @@ class Report:
         return text
 
     def to_junit(self, path: str | Path | None = None) -> str:
-        """Return it as JUnit XML, one test case for each check, and write it where asked for."""
+        """Return it as JUnit XML, one test case for each check, and write it where asked for.
+
+        A main check that is missing is an error there: who reads JUnit takes a skip for granted.
+        """
         counts = {
             "tests": len(self.results),
             "failures": len(self.failures),
-            "errors": 0,
-            "skipped": sum(one.status == "skipped" for one in self.results),
+            "errors": len(self.missing),
+            "skipped": sum(one.status == "skipped" for one in self.results) - len(self.missing),
         }
         seconds = f"{sum(result.seconds for result in self.results):.3f}"
         sizes = {name: str(n) for name, n in counts.items()}
@@ -165,7 +204,7 @@ class Report:
         title = _xml_text(f"lstm_fast.checks: {self.target}")
         suite = ElementTree.SubElement(root, "testsuite", sizes | {"name": title, "time": seconds})
         properties = ElementTree.SubElement(suite, "properties")
-        for name, value in plain(self.facts).items():
+        for name, value in [*plain(self.facts).items(), ("summary", self.summary)]:
             ElementTree.SubElement(properties, "property", name=name, value=_xml_text(str(value)))
         for result in self.results:
             _add_case(suite, self.target, result)
@@ -196,10 +235,16 @@ def _add_case(suite: ElementTree.Element, target: str, result: CheckResult) -> N
     if result.failed:
         failure = ElementTree.SubElement(case, "failure", message=_xml_text(result.text))
         failure.text = _xml_text(result.details())
+    elif result.is_missing:
+        message = _xml_text(f"skipped, and nobody asked for that: {result.text}")
+        ElementTree.SubElement(case, "error", message=message)
     elif result.status == "skipped":
         ElementTree.SubElement(case, "skipped", message=_xml_text(result.text))
     out = ElementTree.SubElement(case, "system-out")
     out.text = _xml_text(result.text + "\n" + json.dumps(plain(result.numbers), indent=1))
+    if result.warnings:
+        warned = ElementTree.SubElement(case, "system-err")
+        warned.text = _xml_text("\n".join(f"warning: {text}" for text in result.warnings))
 
 
 def _xml_text(text: str) -> str:

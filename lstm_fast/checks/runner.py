@@ -15,11 +15,11 @@ from .endurance import drift
 from .isolation import isolation
 from .options import DEFAULT, Options
 from .probes import uniform
-from .references import Reference, reference_for
+from .references import LEFT_OUT, NOT_GIVEN, NoReference, Reference, reference_for
 from .results import CheckResult, Report, machine_facts
 from .sessions import chunks, determinism, reset
 from .speed import latency, slow_paths
-from .target import Target, TargetError, check_target, record
+from .target import Target, TargetError, check_target, record, told
 
 __all__ = ["NAMES", "run"]
 
@@ -39,7 +39,7 @@ DIAGNOSED = ("agreement", "reset", "drift")
 
 def run(
     target: Target,
-    reference: Any = None,
+    reference: Any = NOT_GIVEN,
     options: Options | None = None,
     *,
     only: Sequence[str] | None = None,
@@ -51,7 +51,9 @@ def run(
     Args:
         target: what to check, see `Target` and `adapters`.
         reference: the LSTM that it should be: an `LSTM`, its weights, a state dict, a torch module
-            or a file. None: agreement and drift are skipped, and nothing is diagnosed.
+            or a file. Without one, agreement and drift are skipped, nothing is diagnosed, and the
+            report has not passed (`Report.missing`, exit status 3), unless that was asked for: by
+            None, or by leaving these two out with `only` or `skip`.
         options: see `Options`.
         only: names of checks, of NAMES; None is all.
         skip: names of those to leave out.
@@ -65,7 +67,7 @@ def run(
     check_target(target)
     options = options or DEFAULT
     chosen = _chosen(only, skip)
-    wanted = None if reference is None else reference_for(target, reference)
+    wanted = _wanted(target, reference)
     # What can't take a single step is not checked at all.
     first = record(target, uniform(1, target.input_size, options.seed, options.scale).array)
     results: list[CheckResult] = []
@@ -76,13 +78,14 @@ def run(
         start = time.monotonic()
         result = _one(name, target, wanted, options)
         is_new = name != "drift" or explained is None  # after agreement it says nothing more
-        if result.failed and name in DIAGNOSED and is_new and wanted is not None:
+        if result.failed and name in DIAGNOSED and is_new and isinstance(wanted, Reference):
             explained = explained or explain(target, wanted)
             result = replace(result, diagnosis=explained[0], note=explained[1])
         if result.failed and not result.reproduction:
-            needed = wanted if name in WITH_REFERENCE else None
+            needed = wanted if name in WITH_REFERENCE and isinstance(wanted, Reference) else None
             whole = reproduction.whole(name, target, options, needed)
             result = replace(result, reproduction=whole)
+        result = replace(result, warnings=result.warnings + _few_judged(result))
         results.append(replace(result, seconds=time.monotonic() - start))
     facts = {
         "input_size": target.input_size,
@@ -91,7 +94,27 @@ def run(
         **machine_facts(),
         **{f"option {name}": value for name, value in asdict(options).items()},
     }
-    return Report(target.name, tuple(results), facts)
+    return Report(str(target.name), tuple(results), facts, _remarks(target, wanted))
+
+
+def _wanted(target: Target, reference: Any) -> Reference | NoReference:
+    if reference is None:
+        return LEFT_OUT
+    return reference if isinstance(reference, NoReference) else reference_for(target, reference)
+
+
+def _remarks(target: Target, wanted: Reference | NoReference) -> tuple[str, ...]:
+    """Return what is doubtful about the target or the reference themselves."""
+    assumed = wanted.assumptions if isinstance(wanted, Reference) else ()
+    return *map(str, target.remarks), *(f"reference: {text}" for text in assumed)
+
+
+def _few_judged(result: CheckResult) -> tuple[str, ...]:
+    """Return a warning where a check passed without a bound for most of its steps."""
+    steps, judged = (result.numbers.get(name) for name in ("steps", "steps_with_a_bound"))
+    if result.status != "passed" or steps is None or judged is None or 2 * judged >= steps:
+        return ()
+    return (f"{result.name} could judge only {judged} of {steps} steps",)
 
 
 def _chosen(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:
@@ -101,13 +124,18 @@ def _chosen(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:
     return [name for name in NAMES if (only is None or name in only) and name not in skip]
 
 
-def _one(name: str, target: Target, wanted: Reference | None, options: Options) -> CheckResult:
+def _one(
+    name: str, target: Target, wanted: Reference | NoReference, options: Options
+) -> CheckResult:
     """Run one check; a target that breaks down in it has failed it."""
     try:
         if name in ALONE:
             return ALONE[name](target, options)
-        if wanted is None:
-            return CheckResult(name, "skipped", "no reference was given: reference=")
+        if isinstance(wanted, NoReference):
+            return CheckResult(name, "skipped", wanted.reason, on_purpose=wanted.on_purpose)
         return WITH_REFERENCE[name](target, wanted, options)
     except TargetError as error:
         return CheckResult(name, "failed", f"the target broke down: {error}")
+    except Exception as error:  # what it gave was of a shape or a size that no check can use
+        text = f"the check broke down, with what the target gave it: {told(error)}"
+        return CheckResult(name, "failed", text)

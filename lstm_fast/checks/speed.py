@@ -18,11 +18,22 @@ from .probes import Frames, full
 from .results import CheckResult
 from .target import Session, Target, theirs
 
-__all__ = ["latency", "slow_paths"]
+__all__ = ["SLOW_RATIO", "latency", "slow_paths"]
+
+ADVICE = "subnormal numbers may have to be flushed to zero"
+SLOW_RATIO = 3.0
+"""How many times as long steps may take with unusual frames before the verdict warns of it.
+
+Noise alone does not get there: on a busy machine of two cores, medians of the same kind of frames,
+measured twice, were at most 2.1 times apart in 180 pairs; and what is above the limit is measured
+again, and the least counts. Subnormal numbers that a CPU computes by microcode take 10 to 100
+times as long.
+"""
 
 WARM = 20  # untimed steps
 COLD = 200  # at most: each takes some ms
 BEFORE = 1000  # steps, for a state to decay to subnormal numbers
+TRIES = 3  # of what seems slow
 EVICTING_BYTES = 64 << 20  # more than the last cache of most CPUs
 
 
@@ -109,30 +120,18 @@ def slow_paths(target: Target, options: Options | None = None) -> CheckResult:
 
     Each follows ordinary frames and as many of its own, as do the ordinary ones they are compared
     with: a model that is run over all frames since the reset gets slower with every step. The ratio
-    of medians to ordinary frames is reported, and judged where `slow_ratio` is given.
+    of medians to ordinary frames is reported; what is above a limit is measured up to three times,
+    and the least ratio counts. Above `slow_ratio`, where that is given, it is a failure; else it is
+    a warning above `SLOW_RATIO`.
     """
     context = Context(target, options)
-    size, settings = target.input_size, context.options
-    ordinary = context.frames(64, 410)
-    kinds: dict[str, Frames] = {
-        "subnormal": full(64, size, 1e-40),
-        "decaying": full(64, size, 0.0),
-        "saturated": context.frames(64, 411, scale=5e3),
-    }
-    medians: dict[str, float] = {}
-    for name, frames in {"ordinary": ordinary, **kinds}.items():
-        with context.session() as session:
-            take(session, ordinary, 64, settings.timing_seconds / 4)
-            take(session, frames, BEFORE, settings.timing_seconds / 4)
-            samples = max(10, settings.samples // 4)
-            times = take(session, frames, samples, settings.timing_seconds / 2)
-            medians[name] = float(np.median(times))
-    ratios = {name: medians[name] / medians["ordinary"] for name in kinds}
+    settings = context.options
+    ratios, medians = _ratios(context, settings.slow_ratio or SLOW_RATIO)
     numbers: dict[str, Any] = {"median_us": medians, "ratios": ratios}
     text = "of the ordinary median: " + ", ".join(f"{n} x{r:.2f}" for n, r in ratios.items())
     limit = settings.slow_ratio
     if limit is None:
-        return CheckResult("slow_paths", "passed", f"{text} (not judged: slow_ratio=)", numbers)
+        return _not_judged(ratios, text, numbers)
     worst = max(ratios, key=lambda name: ratios[name])
     if ratios[worst] <= limit:
         return CheckResult("slow_paths", "passed", f"{text}; at most x{limit:g}", numbers)
@@ -143,5 +142,51 @@ result = slow_paths(target, options)
 assert not result.failed, result.text
 """
     code = reproduction.code(target, body, "from lstm_fast.checks import Options, slow_paths")
-    text = f"{text}; more than x{limit:g}: subnormal numbers may have to be flushed to zero"
+    text = f"{text}; more than x{limit:g}: {ADVICE}"
     return CheckResult("slow_paths", "failed", text, numbers, code)
+
+
+def _not_judged(ratios: dict[str, float], text: str, numbers: dict[str, Any]) -> CheckResult:
+    """Return what was found, with a warning for each kind of frames that is slow."""
+    warnings = tuple(
+        f"steps with {name} frames take {ratio:.3g} times as long"
+        for name, ratio in ratios.items()
+        if ratio > SLOW_RATIO
+    )
+    text += (
+        f"; more than x{SLOW_RATIO:g}: {ADVICE}" if warnings else f"; none above x{SLOW_RATIO:g}"
+    )
+    text += " (a failure only with slow_ratio=, --slow-ratio)"
+    return CheckResult("slow_paths", "passed", text, numbers, warnings=warnings)
+
+
+def _ratios(context: Context, limit: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Return by kind the least ratio to ordinary frames, and the medians first measured, in us."""
+    size = context.target.input_size
+    kinds: dict[str, Frames] = {
+        "ordinary": context.frames(64, 410),
+        "subnormal": full(64, size, 1e-40),
+        "decaying": full(64, size, 0.0),
+        "saturated": context.frames(64, 411, scale=5e3),
+    }
+    medians = {name: _median(context, kinds["ordinary"], kinds[name]) for name in kinds}
+    ratios = {name: medians[name] / medians["ordinary"] for name in kinds if name != "ordinary"}
+    for _ in range(TRIES - 1):
+        slow = [name for name, ratio in ratios.items() if ratio > limit]
+        if not slow:
+            break
+        ordinary = _median(context, kinds["ordinary"], kinds["ordinary"])
+        for name in slow:
+            again = _median(context, kinds["ordinary"], kinds[name])
+            ratios[name] = min(ratios[name], again / ordinary)
+    return ratios, medians
+
+
+def _median(context: Context, ordinary: Frames, frames: Frames) -> float:
+    """Return the median of steps with such frames, in us, after ordinary ones."""
+    settings = context.options
+    with context.session() as session:
+        take(session, ordinary, 64, settings.timing_seconds / 4)
+        take(session, frames, BEFORE, settings.timing_seconds / 4)
+        samples = max(10, settings.samples // 4)
+        return float(np.median(take(session, frames, samples, settings.timing_seconds / 2)))

@@ -36,8 +36,10 @@ __all__ = [
     "state_of",
     "step",
     "theirs",
+    "told",
 ]
 
+LARGEST_FRAME = 1 << 24  # values; a program that says more is not given the memory
 State: TypeAlias = tuple[Float32, Float32]  # h (L, P) and c (L, H)
 
 
@@ -83,6 +85,7 @@ class Target(ABC):
         origin: Python that makes it again, with `target` as the name: the head of a reproduction.
         threads: whether sessions of their own may be stepped in several threads at once.
         exact: whether it promises that batches and chunks have the bits of single steps.
+        remarks: what is doubtful about it, for the verdict of a report.
     """
 
     name: str = "target"
@@ -91,6 +94,7 @@ class Target(ABC):
     origin: str | None = None
     threads: bool = True
     exact: bool = False
+    remarks: tuple[str, ...] = ()
 
     @abstractmethod
     def session(self) -> Session:
@@ -138,30 +142,43 @@ def check_target(target: Any) -> None:
 
     Raises:
         TypeError: it is none, or does not say its input_size.
+        TargetError: asking for its input_size raised something, or it is more than 2^24.
     """
     if not isinstance(target, Target):
         raise TypeError(
             f"expected a checks.Target, found {type(target).__name__}: checks.adapters makes one "
             "of it, with from_torch, from_lstm, from_sessions, ..."
         )
-    size = getattr(target, "input_size", None)
+    with theirs("input_size"):
+        size = getattr(target, "input_size", None)
     if not isinstance(size, (int, np.integer)) or size < 1:
         raise TypeError(f"{target.name}.input_size must be the values in a frame, found {size!r}")
+    if size > LARGEST_FRAME:
+        raise TargetError(f"{target.name} takes {size} values per frame, more than {LARGEST_FRAME}")
 
 
 @contextmanager
 def theirs(what: str) -> Iterator[None]:
     """Run code of a target: whatever it raises is a TargetError that says what was called.
 
+    That goes for what is no Exception as well, such as the SystemExit of `sys.exit()` or the panic
+    of a library in Rust; only the KeyboardInterrupt of a user stays what it is.
+
     NumPy says nothing of NaN in it: the checks give it NaN, and that is no news.
     """
     try:
         with np.errstate(all="ignore"):
             yield
-    except TargetError:
+    except (TargetError, KeyboardInterrupt, GeneratorExit):
         raise
-    except Exception as error:
-        raise TargetError(f"{what} raised {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        raise TargetError(f"{what} raised {told(error)}") from error
+
+
+def told(error: BaseException) -> str:
+    """Return an error's kind and text; of one that has no text, its kind alone."""
+    kind, text = type(error).__name__, str(error).strip()
+    return f"{kind}: {text}" if text else kind
 
 
 def open_session(target: Target) -> Session:
@@ -217,7 +234,7 @@ def to_array(value: Any, what: str, shape: tuple[int | None, ...]) -> Float32:
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"dtype {array.dtype}")
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # it is theirs: its __array__ may raise anything
         raise TargetError(f"{what} returned no array of real numbers: {error}") from error
     if len(array.shape) != len(shape) or any(
         want is not None and have != want for have, want in zip(array.shape, shape, strict=True)
@@ -273,10 +290,15 @@ def record(target: Target | Session, xs: Any, *, name: str | None = None) -> Rec
 
 
 def close(session: object) -> None:
-    """Free a session, where it has anything to free."""
-    closing = getattr(session, "close", None)
-    if callable(closing):
-        closing()
+    """Free a session or a batch, where it has anything to free.
+
+    Raises:
+        TargetError: it raised something.
+    """
+    with theirs("close()"):
+        closing = getattr(session, "close", None)
+        if callable(closing):
+            closing()
 
 
 def _stacked(rows: list[Float32], size: int | None) -> Float32:

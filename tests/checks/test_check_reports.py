@@ -212,11 +212,14 @@ def test_junit(failing, tmp_path):
     suite = root.find("testsuite")
     assert suite.attrib["tests"] == "4"
     assert suite.attrib["failures"] == "1"
-    assert suite.attrib["skipped"] == "2"
+    assert suite.attrib["skipped"] == "1"
+    assert suite.attrib["errors"] == "1"  # agreement, which nobody asked to skip
     cases = {case.attrib["name"]: case for case in suite.findall("testcase")}
     assert "assert bits(again) == bits(fresh)" in cases["reset"].find("failure").text
     assert cases["determinism"].find("failure") is None
     assert cases["chunks"].find("skipped") is not None
+    assert cases["agreement"].find("skipped") is None
+    assert "no reference was given" in cases["agreement"].find("error").attrib["message"]
 
 
 def test_junit_holds_any_text():

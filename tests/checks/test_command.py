@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import wrong_targets
-from silero_path import silero_file
 from wrong_targets import WEIGHTS
 
 from lstm_fast import cli
+from lstm_fast.checks import _arguments
 from lstm_fast.formats import safetensors
 
 pytest_plugins = ["pytester"]
@@ -54,15 +55,6 @@ def test_torch_file(name, capsys):
     pytest.importorskip("torch")
     assert check(str(GOLDEN / "pytorch" / name), *FAST) == 0
     assert "7 passed" in capsys.readouterr().out
-
-
-def test_silero_from_the_shell(capsys):
-    pytest.importorskip("onnxruntime")
-    path = silero_file()
-    assert check(str(path), "--set", "sr=16000", "--frame", "576", *FAST) == 0
-    captured = capsys.readouterr()
-    assert "4 passed, 3 skipped" in captured.out
-    assert "takes 128 values per frame, the model 576" in captured.err
 
 
 def test_factory(reference_file, capsys, tmp_path):
@@ -142,14 +134,111 @@ def test_program(reference_file):
         (["--command", "'port"], "can't read the command \"'port\": No closing quotation"),
         (["factories:right", "--reference", "none.pt"], "none.pt"),
         (["factories:right", "--json", "/does/not/exist/r.json"], "no such directory"),
-        (["factories:right", "--only", "drift"], "no reference: give one with --reference"),
+        (["factories:wants_arguments"], "takes arguments; a factory is called without any"),
+        (["factories:coroutine"], "is an async function"),
+        (["factories:several_lines"], "raised RuntimeError: one two three"),
+        (["factories:says_nothing"], "says_nothing() raised AssertionError"),
+        (["factories:exits"], "exits() raised SystemExit: 0"),
+        (["factories:panics"], "panics() raised PanicError: index out of bounds"),
+        (["exits_on_import:target"], "importing exits_on_import raised SystemExit: 0"),
+        (["no_syntax:target"], "importing no_syntax raised SyntaxError"),
+        (["factories:divides_for_its_size"], "input_size raised ZeroDivisionError"),
+        (["factories:has_no_size"], "input_size must be the values in a frame, found None"),
+        (["factories:has_no_session"], "'NoneType' object has no attribute 'step'"),
+        (["factories:takes_too_much"], "takes 10000000000000 values per frame, more than"),
+        (["factories:session_exits"], "session() raised SystemExit: 0"),
+        (["factories:step_exits"], "step(x) raised SystemExit: 0"),
+        (["factories:returns_a_matrix"], "step(x) returned shape (2, 3), expected (any)"),
+        (["factories:function_divides"], "step(x) raised ZeroDivisionError"),
+        (["factories:right", "--scale", "nan"], "scale must be above 0 and finite, found nan"),
+        (["factories:right", "--slow-ratio", "nan"], "slow_ratio must be above 1, found nan"),
+        (["--command", "x", "--timeout", "-1"], "timeouts must be above 0"),
+        (["--command", f"{sys.executable} -c 'print(1)'"], "answered 'info' with '1'"),
+        (["--command", f"{sys.executable} -c 'raise SystemExit(3)'"], "ended with exit status 3"),
     ],
 )
-def test_what_cannot_run_is_two(arguments, says, capsys):
+def test_what_cannot_run_is_two(arguments, says, capsys, tmp_path, monkeypatch):
     if "missing.pt" in arguments:
         pytest.importorskip("torch")
+    (tmp_path / "exits_on_import.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "no_syntax.py").write_text("def f(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
     assert check(*arguments) == 2
-    assert says in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_no_reference_for_what_needs_one_is_two(capsys):
+    assert check("factories:right", "--only", "drift") == 2
+    captured = capsys.readouterr()
+    assert "no reference: give one with --reference" in captured.err
+    assert "NOTHING COULD BE CHECKED" in captured.out
+
+
+@pytest.mark.parametrize("name", ["torch_raises", "torch_linear", "keras_is_stateless"])
+def test_what_a_framework_raises_is_two(name, capsys, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip(name.partition("_")[0])
+    assert check(f"factories:{name}") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["bad.onnx", "bad.jit", "bad.pt", "folder.onnx"])
+def test_a_file_that_is_none_is_two(name, capsys, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    Path("folder.onnx").mkdir()
+    if not Path(name).exists():
+        Path(name).write_text("nonsense")
+    assert check(name) == 2
+    err = capsys.readouterr().err
+    assert name in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["late_exit", "late_shape", "close_raises_late"])
+def test_after_the_first_verdict_an_error_is_a_failure(name, capsys):
+    assert check(f"factories:{name}", "--no-reference", *FAST) == 1
+    captured = capsys.readouterr()
+    assert "FAILED" in captured.out
+    assert captured.err == ""
+
+
+def test_what_closing_a_target_raises_spoils_no_report(capsys):
+    assert check("factories:close_raises", "--no-reference", *FAST) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "with 1 warning: close() of the target raised RuntimeError: busy" in out
+
+
+def test_ctrl_c_is_130(capsys):
+    assert check("factories:interrupted") == 130
+    assert capsys.readouterr().err == "lstm-fast: interrupted\n"
+
+
+def test_without_a_reference_is_three_unless_that_was_asked_for(capsys, reference_file):
+    assert check("factories:right", *FAST) == 3
+    out = " ".join(capsys.readouterr().out.split())
+    assert "INCOMPLETE; agreement and drift were skipped: give one with --reference FILE" in out
+    assert check("factories:right", *FAST, "--no-reference") == 0
+    assert check("factories:right", "--only", "reset,nan") == 0
+    assert check("factories:right", *FAST[:2], "--skip", "agreement,drift,latency,slow_paths") == 0
+    assert check("factories:right", *FAST, "--reference", reference_file) == 0
+    assert check("factories:forgets_to_reset_c", *FAST) == 1  # a failure is still that
+    capsys.readouterr()
+
+
+def test_the_help_says_what_each_status_means(capsys):
+    with pytest.raises(SystemExit):
+        check("--help")
+    out = capsys.readouterr().out
+    for status in ("0    all", "1    a check", "2    it could not", "3    nothing failed"):
+        assert f"\n  {status}" in out
 
 
 def test_wrong_usage_is_two(capsys):
@@ -157,6 +246,50 @@ def test_wrong_usage_is_two(capsys):
         check("factories:right", "--only", "rest")
     assert stopped.value.code == 2
     assert "there is no check 'rest'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("576", [576]),
+        ("1,576", [1, 576]),
+        ("1x576", [1, 576]),
+        ("(1, 576)", [1, 576]),
+        ("[3, 41]", [3, 41]),
+        ("(576,)", [576]),
+        (" 3 X 41 ", [3, 41]),
+    ],
+)
+def test_the_shape_of_a_frame_is_read_as_people_write_it(text, shape):
+    assert _arguments.frame(text) == shape
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "says"),
+    [
+        *(
+            ("--frame", text, "expected sizes above 0, such as 576, 1,80 or 1x80")
+            for text in ("", "abc", "0", "1,-3", "1.5", "1,,2", "99999999,99999999", "9" * 5000)
+        ),
+        *(("--set", text, "expected IN=NUMBER") for text in ("sr", "sr=", "=1", "sr=fast")),
+        *(("--state", text, "expected IN:OUT") for text in ("h", ":hn", "h:", "")),
+    ],
+)
+def test_an_option_that_cannot_be_read_says_what_is_expected(option, text, says, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        check("factories:right", f"{option}={text}")
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert "invalid literal" not in err
+
+
+def test_options_of_onnx_models_are_read():
+    assert _arguments.state("h:hn") == ("h", "hn")
+    assert _arguments.state("a:0:b:0") == ("a:0", "b:0")
+    assert _arguments.constant("a=b=3")[0] == "a=b"
+    assert _arguments.constant("on=true") == ("on", True)
+    assert _arguments.constant("x=1.5")[1] == np.float32(1.5)
 
 
 # ---- pytest --------------------------------------------------------------------------------------
@@ -188,9 +321,21 @@ class WrongTwice(ForgetsToResetC):
 def test_wrong_twice(lstm_check):
     lstm_check(Numpy(WrongTwice), WEIGHTS, only=["reset", "agreement", "determinism"])
 
-@pytest.mark.parametrize("name", ["reset", "determinism", "drift"])
+@pytest.mark.parametrize("name", ["reset", "determinism", "drift", "chunks"])
 def test_each(lstm_check, name):
     lstm_check(Numpy(ForgetsToResetC), only=[name])
+
+def test_nothing_to_compare_with(lstm_check):
+    lstm_check(Numpy(), only=["agreement", "reset"])
+
+def test_on_purpose(lstm_check):
+    assert lstm_check(Numpy(), reference=None, only=["agreement", "reset"]).passed
+
+class Doubtful(Numpy):
+    remarks = ("it may be another one",)
+
+def test_warned(lstm_check):
+    assert lstm_check(Doubtful(), only=["reset"]).passed
 """
 
 
@@ -204,7 +349,13 @@ def test_plugin(pytester):
     assert "assert bits(again) == bits(fresh)" in text
     assert "agreement failed" in text
     assert "lstm_fast/checks/pytest.py" not in text.split("FAILURES")[1].split("short test")[0]
-    passed = {"test_right", "test_ours", "test_each[determinism]"}
+    passed = {"test_right", "test_ours", "test_each[determinism]", "test_on_purpose"}
+    passed.add("test_warned")
+    assert "CheckWarning: numpy: it may be another one" in text
+    for name in ("test_nothing_to_compare_with", "test_each[drift]"):
+        assert f"FAILED test_plugin.py::{name}" in text
+    assert "INCOMPLETE; agreement was skipped: no reference was given" in text
+    assert "SKIPPED [1] test_plugin.py" in text  # chunks, which this target does not have
     for line in text.splitlines():
         if line.startswith("PASSED"):
             passed.discard(line.partition("::")[2].strip())

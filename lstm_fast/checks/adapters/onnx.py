@@ -13,7 +13,9 @@ import numpy as np
 from ..._arrays import Float32
 from ..target import State, Target, TargetError
 from ._extras import need
-from ._onnx_signature import Signature, guess
+from ._known import known, shapes, wrong_rate
+from ._onnx_guess import guess
+from ._onnx_signature import Signature
 
 __all__ = ["OnnxTarget", "from_onnx"]
 
@@ -49,7 +51,8 @@ def from_onnx(
         h_and_c: the outputs that hold h and c, or the one that holds both, one after the other
             along the first axis; for the checks that look at the state. [] is none.
         constants: values of other inputs, such as {"sr": np.array(16000)}.
-        frame_shape: the shape of x for one frame of one session, where the model leaves it free.
+        frame_shape: the shape of x for one frame of one session, where the model leaves it free,
+            such as (1, 80) or (3, 41); sizes of 1 at the start may be left out.
         time_axis: where x of three axes has T.
         batch_axis: where it has N.
         threads: whether sessions may run in threads of their own (onnxruntime says they may).
@@ -60,26 +63,68 @@ def from_onnx(
 
     Raises:
         TargetError: onnxruntime is missing or cannot load it, a name is wrong, or a guess is not
-            possible; the text lists what there is.
+            possible; the text lists what there is. Or it is a Silero VAD, and its frames were said
+            wrongly or not at all.
     """
     ort: Any = need("onnxruntime", "onnxruntime")
     if session_options is None:
         session_options = ort.SessionOptions()
         session_options.intra_op_num_threads = session_options.inter_op_num_threads = 1
-        session_options.log_severity_level = 3
+        session_options.log_severity_level = 4  # what it raises says it
     what: Any = model if isinstance(model, bytes) else os.fspath(model)
     try:
         runner = ort.InferenceSession(what, session_options, providers=list(providers))
     except Exception as error:  # onnxruntime raises many kinds
         which = "it" if isinstance(model, bytes) else what
         raise TargetError(f"onnxruntime can't load {which}: {error}") from error
-    signature = guess(
-        runner, x, y, states, h_and_c, constants or {}, frame_shape, (time_axis, batch_axis)
-    )
+    doubts = _doubts(runner, model, constants or {}, frame_shape, states is not None)
+    try:
+        signature = guess(
+            runner, x, y, states, h_and_c, constants or {}, frame_shape, (time_axis, batch_axis)
+        )
+    except TargetError as error:
+        which = known(runner)
+        if which is None:
+            raise
+        line = which.command(model, shapes(runner)[0], constants or {})
+        raise TargetError(f"{error}. This works for {which.title}: {line}") from error
     if name is None:
         file = "model" if isinstance(model, bytes) else Path(what).name
         name = f"{file} in onnxruntime {ort.__version__}"
-    return OnnxTarget(runner, signature, name, origin, threads)
+    target = OnnxTarget(runner, signature, name, origin, threads)
+    target.remarks = doubts
+    return target
+
+
+def _doubts(
+    runner: Any,
+    model: object,
+    constants: Mapping[str, Any],
+    frame_shape: Sequence[int] | None,
+    is_described: bool,
+) -> tuple[str, ...]:
+    """Return what is wrong with the frames of a model that is known.
+
+    is_described: whether the states were said, and not guessed: then it may be another model that
+    only has these names, and what is wrong is a warning.
+
+    Raises:
+        TargetError: that was not said; the text has a whole command line that works.
+    """
+    which, (inputs, _) = known(runner), shapes(runner)
+    problem = which.problem(inputs, constants, frame_shape) if which else ""
+    if which and not problem and wrong_rate(runner, which, constants):
+        problem = f"this file of {which.title} is for 16000 Hz alone"
+        constants = {}
+    if which is None or not problem:
+        return ()
+    if is_described:
+        return (problem,)
+    line = which.command(model, inputs, constants)
+    raise TargetError(
+        f"{problem}. This works: {line} (or, if it is another model that has these names, say its "
+        "states, too: states=, --state IN:OUT)"
+    )
 
 
 class OnnxTarget(Target):

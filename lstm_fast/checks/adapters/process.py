@@ -78,6 +78,7 @@ def from_command(
 
     Raises:
         TargetError: it cannot be started, or does not answer rightly.
+        ValueError: a timeout is not above 0.
     """
     return CommandTarget(command, timeout, start_timeout, name, origin)
 
@@ -99,6 +100,8 @@ class CommandTarget(Target):
             raise TargetError(f"can't read the command {command!r}: {error}") from error
         if not self.command:
             raise TargetError("the command is empty")
+        if not (timeout > 0 and start_timeout > 0):
+            raise ValueError(f"timeouts must be above 0, found {timeout:g} and {start_timeout:g}")
         self._timeout, self._start_timeout = timeout, start_timeout
         self._lock = threading.Lock()
         self._programs: list[Program] = []

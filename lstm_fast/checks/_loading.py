@@ -1,0 +1,205 @@
+"""What the command line calls a TARGET: a file, or what a Python module makes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ..lstm import LSTM
+from . import adapters
+from .target import Target, TargetError, theirs
+
+__all__ = ["as_target", "load_target"]
+
+TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".safetensors")
+
+
+def load_target(
+    text: str,
+    *,
+    name: str | None = None,
+    input_size: int | None = None,
+    onnx: dict[str, Any] | None = None,
+) -> Target:
+    """Return what the command line calls a TARGET.
+
+    Args:
+        text: a file, or module:factory. The module is looked for here, too; the factory is called
+            where it can be and returns a Target or what an adapter makes one of.
+        name: which LSTM of a file of torch, where it has several.
+        input_size: of a torch module that does not say it.
+        onnx: arguments of `adapters.from_onnx`.
+
+    Raises:
+        TargetError: it can't be run.
+        OSError, FormatError: the file can't be read.
+    """
+    origin = _origin(text, name, input_size, onnx or {})
+    path = Path(text)
+    if path.suffix.lower() == ".onnx":
+        if not path.is_file():
+            raise FileNotFoundError(f"{text}: there is no such file")
+        return adapters.from_onnx(path, origin=origin, **(onnx or {}))
+    if path.suffix.lower() in TORCH:
+        return _of_torch(path, name, input_size, origin)
+    module, separator, attribute = text.partition(":")
+    if not separator or not module or not attribute:
+        raise TargetError(
+            f"{text!r} is no target: expected a file .onnx, {', '.join(TORCH)}, or module:factory"
+        )
+    return _of_module(module, attribute, input_size, origin)
+
+
+def _origin(text: str, name: str | None, input_size: int | None, onnx: dict[str, Any]) -> str:
+    more = "" if name is None else f", name={name!r}"
+    more += "" if input_size is None else f", input_size={input_size}"
+    if onnx:
+        parts = ", ".join(f"{name!r}: {_code(value)}" for name, value in onnx.items())
+        more += f", onnx={{{parts}}}"
+    return (
+        f"from lstm_fast.checks.command import load_target\n\ntarget = load_target({text!r}{more})"
+    )
+
+
+def _code(value: Any) -> str:
+    """Return Python for a value; of arrays, numbers, which do as well."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k!r}: {_code(v)}" for k, v in value.items()) + "}"
+    return repr(value.item() if hasattr(value, "item") else value)
+
+
+def _of_torch(path: Path, name: str | None, input_size: int | None, origin: str) -> Target:
+    """Return TorchScript as it is, and weights in an nn.LSTM."""
+    torch: Any = adapters.need("torch", "torch")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    torch.set_num_threads(1)  # one step is the work of one thread; others only wait for each other
+    title = f"{path.name} in torch {torch.__version__}"
+    if path.suffix.lower() == ".jit" or (input_size and path.suffix.lower() == ".pt"):
+        with theirs(f"torch.jit.load of {path}"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch 2.13: of TorchScript
+            module = torch.jit.load(path)
+        _refuse_own_state(module, path)
+        return adapters.from_torch(module, input_size, name=title, origin=origin)
+    module = _module_of(torch, path, name)
+    return adapters.from_torch(module, name=title, origin=origin)
+
+
+def _refuse_own_state(module: Any, path: Path) -> None:
+    """Refuse TorchScript that keeps its state in itself, as that of Silero VAD does.
+
+    Raises:
+        TargetError: it does; the text says what to check instead.
+    """
+    if not hasattr(module, "reset_states"):
+        return
+    twin = path.with_suffix(".onnx")
+    advice = "write a factory that returns adapters.from_sessions, where each session loads its own"
+    if "silero" in path.name and twin.is_file():
+        line = f"lstm-fast check {shlex.quote(str(twin))} --set sr=16000 --frame 576 --no-reference"
+        advice = f"check the ONNX file of the same model: {line}"
+    raise TargetError(f"{path} keeps its state in itself (reset_states), one for all: {advice}")
+
+
+def _module_of(torch: Any, path: Path, name: str | None) -> Any:
+    """Return an nn.LSTM with the weights of a file; no code in the file is run."""
+    from .. import formats
+
+    found = formats.read(path)
+    weights = formats.pick(path, found, name if len(found) > 1 else None).weights
+    if any(not layer.is_plain and layer.weight_hr is None for layer in weights.layers):
+        raise TargetError(f"{path}: nn.LSTM does not have this variant")
+    first = weights.layers[0]
+    module = torch.nn.LSTM(
+        weights.input_size,
+        weights.hidden_size,
+        weights.num_layers,
+        bias=first.bias_ih is not None,
+        bidirectional=weights.direction == "bidirectional",
+        proj_size=weights.output_size if first.weight_hr is not None else 0,
+    )
+    own = {name: torch.from_numpy(value) for name, value in weights.state_dict().items()}
+    module.load_state_dict({name: own[name] for name in module.state_dict()})
+    return module
+
+
+def _of_module(module: str, attribute: str, input_size: int | None, origin: str) -> Target:
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    with theirs(f"importing {module}"):
+        try:
+            found: Any = importlib.import_module(module)
+        except ImportError as error:
+            raise TargetError(f"can't import {module}: {error}") from error
+    for part in attribute.split("."):
+        with theirs(f"{module}:{attribute}"):
+            if not hasattr(found, part):
+                raise TargetError(f"{module} has no {attribute}")
+            found = getattr(found, part)
+    if callable(found) and (isinstance(found, type) or not _is_known(found)):
+        _check_factory(found, f"{module}:{attribute}")
+        with theirs(f"{module}:{attribute}()"):
+            found = found()
+    return as_target(found, input_size, origin)
+
+
+def _check_factory(factory: Any, name: str) -> None:
+    """Refuse a function that wants arguments, such as one step of an LSTM.
+
+    Raises:
+        TargetError: it can't be called without arguments, or is async.
+    """
+    if inspect.iscoroutinefunction(factory):
+        raise TargetError(f"{name} is an async function; a factory is an ordinary one")
+    try:
+        wanted = inspect.signature(factory)
+    except (TypeError, ValueError):  # of what is written in C it may not be known
+        return
+    try:
+        wanted.bind()
+    except TypeError:
+        raise TargetError(
+            f"{name}{wanted} takes arguments; a factory is called without any, and returns a "
+            "Target, such as adapters.from_function(step, input_size, hidden_size)"
+        ) from None
+
+
+def _libraries(value: Any) -> set[str]:
+    """Return the libraries that a value's classes come from."""
+    return {one.__module__.partition(".")[0] for one in type(value).__mro__}
+
+
+def _is_known(value: Any) -> bool:
+    """Say whether `as_target` takes it as it is."""
+    return isinstance(value, (Target, LSTM)) or bool(_libraries(value) & {"torch", "keras"})
+
+
+def as_target(value: Any, input_size: int | None = None, origin: str | None = None) -> Target:
+    """Return a target of what an adapter makes one of, by its type.
+
+    Raises:
+        TargetError: there is no adapter for it.
+    """
+    if isinstance(value, Target):
+        value.origin = value.origin or origin
+        return value
+    if isinstance(value, LSTM):
+        return adapters.from_lstm(value, origin=origin)
+    roots = _libraries(value)
+    # Keras before torch: its layers are torch modules where torch is its backend.
+    if "keras" in roots:
+        return adapters.from_keras(value, input_size, origin=origin)
+    if "torch" in roots:
+        return adapters.from_torch(value, input_size, origin=origin)
+    raise TargetError(
+        f"{type(value).__name__} is neither a Target nor what an adapter knows, which is an LSTM, "
+        "a torch module or a Keras model: lstm_fast.checks.adapters makes a Target of others, with "
+        "from_function, from_sessions, ..."
+    )
