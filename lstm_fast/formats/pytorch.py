@@ -19,6 +19,7 @@ from .. import _state_dict
 from .._arrays import Float32
 from . import _state_dicts, _torchscript
 from ._files import FormatError, Found, MissingExtraError, size_limit
+from ._modules import from_module as from_module
 from ._state_dicts import Tensor
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".jit")
@@ -204,22 +205,3 @@ def _read_tensor(path: object, name: str, value: Any) -> Float32:
         )
     result: Float32 = value.detach().to("cpu", torch.float32).contiguous().numpy()
     return result
-
-
-def from_module(module: Any) -> list[Found]:
-    """Return every LSTM in a module: `torch.nn.LSTM`, `torch.nn.LSTMCell`, or one that has some.
-
-    Batches, dropout and the mode of training are not theirs to keep.
-
-    Raises:
-        FormatError: there are only cells of other kinds, or weights that are no plain tensors.
-    """
-    title = type(module).__name__
-    state = module.state_dict()
-    if any(word in name for name in state for word in QUANTIZED):
-        raise FormatError(f"{title}: quantized by PyTorch; convert the float model")
-    tensors = {
-        name: _tensor(title, name, value) for name, value in state.items() if _is_tensor(value)
-    }
-    size = sum(4 * value.numel() for value in state.values() if _is_tensor(value))
-    return _state_dicts.find(title, tensors, size)
