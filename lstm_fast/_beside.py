@@ -33,9 +33,7 @@ OTHER_LAYERS = frozenset({
     "head", "heads", "lm_head", "fc", "classifier", "logits", "embedding", "embeddings", "embed",
     "emb", "encoder", "decoder", "backbone", "frontend", "crf", "criterion", "loss",
 })  # fmt: skip
-IN_CELLS = re.compile(
-    "norm|gate|peep|zoneout|att|recur|resid|skip|highway|cell|state|hidden|mask|drop|scale"
-)
+IN_CELLS = re.compile("norm|gate|peep|zoneout|atten|attn|recur|resid|skip|highway|mask|drop|scale")
 IN_CELLS_SHORT = frozenset({"ln", "bn", "gn", "rms", "ih", "hh", "hr", "h", "c", "u"})
 SHOWN = 5
 

@@ -22,6 +22,9 @@ from .cell import PLAIN, Cell
 
 __all__ = ["Stack", "prefixes", "read_mapping", "read_stack", "read_weights"]
 
+# Names that are not of `torch.nn.LSTM`, so that another module may mean something else by them.
+OURS = frozenset({ONE_BIAS, "bias_hr", "peephole", "layer_norm", "h_0", "c_0"})
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -198,7 +201,14 @@ class _Reader:
             raise ValueError(_beside.refusal([name], self.group.prefix))
 
     def value(self, parameter: Parameter, kind: str) -> Float32:
-        value = _take(self.kept[parameter], kind, self.hidden_size)
+        kept = self.kept[parameter]
+        try:
+            value = _take(kept, kind, self.hidden_size)
+        except ValueError as error:
+            if parameter.kind not in OURS:
+                raise
+            advice = _beside.advice([kept.name], self.group.prefix)
+            raise ValueError(f"{error}; if it is no part of the LSTM: {advice}") from None
         return self.arrange(value) if KINDS[kind][0] == "4H" else value
 
     def sources(self) -> dict[str, str]:

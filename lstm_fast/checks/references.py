@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -49,7 +49,12 @@ class Reference:
         return replace(self.weights, layers=tuple(layers))
 
 
-def as_reference(value: Any, name: str | None = None, weight_dtype: str | None = None) -> Reference:
+def as_reference(
+    value: Any,
+    name: str | None = None,
+    weight_dtype: str | None = None,
+    ignore: str | Iterable[str] = (),
+) -> Reference:
     """Return a reference of an LSTM, its weights, a state dict, a file, or a module.
 
     Args:
@@ -57,6 +62,7 @@ def as_reference(value: Any, name: str | None = None, weight_dtype: str | None =
         name: which LSTM, where a file has several.
         weight_dtype: as what the target stores the weights; None takes that of an `LSTM`, and
             "float32" for all else.
+        ignore: patterns of names that are left out of a state dict, a file or a module.
 
     Raises:
         OSError, FormatError: the file can't be read.
@@ -66,16 +72,17 @@ def as_reference(value: Any, name: str | None = None, weight_dtype: str | None =
     """
     if isinstance(value, Reference):
         return value
-    weights = as_weights(value, name)
+    weights = as_weights(value, name, ignore)
     dtype = weight_dtype or (value.weight_dtype if isinstance(value, LSTM) else "float32")
     check_weight_dtype(weights, dtype)
     origin = None
     if isinstance(value, (str, os.PathLike)):
         file = os.fspath(value)
         origin = f"reference = {file!r}"
-        if name is not None or dtype != "float32":
+        if name is not None or dtype != "float32" or ignore:
             load = "from lstm_fast.checks.references import as_reference"
-            origin = f"{load}\n\nreference = as_reference({file!r}, {name!r}, {dtype!r})"
+            more = f", {ignore if isinstance(ignore, str) else list(ignore)!r}" if ignore else ""
+            origin = f"{load}\n\nreference = as_reference({file!r}, {name!r}, {dtype!r}{more})"
     return Reference(weights, dtype, origin)
 
 
@@ -94,10 +101,10 @@ def reference_for(target: Target, value: Any) -> Reference:
     return wanted
 
 
-def as_weights(value: Any, name: str | None = None) -> Weights:
+def as_weights(value: Any, name: str | None = None, ignore: str | Iterable[str] = ()) -> Weights:
     """Return the weights of a reference: an LSTM, its weights, a state dict, a file, or a module.
 
-    name: which LSTM, where a file has several.
+    name: which LSTM, where a file has several. ignore: see `as_reference`.
 
     Raises:
         OSError, FormatError: the file can't be read.
@@ -109,16 +116,18 @@ def as_weights(value: Any, name: str | None = None) -> Weights:
     if isinstance(value, (str, os.PathLike)):
         from .. import formats
 
-        value = formats.pick(value, formats.read(value), name).weights
+        options = {"ignore": ignore} if ignore else {}
+        value = formats.pick(value, formats.read(value, **options), name).weights
     elif isinstance(value, LSTM):
         value = value.weights
     elif isinstance(value, Mapping):
-        value = LSTM.from_state_dict(value).weights
+        value = LSTM.from_state_dict(value, ignore=ignore).weights
     elif not isinstance(value, Weights) and hasattr(value, "state_dict"):
         from .. import formats
         from ..formats import pytorch
 
-        value = formats.pick(type(value).__name__, pytorch.from_module(value), name).weights
+        found = pytorch.from_module(value, ignore=ignore)
+        value = formats.pick(type(value).__name__, found, name).weights
     if not isinstance(value, Weights):
         raise TypeError(
             "a reference is an LSTM, its weights, a state dict, a torch module or a file, found "

@@ -56,7 +56,8 @@ def from_module(module: Any, *, ignore: str | Iterable[str] = ()) -> list[Found 
     found = _state_dicts.find(title, tensors, size, ignore)
     if refused and not found:
         raise refused[0].error
-    return [*(_with_its_class(one, modules) for one in found), *refused]
+    found = [*(_with_its_class(one, modules) for one in found), *refused]
+    return sorted(found, key=lambda one: one.name)
 
 
 def _tensor(title: str, name: str, value: Any) -> Tensor:
