@@ -96,7 +96,7 @@ def harmless(
     Raises:
         ValueError: some may change what the LSTM computes; it says how to load without them.
     """
-    names = list(beside)
+    names = sorted(beside)
     largest: dict[str, tuple[int, ...]] = {}  # by layer
     for name in names:
         layer = _layer(name)

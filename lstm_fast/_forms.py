@@ -61,11 +61,12 @@ def _weight_norm(v: Float64, g: Float64) -> Float64:
     """Return g v / |v|, with the norm over the axes that g does not have."""
     pairs = list(zip(g.shape, v.shape, strict=False))
     kept = [n for n, _ in pairs if n != 1]
-    if g.ndim and (g.ndim != v.ndim or len(kept) > 1 or any(n not in (1, m) for n, m in pairs)):
+    fits = g.ndim == v.ndim and len(kept) <= 1 and all(n in (1, m) for n, m in pairs)
+    if g.size != 1 and not fits:
         raise ValueError(f"a weight norm of shapes {g.shape} and {v.shape}")
-    axes = tuple(axis for axis in range(v.ndim) if not g.ndim or g.shape[axis] != v.shape[axis])
+    axes = tuple(axis for axis in range(v.ndim) if g.size == 1 or g.shape[axis] != v.shape[axis])
     norm = np.sqrt(np.square(v).sum(axis=axes, keepdims=True)) if axes else np.abs(v)
-    result: Float64 = v * (g / norm)
+    result: Float64 = v * (g.reshape(-1)[0] if g.size == 1 else g) / norm
     return result
 
 

@@ -116,7 +116,7 @@ def as_weights(value: Any, name: str | None = None, ignore: str | Iterable[str] 
     if isinstance(value, (str, os.PathLike)):
         from .. import formats
 
-        options = {"ignore": ignore} if ignore else {}
+        options: dict[str, Any] = {"ignore": ignore} if ignore else {}
         value = formats.pick(value, formats.read(value, **options), name).weights
     elif isinstance(value, LSTM):
         value = value.weights

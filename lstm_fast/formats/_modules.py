@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from .._arrays import Float32
-from .._names import PIECE
+from .._names import PIECE, prefixes
 from . import _state_dicts
 from ._files import FormatError, Found, Refused, checked
 from ._state_dicts import Tensor
@@ -49,9 +49,19 @@ def from_module(module: Any, *, ignore: str | Iterable[str] = ()) -> list[Found 
         if isinstance(value, torch.Tensor)
     }
     modules = dict(module.named_modules(remove_duplicate=False))
-    for path, part in modules.items():
-        _replace_computed(title, f"{path}." if path else "", part, tensors)
     refused = _quantized(title, state)
+    with_lstm = set(prefixes(tensors))
+    for path, part in modules.items():
+        prefix = f"{path}." if path else ""
+        if prefix not in with_lstm:
+            continue
+        try:
+            _replace_computed(title, prefix, part, tensors)
+        except FormatError as error:
+            refused.append(Refused(path, error))
+            for name in [one for one in tensors if one.startswith(prefix)]:
+                if PIECE.fullmatch(name, len(prefix)):
+                    del tensors[name]
     size = sum(4 * math.prod(tensor.shape) for tensor in tensors.values())
     found = _state_dicts.find(title, tensors, size, ignore)
     if refused and not found:
@@ -96,26 +106,32 @@ def _quantized(title: str, state: Iterable[str]) -> list[Refused]:
 
 
 def _replace_computed(title: str, prefix: str, module: Any, tensors: dict[str, Tensor]) -> None:
-    """Put what a module computes under the names of what it computes."""
+    """Put what a module computes under the names of what it computes, in the place of its pieces.
+
+    Raises:
+        FormatError: it raises something itself.
+    """
     for name, says, compute in _computed(module):
         if PIECE.fullmatch(name) is None:
             continue
         full = prefix + name
+        value = _compute(title, full, compute)
         pieces = [f"{full}{end}" for end in ("_g", "_v", "_u", "_orig", "_mask")]
         stored = f"{prefix}parametrizations.{name}."
-        shape: tuple[int, ...] = ()
         for piece in [one for one in tensors if one in pieces or one.startswith(stored)]:
-            shape = max(shape, tensors.pop(piece).shape, key=math.prod)
-        read = partial(_compute, title, full, compute)
-        tensors[full] = Tensor(shape, f"{full}, computed by {says}", read)
+            del tensors[piece]
+        source = f"{full}, computed by {says}"
+        tensors[full] = replace(_tensor(title, full, value), source=source)
 
 
-def _compute(title: str, name: str, compute: Callable[[], Any]) -> Float32:
+def _compute(title: str, name: str, compute: Callable[[], Any]) -> Any:
     import torch
 
     with torch.no_grad(), checked(title, name, Exception):
         value = compute()
-    return _read(title, name, value)
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"it is computed as a {type(value).__name__}, expected a tensor")
+        return value
 
 
 def _computed(module: Any) -> Iterator[tuple[str, str, Callable[[], Any]]]:
