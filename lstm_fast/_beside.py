@@ -104,7 +104,8 @@ def harmless(
     wrong = [
         name
         for name in names
-        if not _is_harmless(prefix, name[len(prefix) :], shapes[name], largest[_layer(name)], sizes)
+        if not name.startswith(prefix)  # it stands above several
+        or not _is_harmless(prefix, name[len(prefix) :], shapes[name], largest[_layer(name)], sizes)
     ]
     if wrong:
         raise ValueError(refusal(wrong, prefix))
@@ -150,7 +151,7 @@ def advice(names: list[str], prefix: str) -> str:
 
 
 def _pattern(name: str, prefix: str) -> str:
-    layer = _layer(name[len(prefix) :])
+    layer = _layer(name[len(prefix) :]) if name.startswith(prefix) else ""
     return glob.escape(prefix + layer) + "*" if layer else glob.escape(name)
 
 

@@ -65,7 +65,7 @@ def _without_tensors(value: Any, name: str, depth: int = 0) -> Any:
         return _of_tensor(value, name)
     if not isinstance(value, (list, tuple)) or depth == DEEPEST:
         return value
-    if any(isinstance(one, (kind, list, tuple)) for one in value):
+    if any(issubclass(one, (kind, list, tuple)) for one in set(map(type, value))):
         return [_without_tensors(one, name, depth + 1) for one in value]
     return value
 
@@ -73,22 +73,34 @@ def _without_tensors(value: Any, name: str, depth: int = 0) -> Any:
 def _of_tensor(tensor: Any, name: str) -> NDArray[Any]:
     """Return a copy of a tensor's values, or the memory that it has on this machine."""
     torch = sys.modules["torch"]
-    what = f"{name} is a tensor of {tensor.dtype} on {tensor.device}"
-    if tensor.is_meta:
-        raise _NoValuesError(f"{what}: it has no values")
-    if tensor.is_quantized:
-        raise _NoValuesError(f"{what}, which is quantized: pass tensor.dequantize()")
-    if tensor.layout != torch.strided:
-        raise _NoValuesError(f"{what}, laid out as {tensor.layout}: pass tensor.to_dense()")
+    if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
+        raise _without_values(tensor, name)
     try:
-        plain = tensor.detach().cpu().resolve_conj().resolve_neg()
-        if plain.dtype.is_floating_point and plain.dtype != torch.float64:
+        plain = tensor.detach().cpu()
+        if plain.is_conj() or plain.is_neg():
+            plain = plain.resolve_conj().resolve_neg()
+        if plain.element_size() < 4 and plain.dtype.is_floating_point:
             plain = plain.to(torch.float32)  # NumPy has no bfloat16
         array: NDArray[Any] = plain.numpy()
     except Exception as error:  # subclasses of Tensor and broken devices can raise anything
         text = " ".join(str(error).split())[:200]
-        raise _NoValuesError(f"{what}: its values cannot be taken: {text}") from None
+        raise _NoValuesError(
+            f"{_tensor_in_words(tensor, name)}: its values cannot be taken: {text}"
+        ) from None
     return array
+
+
+def _tensor_in_words(tensor: Any, name: str) -> str:
+    return f"{name} is a tensor of {tensor.dtype} on {tensor.device}"
+
+
+def _without_values(tensor: Any, name: str) -> _NoValuesError:
+    text = _tensor_in_words(tensor, name)
+    if tensor.is_meta:
+        return _NoValuesError(f"{text}: it has no values")
+    if tensor.is_quantized:
+        return _NoValuesError(f"{text}, which is quantized: pass tensor.dequantize()")
+    return _NoValuesError(f"{text}, laid out as {tensor.layout}: pass tensor.to_dense()")
 
 
 def _of_registered(array: NDArray[Any], name: str) -> NDArray[Any]:

@@ -18,14 +18,14 @@ from ._weights import KINDS
 
 LONGEST_NAME = 4096
 MOST_SEPARATORS = 256  # of one name, so that a file of long names takes no long time
+MOST_TOLD = 64  # names of which several LSTMs are told, likewise
 SEPARATOR = re.compile("[._/-]")  # of a prefix from what follows
 ONE_BIAS = "bias"  # for the sum of both
 _PARAMETER = rf"({'|'.join(KINDS)}|{ONE_BIAS})(?:_l(0|[1-9][0-9]{{0,5}}))?(_reverse)?"
 _PIECE = rf"(?:{_PARAMETER}(_g|_v|_u|_orig|_mask|_raw)?|parametrizations\.{_PARAMETER}(\..+))"
 PIECE = re.compile(rf"(?s){_PIECE}")
 NAME = re.compile(rf"(?s)(.*{SEPARATOR.pattern}|){_PIECE}")
-# fastai keeps the weights that are dropped out one module above the LSTM.
-WRAPPED = "module."
+CORE = frozenset({"weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"})
 
 
 class Parameter(NamedTuple):
@@ -75,41 +75,74 @@ def _said(groups: tuple[str | None, ...]) -> tuple[Parameter, str]:
     return Parameter(kind or "", int(layer or 0), bool(reverse)), piece or ""
 
 
-def _split(name: str) -> tuple[str, Parameter, str] | None:
-    """Return prefix, parameter and piece; None where it names no part of an LSTM."""
+class Part(NamedTuple):
+    """What a name says: its prefix, the parameter, and which piece of it."""
+
+    prefix: str
+    parameter: Parameter
+    piece: str
+
+    @property
+    def is_core(self) -> bool:
+        """Whether the name alone tells an LSTM."""
+        return self.parameter.kind in CORE
+
+
+def _split(name: str) -> Part | None:
+    """Return what a name says; None where it names no part of an LSTM."""
     match = NAME.fullmatch(name) if len(name) <= LONGEST_NAME else None
     if match is None:
         return None
     prefix, *groups = match.groups()
-    return prefix, *_said(tuple(groups))
+    return Part(prefix, *_said(tuple(groups)))
 
 
-def _prefixes(names: Iterable[Any]) -> tuple[set[str], dict[str, str]]:
-    """Return the prefixes of LSTMs, and of which one each raw weight is that stands above it."""
-    found: set[str] = set()
-    inner: set[str] = set()
-    raw: dict[str, tuple[str, str]] = {}
-    for name in names:
-        parts = _split(name) if isinstance(name, str) else None
-        if parts is None:
-            continue
-        prefix, parameter, piece = parts
-        if piece == "_raw":
-            raw[name] = prefix, parameter.kind
-        else:
-            inner.add(prefix)
-        if parameter.kind == "weight_ih" and piece in FIRST:
-            found.add(prefix)
-    above = {
-        name: prefix + WRAPPED
-        for name, (prefix, _) in raw.items()
-        if prefix not in inner and prefix + WRAPPED in inner
+def _parts(names: Iterable[Any]) -> dict[str, Part]:
+    """Return what each name says that names a part of an LSTM."""
+    found = {name: _split(name) for name in names if isinstance(name, str)}
+    return {name: part for name, part in found.items() if part is not None}
+
+
+def _outer(prefix: str) -> str:
+    """Return the prefix of the module around that of this one."""
+    return prefix[: prefix[:-1].rfind(".") + 1]
+
+
+def _above(parts: dict[str, Part]) -> dict[str, list[str]]:
+    """Return the pieces that stand one module above their LSTM, and the prefixes that it may have.
+
+    As with fastai's dropout of weights: "rnn.weight_hh_l0_raw" and "rnn.module.bias_hh_l0".
+    """
+    plain = {part.prefix for part in parts.values() if part.is_core and not part.piece}
+    whole = {
+        kind: {
+            part.prefix
+            for part in parts.values()
+            if part.parameter.kind == kind and part.piece in FIRST - {"_raw"}
+        }
+        for kind in ("weight_ih", "weight_hh")
     }
-    for name, owner in above.items():
-        prefix, kind = raw[name]
-        found -= {prefix}
-        found |= {owner} if kind == "weight_ih" else set()
-    return found, {name: owner for name, owner in above.items() if owner in found}
+    own = plain | (whole["weight_ih"] & whole["weight_hh"])
+    inner: dict[str, list[str]] = {}
+    for prefix in sorted(plain):
+        if prefix:
+            inner.setdefault(_outer(prefix), []).append(prefix)
+    return {
+        name: inner[part.prefix]
+        for name, part in parts.items()
+        if part.is_core and part.piece and part.prefix not in own and part.prefix in inner
+    }
+
+
+def _prefixes(names: Iterable[Any]) -> tuple[set[str], dict[str, list[str]]]:
+    """Return the prefixes of LSTMs; and of which ones a piece may be that stands above them."""
+    parts = _parts(names)
+    above = _above(parts)
+    found: set[str] = set()
+    for name, part in parts.items():
+        if part.parameter.kind == "weight_ih" and part.piece in FIRST:
+            found.update(above.get(name, [part.prefix]))
+    return found, {name: [one for one in owners if one in found] for name, owners in above.items()}
 
 
 def prefixes(names: Iterable[Any]) -> list[str]:
@@ -127,16 +160,25 @@ def grouped(names: Iterable[Any], asked: str | None = None) -> dict[str, Group]:
     groups = {
         prefix: Group(prefix) for prefix in sorted(found if asked is None else found | {asked})
     }
+    told: dict[str, int] = {}
     for name in names:
-        owner = above.get(name) or _owner(name, groups, asked)
-        if owner is None:
+        owners = above.get(name)
+        if owners and len(owners) > 1:  # of which of them is not to be known
+            outer = _outer(owners[0])
+            told[outer] = told.get(outer, 0) + 1
+            for owner in owners if told[outer] <= MOST_TOLD else ():
+                groups[owner].beside.append(name)
             continue
-        rest = name[len(owner) - (len(WRAPPED) if name in above else 0) :]
+        prefix = owners[0] if owners else _owner(name, groups, asked)
+        if prefix is None:
+            continue
+        before = _outer(prefix) if owners else prefix
+        rest = name[len(before) :]
         match = PIECE.fullmatch(rest) if len(name) <= LONGEST_NAME else None
         if match is None:
-            groups[owner].beside.append(name)
+            groups[prefix].beside.append(name)
         else:
-            groups[owner].add(name, *_said(match.groups()))
+            groups[prefix].add(name, *_said(match.groups()))
     return groups
 
 
@@ -157,6 +199,8 @@ def as_patterns(ignore: Any) -> tuple[str, ...]:
     Raises:
         TypeError: it is no string and no sequence of strings.
     """
+    if not isinstance(ignore, Iterable):
+        raise TypeError(f"ignore is a pattern or a list of them, found {type(ignore).__name__}")
     patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     for pattern in patterns:
         if not isinstance(pattern, str):

@@ -121,6 +121,22 @@ class WeightDrop(nn.Module):
         return self.module(x)
 
 
+class Renamed(nn.Module):
+    """A `WeightDrop` whose LSTM has another name, and perhaps a neighbour."""
+
+    def __init__(self, drop, other=None):
+        super().__init__()
+        self.rnn = nn.Module()
+        self.rnn.lstm = drop.module
+        self.rnn.weight_hh_l0_raw = drop.weight_hh_l0_raw
+        if other is not None:
+            self.rnn.other = other
+
+    def forward(self, x):
+        self.rnn.lstm.weight_hh_l0.data.copy_(self.rnn.weight_hh_l0_raw.data)
+        return self.rnn.lstm(x)
+
+
 def old(function, *arguments, **options):
     """Call what PyTorch calls deprecated."""
     with warnings.catch_warnings():
@@ -269,6 +285,14 @@ FORMS = {
     "raw, above, both": Form(
         lambda: WeightDrop(saved=True), "module.",
         assumption="weight_hh_l0_raw.*module.weight_hh_l0 is not used",
+    ),
+    "raw, above another name": Form(
+        lambda: Renamed(WeightDrop(saved=True)), "rnn.lstm.",
+        assumption="rnn.weight_hh_l0_raw.*rnn.lstm.weight_hh_l0 is not used",
+    ),
+    "raw, above two": Form(
+        lambda: Renamed(WeightDrop(saved=True), lstm()), "rnn.lstm.",
+        refused="'rnn.weight_hh_l0_raw' stands beside",
     ),
     "raw, inside": Form(
         lambda: WeightDrop(inside=True), "module.", assumption="module.weight_hh_l0_raw"
