@@ -43,10 +43,12 @@ class Stack:
 class _Kept:
     """One parameter as it is kept: its name, shape and value; nothing is read until it is asked."""
 
-    def __init__(self, pieces: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, parameter: Parameter, pieces: Mapping[str, str], tensors: Mapping[str, Tensor]
+    ) -> None:
         form = form_of(pieces)
         if form is None:
-            raise ValueError(_not_computable(pieces))
+            raise ValueError(_not_computable(parameter, pieces))
         self.form: Form = form
         self._tensors = {pieces[piece]: tensors[pieces[piece]] for piece in form.pieces}
         self.unused = sorted(name for name in pieces.values() if name not in self._tensors)
@@ -72,7 +74,7 @@ class _Kept:
         return compute(self.form, self._tensors)
 
 
-def _not_computable(pieces: Mapping[str, str]) -> str:
+def _not_computable(parameter: Parameter, pieces: Mapping[str, str]) -> str:
     """Return the error on pieces that make no form."""
     names = [name for piece, name in sorted(pieces.items()) if piece]
     if "" in pieces:
@@ -80,6 +82,8 @@ def _not_computable(pieces: Mapping[str, str]) -> str:
             f"{_beside.listed(names)} beside {pieces['']}, which may be computed from them; if it "
             f"is not, leave them out: {_beside.advice(names, pieces[''])}"
         )
+    if parameter.kind in OURS:
+        return _beside.refusal(names, names[0])
     return (
         f"{_beside.listed(names)}: a weight in a form from which it cannot be computed; save the "
         "model without it (torch.nn.utils.parametrize.remove_parametrizations or prune.remove), or "
@@ -153,7 +157,7 @@ class _Reader:
                 "both {} and {} are given; they mean the same layer".format(*group.twice)
             )
         self.group, self.missing, self.arrange = group, missing, arrange
-        self.kept = {key: _Kept(pieces, tensors) for key, pieces in group.parameters.items()}
+        self.kept = {key: _Kept(key, pieces, tensors) for key, pieces in group.parameters.items()}
         self.direction = _direction(self.kept)
         self.kinds = {parameter.kind for parameter in self.kept}
         first = self._first("weight_hh")
@@ -255,7 +259,7 @@ def read_stack(
     group: Group,
     tensors: Mapping[str, Tensor],
     cell: Cell = PLAIN,
-    missing: Callable[[str], ValueError] | None = None,
+    missing: Callable[[str], ValueError] = _is_missing,
     arrange: Callable[[Float32], Float32] = _as_it_is,
 ) -> Stack:
     """Read the LSTM of one prefix.
@@ -271,9 +275,7 @@ def read_stack(
         ValueError: a weight is missing, misshapen, not finite or not to be computed; things do not
             go together; or something beside them is not understood. And what reading raises.
     """
-    reader = _Reader(
-        group, tensors, missing or (lambda name: ValueError(f"{name} is missing")), arrange
-    )
+    reader = _Reader(group, tensors, missing, arrange)
     layers: list[LayerWeights] = []
     display: dict[str, str] = {}
     for n in range(1 + max(parameter.layer for parameter in reader.kept)):
@@ -339,7 +341,9 @@ def read_mapping(
         ValueError: as of `read_stack`.
     """
     if not isinstance(mapping, Mapping):
-        raise TypeError(f"expected a mapping of names to arrays, found {type(mapping).__name__}")
+        hint = ": pass its state_dict()" if hasattr(mapping, "state_dict") else ""
+        found = type(mapping).__name__
+        raise TypeError(f"expected a mapping of names to arrays, found {found}{hint}")
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be a string, found {type(prefix).__name__}")
     patterns = as_patterns(ignore)

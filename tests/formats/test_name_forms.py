@@ -19,58 +19,18 @@ from lstm_fast.cli import main
 from lstm_fast.formats import pytorch
 
 torch = pytest.importorskip("torch")
+from name_files import FILES, written  # noqa: E402
 from name_forms import (  # noqa: E402
     CANCELLED,
     FORMS,
-    Around,
-    Subclass,
     cancellation,
     made,
-    old,
     run_of,
-    tree,
     weights_of,
 )
+from name_modules import Around, Subclass  # noqa: E402
 
-DOORS = ["from_state_dict", "pt", "legacy", "safetensors", "shards", "torchscript"]
-
-
-def write_safetensors(path, state):
-    """Write tensors as that library does."""
-    header, data = {}, b""
-    for name, value in state.items():
-        array = value.detach().numpy()
-        kind = {"f": "F32", "i": "I64"}[array.dtype.kind]
-        ends = [len(data), len(data) + array.nbytes]
-        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": ends}
-        data += array.tobytes()
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
-    return path
-
-
-def write_shards(folder, state):
-    """Write each tensor to a file of its own, and the index."""
-    files = {name: f"{n}.safetensors" for n, name in enumerate(state)}
-    for name, file in files.items():
-        write_safetensors(folder / file, {name: state[name]})
-    path = folder / "model.safetensors.index.json"
-    path.write_text(json.dumps({"weight_map": files}))
-    return path
-
-
-def written(door, state, folder):
-    """Write a state dict to a file."""
-    path = folder / "a.pt"
-    if door == "safetensors":
-        return write_safetensors(folder / "a.safetensors", state)
-    if door == "shards":
-        return write_shards(folder, state)
-    if door == "torchscript":
-        old(torch.jit.save, old(torch.jit.script, tree(state)), path)
-    else:
-        torch.save(state, path, _use_new_zipfile_serialization=door == "pt")
-    return path
+DOORS = ["from_state_dict", *FILES]
 
 
 def through(door, module, prefix, folder, **options):
@@ -127,6 +87,33 @@ def test_what_is_not_understood_is_refused_by_name(tmp_path, door, name):
     with pytest.raises((ValueError, FormatError), match=form.refused) as caught:
         through(door, made(form), form.prefix, tmp_path)
     assert "\n" not in str(caught.value)
+
+
+UNKNOWN = [
+    "alpha", "h0", "w_ci", "zoneout", "weight_ih_l0_scale", "weight_hh_l0_ema", "weight_ih_l00",
+    "weight_hh_l0.absmax", "bias_mask", "peephole_raw", "norm.weight", "cells.0.ln.bias",
+    "weight_hh_l0_lora_A", "parametrizations.gain.original", "layers/norm/scale",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+@pytest.mark.parametrize("prefix", ["", "rnn.", "model.encoder.rnn.", "enc/rnn/", "lstm_"])
+def test_whatever_is_not_known_is_refused(tmp_path, prefix, name):
+    """And the error says the option with which it loads."""
+    plain = {f"{prefix}{key}": value for key, value in torch.nn.LSTM(5, 4).state_dict().items()}
+    state = {**plain, prefix + name: torch.ones(4)}
+    for door in ("from_state_dict", "safetensors"):
+
+        def load(state=state, door=door, **options):
+            if door == "from_state_dict":
+                return LSTM.from_state_dict(state, prefix, backend="reference", **options)
+            path = written(door, state, tmp_path)
+            return formats.load(path, backend="reference", **options)
+
+        with pytest.raises(ValueError, match=re.escape(repr(prefix + name))) as caught:
+            load()
+        ignore = json.loads(re.search(r"ignore=(\[.*?\])$", str(caught.value))[1].replace("'", '"'))
+        assert load(ignore=ignore).fingerprint == load(plain).fingerprint
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -266,6 +253,13 @@ def test_the_spectral_norms_do_not_cancel(name):
     assert cancellation(made(FORMS[name])) <= CANCELLED
 
 
+def test_a_module_in_the_place_of_its_state_dict():
+    with pytest.raises(TypeError, match=r"found LSTM: pass its state_dict\(\)"):
+        LSTM.from_state_dict(torch.nn.LSTM(5, 4))
+    with pytest.raises(TypeError, match=r"expected a torch.nn.Module, found OrderedDict"):
+        pytorch.from_module(torch.nn.LSTM(5, 4).state_dict())
+
+
 def test_shapes_that_no_norm_has(tmp_path):
     state = made(FORMS["weight_norm"]).state_dict()
     wrong = {**state, "weight_hh_l0_g": torch.ones(16, 4)}
@@ -289,103 +283,6 @@ def test_other_modules_beside_it_are_of_no_interest(tmp_path):
         _, notes, assumptions = through(door, module, "rnn.", tmp_path)
         assert not notes
         assert not assumptions
-
-
-# ---- errors belong to one LSTM -------------------------------------------------------------------
-
-
-def bad_ones():
-    """State dicts of LSTMs that cannot be computed, by what the error says."""
-    good = torch.nn.LSTM(5, 4).state_dict()
-    nan = {**good, "bias_ih_l0": good["bias_ih_l0"].clone()}
-    nan["bias_ih_l0"][3] = float("nan")
-    matrices = {name: good[name] for name in ("weight_ih_l0", "weight_hh_l0")}
-    return {
-        r"cannot be computed": made(FORMS["orthogonal"]).state_dict(),
-        r"bias_ih_l0 is not finite in float32: nan at \[3\]": nan,
-        r"weight_hh_l0 has shape \(16, 4, 3, 3\)": {
-            name: value[..., None, None].expand(*value.shape, 3, 3).contiguous()
-            for name, value in matrices.items()
-        },
-        r"it looks transposed": {name: value.T.contiguous() for name, value in matrices.items()},
-        r"beside the weights": made(FORMS["a trained state"]).rnn.state_dict(),
-        r"bias_hh_l0 is missing": {k: v for k, v in good.items() if k != "bias_hh_l0"},
-        r"(?i)int64|I64|LongStorage": {**good, "weight_hh_l0": good["weight_hh_l0"].long()},
-    }
-
-
-@pytest.mark.parametrize("door", [one for one in DOORS if one != "from_state_dict"])
-@pytest.mark.parametrize("match", bad_ones())
-def test_a_good_one_beside_a_bad_one_loads(tmp_path, door, match):
-    good = torch.nn.LSTM(3, 2).state_dict()
-    state = {f"a.{name}": value for name, value in bad_ones()[match].items()}
-    state |= {f"b.{name}": value for name, value in good.items()}
-    path = written(door, state, tmp_path)
-    bad, found = formats.read(path)
-    assert (bad.name, found.name) == ("a", "b")
-    assert re.search(match, str(bad.error))
-    assert re.search(r"LSTM 'a'|a\.weight_hh_l0", str(bad.error))
-    assert str(tmp_path) in str(bad.error)
-    assert bits(found.weights.layers[0].weight_ih) == bits(good["weight_ih_l0"].numpy())
-    with pytest.warns(FormatWarning, match="left out, since it cannot be computed"):
-        assert formats.load(path, backend="reference").hidden_size == 2
-    assert formats.load(path, name="b", backend="reference").hidden_size == 2
-    with pytest.raises(FormatError, match=match):
-        formats.load(path, name="a")
-    # The control: alone it is refused, and two good ones are two.
-    alone = {name: value for name, value in state.items() if name.startswith("a.")}
-    with pytest.raises(FormatError, match=match):
-        formats.read(written(door, alone, tmp_path))
-    twice = {f"c.{name}": value for name, value in good.items()}
-    with pytest.raises(FormatError, match="2 LSTMs in it, say which: name= 'b', 'c'"):
-        formats.load(written(door, {**state, **twice}, tmp_path))
-
-
-def test_modules_with_a_bad_one():
-    def make():
-        modules = {"a": torch.nn.LSTM(5, 4), "b": torch.nn.LSTM(3, 2)}
-        return torch.nn.ModuleDict(modules)
-
-    module = make()
-    with torch.no_grad():
-        module["a"].bias_ih_l0[3] = float("nan")
-    bad, found = pytorch.from_module(module)
-    assert (bad.name, found.name) == ("a", "b")
-    assert "bias_ih_l0 is not finite" in str(bad.error)
-
-    class Broken(torch.nn.Module):
-        def forward(self, weight):
-            if self.training or torch.is_grad_enabled():
-                return weight
-            raise KeyError("no such thing")
-
-    module = make()
-    torch.nn.utils.parametrize.register_parametrization(module["a"], "weight_hh_l0", Broken())
-    bad, found = pytorch.from_module(module)
-    assert "a.weight_hh_l0: 'no such thing'" in str(bad.error)
-
-
-@pytest.mark.filterwarnings("ignore")  # PyTorch means to give its quantization up
-def test_quantized_modules_beside_a_float_one():
-    quantized = torch.ao.nn.quantized.dynamic
-    modules = {"rnn": torch.nn.LSTM(3, 2), "head": quantized.Linear(2, 3)}
-    (found,) = pytorch.from_module(torch.nn.ModuleDict(modules))
-    assert found.name == "rnn"
-    modules["b"] = quantized.LSTM(3, 2)
-    found = pytorch.from_module(torch.nn.ModuleDict(modules))
-    assert [one.name for one in found] == ["b", "rnn"]
-    assert "quantized by PyTorch; convert the float model" in str(found[0].error)
-    del modules["rnn"]
-    with pytest.raises(FormatError, match="quantized by PyTorch"):
-        pytorch.from_module(torch.nn.ModuleDict(modules))
-
-
-def test_what_says_that_the_file_is_damaged_refuses_the_file(tmp_path):
-    good = torch.nn.LSTM(3, 2).state_dict()
-    state = {f"{name}.{kind}": value for name in "ab" for kind, value in good.items()}
-    state["a.weight_ih_l0"] = torch.ones(1).expand(8, 2**40)
-    with pytest.raises(FormatError, match="more than the file can hold"):
-        formats.read(written("pt", state, tmp_path))
 
 
 def test_long_names_take_no_long_time():
