@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._foreign import REAL_KINDS, as_array, what_is_no_number
+
 Float32: TypeAlias = NDArray[np.float32]
 FLOAT32 = np.dtype(np.float32)
-REAL_KINDS = "fiub"  # float, int, unsigned, bool
 SMALLEST_NORMAL = np.float32(2.0**-126)
 
 
@@ -54,7 +55,7 @@ def to_float32(
     """Return value as a C-contiguous float32 array of that shape, or say what is wrong with it.
 
     Args:
-        value: anything `np.asarray` takes.
+        value: anything `as_array` takes.
         name: what to call it in an error.
         shape: what it must have; None in it stands for any size, None for any shape.
         what: who expects the shape, with %s for it: "this LSTM takes %s per step".
@@ -64,17 +65,13 @@ def to_float32(
         TypeError: the values are not real numbers.
         ValueError: the shape is not the expected one, or there is none (ragged lists).
     """
-    if np.ma.isMaskedArray(value):
-        raise TypeError(f"{name} is a masked array: fill in or drop what is masked first")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+    array = value
+    if type(value) is not np.ndarray or value.dtype.kind not in REAL_KINDS:
+        array = as_array(value, name)
     if array.dtype.kind not in REAL_KINDS:
         found = f"has dtype {array.dtype}"
         if array.dtype == object:
-            kinds = (type(v).__name__ for v in array.flat if not isinstance(v, (int, float)))
-            found = f"holds {next(kinds, 'a whole number beyond 64 bits')}"
+            found = f"holds {what_is_no_number(array)}"
         raise TypeError(f"{name} {found}, expected real numbers (float32 is taken as it is)")
     if shape is not None and not _fits(array.shape, shape):
         raise ValueError(f"{name} has shape {array.shape}, {what % shape_text(shape, free)}")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import operator
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 from . import _backends, snapshots
 from ._arrays import Float32, LSTMState, StateLike, canonical
 from ._batches import Parts, run_batch
-from ._state_dict import read_weights
+from ._state_dict import read_mapping
 from ._weights import Direction, Weights, check_weight_dtype, make_weights, random_weights
 from .cell import PLAIN, Cell
-from .errors import BackendUnavailableError
+from .errors import BackendUnavailableError, FormatWarning
 from .pool import StreamPool, to_count
 from .stream import Stream
 
@@ -84,6 +84,7 @@ class LSTM:
         prefix: str = "",
         *,
         cell: Cell = PLAIN,
+        ignore: str | Iterable[str] = (),
         weight_dtype: str = "float32",
         backend: str | None = None,
         isa: str | None = None,
@@ -93,14 +94,19 @@ class LSTM:
         Args:
             mapping: weight_ih_l0 (4H, I), weight_hh_l0 (4H, H) and so on per layer, as
                 `torch.nn.LSTM` has them, or weight_ih and weight_hh as `torch.nn.LSTMCell`; bias_ih
-                and bias_hh (4H,) everywhere or nowhere; weight_hr (P, H) with a projection, where
-                the others have P for H; and names that end in _reverse for the other direction of a
-                bidirectional LSTM (or, where all do, of one that runs backwards). What PyTorch has
-                no name for: peephole_l0 (3H,), gates i, f, o; layer_norm_l0 (4H,); bias_hr_l0 (P,);
-                h_0_l0 (P,) and c_0_l0 (H,), a trained initial state. Values: anything `np.asarray`
-                takes; they are rounded to float32. Names that are none of these are ignored.
-            prefix: what stands before the names, such as "model.decoder.rnn.".
+                and bias_hh (4H,) everywhere or nowhere, or one bias (4H,) for their sum; weight_hr
+                (P, H) with a projection, where the others have P for H; and names that end in
+                _reverse for the other direction of a bidirectional LSTM (or, where all do, of one
+                that runs backwards). What PyTorch has no name for: peephole_l0 (3H,), gates i, f,
+                o; layer_norm_l0 (4H,); bias_hr_l0 (P,); h_0_l0 (P,) and c_0_l0 (H,), a trained
+                initial state. A weight that PyTorch computes from others (weight norm, spectral
+                norm, pruning) is computed. Values: anything `np.asarray` takes, and tensors of any
+                kind; they are rounded to float32.
+            prefix: what stands before the names, such as "model.decoder.rnn.". Names that do not
+                begin with it are of no interest; one that does, and is neither of these nor clearly
+                another layer, is an error, since the module may compute something with it.
             cell: what the cells compute where they are not plain ones, see `Cell`.
+            ignore: patterns, as of `fnmatch`, of names that are to be left out all the same.
             weight_dtype: how the packed weights are stored: "float32"; "float16", half the size; or
                 "int8", a quarter, with a scale per row, and with 8-bit inputs and hidden state in
                 the sums. State and everything else is float32 with each.
@@ -111,11 +117,19 @@ class LSTM:
 
         Raises:
             TypeError: mapping is no mapping, or a value has no real dtype.
-            ValueError: a weight is missing, misshapen, not finite or too large for weight_dtype; or
-                weight_dtype, backend or isa is unknown, or not for this CPU or this cell.
+            ValueError: a weight is missing, misshapen, not finite or too large for weight_dtype; a
+                name beside the weights is not understood; or weight_dtype, backend or isa is
+                unknown, or not for this CPU or this cell.
             BackendUnavailableError: the backend asked for is not installed.
+
+        Warns:
+            FormatWarning: a weight that is kept raw, for dropout of weights, is taken for the one
+                beside it.
         """
-        return cls._build(read_weights(mapping, prefix, cell), weight_dtype, backend, isa)
+        stack = read_mapping(mapping, prefix, cell, ignore)
+        if stack.assumptions:
+            warnings.warn("; ".join(stack.assumptions), FormatWarning, stacklevel=2)
+        return cls._build(stack.weights, weight_dtype, backend, isa)
 
     @classmethod
     def from_weights(

@@ -66,6 +66,13 @@ def add(commands: Any) -> None:
     arg("--no-reference", action="store_true", help="do without agreement and drift, on purpose")
     arg("--weight-dtype", choices=WEIGHT_DTYPES, help="as what TARGET stores its weights")
     arg("--name", metavar="NAME", help="which LSTM, where a file has several")
+    arg(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="of PyTorch and safetensors: leave tensors of such names out; repeatable",
+    )
     arg("--only", metavar="C,...", type=_arguments.names, help=f"of {', '.join(NAMES)}")
     arg("--skip", metavar="C,...", type=_arguments.names, default=(), help="checks to leave out")
     _add_onnx(parser)
@@ -246,22 +253,20 @@ def _reference(options: argparse.Namespace, target: Target) -> Any:
         return None
     name, dtype, file = options.name, options.weight_dtype, options.target
     if options.reference is not None:
-        return as_reference(options.reference, name, dtype)
+        return as_reference(options.reference, name, dtype, options.ignore)
     own = _own(target)
     if own:  # what it was made of
         found = as_reference(getattr(target, own), None, dtype)
         return replace(found, origin=f"reference = target.{own}")
     if file is None or not Path(file).is_file():
         return NoReference("give one with --reference FILE, or do without by --no-reference")
-    return _of_file(file, name, dtype, target)
+    return _of_file(options, file, target)
 
 
-def _of_file(
-    file: str, name: str | None, dtype: str | None, target: Target
-) -> Reference | NoReference:
+def _of_file(options: argparse.Namespace, file: str, target: Target) -> Reference | NoReference:
     """Return the LSTM in the target's own file as the reference, where it is all of the target."""
     try:
-        found = as_reference(file, name, dtype)
+        found = as_reference(file, options.name, options.weight_dtype, options.ignore)
     except (LstmFastError, ValueError) as error:
         return NoReference(f"{_first_sentence(str(error))} {HOW}")
     if found.weights.input_size == target.input_size:

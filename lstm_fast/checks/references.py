@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -65,7 +65,12 @@ class Reference:
         return replace(self.weights, layers=tuple(layers))
 
 
-def as_reference(value: Any, name: str | None = None, weight_dtype: str | None = None) -> Reference:
+def as_reference(
+    value: Any,
+    name: str | None = None,
+    weight_dtype: str | None = None,
+    ignore: str | Iterable[str] = (),
+) -> Reference:
     """Return a reference of an LSTM, its weights, a state dict, a file, or a module.
 
     Args:
@@ -73,6 +78,7 @@ def as_reference(value: Any, name: str | None = None, weight_dtype: str | None =
         name: which LSTM, where a file has several.
         weight_dtype: as what the target stores the weights; None takes that of an `LSTM`, and
             "float32" for all else.
+        ignore: patterns of names that are left out of a state dict, a file or a module.
 
     Raises:
         OSError, FormatError: the file can't be read.
@@ -82,16 +88,17 @@ def as_reference(value: Any, name: str | None = None, weight_dtype: str | None =
     """
     if isinstance(value, Reference):
         return value
-    weights, assumptions = _read(value, name)
+    weights, assumptions = _read(value, name, ignore)
     dtype = weight_dtype or (value.weight_dtype if isinstance(value, LSTM) else "float32")
     check_weight_dtype(weights, dtype)
     origin = None
     if isinstance(value, (str, os.PathLike)):
         file = os.fspath(value)
         origin = f"reference = {file!r}"
-        if name is not None or dtype != "float32":
+        if name is not None or dtype != "float32" or ignore:
             load = "from lstm_fast.checks.references import as_reference"
-            origin = f"{load}\n\nreference = as_reference({file!r}, {name!r}, {dtype!r})"
+            more = f", {ignore if isinstance(ignore, str) else list(ignore)!r}" if ignore else ""
+            origin = f"{load}\n\nreference = as_reference({file!r}, {name!r}, {dtype!r}{more})"
     return Reference(weights, dtype, origin, assumptions)
 
 
@@ -110,20 +117,22 @@ def reference_for(target: Target, value: Any) -> Reference:
     return wanted
 
 
-def as_weights(value: Any, name: str | None = None) -> Weights:
+def as_weights(value: Any, name: str | None = None, ignore: str | Iterable[str] = ()) -> Weights:
     """Return the weights of a reference: an LSTM, its weights, a state dict, a file, or a module.
 
-    name: which LSTM, where a file has several.
+    name: which LSTM, where a file has several. ignore: see `as_reference`.
 
     Raises:
         OSError, FormatError: the file can't be read.
         TypeError: it is none of these.
         ValueError: it does not run forward, so it can't be stepped.
     """
-    return _read(value, name)[0]
+    return _read(value, name, ignore)[0]
 
 
-def _read(value: Any, name: str | None) -> tuple[Weights, tuple[str, ...]]:
+def _read(
+    value: Any, name: str | None, ignore: str | Iterable[str]
+) -> tuple[Weights, tuple[str, ...]]:
     """Return what `as_weights` does, and what was assumed where a file leaves it open."""
     from .. import formats
 
@@ -131,16 +140,18 @@ def _read(value: Any, name: str | None) -> tuple[Weights, tuple[str, ...]]:
     if isinstance(value, Reference):
         value = value.weights
     if isinstance(value, (str, os.PathLike)):
-        found = formats.pick(value, formats.read(value), name)
+        options: dict[str, Any] = {"ignore": ignore} if ignore else {}
+        found = formats.pick(value, formats.read(value, **options), name)
         value, assumptions = found.weights, found.assumptions
     elif isinstance(value, LSTM):
         value = value.weights
     elif isinstance(value, Mapping):
-        value = LSTM.from_state_dict(value).weights
+        value = LSTM.from_state_dict(value, ignore=ignore).weights
     elif not isinstance(value, Weights) and hasattr(value, "state_dict"):
         from ..formats import pytorch
 
-        found = formats.pick(type(value).__name__, pytorch.from_module(value), name)
+        modules = pytorch.from_module(value, ignore=ignore)
+        found = formats.pick(type(value).__name__, modules, name)
         value, assumptions = found.weights, found.assumptions
     if not isinstance(value, Weights):
         raise TypeError(

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _state_dict
 from .._arrays import Float32
-from .._weights import KINDS, Weights
+from .._beside import listed
+from .._forms import FIRST
+from .._names import Group, as_patterns, grouped, is_ignored
+from .._weights import Weights
 from . import gates
-from ._files import FormatError, Found, checked
+from ._files import FormatError, Found, MissingExtraError, Refused, checked
 
-NAME = re.compile(rf"(?s)(.*?){_state_dict.PARAMETER.pattern}")
-LONGEST_NAME = 4096
 OTHER_CELLS = {1: "a plain RNN", 2: "a cell of two gates", 3: "a GRU"}  # by rows per unit
 
 
@@ -44,87 +43,73 @@ class Tensor:
     read: Callable[[], Float32]
 
 
-class Part(NamedTuple):
-    """What a name says: which parameter of which layer, and what stands before it."""
+def without(
+    tensors: Mapping[str, Tensor], ignore: str | Iterable[str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors whose names fit no pattern of `ignore`, and the names that do.
 
-    prefix: str
-    kind: str
-    layer: int
-    reverse: bool
-
-    @property
-    def called(self) -> str:
-        """PyTorch's name without the prefix."""
-        return f"{self.kind}_l{self.layer}{'_reverse' if self.reverse else ''}"
-
-
-def part(name: str) -> Part | None:
-    """Return what a name says, or None where it names no parameter of an LSTM."""
-    match = NAME.fullmatch(name) if len(name) <= LONGEST_NAME else None
-    if match is None:
-        return None
-    prefix, kind, layer, reverse = match.groups()
-    return Part(prefix, kind, int(layer or 0), bool(reverse))
+    Raises:
+        TypeError: ignore is no string and no list of them.
+    """
+    patterns = as_patterns(ignore)
+    kept = {name: one for name, one in tensors.items() if not is_ignored(name, patterns)}
+    return kept, [name for name in tensors if name not in kept]
 
 
-class _Values(Mapping[str, Any]):
-    """Tensors as arrays in our gate order, read whenever asked for and not kept."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = tensors
-
-    def __getitem__(self, name: str) -> Float32:
-        value, what = self._tensors[name].read(), part(name)
-        in_gates = what is not None and KINDS[what.kind][0] == "4H" and value.ndim > 0
-        return gates.to_pytorch(value, "pytorch") if in_gates else value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-
-def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return the parameters of each prefix under which there is an LSTM, or something like one."""
-    groups: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in _state_dict.prefixes(tensors)}
-    for name, tensor in tensors.items():
-        what = part(name)
-        if what is not None and what.prefix in groups:
-            groups[what.prefix][name] = tensor
-    return groups
-
-
-def _other_cell(names: Mapping[str, Tensor]) -> str | None:
+def _other_cell(group: Group, tensors: Mapping[str, Tensor]) -> str | None:
     """Return what it is where it is clearly no LSTM."""
-    shapes = {what.kind: tensor.shape for name, tensor in names.items() if (what := part(name))}
+    shapes = {
+        parameter.kind: tensors[name].shape
+        for parameter, pieces in group.parameters.items()
+        for piece, name in pieces.items()
+        if piece in FIRST
+    }
     shape = shapes.get("weight_hh", ())
     if "weight_hr" in shapes or len(shape) != 2 or not shape[1] or shape[0] % shape[1]:
         return None
     return OTHER_CELLS.get(shape[0] // shape[1])
 
 
-def find(path: object, tensors: Mapping[str, Tensor], limit: int) -> list[Found]:
-    """Return an LSTM for each prefix before PyTorch's names.
+def find(
+    path: object,
+    tensors: Mapping[str, Tensor],
+    limit: int,
+    ignore: str | Iterable[str] = (),
+) -> list[Found | Refused]:
+    """Return an LSTM for each prefix before PyTorch's names, or why it cannot be computed.
+
+    Only the tensors of LSTMs are read; of those beside them the names and shapes are looked at.
 
     Args:
         path: for errors.
         tensors: all there are, by name.
         limit: how many bytes those of LSTMs may take as float32.
+        ignore: patterns of names that are left out, as of `fnmatch`.
 
     Raises:
-        FormatError: an LSTM is damaged; they are larger than the limit; or there are only cells of
-            other kinds.
+        FormatError: those of LSTMs are larger than the limit; there are only cells of other kinds;
+            or no LSTM can be computed, with the reason of the first.
+        TypeError: ignore is no string and no list of them.
     """
-    groups = _grouped(tensors)
-    cells = {prefix: _other_cell(names) for prefix, names in groups.items()}
+    tensors, ignored = without(tensors, ignore)
+    groups = grouped(tensors)
+    cells = {prefix: _other_cell(group, tensors) for prefix, group in groups.items()}
     others = [f"{cell} under {prefix!r}" for prefix, cell in cells.items() if cell]
-    wanted = {prefix: names for prefix, names in groups.items() if not cells[prefix]}
+    wanted = {prefix: group for prefix, group in groups.items() if not cells[prefix]}
     if others and not wanted:
         raise FormatError(f"{path}: there is no LSTM in it, but {', '.join(others[:5])}")
-    check_size(path, [tensor for names in wanted.values() for tensor in names.values()], limit)
+    parts = {
+        name
+        for group in wanted.values()
+        for pieces in group.parameters.values()
+        for name in pieces.values()
+    }
+    check_size(path, [tensors[name] for name in parts], limit)
     notes = tuple(f"left out: {text}" for text in others)
-    return [_read(path, prefix, names, notes) for prefix, names in wanted.items()]
+    found = [_read(path, group, tensors, ignored, notes) for group in wanted.values()]
+    if found and all(isinstance(one, Refused) for one in found):
+        raise found[0].error or AssertionError
+    return found
 
 
 def check_size(path: object, tensors: Iterable[Tensor], limit: int) -> None:
@@ -138,12 +123,31 @@ def check_size(path: object, tensors: Iterable[Tensor], limit: int) -> None:
         raise FormatError(f"{path}: its LSTMs claim {size} bytes, more than the file can hold")
 
 
-def _read(path: object, prefix: str, names: dict[str, Tensor], notes: tuple[str, ...]) -> Found:
-    title = prefix.removesuffix(".")
-    with checked(path, f"LSTM {title!r}", TypeError):
-        weights = _state_dict.read_weights(_Values(names), prefix)
-    sources = {what.called: tensor.source for name, tensor in names.items() if (what := part(name))}
-    return Found(title, weights, in_order(weights, sources), notes)
+def _arrange(value: Float32) -> Float32:
+    return gates.to_pytorch(value, "pytorch")
+
+
+def _read(
+    path: object,
+    group: Group,
+    tensors: Mapping[str, Tensor],
+    ignored: list[str],
+    notes: tuple[str, ...],
+) -> Found | Refused:
+    title = group.prefix.removesuffix(".")
+    try:
+        with checked(path, f"LSTM {title!r}", TypeError):
+            stack = _state_dict.read_stack(group, tensors, arrange=_arrange)
+    except MissingExtraError:
+        raise
+    except FormatError as error:
+        return Refused(title, error)
+    left_out = [name for name in ignored if name.startswith(group.prefix)]
+    notes = (*notes, *stack.notes)
+    if left_out:
+        notes = (*notes, f"left out, as ignore= asks: {listed(left_out)}")
+    sources = in_order(stack.weights, stack.sources)
+    return Found(title, stack.weights, sources, notes, stack.assumptions)
 
 
 def in_order(weights: Weights, sources: Mapping[str, str]) -> dict[str, str]:

@@ -42,6 +42,12 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--forget-bias", type=float, metavar="B", help="of TensorFlow 1, which does not store it"
     )
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        metavar="PATTERN",
+        help="of PyTorch and safetensors: leave tensors of such names out; repeatable",
+    )
 
 
 def _failing_with_one(command: Any) -> Any:
@@ -59,7 +65,8 @@ def _failing_with_one(command: Any) -> Any:
 
 
 def _read(options: argparse.Namespace) -> list[Found | Refused]:
-    extra = {} if options.forget_bias is None else {"forget_bias": options.forget_bias}
+    given = {"forget_bias": options.forget_bias, "ignore": options.ignore}
+    extra = {name: value for name, value in given.items() if value is not None}
     return formats.read(options.file, options.format, **extra)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pickletools
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ from typing import Any
 from .. import _state_dict
 from .._arrays import Float32
 from . import _state_dicts, _torchscript
-from ._files import FormatError, Found, MissingExtraError, size_limit
+from ._files import FormatError, Found, MissingExtraError, Refused, size_limit
+from ._modules import from_module
 from ._state_dicts import Tensor
+
+__all__ = ["SUFFIXES", "from_module", "read", "recognise"]
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".jit")
 ZIP = b"PK\x03\x04"
@@ -51,8 +54,14 @@ def _root(archive: zipfile.ZipFile) -> str | None:
     return None if name is None else name.removesuffix("data.pkl")
 
 
-def read(path: str | os.PathLike[str]) -> list[Found]:
+def read(
+    path: str | os.PathLike[str], *, ignore: str | Iterable[str] = ()
+) -> list[Found | Refused]:
     """Return every LSTM under PyTorch's names, in a state dict, a dict around one, or TorchScript.
+
+    Args:
+        path: the file.
+        ignore: patterns of names, as of `fnmatch`, of tensors that are left out.
 
     Raises:
         OSError: the file cannot be opened.
@@ -62,12 +71,12 @@ def read(path: str | os.PathLike[str]) -> list[Found]:
     with path.open("rb") as file:
         head = file.read(len(LEGACY))
     if head.startswith(ZIP):
-        return _read_zip(path)
+        return _read_zip(path, ignore)
     _check_legacy(path)
-    return _read_loaded(path, _load(path, mmap=False))
+    return _read_loaded(path, _load(path, mmap=False), ignore)
 
 
-def _read_zip(path: Path) -> list[Found]:
+def _read_zip(path: Path, ignore: str | Iterable[str]) -> list[Found | Refused]:
     try:
         archive = zipfile.ZipFile(path)
         root = _root(archive)
@@ -83,10 +92,10 @@ def _read_zip(path: Path) -> list[Found]:
         if PICKLE_COST * members[f"{root}data.pkl"].file_size > limit:
             raise _too_large(path)
         if f"{root}constants.pkl" in members:
-            return _state_dicts.find(path, _torchscript.read(path, archive, root), limit)
+            return _state_dicts.find(path, _torchscript.read(path, archive, root), limit, ignore)
         if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
             raise FormatError(f"{path}: it is compressed; PyTorch never does that")
-    return _read_loaded(path, _load(path, mmap=True))
+    return _read_loaded(path, _load(path, mmap=True), ignore)
 
 
 def _too_large(path: Path) -> FormatError:
@@ -149,9 +158,10 @@ def _one_line(text: str, length: int = 300) -> str:
     return line if len(line) <= length else line[:length] + " ..."
 
 
-def _read_loaded(path: Path, loaded: Any) -> list[Found]:
+def _read_loaded(path: Path, loaded: Any, ignore: str | Iterable[str]) -> list[Found | Refused]:
     """Return what is in an object of `torch.load`: a state dict, or dicts around one or several."""
     containers: dict[str, dict[str, Any]] = {}
+    quantized: list[str] = []
     seen: set[int] = set()
     waiting: list[tuple[str, int, Any]] = [("", 0, loaded)]
     while waiting:
@@ -164,11 +174,11 @@ def _read_loaded(path: Path, loaded: Any) -> list[Found]:
                 waiting.append((f"{place}{name}.", depth + 1, part))
             elif isinstance(name, str):
                 if any(word in name for word in QUANTIZED):
-                    raise FormatError(
-                        f"{path}: {place}{name}: quantized by PyTorch; convert the float model"
-                    )
+                    quantized.append(f"{place}{name}")
                 if _is_tensor(part):
                     containers.setdefault(place, {})[name] = part
+    if quantized and not any(map(_state_dict.prefixes, containers.values())):
+        raise FormatError(f"{path}: {quantized[0]}: quantized by PyTorch; convert the float model")
     with_lstm = {
         place: tensors for place, tensors in containers.items() if _state_dict.prefixes(tensors)
     }
@@ -178,7 +188,7 @@ def _read_loaded(path: Path, loaded: Any) -> list[Found]:
         for place, values in with_lstm.items()
         for name, value in values.items()
     }
-    return _state_dicts.find(path, tensors, size_limit(path))
+    return _state_dicts.find(path, tensors, size_limit(path), ignore)
 
 
 def _is_tensor(value: Any) -> bool:
@@ -204,22 +214,3 @@ def _read_tensor(path: object, name: str, value: Any) -> Float32:
         )
     result: Float32 = value.detach().to("cpu", torch.float32).contiguous().numpy()
     return result
-
-
-def from_module(module: Any) -> list[Found]:
-    """Return every LSTM in a module: `torch.nn.LSTM`, `torch.nn.LSTMCell`, or one that has some.
-
-    Batches, dropout and the mode of training are not theirs to keep.
-
-    Raises:
-        FormatError: there are only cells of other kinds, or weights that are no plain tensors.
-    """
-    title = type(module).__name__
-    state = module.state_dict()
-    if any(word in name for name in state for word in QUANTIZED):
-        raise FormatError(f"{title}: quantized by PyTorch; convert the float model")
-    tensors = {
-        name: _tensor(title, name, value) for name, value in state.items() if _is_tensor(value)
-    }
-    size = sum(4 * value.numel() for value in state.values() if _is_tensor(value))
-    return _state_dicts.find(title, tensors, size)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Float32
+from .._names import grouped
 from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
 from . import _json, _state_dicts
-from ._files import FormatError, Found, checked, size_limit
+from ._files import FormatError, Found, Refused, checked, size_limit
 from ._state_dicts import DTYPES, Tensor, decode
 
 SUFFIXES = (".safetensors", ".safetensors.index.json")
@@ -50,23 +51,27 @@ def recognise(path: Path, head: bytes) -> bool:
     return head[8:9] == b"{" and 2 <= length <= path.stat().st_size - 8
 
 
-def read(path: str | os.PathLike[str]) -> list[Found]:
+def read(
+    path: str | os.PathLike[str], *, ignore: str | Iterable[str] = ()
+) -> list[Found | Refused]:
     """Return every LSTM under PyTorch's names, or the one in our canonical form.
 
     Args:
         path: the file, or the index (model.safetensors.index.json) beside its shards.
+        ignore: patterns of names, as of `fnmatch`, of tensors that are left out.
 
     Raises:
         OSError: the file cannot be opened.
-        FormatError: it is damaged, or a shard is missing.
+        FormatError: it is damaged, a shard is missing, or no LSTM in it can be computed.
     """
     path = Path(path)
     if path.name.endswith(".json"):
-        return _read_shards(path)
+        return _read_shards(path, ignore)
     tensors, metadata = _read_header(path)
     if KEY in metadata:
-        return [_read_canonical(path, tensors, metadata[KEY])]
-    return _state_dicts.find(path, tensors, size_limit(path))
+        kept, _ = _state_dicts.without(tensors, ignore)
+        return [_read_canonical(path, kept, metadata[KEY])]
+    return _state_dicts.find(path, tensors, size_limit(path), ignore)
 
 
 def _read_header(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -131,17 +136,18 @@ def _read_tensor(path: Path, name: str, dtype: str, shape: tuple[int, ...], star
     return decode(data, dtype).reshape(shape)
 
 
-def _read_shards(path: Path) -> list[Found]:
+def _read_shards(path: Path, ignore: str | Iterable[str]) -> list[Found | Refused]:
     """Return what the index's tensors make; only shards with parts of an LSTM are opened."""
     index = _json.parse(path, "index", path.read_bytes(), size_limit(path))
     names = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(names, dict):
         raise FormatError(f"{path}: index: there is no weight_map in it")
     shards: dict[str, list[str]] = {}
+    parts = {name for group in grouped(names).values() for name in group.names()}
     for name, shard in names.items():
         if not isinstance(shard, str):
             raise FormatError(f"{path}: tensor {name!r}: its shard is no name of a file")
-        if _state_dicts.part(name):
+        if name in parts:
             shards.setdefault(shard, []).append(name)
     tensors, limit = {}, 0
     for shard, wanted in sorted(shards.items()):
@@ -153,7 +159,7 @@ def _read_shards(path: Path) -> list[Found]:
                 raise FormatError(f"{path}: tensor {name!r}: it is not in {shard}")
             source = f"{held[name].source} in {shard}"
             tensors[name] = replace(held[name], source=source)
-    return _state_dicts.find(path, tensors, limit)
+    return _state_dicts.find(path, tensors, limit, ignore)
 
 
 def _shard(path: Path, name: str) -> Path:
@@ -203,7 +209,9 @@ def _canonical_layers(
         values: dict[str, Any] = {kind: tensors[name].read() for kind, name in there.items()}
         layers.append(replace(layer, **values))
     if unknown := sorted(set(tensors) - used):
-        raise FormatError(f"{path}: tensor {unknown[0]!r} is no part of the LSTM")
+        raise FormatError(
+            f"{path}: tensor {unknown[0]!r} is no part of the LSTM; ignore= leaves it out"
+        )
     return layers
 
 
