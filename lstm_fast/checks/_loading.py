@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def load_target(
     name: str | None = None,
     input_size: int | None = None,
     onnx: dict[str, Any] | None = None,
+    ignore: Sequence[str] = (),
 ) -> Target:
     """Return what the command line calls a TARGET.
 
@@ -35,19 +37,20 @@ def load_target(
         name: which LSTM of a file of torch, where it has several.
         input_size: of a torch module that does not say it.
         onnx: arguments of `adapters.from_onnx`.
+        ignore: patterns of names that are left out of a file of torch.
 
     Raises:
         TargetError: it can't be run.
         OSError, FormatError: the file can't be read.
     """
-    origin = _origin(text, name, input_size, onnx or {})
+    origin = _origin(text, name, input_size, onnx or {}, ignore)
     path = Path(text)
     if path.suffix.lower() == ".onnx":
         if not path.is_file():
             raise FileNotFoundError(f"{text}: there is no such file")
         return adapters.from_onnx(path, origin=origin, **(onnx or {}))
     if path.suffix.lower() in TORCH:
-        return _of_torch(path, name, input_size, origin)
+        return _of_torch(path, name, input_size, ignore, origin)
     module, separator, attribute = text.partition(":")
     if not separator or not module or not attribute:
         raise TargetError(
@@ -56,9 +59,16 @@ def load_target(
     return _of_module(module, attribute, input_size, origin)
 
 
-def _origin(text: str, name: str | None, input_size: int | None, onnx: dict[str, Any]) -> str:
+def _origin(
+    text: str,
+    name: str | None,
+    input_size: int | None,
+    onnx: dict[str, Any],
+    ignore: Sequence[str],
+) -> str:
     more = "" if name is None else f", name={name!r}"
     more += "" if input_size is None else f", input_size={input_size}"
+    more += f", ignore={list(ignore)!r}" if ignore else ""
     if onnx:
         parts = ", ".join(f"{name!r}: {_code(value)}" for name, value in onnx.items())
         more += f", onnx={{{parts}}}"
@@ -74,7 +84,9 @@ def _code(value: Any) -> str:
     return repr(value.item() if hasattr(value, "item") else value)
 
 
-def _of_torch(path: Path, name: str | None, input_size: int | None, origin: str) -> Target:
+def _of_torch(
+    path: Path, name: str | None, input_size: int | None, ignore: Sequence[str], origin: str
+) -> Target:
     """Return TorchScript as it is, and weights in an nn.LSTM."""
     torch: Any = adapters.need("torch", "torch")
     if not path.is_file():
@@ -87,7 +99,7 @@ def _of_torch(path: Path, name: str | None, input_size: int | None, origin: str)
             module = torch.jit.load(path)
         _refuse_own_state(module, path)
         return adapters.from_torch(module, input_size, name=title, origin=origin)
-    module = _module_of(torch, path, name)
+    module = _module_of(torch, path, name, ignore)
     return adapters.from_torch(module, name=title, origin=origin)
 
 
@@ -107,11 +119,12 @@ def _refuse_own_state(module: Any, path: Path) -> None:
     raise TargetError(f"{path} keeps its state in itself (reset_states), one for all: {advice}")
 
 
-def _module_of(torch: Any, path: Path, name: str | None) -> Any:
+def _module_of(torch: Any, path: Path, name: str | None, ignore: Sequence[str]) -> Any:
     """Return an nn.LSTM with the weights of a file; no code in the file is run."""
     from .. import formats
 
-    found = formats.read(path)
+    options: dict[str, Any] = {"ignore": ignore} if ignore else {}
+    found = formats.read(path, **options)
     weights = formats.pick(path, found, name if len(found) > 1 else None).weights
     if any(not layer.is_plain and layer.weight_hr is None for layer in weights.layers):
         raise TargetError(f"{path}: nn.LSTM does not have this variant")

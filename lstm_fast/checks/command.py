@@ -228,6 +228,7 @@ def _target(options: argparse.Namespace) -> Target:
         name=options.name,
         input_size=options.input_size,
         onnx=_onnx_options(options),
+        ignore=options.ignore,
     )
 
 
