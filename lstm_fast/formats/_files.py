@@ -45,14 +45,15 @@ class Refused:
 
     name: as of `Found`.
     error: why not; asking for the weights raises it.
+    parts: as of `Found`.
     """
 
     name: str
     error: FormatError
+    parts: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict, init=False)
     notes: tuple[str, ...] = field(default=(), init=False)
     assumptions: tuple[str, ...] = field(default=(), init=False)
-    parts: tuple[str, ...] = field(default=(), init=False)
 
     @property
     def weights(self) -> NoReturn:

@@ -195,7 +195,7 @@ def test_other_merge_modes_are_told(mode, rng, tmp_path):
     xs = draw(rng)
     ys = model.predict_on_batch(xs)
     (one,) = reloaded(model, tmp_path / "model.keras")
-    assert f"merge_mode {mode}" in one.notes[0]
+    assert f"merge_mode {mode}" in one.assumptions[0]
     ours, _ = LSTM.from_weights(one.weights, backend="reference")(xs)
     left, right = np.split(ours, 2, axis=-1)
     merged = {"sum": left + right, "mul": left * right, "ave": (left + right) / 2}
@@ -298,7 +298,7 @@ def test_an_lstm_in_a_layer_of_ones_own_is_found(tmp_path):
     model = keras.Model(given, Encoder(name="encoder")(given))
     (one,) = reloaded(model, tmp_path / "model.keras")
     assert one.name == "encoder/inner"
-    assert "does not say what it computes" in one.notes[0]
+    assert "does not say what it computes" in one.assumptions[0]
 
 
 def test_a_bidirectional_that_is_no_lstm_of_ours_is_two(rng, tmp_path):
