@@ -11,6 +11,7 @@ from ._keras_files import OLD_LAYERS
 from ._keras_hdf5 import Hdf5Error, Object, WholeFileError
 from ._keras_parts import CellPart, Layer, Other, Path, Run
 
+MOST_SHOWN = 1000
 LEAF = re.compile(r"(kernel|recurrent_kernel|bias)(_[0-9]+)?(:[0-9]+)?")
 
 
@@ -257,3 +258,23 @@ def _names(group: Object, name: str) -> list[str]:
             found += more
             n += 1
     return [one.split(b"\0")[0].decode("utf-8", "replace") for one in found]
+
+
+def weights_names(root: Object) -> list[str]:
+    """Return the paths of the arrays in a file, up to a number that is enough to show."""
+    found: list[str] = []
+    waiting: list[tuple[str, Object]] = [("", root)]
+    seen = set[int]()
+    while waiting and len(found) < MOST_SHOWN:
+        path, group = waiting.pop(0)
+        if id(group) in seen:
+            continue
+        seen.add(id(group))
+        for name in group.links:
+            inner = group.get(name)
+            place = f"{path}/{name}" if path else name
+            if inner is not None and inner.is_array:
+                found.append(place)
+            elif inner is not None:
+                waiting.append((place, inner))
+    return found

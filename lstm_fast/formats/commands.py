@@ -69,7 +69,7 @@ def _inspect(options: argparse.Namespace) -> None:
         print(json.dumps([_facts(one) for one in found], indent=2))
         return
     if not found:
-        raise FormatError(f"{options.file}: there is no LSTM in it")
+        raise formats.no_lstm(options.file)
     count = "1 LSTM" if len(found) == 1 else f"{len(found)} LSTMs"
     print(f"{_printable(options.file)}: {count}")
     width = min(max(shutil.get_terminal_size().columns, 60), 120)

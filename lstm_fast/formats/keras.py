@@ -19,17 +19,20 @@ and `_keras_found` makes stacks of them.
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from ..cell import Activation
 from ._files import FormatError, Found, Refused, checked, size_limit
+from ._inventory import counted, listed
 from ._keras_config import read_model
 from ._keras_files import Opened, opened
 from ._keras_found import Entry, Reader, entries, found_of, guessed, name_of
 from ._keras_hdf5 import SIGNATURE, Hdf5Error, WholeFileError
 from ._keras_parts import CellPart, ConfigError, Layer, Model, Other, Taken
-from ._keras_weights import Groups, Names, Store
+from ._keras_weights import Groups, Names, Store, weights_names
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -77,6 +80,21 @@ def read(
             f"{path}: there is no LSTM in it, but {', '.join(map(str, model.others[:12]))}"
         )
     return found
+
+
+def inventory(path: Path) -> str:
+    """Return in words what there is in a file without an LSTM."""
+    with opened(path) as file, checked(path, "config", RecursionError):
+        kinds = Counter(read_model(file.config, Taken.of(file.version, None, None, None)).kinds)
+        if kinds:
+            return f"there are layers {counted(kinds)}"
+        weights = file.root.get("model_weights") or file.root
+        names = weights_names(weights)
+    old = any(re.search("_[WUb]_[ifco](:0)?$", name) for name in names)
+    keras_1 = "; it is of Keras 1: load it with Keras 2 and save it again" if old else ""
+    if not names:
+        return "there are no arrays"
+    return f"there are arrays {listed(names)}{keras_1}"
 
 
 def _store(file: Opened) -> Store:
