@@ -88,7 +88,7 @@ def _check(options: argparse.Namespace) -> int:
     """Run the checks; return the exit status."""
     try:
         return _run(options)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):  # of stdout, which cli.main ends quietly
         raise
     except (LstmFastError, OSError, ValueError, TypeError, ImportError) as error:
         print(f"lstm-fast: {error}", file=sys.stderr)

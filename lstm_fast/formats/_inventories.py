@@ -14,8 +14,9 @@ from ._inventory import listed
 
 LARGEST_PICKLE = 4 << 20
 LARGEST_CODE = 1 << 20
-# Texts that torch.save writes of storages and of the machine.
-OF_STORAGES = ("storage", "cpu", "cuda:", "type_sizes", "little_endian", "protocol_version")
+# Texts that torch.save writes of storages, modules and the machine.
+OWN_TEXTS = {"storage", "cpu", "type_sizes", "little_endian", "protocol_version", "version"}
+OWN_TEXTS |= {"short", "int", "long", "_metadata", "training"}
 
 
 def of(name: str, path: Path) -> str | None:
@@ -100,7 +101,7 @@ def _texts(data: bytes, count: int) -> list[str]:
     return [
         text
         for text in found
-        if text.isprintable() and not text.isdigit() and text and not text.startswith(OF_STORAGES)
+        if text and text.isprintable() and not text.isdigit() and text not in OWN_TEXTS
     ]
 
 

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 UNTOLD = (
-    "its recurrent_activation must be given, 'sigmoid' or 'hard_sigmoid': the file does not hold "
-    "it, and {}. Look at the program that made it, or at get_config() of the layer"
+    "its recurrent_activation must be given, 'sigmoid' or 'hard_sigmoid' (as an option of load and "
+    "read, or --option recurrent_activation=sigmoid of lstm-fast): the file does not hold it, and "
+    "{}. Look at the program that made it, or at get_config() of the layer"
 )
 
 
