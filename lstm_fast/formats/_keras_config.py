@@ -258,7 +258,7 @@ class _Reader:
         else:
             try:
                 gate, texts = self._taken.gates()
-                self._assumed += [f"the config leaves out {text}" for text in texts]
+                self._assumed += [f"its config does not hold it: {text}" for text in texts]
             except ConfigError as error:
                 raise ConfigError(f"{where}: {error}") from None
         return Cell(gate=gate, input=main, output=main)

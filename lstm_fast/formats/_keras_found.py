@@ -25,8 +25,8 @@ LAST = (
     "reverse one is at the first step"
 )
 GUESSED = (
-    "the file does not say what it computes: taken are {}; load and read have options of these "
-    "names"
+    "the file does not say what it computes: taken are {}, and no mask before it; options of load "
+    "and read with these names say otherwise"
 )
 AS_TOLD = "the file does not say what it computes: it is as the options have it"
 

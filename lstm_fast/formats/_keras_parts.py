@@ -185,5 +185,5 @@ class Taken:
             name = self.version.recurrent_activation()
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        text = f"recurrent_activation {name}, the default of {self.version}"
+        text = f"recurrent_activation {name} (the default of {self.version})"
         return activation(name, self.version.major, "recurrent_activation"), [text]

@@ -38,7 +38,8 @@ class Version:
         """Return what the gates of an LSTM compute unless it was told otherwise.
 
         Keras 2.3 went from hard_sigmoid to sigmoid. TensorFlow's own Keras did so with TensorFlow
-        2.0, but 1.13 to 2.1 all call it 2.2.4-tf.
+        2.0, but 1.13 to 2.1 all call it 2.2.4-tf. (What `tf.compat.v1` has in it stays
+        hard_sigmoid, which no file of weights tells.)
 
         Raises:
             ValueError: versions of this name differ, or there is none.

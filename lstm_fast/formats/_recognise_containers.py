@@ -12,7 +12,9 @@ from ._inventory import listed
 from ._next_steps import ORIGINAL, PADDLE, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, TENSORFLOW_JS
 from ._sample import Sample
 
+INDEX = ".safetensors.index.json"  # of shards, which need not be given
 SUFFIXES = (
+    INDEX,
     ".safetensors",
     *(".pt", ".pth", ".ckpt", ".jit", ".onnx", ".keras", ".h5", ".hdf5"),
     *(".tflite", ".lite", ".nam", ".npz", ".bin"),
@@ -135,7 +137,8 @@ def _json_kind(sample: Sample, content: dict[str, Any]) -> bool | str:
             return kind
     if words := next((content[key] for key in ERRORS if key in keys), None):
         return f"a JSON error ({str(words)[:80]!r}) in place of a file: download the file itself"
-    return f"a JSON text of {listed(content) or 'a list'}: give the file with the weights"
+    what = f"a JSON text of {listed(content)}" if content else "a JSON text with no names in it"
+    return f"{what}: give the file with the weights"
 
 
 def _index_kind(sample: Sample, shards: Any) -> bool | str:
@@ -165,7 +168,7 @@ def directory(path: Path) -> str:
             inside += [
                 f"{entry.name}/{one.name}" for one in below if one.name.lower().endswith(SUFFIXES)
             ]
-    inside.sort(key=_preference)
+    inside = [name for name in inside if name.endswith(INDEX)] or sorted(inside, key=_preference)
     if len(inside) == 1:
         return f"it is a directory: give {path / inside[0]}"
     if inside:

@@ -105,10 +105,10 @@ def test_the_version_says_what_gates_are(version, expected, tmp_path):
     (found,) = formats.read(path)
     assert gate(found).partition("(")[0] == expected
     (text,) = found.assumptions
-    assert f"recurrent_activation {expected}, the default of Keras {version}" in text
+    assert f"recurrent_activation {expected} (the default of Keras {version})" in text
     assert "activation tanh" in text
     assert "go_backwards False" in text
-    with pytest.warns(FormatWarning, match=f"recurrent_activation {expected}, the default of"):
+    with pytest.warns(FormatWarning, match=rf"recurrent_activation {expected} \(the default of"):
         formats.load(path, backend="reference")
 
 
@@ -154,7 +154,7 @@ def test_what_is_told_is_no_assumption(tmp_path):
     formats.load(path, backend="reference", **told)  # without a warning
     del told["activation"]
     (found,) = formats.read(path, **told)
-    assert "taken are activation tanh;" in found.assumptions[0]
+    assert "taken are activation tanh, and no mask before it;" in found.assumptions[0]
 
 
 def test_cudnn_is_always_sigmoid(tmp_path):
@@ -163,7 +163,7 @@ def test_cudnn_is_always_sigmoid(tmp_path):
         path = weights_file(tmp_path, version, {"cu_dnnlstm_1": arrays(bias_rows=8)})
         (found,) = formats.read(path)
         assert gate(found) == "sigmoid"
-        assert "taken are go_backwards False;" in found.assumptions[0]
+        assert "taken are go_backwards False, and no mask before it;" in found.assumptions[0]
 
 
 def test_groups_are_of_a_keras_whose_default_is_sigmoid():
@@ -171,7 +171,7 @@ def test_groups_are_of_a_keras_whose_default_is_sigmoid():
         path = FOLDER / name
         for found in formats.read(path):
             assert gate(found) == "sigmoid"
-            assert "the default of Keras 2.12 and later" in found.assumptions[0]
+            assert "(the default of Keras 2.12 and later)" in found.assumptions[0]
         with pytest.raises(ValueError, match="Keras 2 and 3 compute differently"):
             formats.read(path, recurrent_activation="hard_sigmoid")
 
@@ -194,9 +194,8 @@ def test_a_config_without_it_is_as_the_version_has_it(tmp_path):
     path = model_file(tmp_path, [(kind, options)], "2.1.6")
     (found,) = formats.read(path)
     assert gate(found) == HARD[2]
-    assert found.assumptions == (
-        "the config leaves out recurrent_activation hard_sigmoid, the default of Keras 2.1.6",
-    )
+    text = "recurrent_activation hard_sigmoid (the default of Keras 2.1.6)"
+    assert found.assumptions == (f"its config does not hold it: {text}",)
     path = model_file(tmp_path, [(kind, options)], "2.2.4-tf")
     with pytest.raises(FormatError, match=r"layer_0: its recurrent_activation must be given"):
         formats.read(path)

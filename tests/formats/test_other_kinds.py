@@ -283,6 +283,10 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         (["model.pdmodel", "model.pdiparams"], "a PaddlePaddle model"),
         (["model.json", "group1-shard1of1.bin"], "a TensorFlow.js model"),
         (["config.json", "model.safetensors"], "it is a directory: give {}/model.safetensors"),
+        (
+            ["model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"],
+            "it is a directory: give {}/model.safetensors.index.json",
+        ),
         (["notes.txt"], "no file looks like a model; there are notes.txt"),
         (
             ["config.json", "pytorch_model.bin", "model.safetensors"],
