@@ -10,6 +10,8 @@ import lzma
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 import wave
 import zipfile
@@ -266,7 +268,10 @@ def test_an_index_of_shards_in_pytorchs_format(tmp_path):
 def test_a_pipe_is_not_waited_for(tmp_path):
     path = tmp_path / "model.pt"
     os.mkfifo(path)
-    assert "no regular file but a pipe or device" in message(path)
+    command = [sys.executable, "-m", "lstm_fast", "inspect", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "it is no regular file but a pipe or device" in done.stderr
 
 
 # ---- directories ---------------------------------------------------------------------------------
