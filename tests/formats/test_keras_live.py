@@ -172,6 +172,25 @@ def test_masks_are_lengths(way, rng, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("first", ["masking", "mask_zero", "plain"])
+def test_a_mask_before_a_stack_is_told(first, suffix, tmp_path):
+    """However Keras hands it on: two layers behind it are one stack all the same."""
+    given = keras.Input((None,) if first == "mask_zero" else (None, INPUTS))
+    ys = {
+        "masking": layers.Masking(-9.0),
+        "mask_zero": layers.Embedding(10, INPUTS, mask_zero=True),
+        "plain": layers.Dropout(0.1),
+    }[first](given)
+    for _ in range(2):
+        ys = layers.LSTM(UNITS, return_sequences=True)(ys)
+    (one,) = reloaded(keras.Model(given, ys), tmp_path / f"model{suffix}")
+    assert one.weights.num_layers == len(one.parts) == 2
+    words = {"masking": "values are all -9.0", "mask_zero": "token 0 (mask_zero)"}
+    assert len(one.assumptions) == (first in words)
+    assert words.get(first, "") in "".join(one.assumptions)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_cells_in_an_rnn(suffix, rng, tmp_path):
     cells = [layers.LSTMCell(UNITS, recurrent_activation="hard_sigmoid"), layers.LSTMCell(UNITS)]
     given = keras.Input((None, INPUTS))
