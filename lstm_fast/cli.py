@@ -2,13 +2,16 @@
 
 Exit codes: 0 done; 1 a check failed, or a file cannot be read or written; 2 wrong usage, or it
 can't run here; with one line on stderr that says why; 3 `check` found no failure, and skipped a
-main check that nobody asked it to skip; 130 interrupted.
+main check that nobody asked it to skip; 130 interrupted; 141 nobody reads what is printed any more,
+as after `| head -1`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +23,7 @@ from .errors import LstmFastError
 from .formats import commands as format_commands
 
 QUICK_SECONDS = 0.03
+OUTPUT_CLOSED = 128 + 13  # as a shell has it of a program that the signal SIGPIPE ends
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,17 +35,44 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()  # so that a pipe that is closed is seen here, and not at the exit
+    except BrokenPipeError as error:
+        if not _is_output_closed():
+            print(f"lstm-fast: {error}", file=sys.stderr)
+            return 2
+        return OUTPUT_CLOSED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     from .bench import CannotRunError
 
     try:
         return int(options.command(options) or 0)
+    except BrokenPipeError:
+        raise
     except (CannotRunError, LstmFastError, OSError) as error:
         print(f"lstm-fast: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lstm-fast: interrupted", file=sys.stderr)
         return 130
+
+
+def _is_output_closed() -> bool:
+    """Whether nobody reads stdout; then what is left to be written is dropped."""
+    output = sys.stdout.fileno()
+    if hasattr(select, "poll"):  # which a broken pipe to another program passes
+        poll = select.poll()
+        poll.register(output, 0)
+        if not poll.poll(0):
+            return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:

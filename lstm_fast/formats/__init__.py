@@ -21,7 +21,10 @@ from typing import Any
 
 from ..errors import FormatWarning
 from ..lstm import LSTM
+from . import _inventories, _recognise_containers, _recognise_others
 from ._files import FormatError, Found, MissingExtraError, Refused
+from ._next_steps import RESAVE_CHECKPOINT
+from ._sample import HEAD, Sample
 
 __all__ = [
     "READERS",
@@ -53,22 +56,55 @@ def __getattr__(name: str) -> ModuleType:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _choose(path: Path, format: str | None) -> ModuleType:
+def _choose(sample: Sample, format: str | None) -> ModuleType:
+    """Return the reader of a file.
+
+    Raises:
+        FormatError: it is of another kind than the readers', or than the format that was named.
+    """
+    path, head = sample.path, sample.head
+    if format is not None and format not in READERS:
+        raise ValueError(f"there is no format {format!r}; choose one of {', '.join(READERS)}")
+    modules = {name: _module(name) for name in READERS}
+    is_safetensors = bool(modules["safetensors"].recognise(path, head))
+    if text := _recognise_others.certain(sample, is_safetensors=is_safetensors):
+        raise FormatError(f"{path}: {text}")
     if format is not None:
-        if format not in READERS:
-            raise ValueError(f"there is no format {format!r}; choose one of {', '.join(READERS)}")
-        return _module(format)
-    with path.open("rb") as file:
-        head = file.read(4096)
-    modules = [_module(name) for name in READERS]
-    named = [module for module in modules if path.name.lower().endswith(module.SUFFIXES)]
-    for module in [*named, *modules]:  # a name is believed before the content of another format
+        own = modules[format]
+        others = [n for n, module in modules.items() if module.recognise(path, head)]
+        if others and format not in others:
+            raise FormatError(
+                f"{path}: it is no file of the format {format!r}, but of {others[0]!r}; leave "
+                "format out, or name that"
+            )
+        return own
+    named = [one for one in modules.values() if path.name.lower().endswith(one.SUFFIXES)]
+    for module in [*named, *modules.values()]:  # a name is believed before another format's content
         if module.recognise(path, head):
             return module
     if named:
         return named[0]  # its own error says best what is wrong
-    known = ", ".join(suffix for module in modules for suffix in module.SUFFIXES)
+    if text := _recognise_others.likely(sample):
+        raise FormatError(f"{path}: {text}")
+    known = ", ".join(suffix for module in modules.values() for suffix in module.SUFFIXES)
     raise FormatError(f"{path}: unknown format; known are {known}; format= names one")
+
+
+def _sample(path: Path) -> Sample:
+    """Return how a file begins.
+
+    Raises:
+        OSError: it cannot be opened.
+        FormatError: it is a directory or a pipe, or the common name of a checkpoint's files.
+    """
+    if path.is_dir():
+        raise FormatError(f"{path}: {_recognise_containers.directory(path)}")
+    if path.exists() and not path.is_file():  # which might never end
+        raise FormatError(f"{path}: it is no regular file but a pipe or device: write it to a file")
+    if not path.exists() and path.with_name(f"{path.name}.index").exists():
+        raise FormatError(f"{path}: it names a TensorFlow checkpoint: {RESAVE_CHECKPOINT}")
+    with path.open("rb") as file:
+        return Sample(path, file.read(HEAD))
 
 
 def read(
@@ -88,14 +124,34 @@ def read(
         TypeError, ValueError: the format is unknown, or has no such option.
     """
     path = Path(path)
-    module = _choose(path, format)
+    sample = _sample(path)
+    module = _choose(sample, format)
     try:
         found: list[Found | Refused] = module.read(path, **options)
+        if found and all(one.error is not None for one in found):
+            raise found[0].error or AssertionError
+    except MissingExtraError:
+        raise
+    except FormatError as error:
+        if text := _recognise_others.likely(sample):
+            raise FormatError(f"{path}: {text}") from error
+        raise
     except (MemoryError, RecursionError, OverflowError) as error:
         raise FormatError(f"{path}: damaged: {error or type(error).__name__}") from error
-    if found and all(one.error is not None for one in found):
-        raise found[0].error or AssertionError
     return found
+
+
+def no_lstm(path: object) -> FormatError:
+    """Return the error for a file in which there is no LSTM: it says what there is."""
+    text = f"{path}: there is no LSTM in it"
+    if isinstance(path, (str, os.PathLike)) and os.path.isfile(path):
+        sample = _sample(Path(path))
+        if more := _recognise_others.likely(sample):
+            return FormatError(f"{text}: {more}")
+        name = _choose(sample, None).__name__.rpartition(".")[2]
+        if more := _inventories.of(name, Path(path)):
+            return FormatError(f"{text}; {more}")
+    return FormatError(text)
 
 
 def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Found:
@@ -106,7 +162,7 @@ def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Fo
             name cannot be computed.
     """
     if not found:
-        raise FormatError(f"{path}: there is no LSTM in it")
+        raise no_lstm(path)
     if name is not None:
         return _named(path, found, name)
     good = [one for one in found if isinstance(one, Found)]
@@ -129,10 +185,22 @@ def _named(path: object, found: Sequence[Found | Refused], name: str) -> Found:
     names = ", ".join(repr(one.name) for one in found)
     text = f"{path}: there is no LSTM named {name!r} in it, but {names}"
     for one in found:
-        if name in one.parts:
-            layer = f"layer {one.parts.index(name)} (counted from 0)"
-            text += f"; {name!r} is {layer} of the stack {one.name!r}"
+        for index, part in enumerate(one.parts):
+            if name == part or part.endswith(f"/{name}"):
+                text += f"; {_part_of(one, index, name)}"
+                break
     raise FormatError(text)
+
+
+def _part_of(stack: Found | Refused, index: int, name: str) -> str:
+    """Say which part of a stack it is that was asked for by name."""
+    if isinstance(stack, Refused):
+        return f"{name!r} is a part of the stack {stack.name!r}, which is refused: {stack.error}"
+    layer = index * stack.weights.num_layers // len(stack.parts)
+    return (
+        f"{name!r} is layer {layer} (counted from 0) of the stack {stack.name!r}, which is one "
+        f"LSTM of {stack.weights.num_layers} layers here: take that one"
+    )
 
 
 def load(

@@ -19,14 +19,22 @@ __all__ = ["FormatError", "Found", "MissingExtraError", "Refused", "checked", "s
 class Found:
     """One LSTM in a file.
 
+    What is told of it is either a note or an assumption. An assumption is whatever can make this
+    LSTM, from a reset and on the same frames, put out something else than the one in the file, by
+    more than rounding in float32: an option that the file leaves open; a mask, a merge, an order of
+    steps or a first state of the model around it that is left out; arithmetic of fewer bits. That
+    another LSTM of the file cannot be computed is one, too. What the caller gives both there and
+    here (a state or lengths that are inputs of the model) is a note.
+
     name: what `load(name=...)` takes, unique in the file; "" where nothing in the file names it.
     weights: its weights and variant.
     sources: where each parameter comes from, by PyTorch's names ("weight_ih_l0") and in words of
         the file ("W of node lstm_1, gates i, o, f, c").
     notes: what a user should know and what changes no result, such as what was folded.
-    assumptions: what was assumed or left out and can change a result; `load` warns of it.
-    parts: the names in the file of what it was made of, layer by layer from the bottom up, where
-        they differ from `name`.
+    assumptions: as said above; `load` warns of them.
+    parts: the names in the file of what it was made of, layer by layer from the bottom up (and
+        direction by direction, where these have names of their own), where they differ from
+        `name`.
     error: None; see `Refused`.
     """
 
@@ -45,14 +53,15 @@ class Refused:
 
     name: as of `Found`.
     error: why not; asking for the weights raises it.
+    parts: as of `Found`.
     """
 
     name: str
     error: FormatError
+    parts: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict, init=False)
     notes: tuple[str, ...] = field(default=(), init=False)
     assumptions: tuple[str, ...] = field(default=(), init=False)
-    parts: tuple[str, ...] = field(default=(), init=False)
 
     @property
     def weights(self) -> NoReturn:

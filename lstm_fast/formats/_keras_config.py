@@ -1,143 +1,38 @@
 """The LSTMs that a Keras model's config tells of: what they compute, and which make a stack.
 
-A config is JSON: a tree of layers with their options. What is said here holds for Keras 2 and 3.
+A config is JSON: a tree of layers with their options. What is said here holds for Keras 2 and 3;
+`_keras_calls` has how layers are called, `_keras_parts` what they are for us.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
-from ..cell import Activation, Cell
+from ..cell import Cell
+from ._keras_calls import assumptions, call_of, mask_after, name_of, references
+from ._keras_parts import CellPart, ConfigError, Layer, Model, Other, Path, Run, Taken, activation
 
-# What Keras calls an activation, and what it is here. What hard_sigmoid is depends on the version.
-ACTIVATIONS = {
-    "tanh": Activation("tanh"),
-    "sigmoid": Activation("sigmoid"),
-    "linear": Activation("affine", 1.0, 0.0),
-    "relu": Activation("relu"),
-    "elu": Activation("elu", 1.0),
-    "leaky_relu": Activation("leaky_relu", 0.2),
-    "softsign": Activation("softsign"),
-    "softplus": Activation("softplus"),
-}
-HARD_SIGMOID = {2: Activation("hard_sigmoid", 0.2, 0.5), 3: Activation("hard_sigmoid", 1 / 6, 0.5)}
 # Layers that pass on what they get when nobody trains; a stack goes on across them.
 IDLE = frozenset(
     {"Dropout", "SpatialDropout1D", "GaussianDropout", "GaussianNoise", "AlphaDropout"}
     | {"ActivityRegularization", "Identity"}
 )
 MODELS = frozenset({"Sequential", "Functional", "Model"})
-Path = tuple[str, ...]
+INPUTS = frozenset({"InputLayer"})
 
 
-class ConfigError(ValueError):
-    """The config is damaged, or tells of an LSTM that is not computed here."""
-
-
-@dataclass(frozen=True)
-class CellPart:
-    """One LSTM cell.
-
-    group: the path of groups under which Keras 3 keeps its weights.
-    names: the names of the layers around it, from the top; Keras 2 goes by them.
-    place: which it is of the cells of the innermost of these layers.
-    is_guess: whether no config tells of it; then cell is the plain one.
-    """
-
-    group: Path
-    names: Path
-    place: int
-    units: int
-    cell: Cell
-    use_bias: bool
-    is_cudnn: bool = False
-    is_guess: bool = False
-
-
-@dataclass(frozen=True)
-class Run:
-    """Cells on top of each other that go through the sequence together, in one direction."""
-
-    cells: tuple[CellPart, ...]
-    backwards: bool
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A recurrent layer: one run, or the two of a Bidirectional, forward first."""
-
-    names: Path
-    runs: tuple[Run, ...]
-    sequences: bool = True
-    merge_mode: str | None = "concat"
-    notes: tuple[str, ...] = ()
-
-    @property
-    def cells(self) -> list[CellPart]:
-        return [cell for run in self.runs for cell in run.cells]
-
-
-@dataclass(frozen=True)
-class Other:
-    """A recurrent layer that is no LSTM of Keras's own: GRU, a class that somebody derived."""
-
-    kind: str
-    group: Path
-    names: Path
-
-    def __str__(self) -> str:
-        return f"{self.kind} {'/'.join(self.names)}"
-
-
-@dataclass
-class Model:
-    """What a config tells of: chains of recurrent layers, and recurrent layers of other kinds."""
-
-    major: int | None  # Keras's version
-    chains: list[list[Layer]] = field(default_factory=list)
-    others: list[Other] = field(default_factory=list)
-
-
-def activation(value: Any, major: int | None, what: str) -> Activation:
-    """Return what Keras calls by a name, or describes by a layer's config.
-
-    Raises:
-        ConfigError: it is none of those that are computed here.
-    """
-    if value is None:
-        value = "linear"
-    if isinstance(value, dict):
-        options, kind = _dict(value.get("config")), value.get("class_name")
-        number = {"LeakyReLU": ("negative_slope", "alpha"), "ELU": ("alpha",)}.get(str(kind), ())
-        for name in number:
-            if isinstance(options.get(name), (int, float)) and not value.get("registered_name"):
-                return Activation("leaky_relu" if kind == "LeakyReLU" else "elu", options[name])
-        value = kind if kind != "function" else value.get("config")
-    elif value == "hard_sigmoid":
-        if major is None:
-            raise ConfigError(
-                f"{what} is hard_sigmoid, which Keras 2 and 3 compute differently, and the file "
-                "does not say by which it was written"
-            )
-        return HARD_SIGMOID[2 if major < 3 else 3]
-    elif isinstance(value, str) and value in ACTIVATIONS:
-        return ACTIVATIONS[value]
-    known = ", ".join([*ACTIVATIONS, "hard_sigmoid"])
-    raise ConfigError(f"{what} is {value!r}, which is not computed here; {known} are")
-
-
-def read_model(config: Any, major: int | None) -> Model:
+def read_model(config: Any, taken: Taken) -> Model:
     """Return what a config tells of.
 
-    Raises:
-        ConfigError: it is damaged, or tells of an LSTM that is not computed here.
+    Args:
+        config: parsed.
+        taken: for what it leaves open.
     """
-    model = Model(major)
-    _Reader(model).walk(config, (), ())
+    model = Model()
+    _Reader(model, taken).walk(config, (), (), None)
     return model
 
 
@@ -163,31 +58,15 @@ def group_names(layers: list[dict[str, Any]]) -> list[str]:
     return names
 
 
-def _references(value: Any) -> Iterator[tuple[str, int]]:
-    """Yield the tensors in a layer's inbound nodes, by the layer they come from and which it is."""
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _references(inner)
-    elif isinstance(value, list):
-        if len(value) in (3, 4) and isinstance(value[0], str) and isinstance(value[2], int):
-            yield value[0], value[2]
-            value = value[3:]
-        for inner in value:
-            yield from _references(inner)
-
-
 def _feeds(
     config: dict[str, Any], layers: list[dict[str, Any]], names: list[str]
 ) -> dict[str, str]:
     """Return which layer is the only one that gets what a layer puts out, and nothing else."""
     if not any("inbound_nodes" in layer for layer in layers):
         return dict(itertools.pairwise(names))  # a Sequential
-    sources = {
-        name: list(_references(layer.get("inbound_nodes")))
-        for name, layer in zip(names, layers, strict=True)
-    }
+    sources = {name: call_of(layer).data for name, layer in zip(names, layers, strict=True)}
     uses: dict[str, list[tuple[int, str | None]]] = {}
-    for name, found in [*sources.items(), (None, list(_references(config.get("output_layers"))))]:
+    for name, found in [*sources.items(), (None, tuple(references(config.get("output_layers"))))]:
         for source, tensor in found:
             uses.setdefault(source, []).append((tensor, name))
     feeds = {}
@@ -199,26 +78,69 @@ def _feeds(
 
 
 class _Reader:
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, taken: Taken) -> None:
         self._model = model
+        self._taken = taken
+        self._assumed: list[str] = []  # of the layer that is being read
 
-    def walk(self, config: Any, group: Path, names: Path) -> None:
-        """Look through a model, or whatever else has layers."""
+    def walk(self, config: Any, group: Path, names: Path, mask: str | None) -> str | None:
+        """Look through a model, or whatever else has layers; return the mask that it puts out.
+
+        Masks are in words what makes them; None is none.
+        """
         options = _dict(config).get("config")
         if isinstance(options, list):  # a Sequential before Keras 2.2.3
             options = {"layers": options}
         options = _dict(options)
         listed = options.get("layers")
         if not isinstance(listed, list):
-            return
+            return mask
         layers = [_dict(layer) for layer in listed]
-        inner = [str(_dict(one.get("config")).get("name", one.get("name"))) for one in layers]
+        inner = [name_of(layer) for layer in layers]
+        inputs = frozenset(
+            n for n, layer in zip(inner, layers, strict=True) if layer.get("class_name") in INPUTS
+        )
         found: dict[str, Layer | None] = {}
+        masks: dict[str, str | None] = {}
+        last = mask
         for layer, place, name in zip(layers, group_names(layers), inner, strict=True):
-            one = self._layer(layer, (*group, "layers", place), (*names, name))
+            call = call_of(layer)
+            before = next(filter(None, (masks.get(source) for source, _ in call.data)), None)
+            before = (mask if name in inputs else before) if "inbound_nodes" in layer else last
+            one, after = self._layer_and_mask(
+                layer, (*group, "layers", place), (*names, name), before, inputs
+            )
+            last = masks[name] = after
             if one is not None or layer.get("class_name") in IDLE:
                 found[name] = one
         self._chain(found, _feeds(options, layers, inner))
+        leaving = [masks.get(source) for source, _ in references(options.get("output_layers"))]
+        return next(filter(None, leaving), None) if leaving else last
+
+    def _layer_and_mask(
+        self,
+        layer: dict[str, Any],
+        group: Path,
+        names: Path,
+        mask: str | None,
+        inputs: frozenset[str],
+    ) -> tuple[Layer | None, str | None]:
+        """Return a recurrent layer, None for another, and the mask that it puts out."""
+        kind = layer.get("class_name")
+        self._model.kinds.append(str(kind)[:80])
+        if kind in MODELS or isinstance(_dict(layer.get("config")).get("layers"), list):
+            return None, self.walk(layer, group, names, mask)
+        self._assumed.clear()
+        try:
+            one = self._layer(layer, group, names)
+        except ConfigError as error:
+            self._model.refused.append(Other(str(kind), group, names))
+            one = Layer(names, (), error=str(error))
+        if one is not None and one.error is None:
+            texts, notes = assumptions(layer, mask, inputs)
+            texts = [*dict.fromkeys(self._assumed), *texts]
+            one = replace(one, assumptions=tuple(texts), notes=(*one.notes, *notes))
+        return one, mask if kind in INPUTS else mask_after(layer, mask)
 
     def _chain(self, found: dict[str, Layer | None], feeds: dict[str, str]) -> None:
         """Put layers that follow each other into one chain."""
@@ -234,12 +156,15 @@ class _Reader:
                 chains[feeds[name]] = chain
 
     def _layer(self, layer: dict[str, Any], group: Path, names: Path) -> Layer | None:
-        """Return a recurrent layer; None for another, after a look into it."""
+        """Return a recurrent layer; None for another, after a look into it.
+
+        Raises:
+            ConfigError: it is an LSTM that cannot be computed.
+        """
         kind, options = layer.get("class_name"), _dict(layer.get("config"))
-        if kind in MODELS or isinstance(options.get("layers"), list):
-            self.walk(layer, group, names)
-        elif kind == "TimeDistributed":
-            inner = self._layer(_dict(options.get("layer")), (*group, "layer"), names)
+        if kind == "TimeDistributed":
+            wrapped = _dict(options.get("layer"))
+            inner, _ = self._layer_and_mask(wrapped, (*group, "layer"), names, None, frozenset())
             if inner is not None:
                 self._model.chains.append([inner])
         elif kind == "Bidirectional":
@@ -320,19 +245,32 @@ class _Reader:
             raise ConfigError(f"{where} has {units!r} units")
         cell = Cell()
         if not is_cudnn:
-            main, gate = (
-                activation(options.get(name, default), self._model.major, f"{name} of {where}")
-                for name, default in (("activation", "tanh"), ("recurrent_activation", "sigmoid"))
-            )
-            cell = Cell(gate=gate, input=main, output=main)
+            cell = self._activations(options, where)
         use_bias = options.get("use_bias", True) is not False
         return CellPart(group, names, place, units, cell, use_bias, is_cudnn)
 
+    def _activations(self, options: dict[str, Any], where: str) -> Cell:
+        major = self._taken.version.major
+        main = activation(options.get("activation", "tanh"), major, f"activation of {where}")
+        if "recurrent_activation" in options:
+            name = options["recurrent_activation"]
+            gate = activation(name, major, f"recurrent_activation of {where}")
+        else:
+            try:
+                gate, texts = self._taken.gates()
+                self._assumed += [f"its config does not hold it: {text}" for text in texts]
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from None
+        return Cell(gate=gate, input=main, output=main)
+
 
 def _notes(options: dict[str, Any]) -> tuple[str, ...]:
-    if options.get("stateful") is not True:
-        return ()
-    return ("stateful in Keras: a stream goes on from one call to the next by itself",)
+    notes = []
+    if options.get("stateful") is True:
+        notes.append("stateful in Keras: a stream goes on from one call to the next by itself")
+    if options.get("time_major") is True:
+        notes.append("time_major in Keras: there time is the first axis, then the batch")
+    return tuple(notes)
 
 
 def fits(lower: Layer, upper: Layer) -> bool:
@@ -341,7 +279,8 @@ def fits(lower: Layer, upper: Layer) -> bool:
     units = {cell.units for layer in (lower, upper) for cell in layer.cells}
     is_bidirectional = len(lower.runs) == 2
     return (
-        lower.sequences
+        lower.error is upper.error is None
+        and lower.sequences
         and lower.merge_mode == upper.merge_mode == "concat"
         and directions[0] == directions[1] == ([False, True] if is_bidirectional else [False])
         and len(units) == 1

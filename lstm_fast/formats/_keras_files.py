@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,8 +14,11 @@ from typing import Any
 from . import _json
 from ._files import FormatError, checked, size_limit
 from ._keras_hdf5 import File, Object
+from ._keras_versions import Version
 
 WEIGHTS = "model.weights.h5"
+LAYERS = "layers"
+OLD_LAYERS = "_layer_checkpoint_dependencies"  # what Keras 2.12 calls the group "layers"
 ZIP_ERRORS = (  # what zipfile raises for damaged files
     *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, KeyError, OverflowError),
@@ -29,12 +31,12 @@ class Opened:
 
     root: of the HDF5 file.
     config: of the model, parsed; None in a file of weights.
-    major: of the version of Keras that wrote it; None where it doesn't say.
+    version: of Keras, that wrote it.
     """
 
     root: Object
     config: Any
-    major: int | None
+    version: Version
 
 
 @contextmanager
@@ -49,27 +51,33 @@ def opened(path: Path) -> Iterator[Opened]:
         if file.read(4) != b"PK\3\4":
             with checked(path, "HDF5"):
                 root = File(file).root
-                version, text = root.text("keras_version"), root.text("model_config")
+                version, text = _version(root), root.text("model_config")
             config = None
             if text is not None:
                 config = _json.parse(path, "model_config", text.encode(), size_limit(path))
-            yield Opened(root, config, _major(version))
+            yield Opened(root, config, version)
             return
-        config, version, weights = _unzip(path, file)
+        config, metadata, weights = _unzip(path, file)
     with io.BytesIO(weights) as memory:  # whose end frees it, before anything is made of weights
         del weights
         with checked(path, WEIGHTS):
             root = File(memory).root
-        yield Opened(root, config, _major(version))
+        text = metadata.get("keras_version") if isinstance(metadata, dict) else None
+        yield Opened(root, config, Version(text if isinstance(text, str) else None, True))
 
 
-def _major(version: Any) -> int | None:
-    match = re.match(r"([0-9]{1,4})\.", version) if isinstance(version, str) else None
-    return None if match is None else int(match[1])
+def _version(root: Object) -> Version:
+    """Return what an HDF5 file says of it, at its root or where a whole model's weights are."""
+    text = root.text("keras_version")
+    weights = root.get("model_weights")
+    if text is None and weights is not None:
+        text = weights.text("keras_version")
+    has_groups = any(root.get(name) is not None for name in (LAYERS, OLD_LAYERS))
+    return Version(text, has_groups)
 
 
 def _unzip(path: Path, file: io.BufferedReader) -> tuple[Any, Any, bytes]:
-    """Return config, version and the HDF5 file in a zip file."""
+    """Return config, metadata and the HDF5 file in a zip file."""
     # Keras stores without compression, so that no part is larger than the whole.
     limit = path.stat().st_size + (16 << 20)
     with checked(path, "zip file", *ZIP_ERRORS), zipfile.ZipFile(file) as archive:
@@ -87,5 +95,4 @@ def _unzip(path: Path, file: io.BufferedReader) -> tuple[Any, Any, bytes]:
 
         config = _json.parse(path, "config.json", member("config.json"), size_limit(path))
         metadata = _json.parse(path, "metadata.json", member("metadata.json"), size_limit(path))
-        version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-        return config, version, member(WEIGHTS)
+        return config, metadata, member(WEIGHTS)

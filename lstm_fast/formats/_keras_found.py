@@ -10,8 +10,8 @@ from .._arrays import Float32
 from .._weights import Direction, LayerWeights, make_weights
 from ..cell import Cell
 from ._files import Found
-from ._keras_config import CellPart, ConfigError, Layer, Run
 from ._keras_hdf5 import Hdf5Error, Object
+from ._keras_parts import CellPart, ConfigError, Layer, Run, Taken
 from ._keras_weights import Arrays, Store
 from .gates import to_pytorch
 
@@ -25,45 +25,77 @@ LAST = (
     "reverse one is at the first step"
 )
 GUESSED = (
-    "the file does not say what it computes: {}; options of read are activation, "
-    "recurrent_activation and go_backwards"
+    "the file does not say what it computes: taken are {}, and no mask before it; options of load "
+    "and read with these names say otherwise"
 )
+AS_TOLD = "the file does not say what it computes: it is as the options have it"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A stack: its cells from the bottom up, as `Weights.layers` has them."""
+    """A stack: its cells from the bottom up, as `Weights.layers` has them.
+
+    layers: what Keras calls the layers that it is made of, where they are several; as many for
+    each layer of the stack. notes, assumptions: as of `Found`.
+    """
 
     name: str
     direction: Direction
     parts: tuple[CellPart, ...]
     notes: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+
+
+def name_of(chain: list[Layer]) -> str:
+    """Return how a chain of layers is called here."""
+    *above, _ = chain[0].names or ("",)
+    return "/".join([*above, "+".join(layer.names[-1] if layer.names else "" for layer in chain)])
 
 
 def entries(chain: list[Layer]) -> list[Entry]:
     """Return the stacks that a chain of layers is."""
-    notes = tuple(dict.fromkeys(note for layer in chain for note in layer.notes))
-    *above, _ = chain[0].names or ("",)
-    name = "/".join([*above, "+".join(layer.names[-1] if layer.names else "" for layer in chain)])
+    name = name_of(chain)
+    whole = Entry(
+        name,
+        "forward",
+        tuple(chain_cells(chain)),
+        tuple(dict.fromkeys(note for layer in chain for note in layer.notes)),
+        tuple(dict.fromkeys(text for layer in chain for text in layer.assumptions)),
+    )
     if len(chain[0].runs) == 1:
-        run = Run(tuple(chain_cells(chain)), chain[0].runs[0].backwards)
-        return _runs(name, run, notes, chain[-1].sequences)
+        run = Run(whole.parts, chain[0].runs[0].backwards)
+        return _runs(replace(whole, layers=_parts(chain)), run, chain[-1].sequences)
     first, second = chain[0].runs
-    cells = tuple(chain_cells(chain))
     directions = [run.backwards for run in (first, second)]
     if len(first.cells) == len(second.cells) == 1 and directions == [False, True]:
+        texts = whole.assumptions
         if chain[-1].merge_mode != "concat":
-            notes += (SUMMED.format(chain[-1].merge_mode),)
+            texts += (SUMMED.format(chain[-1].merge_mode),)
         if not chain[-1].sequences:
-            notes += (LAST,)
-        if len({cell.units for cell in cells}) == 1:
-            return [Entry(name, "bidirectional", cells, notes)]
-    notes += ("one direction of a Bidirectional whose two do not make one LSTM of ours",)
+            texts += (LAST,)
+        if len({cell.units for cell in whole.parts}) == 1:
+            both = replace(whole, direction="bidirectional", assumptions=texts)
+            return [replace(both, layers=_parts(chain))]
+    note = "one direction of a Bidirectional whose two do not make one LSTM of ours"
     return [
         entry
         for run, word in ((first, "forward_layer"), (second, "backward_layer"))
-        for entry in _runs(f"{name}/{word}", run, notes, chain[-1].sequences)
+        for entry in _runs(
+            replace(whole, name=f"{name}/{word}", notes=(*whole.notes, note)),
+            run,
+            chain[-1].sequences,
+        )
     ]
+
+
+def _parts(chain: list[Layer]) -> tuple[str, ...]:
+    """Return what the layers are called of which a chain has several."""
+    names = []
+    for layer in chain:
+        cells, name = len(layer.runs[0].cells), "/".join(layer.names)
+        names += [name] if cells == 1 else [f"{name}/{n}" for n in range(cells)]
+    return tuple(names) if len(names) > 1 else ()
 
 
 def chain_cells(chain: list[Layer]) -> list[CellPart]:
@@ -71,28 +103,41 @@ def chain_cells(chain: list[Layer]) -> list[CellPart]:
     return [cell for layer in chain for cell in layer.cells]
 
 
-def _runs(name: str, run: Run, notes: tuple[str, ...], sequences: bool) -> list[Entry]:
+def _runs(entry: Entry, run: Run, sequences: bool) -> list[Entry]:
     """Return a run as one stack, or each of its cells where they differ in size."""
-    direction: Direction = "reverse" if run.backwards else "forward"
     if run.backwards:
-        notes += (REVERSED,) if sequences else (REVERSED, LAST)
+        texts = (REVERSED,) if sequences else (LAST,)
+        entry = replace(entry, direction="reverse", assumptions=(*entry.assumptions, *texts))
     if len({cell.units for cell in run.cells}) == 1:
-        return [Entry(name, direction, run.cells, notes)]
-    notes += ("one of several cells on top of each other, of different sizes",)
-    return [Entry(f"{name}/{n}", direction, (cell,), notes) for n, cell in enumerate(run.cells)]
+        return [replace(entry, parts=run.cells)]
+    note = "one of several cells on top of each other, of different sizes"
+    entry = replace(entry, notes=(*entry.notes, note), layers=())
+    return [
+        replace(entry, name=f"{entry.name}/{n}", parts=(cell,)) for n, cell in enumerate(run.cells)
+    ]
 
 
-def guessed(layer: Layer, cell: Cell, go_backwards: bool) -> Layer:
-    """Return a layer that no config tells of, as the options have it."""
+def guessed(layer: Layer, taken: Taken) -> Layer:
+    """Return a layer that no config tells of, as the options and the version have it.
+
+    Raises:
+        ConfigError: the version does not say what its gates compute, and no option does.
+    """
+    plain = all(part.is_cudnn for part in layer.cells)  # which computes nothing else
+    cell, texts = (Cell(), []) if plain else taken.cell()
+    if taken.go_backwards is None and len(layer.runs) == 1:
+        texts.append("go_backwards False")
+    turned = bool(taken.go_backwards) and len(layer.runs) == 1
     runs = tuple(
         Run(
             tuple(replace(part, cell=part.cell if part.is_cudnn else cell) for part in run.cells),
-            run.backwards or (go_backwards and len(layer.runs) == 1),
+            run.backwards or turned,
         )
         for run in layer.runs
     )
-    text = f"activation {cell.input}, recurrent_activation {cell.gate}"
-    return replace(layer, runs=runs, notes=(GUESSED.format(f"taken as {text}"),))
+    if texts:
+        return replace(layer, runs=runs, assumptions=(GUESSED.format(", ".join(texts)),))
+    return replace(layer, runs=runs, notes=(AS_TOLD,))
 
 
 class Reader:
@@ -105,15 +150,15 @@ class Reader:
 
     def __init__(self, store: Store, limit: int) -> None:
         self._store = store
-        self._left = limit
+        self.left = limit
         self.done: set[str] = set()  # kernels, by where they are
 
     def _read(self, where: str, array: Object) -> Float32:
         try:
-            value = array.read(self._left)
+            value = array.read(self.left)
         except Hdf5Error as error:
-            raise Hdf5Error(f"{where}: {error}") from None
-        self._left -= value.nbytes
+            raise type(error)(f"{where}: {error}") from None
+        self.left -= value.nbytes
         return value
 
     def layer(self, part: CellPart) -> tuple[LayerWeights, dict[str, str]]:
@@ -174,4 +219,4 @@ def found_of(name: str, entry: Entry, layers: list[tuple[LayerWeights, dict[str,
         for index, (_, named) in enumerate(layers)
         for kind, where in named.items()
     }
-    return Found(name, weights, sources, entry.notes)
+    return Found(name, weights, sources, entry.notes, entry.assumptions, entry.layers)

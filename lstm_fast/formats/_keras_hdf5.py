@@ -41,6 +41,10 @@ class Hdf5Error(ValueError):
     """The file is damaged, or of a layout that is not read here."""
 
 
+class WholeFileError(Hdf5Error):
+    """Nothing in the file is to be believed, not one of its LSTMs alone."""
+
+
 def _unpack(layout: str, data: bytes, offset: int = 0) -> tuple[int, ...]:
     try:
         return struct.unpack_from("<" + layout, data, offset)
@@ -163,7 +167,8 @@ class Object:
             raise Hdf5Error("its values are in another file, which is not followed")
         count = math.prod(self.shape)
         if 4 * count > limit:
-            raise Hdf5Error(f"it claims the shape {self.shape}, too much for a file of this size")
+            text = f"it claims the shape {self.shape}, too much for a file of this size"
+            raise WholeFileError(text)
         data = self._bytes(layout, count * datatype.size)
         if datatype.name == "bfloat16":
             words = np.frombuffer(data, "<u2").astype(np.uint32) << 16

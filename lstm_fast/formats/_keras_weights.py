@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..cell import PLAIN
-from ._keras_config import CellPart, Layer, Other, Path, Run
-from ._keras_hdf5 import Hdf5Error, Object
+from ._keras_files import OLD_LAYERS
+from ._keras_hdf5 import Hdf5Error, Object, WholeFileError
+from ._keras_parts import CellPart, Layer, Other, Path, Run
 
-OLD_LAYERS = "_layer_checkpoint_dependencies"  # what Keras 2.12 calls the group "layers"
+MOST_SHOWN = 1000
 LEAF = re.compile(r"(kernel|recurrent_kernel|bias)(_[0-9]+)?(:[0-9]+)?")
 
 
@@ -41,10 +42,17 @@ class Store(Protocol):
     """Where weights are."""
 
     def arrays(self, part: CellPart) -> Arrays | None:
-        """Return the arrays of a cell; None where they are not there."""
+        """Return the arrays of a cell; None where they are not there.
+
+        Raises:
+            Hdf5Error: they are damaged.
+        """
 
     def scan(self) -> list[Layer]:
-        """Return whatever looks like an LSTM; what it computes is a guess."""
+        """Return whatever looks like an LSTM; what it computes is a guess.
+
+        What is damaged is a layer with an error, whose only cell says where it is.
+        """
 
     def is_part(self, part: CellPart, other: Other) -> bool:
         """Whether a cell that `scan` found is of a layer that the config knows as another."""
@@ -72,17 +80,26 @@ class Groups:
         return Arrays(named[0], named[1], named[2] if len(named) == 3 else None)
 
     def is_part(self, part: CellPart, other: Other) -> bool:
-        return part.group[: len(other.group)] == other.group
+        length = min(len(part.group), len(other.group))
+        return part.group[:length] == other.group[:length]
 
     def scan(self) -> list[Layer]:
         layers: list[Layer] = []
         self._seen.clear()
-        self._scan(self._root, (), (), layers)
+        self._try(self._root, (), (), layers)
         return layers
+
+    def _try(self, group: Object, path: Path, names: Path, layers: list[Layer]) -> None:
+        try:
+            self._scan(group, path, names, layers)
+        except WholeFileError:
+            raise
+        except Hdf5Error as error:
+            layers.append(_broken((*path, "cell"), names, f"{'/'.join(path)}: {error}"))
 
     def _scan(self, group: Object, path: Path, names: Path, layers: list[Layer]) -> None:
         if id(group) in self._seen:  # there is one Object for each address
-            raise Hdf5Error(f"the group {'/'.join(path)} is in two places")
+            raise WholeFileError(f"the group {'/'.join(path)} is in two places")
         self._seen.add(id(group))
         both = [group.get(name) for name in ("forward_layer", "backward_layer")]
         runs = [
@@ -97,12 +114,15 @@ class Groups:
             layers.append(Layer(names, (run,)))
             return
         for name in group.links:
-            inner = group.get(name)
-            if inner is None or name == "vars":
+            is_layer, place = name not in ("layers", OLD_LAYERS), (*path, name)
+            try:
+                inner = group.get(name)
+                called = name if inner is None else _own_name(inner) or name
+            except Hdf5Error as error:
+                layers.append(_broken(place, (*names, name), f"{'/'.join(place)}: {error}"))
                 continue
-            is_layer = name not in ("layers", OLD_LAYERS)
-            called = _own_name(inner) or name
-            self._scan(inner, (*path, name), (*names, called) if is_layer else names, layers)
+            if inner is not None and name != "vars":
+                self._try(inner, place, (*names, called) if is_layer else names, layers)
 
     def _run(self, group: Object, path: Path, names: Path) -> Run | None:
         inner = group.get("cell", "cells")
@@ -131,37 +151,63 @@ def _guess(found: Arrays, group: Path, names: Path, place: int) -> CellPart:
     return CellPart(group, names, place, units, PLAIN, found.bias is not None, is_cudnn, True)
 
 
+def _broken(group: Path, names: Path, error: str) -> Layer:
+    """Return a layer that cannot be read."""
+    return Layer(names, (Run((CellPart(group, names, 0, 1, PLAIN, False),), False),), error=error)
+
+
 class Names:
     """The layout of Keras 2, in which all goes by names: lstm/lstm/lstm_cell/kernel:0."""
 
     def __init__(self, root: Object, prefix: str) -> None:
-        self._cells: dict[Path, Arrays] = {}
+        self._cells: dict[Path, Arrays | Hdf5Error] = {}
+        self._layers: dict[str, Hdf5Error] = {}  # those that are damaged as a whole
         seen = set()  # of groups, lest a damaged file names one a thousand times
         for layer in _names(root, "layer_names"):
-            group = root.get(layer)
-            if group is not None and id(group) not in seen:
-                seen.add(id(group))
-                self._collect(group, layer, f"{prefix}{layer}")
+            try:
+                group = root.get(layer)
+                if group is not None and id(group) not in seen:
+                    seen.add(id(group))
+                    self._collect(group, layer, f"{prefix}{layer}")
+            except Hdf5Error as error:
+                self._layers[layer] = type(error)(f"{prefix}{layer}: {error}")
 
     def _collect(self, group: Object, layer: str, prefix: str) -> None:
         pieces: dict[Path, dict[str, tuple[str, Object]]] = {}
+        errors: dict[Path, Hdf5Error] = {}
         for name in _names(group, "weight_names"):
             *path, last = name.split("/")
             match = LEAF.fullmatch(last)
-            found = group.get(*path, last) if match else None
-            if match and found is not None and found.is_array:
-                kinds = pieces.setdefault((layer, *path, match[2] or ""), {})
-                kinds[match[1]] = (f"{prefix}/{name}", found)
+            if not match:
+                continue
+            key = (layer, *path, match[2] or "")
+            kinds = pieces.setdefault(key, {})
+            try:
+                found = group.get(*path, last)
+                if found is not None and found.is_array:
+                    kinds[match[1]] = (f"{prefix}/{name}", found)
+            except Hdf5Error as error:
+                errors[key] = type(error)(f"{prefix}/{name}: {error}")
         for key, kinds in pieces.items():
-            if {"kernel", "recurrent_kernel"} <= kinds.keys():
+            if key in errors:
+                self._cells[key] = errors[key]
+            elif {"kernel", "recurrent_kernel"} <= kinds.keys():
                 one = Arrays(kinds["kernel"], kinds["recurrent_kernel"], kinds.get("bias"))
                 if one.is_lstm:
                     self._cells[key] = one
 
     def arrays(self, part: CellPart) -> Arrays | None:
+        found = self._find(part)
+        if isinstance(found, Hdf5Error):
+            raise found
+        return found
+
+    def _find(self, part: CellPart) -> Arrays | Hdf5Error | None:
         if part.is_guess:
             return self._cells.get(part.group)
         top, own = part.names[0], part.names[-1]
+        if top in self._layers:
+            return self._layers[top]
         keys = [key for key in self._cells if key[0] == top]
         if len(part.names) > 1:  # in a model in the model; then names are all there is to go by
             keys = [key for key in keys if own in key[1:-1]]
@@ -173,10 +219,13 @@ class Names:
         return part.group[0] == other.names[0] and other.names[-1] in part.group[:-1]
 
     def scan(self) -> list[Layer]:
-        layers: list[Layer] = []
+        layers = [_broken((name,), (name,), str(error)) for name, error in self._layers.items()]
         pairs: dict[Path, CellPart] = {}
         for key, found in self._cells.items():
             names = _layer_names(key)
+            if isinstance(found, Hdf5Error):
+                layers.append(_broken(key, names, str(found)))
+                continue
             part = _guess(found, key, names, 0)
             forward = tuple(re.sub("^forward_", "", one) for one in key)
             backward = tuple(re.sub("^backward_", "", one) for one in key)
@@ -209,3 +258,23 @@ def _names(group: Object, name: str) -> list[str]:
             found += more
             n += 1
     return [one.split(b"\0")[0].decode("utf-8", "replace") for one in found]
+
+
+def weights_names(root: Object) -> list[str]:
+    """Return the paths of the arrays in a file, up to a number that is enough to show."""
+    found: list[str] = []
+    waiting: list[tuple[str, Object]] = [("", root)]
+    seen = set[int]()
+    while waiting and len(found) < MOST_SHOWN:
+        path, group = waiting.pop(0)
+        if id(group) in seen:
+            continue
+        seen.add(id(group))
+        for name in group.links:
+            inner = group.get(name)
+            place = f"{path}/{name}" if path else name
+            if inner is not None and inner.is_array:
+                found.append(place)
+            elif inner is not None:
+                waiting.append((place, inner))
+    return found

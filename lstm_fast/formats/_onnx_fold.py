@@ -83,6 +83,39 @@ class Folder:
             name = node.input[0]
         return name
 
+    def depends(self, scope: Scope, name: str) -> str:
+        """Return what a name's value depends on: "constants", "shapes", "an input" or "data".
+
+        "an input": what the caller gives, handed on as it is; "data": computed from what is given.
+        """
+        found, moved, seen = "constants", True, set[tuple[int, str]]()
+        waiting = [(scope, name)]
+        while waiting:
+            owned = waiting[-1][0].owner(waiting.pop()[1])
+            if owned is None or (id(owned[0]), owned[1]) in seen:
+                continue
+            place, name = owned
+            seen.add((id(place), name))
+            if name in place.tensors:
+                continue
+            if name not in place.producers:
+                found = "an input" if moved and place.parent is None else "data"
+                if found == "data":
+                    return found
+                continue
+            index, output = place.producers[name]
+            node = place.nodes[index]
+            if node.op_type in ("Shape", "Size"):
+                found = "shapes" if found == "constants" else found
+            elif node.op_type == "If":  # which hands on what one of its branches does
+                inside = (place.children.get((index, f"{one}_branch")) for one in ("then", "else"))
+                waiting += [(one, one.outputs[output]) for one in inside if one is not None]
+            else:
+                moved = moved and node.op_type in MOVES and node.domain in DOMAINS
+                used = node.input[:1] if moved else node.input
+                waiting += [(place, one) for one in used if one]
+        return found
+
     def _compute(self, scope: Scope, name: str, depth: int) -> Value:
         if name in scope.tensors:
             try:

@@ -79,11 +79,12 @@ class Graph:
 
 @dataclass
 class Layer:
-    """One direction of an operator: its weights, with where they come from."""
+    """One direction of an operator: its weights, and the rest as of `Found`."""
 
     weights: LayerWeights
     sources: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    assumptions: list[str] = field(default_factory=list)
 
 
 def input_names(operator: Operator) -> list[dict[str, int]]:
@@ -256,20 +257,23 @@ class _Reader:
         cell = _cell(self.graph, self.operator, self.coupled, projected)
         weights = LayerWeights(**parts, cell=cell)
         sources = {kind: f"{self.operator}: {', '.join(v)}" for kind, v in self.sources.items()}
-        return Layer(weights, sources, self.notes())
+        return Layer(weights, sources, self.notes(), self.assumptions())
 
     def notes(self) -> list[str]:
         state = self.graph.subgraph.tensor(self.given["output_state"])
         notes = [f"{self.operator} keeps its state in {state.name!r} and starts from zeros"]
-        if self.types & {"INT8", "UINT8"}:
-            notes.append(
-                f"{self.operator} has int8 weights, dequantised to float32: TFLite also rounds the "
-                "input and h to int8 in each step, this does not (weight_dtype='int8' does, in its "
-                "own way)"
-            )
         if "FLOAT16" in self.types:
             notes.append(f"{self.operator} has float16 weights, widened to float32")
         return notes
+
+    def assumptions(self) -> list[str]:
+        if not self.types & {"INT8", "UINT8"}:
+            return []
+        return [
+            f"{self.operator} has int8 weights, dequantised to float32: TFLite also rounds the "
+            "input and h to int8 in each step, this does not (weight_dtype='int8' does, in its "
+            "own way)"
+        ]
 
 
 def integer_text(what: str, tensor: Tensor) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._weights import Direction
+from ._files import FormatError
 from ._tflite_file import Operator
 from ._tflite_ops import (
     BIDIRECTIONAL,
@@ -21,13 +22,19 @@ from ._tflite_ops import (
     read_layers,
 )
 
+REVERSED = (
+    "the file reverses its input in time before it (REVERSE_V2), and not its output after it; here "
+    "it takes frames as they come, so give them in reverse"
+)
+
 
 @dataclass
 class Node:
     """One LSTM layer of a graph, all its directions.
 
     data: the tensors that are its input; outputs: those that are its h, which only `single` ones
-    can hand to a layer above.
+    can hand to a layer above. error: why it cannot be computed; then there are no layers, and it
+    is no part of anything larger.
     """
 
     operators: list[Operator]
@@ -37,6 +44,7 @@ class Node:
     direction: Direction = "forward"
     time_major: bool = False
     single: bool = True
+    error: FormatError | None = None
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -59,15 +67,24 @@ def nodes_of(graph: Graph) -> list[Node]:
     for operator in graph.operators:
         if operator.code in CODES:
             groups.setdefault(_key(graph, operator), []).append(operator)
-    nodes = [_node(graph, operators) for operators in groups.values()]
-    for node in nodes:
+    nodes = [_node_or_error(graph, operators) for operators in groups.values()]
+    good = [node for node in nodes if node.error is None]
+    for node in good:
         _see_reversal(graph, node)
-    return _pair_directions(graph, nodes)
+    joined = _pair_directions(graph, good) + [node for node in nodes if node.error is not None]
+    return sorted(joined, key=lambda node: node.operators[0].number)
 
 
-def _node(graph: Graph, operators: list[Operator]) -> Node:
+def _node_or_error(graph: Graph, operators: list[Operator]) -> Node:
     first = operators[0]
-    layers = read_layers(graph, first)
+    try:
+        return _node(graph, operators, read_layers(graph, first))
+    except FormatError as error:
+        return Node(operators, [], set(), set(first.outputs[:1]), error=error)
+
+
+def _node(graph: Graph, operators: list[Operator], layers: list[Layer]) -> Node:
+    first = operators[0]
     node = Node(
         operators,
         layers,
@@ -117,7 +134,7 @@ def _see_reversal(graph: Graph, node: Node) -> None:
         or not _reverses_time(graph, user[0], node)
         or not user[0].outputs
     ):
-        node.layers[0].notes.append("the file reverses its input in time before it (REVERSE_V2)")
+        node.layers[0].assumptions.append(REVERSED)
         return
     node.direction = "reverse"
     node.data, node.outputs = {maker.inputs[0]}, {user[0].outputs[0]}
@@ -197,8 +214,9 @@ def _follows(graph: Graph, below: Node, above: Node) -> bool:
 
 
 def stacks_of(graph: Graph) -> list[list[Node]]:
-    """Return a graph's LSTMs, each as its layers from the bottom up."""
-    nodes = nodes_of(graph)
+    """Return a graph's LSTMs, each as its layers from the bottom up; one with an error alone."""
+    every = nodes_of(graph)
+    nodes = [node for node in every if node.error is None]
     made = {tensor: n for n, node in enumerate(nodes) for tensor in node.outputs}
     above: dict[int, int] = {}
     for n, node in enumerate(nodes):
@@ -217,4 +235,5 @@ def stacks_of(graph: Graph) -> list[list[Node]]:
             place = above.get(place)
         if stack:
             stacks.append(stack)
-    return stacks
+    stacks += [[node] for node in every if node.error is not None]
+    return sorted(stacks, key=lambda stack: stack[0].operators[0].number)

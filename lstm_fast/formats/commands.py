@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -48,6 +49,26 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="of PyTorch and safetensors: leave tensors of such names out; repeatable",
     )
+    parser.add_argument(
+        "--option",
+        type=_option,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another option of the format, such as recurrent_activation=sigmoid of Keras; several "
+        "times for several",
+    )
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Return an option's name and value: a number, true, false, a list, or else text."""
+    name, equals, value = text.partition("=")
+    if not name.isidentifier() or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, math.inf if value == "inf" else value
 
 
 def _failing_with_one(command: Any) -> Any:
@@ -56,6 +77,8 @@ def _failing_with_one(command: Any) -> Any:
     def run(options: argparse.Namespace) -> int:
         try:
             command(options)
+        except BrokenPipeError:
+            raise
         except (FormatError, OSError, TypeError, ValueError) as error:
             print(f"lstm-fast: {_printable(str(error))}", file=sys.stderr)
             return 1
@@ -66,7 +89,8 @@ def _failing_with_one(command: Any) -> Any:
 
 def _read(options: argparse.Namespace) -> list[Found | Refused]:
     given = {"forget_bias": options.forget_bias, "ignore": options.ignore}
-    extra = {name: value for name, value in given.items() if value is not None}
+    extra = dict(options.option)
+    extra |= {name: value for name, value in given.items() if value is not None}
     return formats.read(options.file, options.format, **extra)
 
 
@@ -76,8 +100,10 @@ def _inspect(options: argparse.Namespace) -> None:
         print(json.dumps([_facts(one) for one in found], indent=2))
         return
     if not found:
-        raise FormatError(f"{options.file}: there is no LSTM in it")
+        raise formats.no_lstm(options.file)
     count = "1 LSTM" if len(found) == 1 else f"{len(found)} LSTMs"
+    if refused := sum(isinstance(one, Refused) for one in found):
+        count += f", {refused} of them refused"
     print(f"{_printable(options.file)}: {count}")
     width = min(max(shutil.get_terminal_size().columns, 60), 120)
     for one in found:
@@ -93,6 +119,8 @@ def _convert(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.out}: that is the file to be read")
     found = formats.pick(options.file, _read(options), options.name)
     safetensors.write(options.out, found.weights)
+    for text in found.assumptions:
+        print(f"lstm-fast: assumed: {_printable(text)}", file=sys.stderr)
     name = _printable(found.name) or "the LSTM"
     print(f"{_printable(options.out)}: {name}, {_sizes(found.weights)}")
 
@@ -201,4 +229,5 @@ def _facts(found: Found | Refused) -> dict[str, Any]:
         "sources": found.sources,
         "notes": list(found.notes),
         "assumptions": list(found.assumptions),
+        "parts": list(found.parts),
     }

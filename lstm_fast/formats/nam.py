@@ -26,6 +26,10 @@ from . import _json, gates
 from ._files import FormatError, Found, checked, size_limit
 
 SUFFIXES = (".nam",)
+WARM_UP = (
+    "streams start from the file's own state; Neural Amp Modeler's players then run half a second "
+    "of silence before the first sample"
+)
 
 
 class _Model(NamedTuple):
@@ -87,7 +91,7 @@ def read(path: str | os.PathLike[str]) -> list[Found]:
         f"the head, {model.hidden_size} to {model.outputs}, follows the LSTM and is no part of it: "
         "lstm_fast.formats.nam.head(path) returns its weight and bias"
     )
-    return [Found("", weights, sources, (note,))]
+    return [Found("", weights, sources, (note, WARM_UP))]
 
 
 def head(path: str | os.PathLike[str]) -> tuple[Float32, Float32]:

@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from .._weights import LayerWeights, make_weights
-from ._files import FormatError, Found, checked
+from ._files import FormatError, Found, Refused, checked
 from ._onnx_chain import Chains, Node
 from ._onnx_file import Array, File, Proto
 from ._onnx_fold import Folder, Unknown
 from ._onnx_graph import Scope, scopes
 from ._onnx_lstm import INPUTS, QUANTISED, Options, initial_row, layers, options
+from ._onnx_nothing import nothing
 from ._onnx_ops import dequantise
 from .gates import ORDERS
 
@@ -33,8 +34,6 @@ __all__ = ["SUFFIXES", "read", "recognise"]
 SUFFIXES = (".onnx",)
 NEXT_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca"  # of a ModelProto, after its version
 KINDS = {("", "LSTM"), ("ai.onnx", "LSTM"), ("com.microsoft", "DynamicQuantizeLSTM")}
-OTHERS = ("RNN", "GRU", "AttnLSTM", "DynamicQuantizeGRU")
-DECOMPOSED = frozenset({"Sigmoid", "Tanh", "Mul", "Add"})
 # Our names for what is in an input
 MEANT = {
     "W": ("weight_ih",),
@@ -51,7 +50,7 @@ def recognise(path: Path, head: bytes) -> bool:
     return len(head) > 3 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in NEXT_FIELDS
 
 
-def read(path: Path) -> list[Found]:
+def read(path: Path) -> list[Found | Refused]:
     """Return every LSTM in a model; see `formats.read`."""
     path = Path(path)
     file = File(path)
@@ -61,12 +60,13 @@ def read(path: Path) -> list[Found]:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What one node holds; sources by its inputs."""
+    """What one node holds; sources by its inputs; notes and assumptions as of `Found`."""
 
     node: Node
     layers: list[LayerWeights]
     sources: dict[str, str]
     notes: tuple[str, ...]
+    assumptions: tuple[str, ...]
 
 
 class _Reader:
@@ -74,27 +74,28 @@ class _Reader:
         self._file, self._path = file, file.path
         self._constants, self._states = Folder(file), Folder(file, batch=True)
 
-    def read(self) -> list[Found]:
+    def read(self) -> list[Found | Refused]:
         all_scopes = scopes(self._file.model)
-        parts, refused = self._parts(all_scopes)
-        if not parts and refused:
-            raise refused[0]
-        if not parts:
-            raise FormatError(f"{self._path}: {_nothing(all_scopes)}")
+        read = self._parts(all_scopes)
+        if not read:
+            raise FormatError(f"{self._path}: {nothing(all_scopes)}")
+        parts = {one.node: one for one in read if isinstance(one, _Part)}
         chains = Chains(self._file, all_scopes, list(parts))
         below = {node: chains.below(node) for node in parts}
         inner = set(below.values())
         stacks = [_stack(below, node) for node in parts if node not in inner]
-        order = {node: at for at, node in enumerate(parts)}
-        stacks.sort(key=lambda stack: order[stack[0]])
-        found = _distinct([self._found([parts[node] for node in stack]) for stack in stacks])
-        left_out = tuple(f"left out, since it cannot be computed: {error}" for error in refused)
-        return [replace(one, notes=(*one.notes, *left_out)) for one in found]
+        order = {
+            one.node.name if isinstance(one, _Part) else one.name: n for n, one in enumerate(read)
+        }
+        found: list[Found | Refused] = [one for one in read if isinstance(one, Refused)]
+        for stack in stacks:
+            found += self._stack([parts[node] for node in stack])
+        found.sort(key=lambda one: order[one.name])
+        return _distinct(found)
 
-    def _parts(self, all_scopes: list[Scope]) -> tuple[dict[Node, _Part], list[FormatError]]:
-        """Return the nodes that are LSTMs of ours, and why the others are not."""
-        parts: dict[Node, _Part] = {}
-        refused: list[FormatError] = []
+    def _parts(self, all_scopes: list[Scope]) -> list[_Part | Refused]:
+        """Return the nodes that are LSTMs of ours, and why others that should be are not."""
+        found: list[_Part | Refused] = []
         names: Counter[str] = Counter()
         for scope in all_scopes:
             for proto in scope.nodes:
@@ -106,12 +107,19 @@ class _Reader:
                 try:
                     what = f"node {name!r} ({proto.op_type})"
                     with checked(self._path, what, TypeError, IndexError):
-                        part = self._part(name, scope, proto)
+                        found.append(self._part(name, scope, proto))
                 except FormatError as error:
-                    refused.append(error)
-                else:
-                    parts[part.node] = part
-        return parts, refused
+                    found.append(Refused(name, error))
+        return found
+
+    def _stack(self, parts: list[_Part]) -> list[Found | Refused]:
+        """Return the stack of these nodes; each of them, if one of them cannot be computed."""
+        try:
+            return [self._found(parts)]
+        except FormatError as error:
+            if len(parts) == 1:
+                return [Refused(parts[0].node.name, error)]
+        return [one for part in parts for one in self._stack([part])]
 
     def _part(self, name: str, scope: Scope, proto: Proto) -> _Part:
         if len(proto.input) < 3 or not proto.output:
@@ -120,17 +128,19 @@ class _Reader:
         inputs = [*INPUTS, *QUANTISED] if proto.op_type == "DynamicQuantizeLSTM" else INPUTS
         given = {key: value for key, value in zip(inputs, proto.input, strict=False) if value}
         arrays = {key: self._constant(scope, given, key) for key in "WRBP" if key in given}
-        notes = list(found.notes)
+        assumptions = []
         if proto.op_type == "DynamicQuantizeLSTM":
             for key in "WR":
                 arrays[key] = self._dequantised(scope, given, key, arrays[key])
-            notes.append(
+            assumptions.append(
                 f"{name}: W and R have 8 bits in the file and are float32 here; onnxruntime rounds "
                 "x and h to 8 bits, too, so its values differ"
             )
-        state, more = self._state(scope, given, found)
+        state, more, left_out = self._state(scope, given, found)
         arrays |= state
-        notes += [f"{name}: {text}" for text in more]
+        left_out += self._lengths(scope, given, found)
+        notes = [*found.notes, *(f"{name}: {text}" for text in more)]
+        assumptions += [f"{name}: {text}" for text in left_out]
         notes += [
             f"{name}: {key} is {arrays[key].dtype} in the file, here rounded to float32"
             for key in arrays
@@ -142,7 +152,7 @@ class _Reader:
         }
         whole = layers(found, arrays)
         node = Node(name, scope, proto, found, whole[0].hidden_size, whole[0].input_size)
-        return _Part(node, whole, sources, tuple(notes))
+        return _Part(node, whole, sources, tuple(notes), tuple(assumptions))
 
     def _constant(self, scope: Scope, given: dict[str, str], key: str) -> Array:
         value = self._constants.value(scope, given[key]) if key in given else Unknown("nothing")
@@ -166,10 +176,11 @@ class _Reader:
 
     def _state(
         self, scope: Scope, given: dict[str, str], found: Options
-    ) -> tuple[dict[str, Array], list[str]]:
-        """Return the trained initial state, as far as there is one, and notes."""
+    ) -> tuple[dict[str, Array], list[str], list[str]]:
+        """Return the trained initial state, as far as there is one, notes, and what is left out."""
         arrays: dict[str, Array] = {}
-        notes = []
+        notes: list[str] = []
+        left_out: list[str] = []
         if "sequence_lens" in given:
             notes.append(f"sequence_lens ({given['sequence_lens']}) is for you to give, as lengths")
         for key in ("initial_h", "initial_c"):
@@ -177,15 +188,41 @@ class _Reader:
                 continue
             value = self._states.value(scope, given[key])
             if isinstance(value, Unknown):
-                if not value.zeros:
-                    notes.append(f"{key} is {value.why}; left out: streams start from zeros")
+                kind = self._states.depends(scope, given[key])
+                why = value.why
+                if kind == "data":
+                    why = f"{given[key]!r}, which is computed when the model runs"
+                text = f"{key} is {why}; left out: streams start from zeros"
+                if not value.zeros:  # the caller gives an input here, too, as state=
+                    (notes if kind == "an input" else left_out).append(text)
             elif np.any(value):
                 row = initial_row(value, found, key)
                 if row is None:
-                    notes.append(f"{key} differs from sequence to sequence; left out")
+                    left_out.append(f"{key} differs from sequence to sequence; left out")
                 else:
                     arrays[key] = row
-        return arrays, notes
+        return arrays, notes, left_out
+
+    def _lengths(self, scope: Scope, given: dict[str, str], found: Options) -> list[str]:
+        """Return in words how the model itself ends sequences early, as for a mask."""
+        name = given.get("sequence_lens")
+        if name is None:
+            return []
+        kind = self._constants.depends(scope, name)
+        if kind == "data":
+            return [
+                f"sequence_lens ({name}) is computed when the model runs, as from a mask: steps "
+                "beyond it are left out there, here every frame counts"
+            ]
+        value = self._constants.value(scope, name) if kind == "constants" else Unknown("")
+        steps = scope.shapes.get(given.get("X", ""), (None, None))[found.layout :][:1]
+        if isinstance(value, Unknown) or all(value.ravel() == (steps or (None,))[0]):
+            return []
+        some = ", ".join(str(one) for one in value.ravel()[:5].tolist())
+        return [
+            f"sequence_lens is {some} in the file: steps beyond it are left out there, here every "
+            "frame counts"
+        ]
 
     def _found(self, parts: list[_Part]) -> Found:
         """Return the stack of these nodes, from the bottom up."""
@@ -210,9 +247,11 @@ class _Reader:
         with checked(self._path, f"node {name!r}"):
             weights = make_weights(layers, parts[0].node.options.direction, sources)
         notes = [note for part in parts for note in part.notes]
-        if len(parts) > 1:
-            notes.insert(0, "a stack of " + ", ".join(part.node.name for part in parts))
-        return Found(name, weights, sources, tuple(notes))
+        names = tuple(part.node.name for part in parts) if len(parts) > 1 else ()
+        if names:
+            notes.insert(0, "a stack of " + ", ".join(names))
+        assumptions = tuple(text for part in parts for text in part.assumptions)
+        return Found(name, weights, sources, tuple(notes), assumptions, names)
 
 
 def _stack(below: dict[Node, Node | None], top: Node) -> list[Node]:
@@ -224,15 +263,18 @@ def _stack(below: dict[Node, Node | None], top: Node) -> list[Node]:
     return stack[::-1]
 
 
-def _distinct(found: list[Found]) -> list[Found]:
+def _distinct(found: list[Found | Refused]) -> list[Found | Refused]:
     """Return those with weights of their own; exporters write a node into each branch of an If."""
     if len(found) == 1:
         return found
-    kept: dict[object, Found] = {}
+    kept: dict[object, Found | Refused] = {}
     for one in found:
+        if isinstance(one, Refused):
+            kept[one.name] = one
+            continue
         key = (one.weights.direction, *map(_fingerprint, one.weights.layers))
-        if key in kept:
-            first = kept[key]
+        first = kept.get(key)
+        if isinstance(first, Found):
             note = f"node {one.name} has the same weights"
             kept[key] = replace(first, notes=(*first.notes, note))
         else:
@@ -243,21 +285,3 @@ def _distinct(found: list[Found]) -> list[Found]:
 def _fingerprint(layer: LayerWeights) -> tuple[object, ...]:
     values = layer.parameters().items()
     return layer.cell, *((k, v.shape, hashlib.sha256(v.data).digest()) for k, v in values)
-
-
-def _nothing(all_scopes: list[Scope]) -> str:
-    """Say that there is no LSTM, and what there is instead."""
-    counts = Counter(node.op_type for scope in all_scopes for node in scope.nodes)
-    text = "there is no LSTM node in it"
-    others = [name for name in OTHERS if name in counts]
-    if others:
-        text += f", but {', '.join(others)}, which is no LSTM"
-    elif set(counts) >= DECOMPOSED and {"Gemm", "MatMul"} & set(counts):
-        text += (
-            "; its exporter seems to have taken one apart into Gemm or MatMul, Sigmoid, Tanh, Mul "
-            "and Add. Export it with LSTM nodes, or load the weights it was made from"
-        )
-    if counts:
-        some = ", ".join(f"{name} ({count})" for name, count in counts.most_common(8))
-        text += f". There are nodes of {some}{', ...' if len(counts) > 8 else ''}"
-    return text

@@ -6,7 +6,9 @@
 A kernel is (I + H, 4H), gates i, c, f, o; with a projection (I + P, 4H). `forget_bias` is not in
 the arrays: the cells add it at every step, to the forget gate and nothing else, so you have to say
 what yours was made with. `BasicLSTMCell`, `LSTMCell` and the LSTMBlock cells take 1.0 unless they
-are told; weights of `CudnnLSTM` have none, 0.0.
+are told; weights of `CudnnLSTM` have none, 0.0. The activation and the clips are not in the arrays
+either; those that you do not say are taken as the cells have them unless they are told, and stand
+in `Found.assumptions`.
 """
 
 from __future__ import annotations
@@ -25,18 +27,11 @@ from .._arrays import Float32, to_float32
 from .._weights import Direction, LayerWeights, Weights, make_weights
 from ..cell import ActivationLike, Cell
 from . import gates
-from ._files import FormatError, Found, checked, size_limit
+from ._files import FormatError, Found, Refused, checked
+from ._inventory import listed
+from ._tf1_file import ARRAYS, DIAGONALS, NAME, Value, read_arrays
 
 SUFFIXES = (".npz",)
-DIAGONALS = ("w_i_diag", "w_f_diag", "w_o_diag")  # peepholes, in our order i, f, o
-ARRAYS = ("kernel", "bias", *DIAGONALS, "projection/kernel", "projection/bias")
-NAME = re.compile(rf"(?s)(?:(.*?)/)?({'|'.join(ARRAYS)})(?::0)?")
-UNKNOWN_CELLS = {
-    "layer_norm": "LayerNormBasicLSTMCell normalises its state too",
-    "coupled_input_forget": "CoupledInputForgetGateLSTMCell has three gates",
-    "conv_lstm": "a convolutional LSTM",
-    "conv_1d_lstm": "a convolutional LSTM",
-}
 FORGET_BIAS = (
     "forget_bias must be given: it is not in the arrays. BasicLSTMCell, LSTMCell, LSTMBlockCell "
     "and LSTMBlockFusedCell add forget_bias=1.0 at run time unless they were made with another; "
@@ -62,7 +57,7 @@ def from_arrays(
             projection/kernel and projection/bias, if it projects. For "bidirectional" the cells of
             forward and backward in turns.
         forget_bias: what the cells add to the forget gate at run time.
-        cell_clip: as the cells were made with it.
+        cell_clip: as the cells were made with it; None is none.
         proj_clip: likewise.
         activation: likewise.
         direction: "forward", "reverse" or "bidirectional".
@@ -182,14 +177,53 @@ def recognise(path: Path, head: bytes) -> bool:
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
+class _Made(NamedTuple):
+    """How the cells were made, as far as the options of `read` say it."""
+
+    activation: ActivationLike | None
+    cell_clip: float | None
+    proj_clip: float | None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `from_arrays` takes."""
+        cell_clip, proj_clip = (
+            None if clip == math.inf else clip for clip in (self.cell_clip, self.proj_clip)
+        )
+        activation = "tanh" if self.activation is None else self.activation
+        return {"activation": activation, "cell_clip": cell_clip, "proj_clip": proj_clip}
+
+    def check(self) -> None:
+        """Raise what makes no sense, whatever is in the file."""
+        options = self.options
+        activation = options.pop("activation")
+        Cell(input=activation, output=activation, **options)
+
+    def assumptions(self, stack: str, weights: Weights) -> tuple[str, ...]:
+        """Return what was assumed of the cells of a stack: how they are made unless told."""
+        texts = ["activation tanh"] if self.activation is None else []
+        if self.cell_clip is None and "basic_lstm_cell" not in stack:  # which has none
+            texts.append("no cell_clip")
+        projects = any(layer.weight_hr is not None for layer in weights.layers)
+        if self.proj_clip is None and projects:
+            texts.append("no proj_clip")
+        if not texts:
+            return ()
+        clips = "; a clip of infinity says that there is none" if "clip" in texts[-1] else ""
+        return (
+            f"the arrays do not say how the cells were made: taken are {', '.join(texts)}; load "
+            f"and read have options of these names{clips}",
+        )
+
+
 def read(
     path: str | os.PathLike[str],
     *,
     forget_bias: float | None = None,
     cell_clip: float | None = None,
     proj_clip: float | None = None,
-    activation: ActivationLike = "tanh",
-) -> list[Found]:
+    activation: ActivationLike | None = None,
+) -> list[Found | Refused]:
     """Return every LSTM among the variables in an .npz file, under TensorFlow's names.
 
     A cell is known by its scope: the last part of it has "lstm" in it, or there is none. Cells
@@ -199,40 +233,45 @@ def read(
     Args:
         path: the file, such as np.savez(path, **{v.name: value, ...}) writes it.
         forget_bias: what the cells add to the forget gate at run time; it must be given.
-        cell_clip: as the cells were made with it.
+        cell_clip: as the cells were made with it; infinity says that there is none, None assumes
+            it.
         proj_clip: likewise.
-        activation: likewise.
+        activation: likewise; None assumes tanh.
 
     Raises:
         OSError: the file cannot be opened.
-        FormatError: it is damaged, a cell is of another kind, or forget_bias is missing.
+        FormatError: it is damaged, or forget_bias is missing.
         TypeError, ValueError: an option has the wrong type or makes no sense.
     """
     path = Path(path)
     if forget_bias is not None:
         _forget_bias(forget_bias)
-    Cell(input=activation, output=activation, cell_clip=cell_clip, proj_clip=proj_clip)
-    options = {"cell_clip": cell_clip, "proj_clip": proj_clip, "activation": activation}
-    stacks: dict[str, dict[_Place, dict[str, tuple[str, Float32]]]] = {}
-    for name, value in _read_arrays(path).items():
+    made = _Made(activation, cell_clip, proj_clip)
+    made.check()
+    arrays, refused = read_arrays(path)
+    stacks: dict[str, dict[_Place, dict[str, tuple[str, Value]]]] = {}
+    for name, value in arrays.items():
         match = NAME.fullmatch(name)
         scope, kind = (match[1] or "", match[2]) if match else ("", "")
         place = _place(scope)
         stacks.setdefault(place.stack, {}).setdefault(place, {})[kind] = (name, value)
     if stacks and forget_bias is None:
         raise FormatError(f"{path}: {FORGET_BIAS}")
-    return [
-        _found(path, stack, places, forget_bias, options)
-        for stack, places in sorted(stacks.items())
-    ]
+    found: list[Found | Refused] = [Refused(name, error) for name, error in refused.items()]
+    for stack, places in stacks.items():
+        try:
+            found.append(_found(path, stack, places, forget_bias, made))
+        except FormatError as error:
+            found.append(Refused(stack, error))
+    return sorted(found, key=lambda one: one.name)
 
 
 def _found(
     path: Path,
     stack: str,
-    places: dict[_Place, dict[str, tuple[str, Float32]]],
+    places: dict[_Place, dict[str, tuple[str, Value]]],
     forget_bias: float | None,
-    options: dict[str, Any],
+    made: _Made,
 ) -> Found:
     """Make one LSTM of the cells of a stack."""
     ordered = sorted(places, key=lambda place: (place.layer, bool(place.backward)))
@@ -244,15 +283,30 @@ def _found(
     wanted = [(n, way) for n in range(ordered[-1].layer + 1) for way in ways]
     if [(place.layer, place.backward) for place in ordered] != wanted:
         raise FormatError(f"{path}: {stack}: cells are missing, or there are some twice")
-    layers = [{kind: value for kind, (_, value) in places[place].items()} for place in ordered]
+    layers: list[dict[str, Float32]] = []
+    for place in ordered:
+        layer: dict[str, Float32] = {}
+        for kind, (_, value) in places[place].items():
+            if isinstance(value, FormatError):
+                raise value
+            layer[kind] = value
+        layers.append(layer)
     with checked(path, stack or "cell", TypeError):
-        weights = from_arrays(layers, forget_bias=forget_bias, direction=direction, **options)
+        weights = from_arrays(layers, forget_bias=forget_bias, direction=direction, **made.options)
     sources = {}
     for index, place in enumerate(ordered):
         suffix = weights.suffix(index)
         names = {kind: name for kind, (name, _) in places[place].items()}
         sources.update(_sources(names, suffix, forget_bias))
-    return Found(stack, weights, sources)
+    scopes = [_scope(places[place]) for place in ordered]
+    parts = tuple(scopes) if len(scopes) > 1 else ()
+    return Found(stack, weights, sources, (), made.assumptions(stack, weights), parts)
+
+
+def _scope(cell: dict[str, tuple[str, Value]]) -> str:
+    """Return the scope of a cell, from the name of one of its arrays."""
+    match = NAME.fullmatch(next(iter(cell.values()))[0])
+    return (match[1] or "") if match else ""
 
 
 def _sources(names: dict[str, str], suffix: str, forget_bias: float | None) -> dict[str, str]:
@@ -270,50 +324,11 @@ def _sources(names: dict[str, str], suffix: str, forget_bias: float | None) -> d
     return {kind + suffix: text for kind, text in texts.items()}
 
 
-def _is_wanted(path: Path, name: str) -> bool:
-    """Return whether an array is part of an LSTM cell; refuse cells that we cannot compute."""
-    match = NAME.fullmatch(name) if len(name) < 4096 else None
-    if match is None:
-        return False
-    cell = (match[1] or "").lower().rpartition("/")[2]
-    for word, reason in UNKNOWN_CELLS.items():
-        if word in cell:
-            raise FormatError(f"{path}: {name}: {reason}, which cannot be computed here")
-    return "lstm" in cell or not cell
-
-
-def _read_arrays(path: Path) -> dict[str, Float32]:
-    """Return the arrays of LSTM cells, each checked against the file before it is read."""
-    limit = size_limit(path)
-    try:
-        archive = zipfile.ZipFile(path)
-    except Exception as error:  # zipfile has many errors for damaged files
-        raise FormatError(f"{path}: damaged zip file: {error or type(error).__name__}") from error
-    with archive:
-        members = archive.infolist()
-        if sum(member.file_size for member in members) > limit:
-            raise FormatError(f"{path}: its arrays claim more bytes than the file can hold")
-        names = {member.filename.removesuffix(".npy"): member for member in members}
-        wanted = {name: member for name, member in names.items() if _is_wanted(path, name)}
-        return {name: _read_array(path, archive, name, member) for name, member in wanted.items()}
-
-
-def _read_array(
-    path: Path, archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo
-) -> Float32:
-    with checked(path, f"array {name!r}", TypeError):
-        try:
-            with archive.open(member) as file:
-                version = np.lib.format.read_magic(file)
-                reader = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, _, dtype = reader(file)
-            if dtype.hasobject or math.prod(shape) * dtype.itemsize > member.file_size:
-                raise ValueError(f"{shape} of {dtype} is not what it holds")
-            with archive.open(member) as file:
-                array = np.lib.format.read_array(file, allow_pickle=False)
-        except Exception as error:  # a damaged member or header can raise anything
-            raise ValueError(f"damaged: {error or type(error).__name__}") from error
-        return to_float32(array, name, None, "")
+def inventory(path: Path) -> str:
+    """Return in words what there is in a file without an LSTM."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    return (
+        f"there are arrays {listed(names)}; those of a cell are called {', '.join(ARRAYS[:2])} "
+        "under a scope with lstm in its last part, as in rnn/lstm_cell/kernel"
+    )

@@ -127,6 +127,48 @@ def test_errors_are_one_line(capsys, tmp_path):
     assert "that is the file to be read" in fails(capsys, "convert", str(path), str(link))
 
 
+def test_options_of_a_format(capsys, tmp_path):
+    weights = str(GOLDEN / "keras/keras2_alone_weights.h5")
+    out = tmp_path / "out.safetensors"
+    assert main(["convert", weights, str(out), "--name", "own_name"]) == 0
+    assert "lstm-fast: assumed: the file does not say what it comp" in capsys.readouterr().err
+    told = ["recurrent_activation=hard_sigmoid", "activation=relu", "go_backwards=true"]
+    options = [word for one in told for word in ("--option", one)]
+    assert main(["convert", weights, str(out), "--name", "own_name", *options]) == 0
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "at their own steps" in err
+    weights_read = safetensors.read(out)[0].weights
+    cell = weights_read.layers[0].cell
+    assert (str(cell.gate), str(cell.input)) == ("hard_sigmoid(alpha=0.2, beta=0.5)", "relu")
+    assert weights_read.direction == "reverse"
+    variables = str(GOLDEN / "tf1/relu.npz")
+    assert main(["inspect", variables, "--option", "forget_bias=0.5"]) == 0
+    assert "no cell_clip" in capsys.readouterr().out
+    clipped = ["--option", "cell_clip=inf", "--option", "activation=tanh"]
+    assert main(["inspect", variables, "--option", "forget_bias=0.5", *clipped]) == 0
+    assert "assumed" not in capsys.readouterr().out
+    assert "unexpected keyword argument 'x'" in fails(capsys, "inspect", AMP, "--option", "x=1")
+    with pytest.raises(SystemExit):
+        main(["inspect", AMP, "--option", "x"])
+    assert "'x' is not NAME=VALUE" in capsys.readouterr().err
+
+
+def test_one_that_is_refused_stands_in_its_place(capsys, tmp_path):
+    path = tmp_path / "a.npz"
+    arrays = {"a/lstm_cell/kernel": np.ones((5, 12)), "b/lstm_cell/kernel": np.ones((5, 13))}
+    np.savez(path, **arrays)
+    assert main(["inspect", str(path), "--forget-bias", "1"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].endswith("a.npz: 2 LSTMs, 1 of them refused")
+    assert "b/lstm_cell\n  refused     " in out
+    assert main(["inspect", str(path), "--forget-bias", "1", "--json"]) == 0
+    good, refused = json.loads(capsys.readouterr().out)
+    assert (good["name"], refused["name"]) == ("a/lstm_cell", "b/lstm_cell")
+    assert "error" in refused
+    assert "error" not in good
+
+
 def test_a_file_without_one(capsys, tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, x=np.ones(3))

@@ -24,7 +24,7 @@ def pairs(file_name):
         if one.name in arrays:
             yield one, arrays[one.name]
         else:  # Keras 2's .weights.h5 has no names of layers
-            assert GUESS in one.notes[0]
+            assert GUESS in one.assumptions[0]
             yield one, arrays["own_name" if one.weights.num_directions == 1 else "wide"]
 
 
@@ -83,7 +83,7 @@ def test_a_forget_bias_that_is_added_twice_is_seen(monkeypatch):
 
 @pytest.mark.parametrize(("mine", "other"), [(2, 3), (3, 2)])
 def test_the_other_versions_hard_sigmoid_is_seen(mine, other, monkeypatch):
-    hard = formats._keras_config.HARD_SIGMOID
+    hard = formats._keras_parts.HARD_SIGMOID
     monkeypatch.setitem(hard, mine, hard[other])
     for part in ("activations", "more_activations"):
         for found, arrays in pairs(f"keras{mine}_{part}.keras"):
@@ -103,7 +103,7 @@ def test_what_is_found(major, suffix):
     assert weights["plain"].is_plain
     assert weights["no_bias"].layers[0].bias_ih is None
     assert weights["backwards"].direction == "reverse"
-    assert "at their own steps" in found["backwards"].notes[0]
+    assert "at their own steps" in found["backwards"].assumptions[0]
     assert weights["cells"].num_layers == 2
     assert [str(layer.cell.output) for layer in weights["cells"].layers] == ["relu", "tanh"]
     assert found["plain"].notes == ()
@@ -116,7 +116,7 @@ def test_what_is_found(major, suffix):
 def test_weights_alone_are_what_the_options_say():
     path = FOLDER / "keras3_alone.weights.h5"
     for one in formats.read(path):
-        assert GUESS in one.notes[0]
+        assert GUESS in one.assumptions[0]
         assert one.weights.is_plain
     options = {"activation": "relu", "recurrent_activation": Activation("hard_sigmoid")}
     narrow = {one.name: one for one in formats.read(path, go_backwards=True, **options)}

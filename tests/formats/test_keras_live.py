@@ -172,6 +172,25 @@ def test_masks_are_lengths(way, rng, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("first", ["masking", "mask_zero", "plain"])
+def test_a_mask_before_a_stack_is_told(first, suffix, tmp_path):
+    """However Keras hands it on: two layers behind it are one stack all the same."""
+    given = keras.Input((None,) if first == "mask_zero" else (None, INPUTS))
+    ys = {
+        "masking": layers.Masking(-9.0),
+        "mask_zero": layers.Embedding(10, INPUTS, mask_zero=True),
+        "plain": layers.Dropout(0.1),
+    }[first](given)
+    for _ in range(2):
+        ys = layers.LSTM(UNITS, return_sequences=True)(ys)
+    (one,) = reloaded(keras.Model(given, ys), tmp_path / f"model{suffix}")
+    assert one.weights.num_layers == len(one.parts) == 2
+    words = {"masking": "values are all -9.0", "mask_zero": "token 0 (mask_zero)"}
+    assert len(one.assumptions) == (first in words)
+    assert words.get(first, "") in "".join(one.assumptions)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_cells_in_an_rnn(suffix, rng, tmp_path):
     cells = [layers.LSTMCell(UNITS, recurrent_activation="hard_sigmoid"), layers.LSTMCell(UNITS)]
     given = keras.Input((None, INPUTS))
@@ -195,7 +214,7 @@ def test_other_merge_modes_are_told(mode, rng, tmp_path):
     xs = draw(rng)
     ys = model.predict_on_batch(xs)
     (one,) = reloaded(model, tmp_path / "model.keras")
-    assert f"merge_mode {mode}" in one.notes[0]
+    assert f"merge_mode {mode}" in one.assumptions[0]
     ours, _ = LSTM.from_weights(one.weights, backend="reference")(xs)
     left, right = np.split(ours, 2, axis=-1)
     merged = {"sum": left + right, "mul": left * right, "ave": (left + right) / 2}
@@ -298,7 +317,7 @@ def test_an_lstm_in_a_layer_of_ones_own_is_found(tmp_path):
     model = keras.Model(given, Encoder(name="encoder")(given))
     (one,) = reloaded(model, tmp_path / "model.keras")
     assert one.name == "encoder/inner"
-    assert "does not say what it computes" in one.notes[0]
+    assert "does not say what it computes" in one.assumptions[0]
 
 
 def test_a_bidirectional_that_is_no_lstm_of_ours_is_two(rng, tmp_path):

@@ -121,7 +121,7 @@ def test_quantised_weights_are_onnxruntimes(name):
     data = np.load(HERE / f"{name}.npz")
     exact, error = quantised_bound(found.weights, data["x"])
     assert excess(data["y"], exact, error) <= 1
-    assert any("8 bits" in note for note in found.notes)
+    assert any("8 bits" in text for text in found.assumptions)
 
 
 @pytest.mark.parametrize("name", QUANTISED)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_fast import LSTM
-from lstm_fast.formats import FormatError
+from lstm_fast.formats import FormatError, Refused
 
 pytest.importorskip("onnx")
 from onnx import TensorProto, helper
@@ -185,7 +185,7 @@ def test_different_rows_are_not(found):
     rows = np.float32([[[0.5, -0.25], [0.5, 0.25]]])
     (one,) = found(model([lstm(STATE)], [*PLAIN, tensor("h", rows), tensor("c", rows)]))
     assert one.weights.layers[0].h_0 is None
-    assert any("differs from sequence to sequence" in note for note in one.notes)
+    assert any("differs from sequence to sequence" in text for text in one.assumptions)
 
 
 def test_a_state_that_is_given_at_run_time_is_noted(found):
@@ -279,8 +279,10 @@ def test_one_that_cannot_be_computed_does_not_hide_the_others(found):
         hidden_size=H,
         activations=["Sigmoid", "Gelu", "Tanh"],
     )
-    (one,) = found(model([good, bad], PLAIN, outputs=("y", "z")))
-    assert one.name == "lstm"
-    assert any("left out" in note and "bad" in note and "Gelu" in note for note in one.notes)
+    one, other = found(model([good, bad], PLAIN, outputs=("y", "z")))
+    assert (one.name, one.notes, one.assumptions) == ("lstm", (), ())
+    assert isinstance(other, Refused)
+    assert other.name == "bad"
+    assert "Gelu" in str(other.error)
     with pytest.raises(FormatError, match=r"bad.*Gelu"):
         found(model([bad], PLAIN, outputs=("z",)))

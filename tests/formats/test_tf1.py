@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from damage import refused
 from framework_runs import GOLDEN, excess_of_run, is_each_wrong_order_seen, load_run
 
-from lstm_fast import Activation, FormatError, formats
+from lstm_fast import Activation, FormatError, FormatWarning, formats
 from lstm_fast.formats import tf1
 
 FILES = GOLDEN / "tf1"
@@ -178,14 +180,14 @@ def test_scopes(tmp_path):
 )
 def test_cells_that_are_refused(tmp_path, names, message):
     with pytest.raises(FormatError, match=message):
-        tf1.read(save(tmp_path / "a.npz", names), forget_bias=1.0)
+        formats.read(save(tmp_path / "a.npz", names), forget_bias=1.0)
 
 
 def test_objects_are_not_unpickled(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, kernel=np.array([{}], object))
     with pytest.raises(FormatError, match="array 'kernel'"):
-        tf1.read(path, forget_bias=1.0)
+        formats.read(path, forget_bias=1.0)
 
 
 def test_claims_are_checked(tmp_path):
@@ -195,7 +197,7 @@ def test_claims_are_checked(tmp_path):
     path.write_bytes(data.replace(b"'shape': (5, 12), }        ", b"'shape': (5, 120000000), }"))
     assert path.read_bytes() != data
     with pytest.raises(FormatError, match="kernel"):
-        tf1.read(path, forget_bias=1.0)
+        formats.read(path, forget_bias=1.0)
     np.savez_compressed(path, kernel=np.zeros((5000, 4000)))
     with pytest.raises(FormatError, match="claim more bytes"):
         tf1.read(path, forget_bias=1.0)
@@ -204,7 +206,7 @@ def test_claims_are_checked(tmp_path):
 @pytest.mark.parametrize("name", ["no_forget_bias", "block_fused"])
 def test_damaged_files_are_refused_or_read(tmp_path, name):
     def reader(path):
-        return tf1.read(path, forget_bias=1.0)
+        return formats.read(path, "tf1", forget_bias=1.0)
 
     data = (FILES / f"{name}.npz").read_bytes()
     assert 50 < refused(reader, tmp_path / "a.npz", data, 300) <= 300
@@ -236,3 +238,73 @@ def test_live_grid(monkeypatch, tmp_path, peepholes, projected, forget_bias):
     )  # fmt: skip
     (found,) = tf1.read(tmp_path / "a.npz", forget_bias=forget_bias, **clips)
     assert excess_of_run(found.weights, load_run(tmp_path / "a_run.npz")) <= 1
+
+
+# ---- what is assumed, and errors of one LSTM -----------------------------------------------------
+
+
+def cells(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def test_what_the_arrays_do_not_say_is_an_assumption(tmp_path):
+    path = save(tmp_path / "a.npz", ["rnn/lstm_cell/kernel"])
+    (found,) = tf1.read(path, forget_bias=1.0)
+    assert "taken are activation tanh, no cell_clip;" in found.assumptions[0]
+    with pytest.warns(FormatWarning, match="the arrays do not say how the cells were made"):
+        formats.load(path, forget_bias=1.0, backend="reference")
+    (found,) = tf1.read(path, forget_bias=1.0, cell_clip=1.0)
+    assert "taken are activation tanh;" in found.assumptions[0]
+    told = {"activation": "tanh", "cell_clip": math.inf}
+    (found,) = tf1.read(path, forget_bias=1.0, **told)
+    assert found.assumptions == ()
+    assert found.weights.layers[0].cell.cell_clip is None
+    formats.load(path, forget_bias=1.0, backend="reference", **told)  # without a warning
+
+
+def test_only_cells_that_have_a_clip_are_asked_for_it(tmp_path):
+    path = save(tmp_path / "a.npz", ["rnn/basic_lstm_cell/kernel"])
+    (found,) = tf1.read(path, forget_bias=1.0)
+    assert "clip" not in found.assumptions[0]
+    kernel, projection = np.ones((5, 12)), np.ones((3, 2))
+    arrays = {"rnn/lstm_cell/kernel": kernel, "rnn/lstm_cell/projection/kernel": projection}
+    (found,) = tf1.read(cells(path, **arrays), forget_bias=1.0, activation="tanh")
+    assert "taken are no cell_clip, no proj_clip;" in found.assumptions[0]
+    (found,) = tf1.read(path, forget_bias=1.0, activation="tanh", cell_clip=2, proj_clip=3)
+    assert found.assumptions == ()
+
+
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        ({"b/lstm_cell/kernel": np.full((5, 12), np.nan)}, "not finite"),
+        ({"b/lstm_cell/kernel": np.ones((5, 13))}, "4 \\* units"),
+        ({"b/lstm_cell/kernel": np.array([{}], object)}, "array 'b/lstm_cell/kernel'"),
+        ({"b/layer_norm_basic_lstm_cell/kernel": np.ones((5, 12))}, "LayerNormBasicLSTMCell"),
+        ({"b/multi_rnn_cell/cell_1/lstm_cell/kernel": np.ones((5, 12))}, "cells are missing"),
+    ],
+)
+def test_a_bad_lstm_stands_in_its_place(bad, match, tmp_path):
+    path = cells(tmp_path / "a.npz", **{"a/lstm_cell/kernel": np.ones((5, 12))}, **bad)
+    good, refused_one = tf1.read(path, forget_bias=1.0)
+    assert good.name == "a/lstm_cell"
+    assert isinstance(refused_one, formats.Refused)
+    with pytest.raises(FormatError, match=match):
+        formats.load(path, name=refused_one.name, forget_bias=1.0)
+    with pytest.warns(FormatWarning, match="left out, since it cannot be computed"):
+        assert formats.load(path, forget_bias=1.0, backend="reference").hidden_size == 3
+
+
+def test_the_cells_of_a_stack_are_named():
+    (found,) = tf1.read(FILES / "bidirectional.npz", forget_bias=1.0)
+    assert found.parts == ("bidirectional_rnn/fw/lstm_cell", "bidirectional_rnn/bw/lstm_cell")
+    name = "rnn/multi_rnn_cell/cell_1/basic_lstm_cell"
+    with pytest.raises(FormatError, match=r"cell_1.*' is layer 1 \(counted from 0\) of the stack"):
+        formats.load(FILES / "basic.npz", name=name, forget_bias=1.0)
+
+
+def test_what_there_is_instead_is_said(tmp_path):
+    path = save(tmp_path / "a.npz", ["dense/kernel", "x"])
+    with pytest.raises(FormatError, match=r"no LSTM in it; there are arrays dense/kernel, x; "):
+        formats.load(path, forget_bias=1.0)

@@ -43,7 +43,7 @@ def worst_step(found, run):
     """Return the largest distance over its bound, of steps from the state that TFLite had."""
     worst = 0.0
     weights = found.weights
-    hybrid = any("dequantised" in note for note in found.notes)
+    hybrid = any("dequantised" in text for text in found.assumptions)
     for n, layer in enumerate(weights.layers):
         if f"h_{n}" not in run:
             continue
@@ -155,7 +155,7 @@ def test_what_a_part_does_is_seen(name):
 def test_hybrid_weights_are_dequantised():
     found, _ = load("keras_hybrid")
     layer = found.weights.layers[0]
-    assert any("int8 weights, dequantised" in note for note in found.notes)
+    assert any("int8 weights, dequantised" in text for text in found.assumptions)
     for matrix in (layer.weight_ih, layer.weight_hh):
         for gate in np.split(matrix, 4):  # whole multiples, up to 127, of one scale for each tensor
             steps = np.float64(gate) / np.abs(gate).max() * 127
@@ -165,7 +165,7 @@ def test_hybrid_weights_are_dequantised():
 def test_a_hybrid_file_is_not_a_float_one():
     """The negative control of its wider bound: without it, TFLite's own rounding is seen."""
     found, run = load("keras_hybrid")
-    assert worst_step(replace(found, notes=()), run) > 1
+    assert worst_step(replace(found, assumptions=()), run) > 1
 
 
 def test_reference_equals_variant_step():

@@ -145,8 +145,10 @@ def test_operators_that_share_their_table_are_counted(tmp_path):
 
 def test_not_a_tflite_file(tmp_path):
     with pytest.raises(FormatError, match=r"damaged.tflite: not a TFLite file"):
+        read(b"nothing of\0 that kind", tmp_path)
+    with pytest.raises(FormatError, match=r"damaged.tflite: it is a text that begins with 'noth"):
         read(b"nothing of that kind", tmp_path)
-    with pytest.raises(FormatError, match="not a TFLite file"):
+    with pytest.raises(FormatError, match=r"damaged.tflite: it is empty"):
         read(b"", tmp_path)
 
 

@@ -165,7 +165,7 @@ def test_hybrid(lite, tmp_path, stored, variant):
             parts[name] = values.view(stored)
     data = one_lstm(schema, parts, scales=scales)
     found = read(data, tmp_path / "hybrid.tflite")
-    assert any("int8 weights, dequantised" in note for note in found.notes)
+    assert any("int8 weights, dequantised" in text for text in found.assumptions)
     xs = rng.normal(size=(6, 5)).astype(np.float32)
     steps = run(interpreter(data), xs)
 

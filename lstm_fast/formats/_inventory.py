@@ -1,0 +1,29 @@
+"""What a file holds where there is no LSTM in it: its first names or operators, in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+MOST = 12
+LONGEST = 80  # of a name that is shown
+
+
+def counted(counts: Counter[str]) -> str:
+    """Return the most common kinds with their numbers: "MatMul (4), Add (2)"."""
+    some = ", ".join(f"{_short(name)} ({count})" for name, count in counts.most_common(MOST))
+    return some + _more(len(counts))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first names, and how many more there are."""
+    every = list(names)
+    return ", ".join(map(_short, every[:MOST])) + _more(len(every))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+
+
+def _more(count: int) -> str:
+    return f" and {count - MOST} more" if count > MOST else ""
