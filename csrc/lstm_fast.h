@@ -22,6 +22,14 @@
  * Threads: an lf_model is immutable and may be shared. An lf_stream belongs to one caller at a
  * time; a second one gets LF_ERR_BUSY and neither is harmed. Destroying what is in use is a
  * caller's error.
+ *
+ * Forks: models, streams and pools may be used in the child of a fork as in the parent, and neither sees
+ * what the other does. The child has none of the parent's other threads. Where one of them was inside a
+ * call that writes a session's state, that state is half of a step in the child: each call on this session
+ * gets LF_ERR_FORKED until it is reset, its state is set, or it is closed. All others go on to the bit, with
+ * the same handles. This holds for fork(), which runs what pthread_atfork is given; a child of _Fork, vfork
+ * or clone must not call anything here. A handle names a session of its process: the two may come to give the
+ * same one to different sessions.
  */
 #ifndef LSTM_FAST_H
 #define LSTM_FAST_H
@@ -53,7 +61,8 @@ typedef enum lf_status {
     LF_ERR_RANGE = 10,      /* a weight is too large for float16 */
     LF_ERR_HANDLE = 11,     /* a handle is stale, or of another pool, or was never given out */
     LF_ERR_REPEATED = 12,   /* a handle stands twice in one call */
-    LF_ERR_FULL = 13        /* every slot of the pool is taken */
+    LF_ERR_FULL = 13,       /* every slot of the pool is taken */
+    LF_ERR_FORKED = 14      /* a fork came in the middle of a call on this session: see below */
 } lf_status;
 
 /* One constant sentence for a status; never null, also for values that are no lf_status. */

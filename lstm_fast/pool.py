@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import snapshots
 from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
-from .errors import ConcurrentUseError, StaleHandleError
+from .errors import ConcurrentUseError, ForkedError, StaleHandleError
 
 if TYPE_CHECKING:
     from .lstm import LSTM
@@ -96,16 +96,18 @@ class StreamPool(ABC):
             TypeError, ValueError: state is no such pair.
             ConcurrentUseError: the pool is growing.
         """
-        if state is not None:
-            state = self._to_state(state)
-        handle = self._open()
-        if state is not None:
-            try:
-                self._write_state(handle, LSTMState(*state))
-            except BaseException:
-                self.close(handle)
-                raise
-        return handle
+        start = None if state is None else self._to_state(state)
+        opened: list[int] = []
+        try:
+            self._open(opened)
+            if start is not None:
+                self._write_state(opened[0], start)
+            return opened[0]  # nothing can come between this and the caller's next step
+        except BaseException:  # also of a signal handler: nobody else would know of the session
+            for handle in opened:
+                if handle in self:
+                    self.close(handle)
+            raise
 
     def step(
         self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
@@ -252,8 +254,8 @@ class StreamPool(ABC):
     # What a backend provides, on arguments that are checked; all or nothing, each.
 
     @abstractmethod
-    def _open(self) -> int:
-        """Begin a session from the start."""
+    def _open(self, opened: list[int]) -> None:
+        """Begin a session from the start, and append its handle, also where a signal raises."""
 
     @abstractmethod
     def _run(
@@ -357,6 +359,15 @@ def in_use(handle: int | None, at: int | None = None) -> ConcurrentUseError:
     """Return the error for a session that another thread is using."""
     what = "this pool" if handle is None else f"the session of handle {handle}{_place(at)}"
     return ConcurrentUseError(f"another thread is using {what}, or the pool is growing")
+
+
+def forked(handle: int | None, at: int | None = None) -> ForkedError:
+    """Return the error for a session of which a fork has left half of a step."""
+    what = "a session" if handle is None else f"the session of handle {handle}{_place(at)}"
+    return ForkedError(
+        f"this process was forked while another thread of its parent was inside a call on {what}, "
+        "whose state is half of a step here: reset or close it, or give it a state with set_state"
+    )
 
 
 def to_count(value: Any, name: str, least: int, most: int = MAX_CAPACITY) -> int:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 IN_USE = "another thread is using this stream; give each thread or session a stream of its own"
 
+FORKED = (
+    "this process was forked while another thread of its parent was inside a call on this stream, "
+    "whose state is half of a step here: reset it, or give it a state or a snapshot"
+)
+
 
 class Stream(ABC):
     """One session of an LSTM, made by `LSTM.stream()`.

@@ -34,6 +34,8 @@ PROGRAMS = {
     "test_variants.c": [WRAP],
     "test_projection.c": [],
     "test_pool_threads.c": ["-pthread"],
+    "test_forks.c": [],
+    "test_forks_threads.c": ["-pthread"],
 }
 
 if not CSRC.exists():
