@@ -205,6 +205,36 @@ class StreamPool(ABC):
         self._read_state(to_handle(handle), state)
         return state
 
+    def spoiled(self, handles: Handles | Sequence[int] | None = None) -> Handles:
+        """Return the handles of the sessions whose state holds a NaN or an infinity.
+
+        A NaN in a frame spoils the state of its session until that is reset, and so may an
+        infinity; no other session notices. This reads the states, and costs a step nothing.
+
+        Args:
+            handles: of open sessions to look at, shape (n,); None: all that are open.
+
+        Returns:
+            Those of the handles whose sessions are spoiled, in their order, shape (m,), uint64.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`, each session as it is looked at.
+            TypeError, ValueError: handles are no sequence of integers.
+        """
+        keys = self.handles() if handles is None else to_handles(handles)
+        lstm = self._lstm
+        state = LSTMState.empty(lstm.num_layers, lstm.output_size, lstm.hidden_size)
+        found = np.zeros(len(keys), np.bool_)
+        for at, key in enumerate(keys.tolist()):
+            try:
+                self._read_state(key, state)
+            except StaleHandleError:
+                if handles is not None:
+                    raise stale(key, at) from None
+                continue  # it was closed since this has begun
+            found[at] = not state.is_finite
+        return keys[found]
+
     def set_state(self, handle: int, state: StateLike) -> None:
         """Make a session continue from state, which is made canonical as by `Stream.state`.
 

@@ -130,6 +130,18 @@ class Stream(ABC):
         lstm = self._lstm
         self._write_state(to_state(state, lstm.num_layers, lstm.output_size, lstm.hidden_size))
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether no value of the state is NaN or infinite.
+
+        A NaN in a frame spoils the state until its reset, and so may an infinity; this says whether
+        that has happened. It reads the state, and costs a step nothing.
+
+        Raises:
+            ConcurrentUseError: another thread is using this stream.
+        """
+        return self.state.is_finite
+
     def snapshot(self) -> bytes:
         """Return the state as bytes from which a session continues, bit for bit, anywhere.
 
