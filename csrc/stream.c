@@ -252,7 +252,7 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
 }
 
 /* Bytes of weights read, and what a step of the smallest model takes counted as such. */
-#define PIECE_BYTES ((size_t)256 << 20)
+#define PIECE_BYTES ((size_t)128 << 20)
 #define LEAST_STEP_BYTES ((size_t)4 << 10)
 
 size_t lf_piece_steps(const lf_model *model, size_t count) {

@@ -97,16 +97,16 @@ class StreamPool(ABC):
             ConcurrentUseError: the pool is growing.
         """
         start = None if state is None else self._to_state(state)
-        opened: list[int] = []
+        opened: Handles = np.zeros(1, np.uint64)
         try:
             self._open(opened)
+            handle: int = opened.item()
             if start is not None:
-                self._write_state(opened[0], start)
-            return opened[0]  # nothing can come between this and the caller's next step
+                self._write_state(handle, start)
+            return handle
         except BaseException:  # also of a signal handler: nobody else would know of the session
-            for handle in opened:
-                if handle in self:
-                    self.close(handle)
+            if (left := opened.item()) in self:
+                self.close(left)
             raise
 
     def step(
@@ -284,8 +284,8 @@ class StreamPool(ABC):
     # What a backend provides, on arguments that are checked; all or nothing, each.
 
     @abstractmethod
-    def _open(self, opened: list[int]) -> None:
-        """Begin a session from the start, and append its handle, also where a signal raises."""
+    def _open(self, opened: Handles) -> None:
+        """Begin a session from the start; its handle stands in opened[0] as soon as it is open."""
 
     @abstractmethod
     def _run(

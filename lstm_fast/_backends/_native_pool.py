@@ -111,13 +111,8 @@ class NativePool(StreamPool):
             return False
         return bool(lib.lf_pool_is_open(self._handle, int(handle)))
 
-    def _open(self, opened: list[int]) -> None:
-        result = ffi.new("unsigned long long *")
-        try:
-            status = lib.lf_pool_open(self._handle, result)
-        finally:
-            if result[0]:
-                opened.append(int(result[0]))
+    def _open(self, opened: Handles) -> None:
+        status = lib.lf_pool_open(self._handle, from_buffer(HANDLES, opened, True))
         if status == lib.LF_ERR_FULL:
             raise PoolFullError(
                 f"all {self.capacity} sessions of this pool are open: close one, or grow(n) it"

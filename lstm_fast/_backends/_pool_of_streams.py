@@ -176,7 +176,7 @@ class PoolOfStreams(StreamPool):
             del self._busy[key]
         call.frame = None
 
-    def _open(self, opened: list[int]) -> None:
+    def _open(self, opened: Handles) -> None:
         stream = self._lstm.stream()
         assert isinstance(stream, PooledStream)
         # so many to choose from that none ever comes twice; below 2**63 as the native ones
@@ -186,7 +186,7 @@ class PoolOfStreams(StreamPool):
                 raise PoolFullError(
                     f"all {self._capacity} sessions of this pool are open: close one, or grow(n) it"
                 )
-            opened.append(handle)
+            opened[0] = handle
             self._streams[handle] = stream
 
     def _run(

@@ -136,14 +136,14 @@ class TracedPool:
         self, state: StateLike | None = None, *, session_id: str | None = None
     ) -> TracedSession:
         """As `StreamPool.open`. session_id: as for `trace`."""
-        return self._traced(self.pool.open(state), session_id)
+        return self._traced(lambda: self.pool.open(state), session_id)
 
     def restore(
         self, snapshot: bytes, *, session_id: str | None = None, age_steps: int = 0
     ) -> TracedSession:
         """As `StreamPool.restore`: a new session, reset for the reason "restored", of that age."""
         age = natural(age_steps, "age_steps")
-        return self._traced(self.pool.restore(snapshot), session_id, age)
+        return self._traced(lambda: self.pool.restore(snapshot), session_id, age)
 
     def run(
         self,
@@ -181,15 +181,16 @@ class TracedPool:
         return f"<TracedPool of {self.pool!r}>"
 
     def _traced(
-        self, handle: int, session_id: str | None, restored_age: int | None = None
+        self, begin: Callable[[], int], session_id: str | None, restored_age: int | None = None
     ) -> TracedSession:
+        handle = begin()  # no signal handler comes before the next line
         try:
             session = TracedSession(self, handle, self._options, session_id, restored_age or 0)
             self._sessions[handle] = session
             self._stores[handle] = session.pending.append
             if restored_age is not None:
                 session._was_reset("restored", restored_age)
-            return session  # nothing can come between this and the caller's next step
+            return session
         except BaseException:  # also of a signal handler: nobody else would know of the session
             self._forget(handle)
             self.pool.close(handle)
