@@ -28,10 +28,14 @@ class StreamPool(ABC):
     Each session's output and state are the same bits as those of a `Stream` of its own, whoever
     else is in a call, in whatever order, on every ISA. A session is named by a handle, an opaque
     int below 2**63 that is never used twice. A call that raises has changed nothing, for any
-    of its sessions.
+    of its sessions; and an exception of a signal handler finds it done for all of them or for none.
 
     Threads may call at the same time as long as no two use the same session; who does gets
     `ConcurrentUseError`. The work itself runs without Python's lock.
+
+    After a fork a pool and its handles go on in the child. Sessions that another thread was stepping
+    at that moment raise `ForkedError` there until they are reset, given a state or closed
+    (docs/forks.md).
 
     Sizes: n is the sessions in a call, I input_size, H hidden_size, P output_size (H, or proj_size
     where there is a projection), L num_layers, T steps.
@@ -147,6 +151,9 @@ class StreamPool(ABC):
         out: Float32 | None = None,
     ) -> Float32:
         """Advance each of these sessions by up to T frames: the same bits as that many steps.
+
+        In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
+        Ctrl-C's does, every state is as it was before; what is in `out` means nothing then.
 
         Args:
             handles: as for `step`.

@@ -33,6 +33,7 @@ PROGRAMS = {
     "test_pool.c": [WRAP],
     "test_variants.c": [WRAP],
     "test_projection.c": [],
+    "test_pieces.c": [WRAP],
     "test_pool_threads.c": ["-pthread"],
     "test_forks.c": [],
     "test_forks_threads.c": ["-pthread"],
