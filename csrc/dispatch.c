@@ -84,6 +84,9 @@ const char *lf_status_text(int status) {
         return "a handle stands twice in one call";
     case LF_ERR_FULL:
         return "every slot of the pool is taken";
+    case LF_ERR_FORKED:
+        return "the process was forked in the middle of a call on this session, whose state is "
+               "half of a step here: reset it, set its state or close it";
     default:
         return "unknown status";
     }

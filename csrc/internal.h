@@ -183,8 +183,8 @@ struct lf_model {
  * here again, together. */
 struct lf_stream {
     const lf_model *model;
-    atomic_flag busy;
-    int prepared; /* `recurrent` holds the second half of the next step's sums */
+    _Atomic uint32_t inside; /* who is: see stream.c */
+    int prepared;            /* `recurrent` holds the second half of the next step's sums */
     size_t input_size, output_size, num_layers;
     const lf_layer *layers;
     int32_t (*take_frame_f32)(float *x, const float *frame, size_t count);
@@ -263,6 +263,29 @@ static inline int lf_overlap(const void *a, size_t a_bytes, const void *b, size_
 static inline size_t lf_round_up(size_t value, size_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
+
+/*
+ * forks.c. Threads that are inside a call when the process forks are not there in the child, and what they had
+ * taken is never given back. So whoever takes something leaves the number of the process, which is another one
+ * in the child; reading it is a load. lf_watch_forks comes before that; 0: there is no memory for it.
+ */
+extern _Atomic uint32_t lf_process_number; /* from 1 */
+int lf_watch_forks(void);
+static inline uint32_t lf_process(void) {
+    return atomic_load_explicit(&lf_process_number, memory_order_relaxed);
+}
+
+/*
+ * Long runs for callers that have to look up now and then, as Python does for signals. After each piece but
+ * the last go_on(context) is called; where it returns 0, everything is as it was before the call, and the result
+ * is LF_STOPPED. The sessions are in use all the time.
+ */
+enum { LF_STOPPED = -1 };
+typedef int (*lf_go_on)(void *context);
+int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
+                            lf_go_on go_on, void *context);
+/* The steps of one piece, for count sessions at a time: at least 1, and some 5 to 20 ms of vector kernels. */
+size_t lf_piece_steps(const lf_model *model, size_t count);
 
 /* memory.c. Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give the first back with free; weights
  * are somewhere in *block, and what is given back is that. fit_l2: they should stay in L2. */

@@ -1,7 +1,8 @@
 /*
  * lstm_fast: an LSTM that is stepped one frame at a time. This is the only public header.
  *
- * The contract of arithmetic, for one layer with x [I], h [H], c [H], gates in the order i, f, g, o:
+ * The contract of arithmetic, for one layer with x [I], h [H], c [H], gates in the order i, f, g, o (what a
+ * projection changes, which makes h [P], is with lf_cell_options):
  *
  *     a  = (b + sum_k W_ih[:,k] * x[k]) + (sum_k W_hh[:,k] * h[k])            b = b_ih + b_hh
  *     i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o);  g = tanh(a_g)
@@ -21,6 +22,14 @@
  * Threads: an lf_model is immutable and may be shared. An lf_stream belongs to one caller at a
  * time; a second one gets LF_ERR_BUSY and neither is harmed. Destroying what is in use is a
  * caller's error.
+ *
+ * Forks: models, streams and pools may be used in the child of a fork as in the parent, and neither sees
+ * what the other does. The child has none of the parent's other threads. Where one of them was inside a
+ * call that writes a session's state, that state is half of a step in the child: each call on this session
+ * gets LF_ERR_FORKED until it is reset, its state is set, or it is closed. All others go on to the bit, with
+ * the same handles. This holds for fork(), which runs what pthread_atfork is given; a child of _Fork, vfork
+ * or clone must not call anything here. A handle names a session of its process: the two may come to give the
+ * same one to different sessions.
  */
 #ifndef LSTM_FAST_H
 #define LSTM_FAST_H
@@ -52,7 +61,8 @@ typedef enum lf_status {
     LF_ERR_RANGE = 10,      /* a weight is too large for float16 */
     LF_ERR_HANDLE = 11,     /* a handle is stale, or of another pool, or was never given out */
     LF_ERR_REPEATED = 12,   /* a handle stands twice in one call */
-    LF_ERR_FULL = 13        /* every slot of the pool is taken */
+    LF_ERR_FULL = 13,       /* every slot of the pool is taken */
+    LF_ERR_FORKED = 14      /* a fork came in the middle of a call on this session: see below */
 } lf_status;
 
 /* One constant sentence for a status; never null, also for values that are no lf_status. */
@@ -186,7 +196,9 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **stream);
 void lf_stream_destroy(lf_stream *stream);
 
 /*
- * step: x [I] -> y [H], the last layer's h. run: xs [T][I] -> ys [T][H], the same bits as T steps.
+ * Sizes from here on: I is input_size, H is hidden_size, P is proj_size, or H where that is 0.
+ *
+ * step: x [I] -> y [P], the last layer's h. run: xs [T][I] -> ys [T][P], the same bits as T steps.
  * Any alignment will do. The output must not share memory with the input (LF_ERR_OVERLAP). steps
  * may be 0. A NaN or an infinity in x spoils this stream until its reset, and no other.
  */
@@ -200,7 +212,7 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
  */
 lf_status lf_stream_prepare(lf_stream *stream);
 
-/* State: h and c are [num_layers][H] each. set_state makes what it stores canonical (see above). */
+/* State: h is [num_layers][P], c is [num_layers][H]. set_state makes what it stores canonical (see above). */
 lf_status lf_stream_reset(lf_stream *stream);
 lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c);
 lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float *c);
@@ -235,7 +247,12 @@ void lf_pool_destroy(lf_pool *pool);
 lf_status lf_pool_grow(lf_pool *pool, size_t more);
 size_t lf_pool_capacity(lf_pool *pool);
 size_t lf_pool_open_count(lf_pool *pool);
-size_t lf_pool_bytes(lf_pool *pool); /* all memory that it holds */
+/*
+ * All memory that it holds. Two sessions take 112 bytes and their states: num_layers (P + H) floats each,
+ * where P and H are rounded up to whole vectors of the ISA, and the product to 64 bytes. A prepared half
+ * takes 4 bytes and 4 num_layers H floats, rounded likewise. The rest does not depend on their numbers.
+ */
+size_t lf_pool_bytes(lf_pool *pool);
 
 /* Open starts from zeros. Close zeroes all that the pool keeps of a session. */
 lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle);
@@ -245,8 +262,8 @@ int lf_pool_is_open(lf_pool *pool, unsigned long long handle);
 size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most);
 
 /*
- * One frame for each of count sessions: handles [count], xs [count][I] -> ys [count][H]. run: xs
- * [count][steps][I] -> ys [count][steps][H], of which stream n takes the first lengths[n] (null: all)
+ * One frame for each of count sessions: handles [count], xs [count][I] -> ys [count][P]. run: xs
+ * [count][steps][I] -> ys [count][steps][P], of which stream n takes the first lengths[n] (null: all)
  * and has zeros after them. Any subset in any order; any alignment; the output must not share memory
  * with an input. No allocation, and no system call unless it has to wait its turn.
  */
@@ -259,7 +276,7 @@ lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size
 lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t *ready, size_t *bad);
 
-/* As for a stream: h and c are [num_layers][H] each. */
+/* As for a stream: h is [num_layers][P], c is [num_layers][H]. */
 lf_status lf_pool_reset(lf_pool *pool, unsigned long long handle);
 lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float *h, float *c);
 lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const float *h,

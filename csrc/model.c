@@ -181,6 +181,8 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
             status = check_type(&layers[l], inputs, hidden_size, proj_size, type);
         variants += status == LF_OK && !lf_is_plain(&layers[l]);
     }
+    if (status == LF_OK && !lf_watch_forks())
+        status = LF_ERR_MEMORY;
     if (status != LF_OK)
         return status;
 

@@ -17,9 +17,6 @@
 #define SERIAL_MASK ((1ull << 39) - 1)
 #define SERIAL_FACTOR 0x5E3779B97Bull
 
-/* Who uses a session: the number of a workspace, or this, in a call that takes one session only. */
-#define ALONE UINT32_MAX
-
 static atomic_ullong serials;
 
 /* Where a process begins is left to chance, so that a handle from before a restart is stale, too. */
@@ -37,7 +34,7 @@ static unsigned long long new_handle(size_t index) {
     unsigned long long handle;
     do
         handle = (atomic_fetch_add(&serials, 1) * SERIAL_FACTOR & SERIAL_MASK) << SLOT_BITS | index;
-    while (handle <= ALONE); /* those stand for who uses a session */
+    while (handle <= LF_LAST_OWNER); /* those stand for who uses a session */
     return handle;
 }
 
@@ -46,7 +43,7 @@ static size_t slot_index(unsigned long long handle) {
 }
 
 /* For waits that are over in no time, unless whoever they are for has been put to sleep. */
-static void wait_a_little(void) {
+void lf_wait_a_little(void) {
 #if !defined(_WIN32)
     sched_yield();
 #endif
@@ -55,15 +52,21 @@ static void wait_a_little(void) {
 /* Short, and never held while anything is computed. */
 void lf_pool_lock(lf_pool *pool) {
     while (atomic_flag_test_and_set_explicit(&pool->lock, memory_order_acquire))
-        wait_a_little();
+        lf_wait_a_little();
 }
 
 void lf_pool_unlock(lf_pool *pool) {
     atomic_flag_clear_explicit(&pool->lock, memory_order_release);
 }
 
+static void arrive(lf_pool *pool) {
+    if (atomic_load_explicit(&pool->process, memory_order_acquire) != lf_process())
+        lf_pool_mend(pool);
+}
+
 /* Calls in progress are counted; grow waits for none: it takes the pool only when there are none. */
-static int enter(lf_pool *pool) {
+int lf_pool_enter(lf_pool *pool) {
+    arrive(pool);
     if (atomic_fetch_add_explicit(&pool->users, 1, memory_order_acquire) >= 0)
         return 1;
     atomic_fetch_sub_explicit(&pool->users, 1, memory_order_relaxed);
@@ -72,11 +75,11 @@ static int enter(lf_pool *pool) {
 
 /* For what can't be refused: after it has grown. */
 static void enter_in_time(lf_pool *pool) {
-    while (!enter(pool))
-        wait_a_little();
+    while (!lf_pool_enter(pool))
+        lf_wait_a_little();
 }
 
-static lf_status leave(lf_pool *pool, lf_status status) {
+lf_status lf_pool_leave(lf_pool *pool, lf_status status) {
     atomic_fetch_sub_explicit(&pool->users, 1, memory_order_release);
     return status;
 }
@@ -86,6 +89,7 @@ static lf_status leave(lf_pool *pool, lf_status status) {
 
 int lf_pool_enter_alone(lf_pool *pool) {
     int32_t none = 0;
+    arrive(pool);
     return atomic_compare_exchange_strong_explicit(&pool->users, &none, GROWING,
                                                    memory_order_acquire, memory_order_relaxed);
 }
@@ -99,19 +103,28 @@ void lf_pool_leave_alone(lf_pool *pool) {
 /* Takes the session for `owner`; on LF_OK it is to be released. */
 static lf_status claim(lf_pool *pool, unsigned long long handle, uint32_t owner, lf_slot **result) {
     const size_t index = slot_index(handle);
-    if (handle <= ALONE || index >= pool->capacity) /* a made-up one must not pass for a user */
+    if (handle <= LF_LAST_OWNER ||
+        index >= pool->room.capacity) /* a made-up one must not pass for a user */
         return LF_ERR_HANDLE;
-    lf_slot *slot = &pool->slots[index];
+    lf_slot *slot = &pool->room.slots[index];
     unsigned long long found = handle; /* so a stale handle never gets in, not for a moment */
     if (atomic_compare_exchange_strong_explicit(&slot->key, &found, owner, memory_order_acquire,
                                                 memory_order_relaxed)) {
         *result = slot;
         return LF_OK;
     }
-    if (!found || found > ALONE ||
+    if (!found || found > LF_LAST_OWNER ||
         atomic_load_explicit(&slot->handle, memory_order_relaxed) != handle)
         return LF_ERR_HANDLE;
-    return found == owner ? LF_ERR_REPEATED : LF_ERR_BUSY;
+    if (found != LF_TORN)
+        return found == owner ? LF_ERR_REPEATED : LF_ERR_BUSY;
+    if (owner != LF_ALONE) /* which writes a whole state, or closes */
+        return LF_ERR_FORKED;
+    *result = slot;
+    return atomic_compare_exchange_strong_explicit(&slot->key, &found, owner, memory_order_acquire,
+                                                   memory_order_relaxed)
+               ? LF_OK
+               : LF_ERR_BUSY;
 }
 
 static void release(lf_slot *slot) {
@@ -119,17 +132,17 @@ static void release(lf_slot *slot) {
     atomic_store_explicit(&slot->key, handle, memory_order_release);
 }
 
-static void release_all(lf_pool *pool, uint32_t first, size_t count) {
+static void release_many(lf_pool *pool, uint32_t first, size_t count) {
     for (; count; count--) {
-        lf_slot *slot = &pool->slots[first];
+        lf_slot *slot = &pool->room.slots[first];
         first = slot->next;
         release(slot);
     }
 }
 
 /* All or none of them, for claims->owner. */
-static lf_status claim_all(lf_pool *pool, const unsigned long long *handles, size_t count,
-                           lf_claim *claims, size_t *bad) {
+lf_status lf_pool_claim_all(lf_pool *pool, const unsigned long long *handles, size_t count,
+                            lf_claim *claims, size_t *bad) {
     uint32_t *link = &claims->first;
     claims->first = LF_NONE;
     claims->count = count;
@@ -138,28 +151,33 @@ static lf_status claim_all(lf_pool *pool, const unsigned long long *handles, siz
         lf_slot *slot;
         const lf_status status = claim(pool, handles[n], claims->owner, &slot);
         if (status != LF_OK) {
-            release_all(pool, claims->first, n);
+            release_many(pool, claims->first, n);
             if (bad)
                 *bad = n;
             return status;
         }
-        *link = (uint32_t)(slot - pool->slots);
+        *link = (uint32_t)(slot - pool->room.slots);
         link = &slot->next;
         claims->prepared += slot->prepared != LF_NONE;
     }
     return LF_OK;
 }
 
+void lf_pool_release_all(lf_pool *pool, const lf_claim *claims) {
+    release_many(pool, claims->first, claims->count);
+}
+
 /* ---- what is open ---- */
 
 size_t lf_pool_capacity(lf_pool *pool) {
     enter_in_time(pool);
-    const size_t capacity = pool->capacity;
-    leave(pool, LF_OK);
+    const size_t capacity = pool->room.capacity;
+    lf_pool_leave(pool, LF_OK);
     return capacity;
 }
 
 size_t lf_pool_open_count(lf_pool *pool) {
+    arrive(pool);
     lf_pool_lock(pool);
     const size_t count = pool->open_count;
     lf_pool_unlock(pool);
@@ -169,21 +187,21 @@ size_t lf_pool_open_count(lf_pool *pool) {
 size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) {
     size_t count = 0;
     enter_in_time(pool);
-    for (size_t n = 0; n < pool->capacity; n++) {
-        const unsigned long long handle = atomic_load(&pool->slots[n].handle);
+    for (size_t n = 0; n < pool->room.capacity; n++) {
+        const unsigned long long handle = atomic_load(&pool->room.slots[n].handle);
         if (handle && count++ < most)
             handles[count - 1] = handle;
     }
-    leave(pool, LF_OK);
+    lf_pool_leave(pool, LF_OK);
     return count;
 }
 
 int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
     const size_t index = slot_index(handle);
     enter_in_time(pool);
-    const int open =
-        handle && index < pool->capacity && atomic_load(&pool->slots[index].handle) == handle;
-    leave(pool, LF_OK);
+    const int open = handle && index < pool->room.capacity &&
+                     atomic_load(&pool->room.slots[index].handle) == handle;
+    lf_pool_leave(pool, LF_OK);
     return open;
 }
 
@@ -192,40 +210,40 @@ int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
 lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
     if (!pool || !handle)
         return LF_ERR_ARGUMENT;
-    if (!enter(pool))
+    if (!lf_pool_enter(pool))
         return LF_ERR_BUSY;
     lf_pool_lock(pool);
     const uint32_t index = pool->free_slot;
     if (index != LF_NONE) {
-        pool->free_slot = pool->slots[index].next;
+        pool->free_slot = pool->room.slots[index].next;
         pool->open_count++;
     }
     lf_pool_unlock(pool);
     if (index == LF_NONE)
-        return leave(pool, LF_ERR_FULL);
-    lf_slot *slot = &pool->slots[index];
+        return lf_pool_leave(pool, LF_ERR_FULL);
+    lf_slot *slot = &pool->room.slots[index];
     lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
     *handle = new_handle(index);
     atomic_store_explicit(&slot->handle, *handle, memory_order_relaxed);
     release(slot);
-    return leave(pool, LF_OK);
+    return lf_pool_leave(pool, LF_OK);
 }
 
-/* Enters, and takes one session; on LF_OK done_with must follow. */
-static lf_status use_one(lf_pool *pool, unsigned long long handle, lf_slot **slot) {
+/* Enters, and takes one session as LF_ALONE, and perhaps LF_LOOKS; on LF_OK done_with must follow. */
+static lf_status use_one(lf_pool *pool, unsigned long long handle, uint32_t owner, lf_slot **slot) {
     if (!pool)
         return LF_ERR_ARGUMENT;
-    if (!enter(pool))
+    if (!lf_pool_enter(pool))
         return LF_ERR_BUSY;
-    const lf_status status = claim(pool, handle, ALONE, slot);
+    const lf_status status = claim(pool, handle, owner, slot);
     if (status == LF_ERR_REPEATED) /* by another call of this kind */
-        return leave(pool, LF_ERR_BUSY);
-    return status == LF_OK ? LF_OK : leave(pool, status);
+        return lf_pool_leave(pool, LF_ERR_BUSY);
+    return status == LF_OK ? LF_OK : lf_pool_leave(pool, status);
 }
 
 static lf_status done_with(lf_pool *pool, lf_slot *slot) {
     release(slot);
-    return leave(pool, LF_OK);
+    return lf_pool_leave(pool, LF_OK);
 }
 
 static void zero(lf_pool *pool, lf_slot *slot) {
@@ -235,7 +253,7 @@ static void zero(lf_pool *pool, lf_slot *slot) {
 
 lf_status lf_pool_close(lf_pool *pool, unsigned long long handle) {
     lf_slot *slot;
-    const lf_status status = use_one(pool, handle, &slot);
+    const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
     if (status != LF_OK)
         return status;
     zero(pool, slot);
@@ -243,15 +261,15 @@ lf_status lf_pool_close(lf_pool *pool, unsigned long long handle) {
     release(slot);
     lf_pool_lock(pool);
     slot->next = pool->free_slot;
-    pool->free_slot = (uint32_t)(slot - pool->slots);
+    pool->free_slot = (uint32_t)(slot - pool->room.slots);
     pool->open_count--;
     lf_pool_unlock(pool);
-    return leave(pool, LF_OK);
+    return lf_pool_leave(pool, LF_OK);
 }
 
 lf_status lf_pool_reset(lf_pool *pool, unsigned long long handle) {
     lf_slot *slot;
-    const lf_status status = use_one(pool, handle, &slot);
+    const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
     if (status != LF_OK)
         return status;
     zero(pool, slot);
@@ -263,7 +281,7 @@ lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float 
     lf_slot *slot;
     if (!h || !c)
         return LF_ERR_ARGUMENT;
-    const lf_status status = use_one(pool, handle, &slot);
+    const lf_status status = use_one(pool, handle, LF_ALONE | LF_LOOKS, &slot);
     if (status != LF_OK)
         return status;
     lf_state_read(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
@@ -275,92 +293,10 @@ lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const 
     lf_slot *slot;
     if (!h || !c)
         return LF_ERR_ARGUMENT;
-    const lf_status status = use_one(pool, handle, &slot);
+    const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
     if (status != LF_OK)
         return status;
     lf_pool_drop(pool, slot);
     lf_state_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
     return done_with(pool, slot);
-}
-
-/* ---- many sessions ---- */
-
-/* One of pool->threads workspaces; its number, from 1, is also the owner of what the call claims. */
-static uint32_t take_work(lf_pool *pool) {
-    for (;;) {
-        for (size_t n = 0; n < pool->threads; n++)
-            if (!atomic_flag_test_and_set_explicit(&pool->work[n].taken, memory_order_acquire))
-                return (uint32_t)n + 1;
-        wait_a_little();
-    }
-}
-
-static void give_back(lf_pool *pool, uint32_t owner) {
-    atomic_flag_clear_explicit(&pool->work[owner - 1].taken, memory_order_release);
-}
-
-/* Enters, takes a workspace and all sessions; on LF_OK done_with_all must follow. */
-static lf_status use_all(lf_pool *pool, const unsigned long long *handles, size_t count,
-                         lf_claim *claims, size_t *bad) {
-    if (!enter(pool)) {
-        if (bad)
-            *bad = count;
-        return LF_ERR_BUSY;
-    }
-    claims->owner = take_work(pool);
-    const lf_status status = claim_all(pool, handles, count, claims, bad);
-    if (status == LF_OK)
-        return LF_OK;
-    give_back(pool, claims->owner);
-    return leave(pool, status);
-}
-
-static lf_status done_with_all(lf_pool *pool, const lf_claim *claims) {
-    release_all(pool, claims->first, claims->count);
-    give_back(pool, claims->owner);
-    return leave(pool, LF_OK);
-}
-
-lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
-                          size_t steps, const size_t *lengths, const float *xs, float *ys,
-                          size_t *bad) {
-    lf_claim claims;
-    if (!pool || (count && (!handles || (steps && (!xs || !ys)))))
-        return LF_ERR_ARGUMENT;
-    for (size_t n = 0; lengths && n < count; n++)
-        if (lengths[n] > steps) {
-            if (bad)
-                *bad = n;
-            return LF_ERR_SHAPE;
-        }
-    const size_t y_bytes = count * steps * pool->model->output_size * sizeof(float);
-    if (lf_overlap(xs, count * steps * pool->model->input_size * sizeof(float), ys, y_bytes) ||
-        lf_overlap(handles, count * sizeof *handles, ys, y_bytes) ||
-        (lengths && lf_overlap(lengths, count * sizeof *lengths, ys, y_bytes)))
-        return LF_ERR_OVERLAP;
-    const lf_status status = use_all(pool, handles, count, &claims, bad);
-    if (status != LF_OK)
-        return status;
-    const lf_frames frames = {xs, ys, lengths, steps};
-    lf_pool_pass(pool, &pool->work[claims.owner - 1], &claims, &frames);
-    return done_with_all(pool, &claims);
-}
-
-lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
-                           const float *xs, float *ys, size_t *bad) {
-    return lf_pool_run_f32(pool, handles, count, 1, NULL, xs, ys, bad);
-}
-
-lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size_t count,
-                          size_t *ready, size_t *bad) {
-    lf_claim claims;
-    if (!pool || (count && !handles))
-        return LF_ERR_ARGUMENT;
-    const lf_status status = use_all(pool, handles, count, &claims, bad);
-    if (status != LF_OK)
-        return status;
-    const size_t prepared = lf_pool_prepare_pass(pool, &pool->work[claims.owner - 1], &claims);
-    if (ready)
-        *ready = prepared;
-    return done_with_all(pool, &claims);
 }

@@ -38,13 +38,23 @@ typedef struct lf_work {
     lf_operand operands[2][LF_BATCH_STREAMS];
 } lf_work;
 
-struct lf_pool {
-    const lf_model *model;
-    atomic_flag lock;      /* for the two lists of what is free, and the count */
-    _Atomic int32_t users; /* calls inside; negative while it grows */
-    size_t capacity, open_count;
+/* Where the sessions are; grow moves them. */
+typedef struct lf_room {
+    size_t capacity;
     lf_slot *slots; /* [capacity] */
     float *states; /* of each slot: h [L][padded_output], c [L][padded_hidden]; see lf_slot_state */
+} lf_room;
+
+struct lf_pool {
+    const lf_model *model;
+    _Atomic uint32_t process; /* in which the rest is in order: see pool_forks.c */
+    _Atomic uint32_t mending; /* in which it is being put in order */
+    atomic_flag lock;         /* for the two lists of what is free, and the count */
+    _Atomic int32_t users;    /* calls inside; negative while it grows */
+    size_t open_count;
+    lf_room room;
+    lf_room next_room; /* whole where is_moving: then it is to be the room */
+    _Atomic int is_moving;
     size_t state_floats; /* whole cache lines, so that no two sessions share one */
     uint32_t free_slot;
     size_t prepared; /* how many halves there is room for */
@@ -61,12 +71,13 @@ typedef struct lf_claim {
     size_t count, prepared; /* how many there are, and how many of them are prepared */
 } lf_claim;
 
-/* The frames of one call: see lf_pool_run_f32. */
+/* The frames of one call, see lf_pool_run_f32, and which of the steps are to be taken now. */
 typedef struct lf_frames {
     const float *xs;
     float *ys;
     const size_t *lengths;
     size_t steps;
+    size_t first, end;
 } lf_frames;
 
 /*
@@ -78,24 +89,48 @@ static inline size_t lf_state_at(const lf_pool *pool, size_t n) {
 }
 
 static inline float *lf_slot_state(const lf_pool *pool, const lf_slot *slot) {
-    return pool->states + lf_state_at(pool, (size_t)(slot - pool->slots));
+    return pool->room.states + lf_state_at(pool, (size_t)(slot - pool->room.slots));
 }
 
 static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
     return lf_slot_state(pool, slot) + pool->model->num_layers * pool->model->padded_output;
 }
 
+/*
+ * The key of a slot in use. Calls on many sessions leave the number of their workspace, from 1, those on one
+ * LF_ALONE, and both add LF_LOOKS where they leave h and c as they are. LF_TORN: half of a step, since a fork has
+ * come in the middle. Handles are above all of them.
+ */
+#define LF_LAST_OWNER UINT32_MAX
+#define LF_TORN UINT32_MAX
+#define LF_ALONE (UINT32_C(1) << 20)
+#define LF_LOOKS (UINT32_C(1) << 30)
+
 /* pool.c. lock is for a few instructions; enter_alone fails where any call is inside. */
+void lf_wait_a_little(void);
 void lf_pool_lock(lf_pool *pool);
 void lf_pool_unlock(lf_pool *pool);
+int lf_pool_enter(lf_pool *pool);
+lf_status lf_pool_leave(lf_pool *pool, lf_status status);
 int lf_pool_enter_alone(lf_pool *pool);
 void lf_pool_leave_alone(lf_pool *pool);
 void lf_seed_handles(const void *anything);
+lf_status lf_pool_claim_all(lf_pool *pool, const unsigned long long *handles, size_t count,
+                            lf_claim *claims, size_t *bad);
+void lf_pool_release_all(lf_pool *pool, const lf_claim *claims);
 
 /* pool_memory.c: the caller owns the slot. keep finds room for a prepared half, 0 where there is none;
  * drop zeroes it and gives it back. */
 int lf_pool_keep(lf_pool *pool, lf_slot *slot);
 void lf_pool_drop(lf_pool *pool, lf_slot *slot);
+
+/* pool_forks.c: puts in order what a fork has left, once per process; any thread may come. */
+void lf_pool_mend(lf_pool *pool);
+
+/* pool_calls.c: as lf_pool_run_f32, and as lf_stream_run_in_pieces. */
+int lf_pool_run_in_pieces(lf_pool *pool, const unsigned long long *handles, size_t count,
+                          size_t steps, const size_t *lengths, const float *xs, float *ys,
+                          size_t *bad, lf_go_on go_on, void *context);
 
 /* pool_pass.c */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes);

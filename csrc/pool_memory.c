@@ -37,36 +37,53 @@ static void add_slots(lf_pool *pool, lf_slot *slots, size_t first, size_t end) {
     }
 }
 
+/* A fork finds this not begun, or all that is needed to do it again. */
+static void move_to(lf_pool *pool, const lf_room *room) {
+    pool->next_room = *room;
+    atomic_store_explicit(&pool->is_moving, 1, memory_order_release);
+    pool->room = *room;
+    atomic_store_explicit(&pool->is_moving, 0, memory_order_release);
+}
+
+static void forget(const lf_room *room, size_t bytes) {
+    if (room->states) {
+        memset(room->states, 0, bytes); /* leaves no session's state behind, */
+        LF_KEEP_STORES(room->states);   /* though nobody will read that */
+    }
+    free(room->slots);
+    free(room->states);
+}
+
 lf_status lf_pool_grow(lf_pool *pool, size_t more) {
     if (!pool)
         return LF_ERR_ARGUMENT;
     if (!lf_pool_enter_alone(pool))
         return LF_ERR_BUSY;
-    const size_t old = pool->capacity;
-    lf_status status = more > LF_MAX_CAPACITY - old ||
-                               more > SIZE_MAX / 8 / sizeof(float) / pool->state_floats - old
-                           ? LF_ERR_SHAPE
-                           : LF_OK;
+    const lf_room old = pool->room;
+    lf_status status =
+        more > LF_MAX_CAPACITY - old.capacity ||
+                more > SIZE_MAX / 8 / sizeof(float) / pool->state_floats - old.capacity
+            ? LF_ERR_SHAPE
+            : LF_OK;
     if (status == LF_OK && more) {
-        const size_t old_bytes = lf_state_at(pool, old) * sizeof(float);
-        lf_slot *slots = lf_alloc_zeroed((old + more) * sizeof *slots);
-        float *states = lf_alloc_zeroed(lf_state_at(pool, old + more) * sizeof(float));
-        if (slots && states) {
-            if (old) {
-                memcpy(slots, pool->slots, old * sizeof *slots);
-                memcpy(states, pool->states, old_bytes);
-                memset(pool->states, 0, old_bytes); /* leaves no session's state behind, */
-                LF_KEEP_STORES(pool->states);       /* though nobody will read that */
+        const size_t capacity = old.capacity + more;
+        const size_t old_bytes = lf_state_at(pool, old.capacity) * sizeof(float);
+        const lf_room room = {
+            .capacity = capacity,
+            .slots = lf_alloc_zeroed(capacity * sizeof *room.slots),
+            .states = lf_alloc_zeroed(lf_state_at(pool, capacity) * sizeof(float)),
+        };
+        if (room.slots && room.states) {
+            if (old.capacity) {
+                memcpy(room.slots, old.slots, old.capacity * sizeof *room.slots);
+                memcpy(room.states, old.states, old_bytes);
             }
-            add_slots(pool, slots, old, old + more);
-            free(pool->slots);
-            free(pool->states);
-            pool->slots = slots;
-            pool->states = states;
-            pool->capacity = old + more;
+            add_slots(pool, room.slots, old.capacity, capacity);
+            move_to(pool, &room);
+            forget(&old, old_bytes);
         } else {
-            free(slots);
-            free(states);
+            free(room.slots);
+            free(room.states);
             status = LF_ERR_MEMORY;
         }
     }
@@ -88,6 +105,7 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
         return LF_ERR_MEMORY;
     lf_seed_handles(pool);
     pool->model = model;
+    atomic_store(&pool->process, lf_process());
     pool->threads = threads;
     pool->prepared = prepared;
     atomic_flag_clear(&pool->lock);
@@ -116,8 +134,8 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
 void lf_pool_destroy(lf_pool *pool) {
     if (!pool)
         return;
-    free(pool->slots);
-    free(pool->states);
+    free(pool->room.slots);
+    free(pool->room.states);
     free(pool->kept);
     free(pool->next_prepared);
     free(pool->work);

@@ -151,11 +151,11 @@ static void step(lf_pool *pool, lf_work *work, size_t streams, size_t t, int pre
         lf_pool_drop(pool, work->slots[s]);
 }
 
-/* All steps of the streams in the batch; those whose frames are used up leave it. */
+/* The steps of the streams in the batch; those whose frames are used up leave it. */
 static void run(lf_pool *pool, lf_work *work, size_t streams, int prepared,
                 const lf_frames *frames) {
     const size_t P = pool->model->output_size;
-    for (size_t t = 0; t < frames->steps; t++) {
+    for (size_t t = frames->first; t < frames->end; t++) {
         size_t left = 0;
         for (size_t s = 0; frames->lengths && s < streams; s++) {
             const size_t n = work->numbers[s], length = frames->lengths[n];
@@ -164,7 +164,7 @@ static void run(lf_pool *pool, lf_work *work, size_t streams, int prepared,
                 work->numbers[left++] = n;
             } else {
                 memset(frames->ys + (n * frames->steps + t) * P, 0,
-                       (frames->steps - t) * P * sizeof(float));
+                       (frames->end - t) * P * sizeof(float));
             }
         }
         if (frames->lengths)
@@ -193,7 +193,7 @@ void lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_
             const size_t batches = (remaining[prepared] + LF_BATCH_STREAMS - 1) / LF_BATCH_STREAMS;
             const size_t streams = remaining[prepared] / batches;
             for (size_t s = 0; s < streams; number++) {
-                lf_slot *slot = &pool->slots[at];
+                lf_slot *slot = &pool->room.slots[at];
                 at = slot->next;
                 if ((slot->prepared != LF_NONE) != prepared)
                     continue;
@@ -203,8 +203,8 @@ void lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_
             remaining[prepared] -= streams;
             uint32_t ahead = at;
             for (size_t s = 0; s < remaining[prepared] && s < LF_BATCH_STREAMS; s++) {
-                fetch_state(pool, &pool->slots[ahead]);
-                ahead = pool->slots[ahead].next;
+                fetch_state(pool, &pool->room.slots[ahead]);
+                ahead = pool->room.slots[ahead].next;
             }
             run(pool, work, streams, prepared, frames);
         }
@@ -215,7 +215,7 @@ size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim)
     size_t ready = 0, streams = 0;
     uint32_t at = claim->first;
     for (size_t n = 0; n < claim->count; n++) {
-        lf_slot *slot = &pool->slots[at];
+        lf_slot *slot = &pool->room.slots[at];
         at = slot->next;
         if (slot->prepared != LF_NONE)
             ready++;

@@ -43,6 +43,13 @@ void lf_state_start(const lf_model *model, float *h, float *c) {
     }
 }
 
+/* Behind c, of which whole cache lines belong to it; a step swaps the two. */
+static void place_h(lf_stream *stream) {
+    const size_t aligned = LF_ALIGNMENT / sizeof(float);
+    stream->h = stream->c + lf_round_up(c_floats(stream->model), aligned);
+    stream->h_next = stream->h + lf_round_up(h_floats(stream->model), aligned);
+}
+
 lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     if (!model || !result)
         return LF_ERR_ARGUMENT;
@@ -71,11 +78,9 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     stream->give_output_f32 = model->isa->give_output_f32;
     stream->turns_within = model->turns_within;
     stream->is_in_l3 = model->is_in_l3;
-    atomic_flag_clear(&stream->busy);
     stream->x = (float *)((char *)stream + header);
     stream->c = stream->x + x;
-    stream->h = stream->c + c;
-    stream->h_next = stream->h + h;
+    place_h(stream);
     stream->recurrent = stream->h_next + h;
     stream->quants[0] = stream->recurrent + LF_GATES * c;
     stream->quants[1] = (float *)stream->quants[0] + quants / 2;
@@ -87,13 +92,45 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
 
 void lf_stream_destroy(lf_stream *stream) { free(stream); }
 
+/*
+ * stream->inside is 0 where nobody is, or TORN, or twice the process of who is, plus 1 where they leave the state
+ * as it is. A number of another process was left by a thread that a fork did not take along.
+ */
+#define TORN 1u
+
+typedef enum purpose { LOOKS, ADVANCES, OVERWRITES } purpose;
+
+static uint32_t mark_of(purpose what) { return 2 * lf_process() + (what == LOOKS); }
+
 /* Detects a second caller; a lock would make it wait instead, and hide the mistake. */
-static int enter(lf_stream *stream) {
-    return !atomic_flag_test_and_set_explicit(&stream->busy, memory_order_acquire);
+static lf_status enter_found(lf_stream *stream, purpose what, uint32_t found) {
+    const uint32_t mine = mark_of(what);
+    for (;;) {
+        if (found / 2 == mine / 2)
+            return LF_ERR_BUSY;
+        const int is_whole = found != TORN && (found & 1 || !found);
+        const uint32_t next = is_whole || what == OVERWRITES ? mine : TORN;
+        if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, next,
+                                                    memory_order_acquire, memory_order_relaxed)) {
+            if (next == TORN)
+                return LF_ERR_FORKED;
+            if (!is_whole)
+                place_h(stream); /* the fork may have come in the middle of the swap */
+            return LF_OK;
+        }
+    }
+}
+
+static inline lf_status enter(lf_stream *stream, purpose what) {
+    uint32_t found = 0;
+    if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, mark_of(what),
+                                                memory_order_acquire, memory_order_relaxed))
+        return LF_OK;
+    return enter_found(stream, what, found);
 }
 
 static lf_status leave(lf_stream *stream) {
-    atomic_flag_clear_explicit(&stream->busy, memory_order_release);
+    atomic_store_explicit(&stream->inside, 0, memory_order_release);
     return LF_OK;
 }
 
@@ -173,8 +210,9 @@ static void advance(lf_stream *stream, const float *x, float *y, lf_way way) {
 lf_status lf_stream_prepare(lf_stream *stream) {
     if (!stream)
         return LF_ERR_ARGUMENT;
-    if (!enter(stream))
-        return LF_ERR_BUSY;
+    const lf_status status = enter(stream, LOOKS); /* which h and c are none the worse for */
+    if (status != LF_OK)
+        return status;
     if (!stream->prepared) {
         const lf_way way = lf_next_way(stream->turns_within);
         /* the first layer last: the step begins with what this leaves in the caches */
@@ -185,19 +223,79 @@ lf_status lf_stream_prepare(lf_stream *stream) {
     return leave(stream);
 }
 
-lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {
+static lf_status check_run(const lf_stream *stream, const float *xs, size_t steps,
+                           const float *ys) {
     if (!stream || (steps && (!xs || !ys)))
         return LF_ERR_ARGUMENT;
+    return lf_overlap(xs, steps * stream->input_size * sizeof(float), ys,
+                      steps * stream->output_size * sizeof(float))
+               ? LF_ERR_OVERLAP
+               : LF_OK;
+}
+
+static void advance_many(lf_stream *stream, const float *xs, size_t steps, float *ys) {
     const size_t I = stream->input_size, P = stream->output_size;
-    if (lf_overlap(xs, steps * I * sizeof(float), ys, steps * P * sizeof(float)))
-        return LF_ERR_OVERLAP;
-    if (!enter(stream))
-        return LF_ERR_BUSY;
     const uint64_t within = stream->turns_within;
     for (size_t t = 0; t < steps; t++)
         advance(stream, xs + t * I, ys + t * P,
                 t ? lf_next_way_at_once(within) : lf_next_way(within));
+}
+
+lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {
+    lf_status status = check_run(stream, xs, steps, ys);
+    if (status == LF_OK)
+        status = enter(stream, ADVANCES);
+    if (status != LF_OK)
+        return status;
+    advance_many(stream, xs, steps, ys);
     return leave(stream);
+}
+
+/* Bytes of weights read, and what a step of the smallest model takes counted as such. */
+#define PIECE_BYTES ((size_t)128 << 20)
+#define LEAST_STEP_BYTES ((size_t)4 << 10)
+
+size_t lf_piece_steps(const lf_model *model, size_t count) {
+    const size_t each = PIECE_BYTES / (model->packed_bytes + LEAST_STEP_BYTES);
+    return each > count ? each / count : 1;
+}
+
+int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
+                            lf_go_on go_on, void *context) {
+    lf_status status = check_run(stream, xs, steps, ys);
+    if (status != LF_OK)
+        return (int)status;
+    const lf_model *model = stream->model;
+    const size_t piece = lf_piece_steps(model, 1), h = h_floats(model), c = c_floats(model);
+    float *before = malloc((h + c) * sizeof(float));
+    if (!before)
+        return LF_ERR_MEMORY;
+    int result = (int)enter(stream, ADVANCES);
+    if (result == LF_OK) {
+        const uint32_t process = lf_process();
+        memcpy(before, stream->h, h * sizeof(float));
+        memcpy(before + h, stream->c, c * sizeof(float));
+        while (steps > piece && result == LF_OK) {
+            advance_many(stream, xs, piece, ys);
+            xs += piece * stream->input_size;
+            ys += piece * stream->output_size;
+            steps -= piece;
+            result = go_on(context) ? LF_OK : LF_STOPPED;
+            if (lf_process() != process) { /* go_on has forked, and this is the child */
+                free(before);
+                return result == LF_OK ? LF_ERR_FORKED : result;
+            }
+        }
+        if (result == LF_OK) {
+            advance_many(stream, xs, steps, ys);
+        } else {
+            memcpy(stream->h, before, h * sizeof(float));
+            memcpy(stream->c, before + h, c * sizeof(float));
+        }
+        leave(stream);
+    }
+    free(before);
+    return result;
 }
 
 lf_status lf_stream_step_f32(lf_stream *stream, const float *x, float *y) {
@@ -207,8 +305,9 @@ lf_status lf_stream_step_f32(lf_stream *stream, const float *x, float *y) {
 lf_status lf_stream_reset(lf_stream *stream) {
     if (!stream)
         return LF_ERR_ARGUMENT;
-    if (!enter(stream))
-        return LF_ERR_BUSY;
+    const lf_status status = enter(stream, OVERWRITES);
+    if (status != LF_OK)
+        return status;
     lf_state_start(stream->model, stream->h, stream->c);
     stream->prepared = 0;
     return leave(stream);
@@ -217,8 +316,9 @@ lf_status lf_stream_reset(lf_stream *stream) {
 lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
     if (!stream || !h || !c)
         return LF_ERR_ARGUMENT;
-    if (!enter(stream))
-        return LF_ERR_BUSY;
+    const lf_status status = enter(stream, LOOKS);
+    if (status != LF_OK)
+        return status;
     lf_state_read(stream->model, stream->h, stream->c, h, c);
     return leave(stream);
 }
@@ -226,8 +326,9 @@ lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
 lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float *c) {
     if (!stream || !h || !c)
         return LF_ERR_ARGUMENT;
-    if (!enter(stream))
-        return LF_ERR_BUSY;
+    const lf_status status = enter(stream, OVERWRITES);
+    if (status != LF_OK)
+        return status;
     lf_state_write(stream->model, stream->h, stream->c, h, c);
     stream->prepared = 0;
     return leave(stream);
@@ -240,11 +341,13 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
         return LF_ERR_MODEL;
     if (target == source)
         return LF_OK;
-    if (!enter(target))
-        return LF_ERR_BUSY;
-    if (!enter(source)) {
-        leave(target);
-        return LF_ERR_BUSY;
+    lf_status status = enter(source, LOOKS);
+    if (status != LF_OK)
+        return status;
+    status = enter(target, OVERWRITES);
+    if (status != LF_OK) {
+        leave(source);
+        return status;
     }
     memcpy(target->h, source->h, h_floats(source->model) * sizeof(float));
     memcpy(target->c, source->c, c_floats(source->model) * sizeof(float));

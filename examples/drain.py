@@ -15,6 +15,7 @@ thousands of sessions, write the checkpoint less often, and have as many more ti
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -29,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lstm_fast
-from lstm_fast import LSTM, SnapshotError, StreamPool
+from lstm_fast import LSTM, PoolFullError, SnapshotError, StreamPool
 
 SIZES = (64, 128)
 CALLS = 40
@@ -44,6 +45,10 @@ class Checkpoint(NamedTuple):
 
     tick: int
     snapshots: dict[str, bytes]  # by call
+
+
+class CheckpointError(SnapshotError):
+    """A checkpoint is damaged, or of other weights. Nothing was restored."""
 
 
 class Answer(NamedTuple):
@@ -79,27 +84,61 @@ def frame_of(call: str, tick: int) -> NDArray[np.float32]:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint: whoever reads it, and whenever we are killed, finds one whole one."""
     snapshots = {call: snapshot.hex() for call, snapshot in checkpoint.snapshots.items()}
+    text = json.dumps({"tick": checkpoint.tick, "snapshots": snapshots}).encode()
     new = path.with_suffix(".new")
-    new.write_text(json.dumps({"tick": checkpoint.tick, "snapshots": snapshots}))
+    new.write_bytes(checksum(text) + b"\n" + text)
     # A kill takes nothing of what is written. To survive a power cut as well, fsync the file here
     # and its directory after the next line.
     os.replace(new, path)
 
 
+def checksum(text: bytes) -> bytes:
+    """Return SHA-256, in hex. Snapshots have one of their own; this is for ticks and names, too."""
+    return hashlib.sha256(text).hexdigest().encode()
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read what `write_checkpoint` wrote."""
-    content = json.loads(path.read_text())
-    snapshots = {call: bytes.fromhex(text) for call, text in content["snapshots"].items()}
-    return Checkpoint(content["tick"], snapshots)
+    """Read what `write_checkpoint` wrote.
+
+    Raises:
+        CheckpointError: it is damaged in whatever way.
+        OSError: there is no such file, or it cannot be read.
+    """
+    expected, _, text = path.read_bytes().partition(b"\n")
+    if checksum(text) != expected:
+        raise CheckpointError(
+            f"{path} is damaged or cut short: its checksum does not fit. Take an older checkpoint, "
+            "or delete it to begin all calls anew"
+        )
+    try:
+        content = json.loads(text)
+        tick, snapshots = content["tick"], content["snapshots"]
+        if type(tick) is not int or not 0 <= tick < TICKS:
+            raise ValueError(f"its tick is {tick!r}, expected 0 to {TICKS - 1}")
+        return Checkpoint(tick, {call: bytes.fromhex(one) for call, one in snapshots.items()})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no checkpoint of this service: {error!r}") from None
 
 
 def restore(pool: StreamPool, checkpoint: Checkpoint) -> dict[str, int]:
     """Open the sessions of a checkpoint; return their handles by call.
 
     Raises:
-        SnapshotError: one of them is damaged, or was made with other weights.
+        CheckpointError: one of them is damaged, or was made with other weights; or there is no room
+            for all. Then none is open.
     """
-    return {call: pool.restore(snapshot) for call, snapshot in checkpoint.snapshots.items()}
+    handles: dict[str, int] = {}
+    call = ""
+    try:
+        for call, snapshot in checkpoint.snapshots.items():
+            handles[call] = pool.restore(snapshot)
+        return handles
+    except BaseException as error:  # also of a signal handler
+        for handle in handles.values():
+            pool.close(handle)
+        if isinstance(error, (SnapshotError, PoolFullError)):
+            raise CheckpointError(f"the session of {call!r} is not restored: {error}") from error
+        raise
 
 
 def serve(path: Path, lstm: LSTM, forget: bool = False) -> Iterator[list[Answer]]:
@@ -260,7 +299,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 1 <= options.kill_at <= TICKS - MARGIN:
         parser.error(f"--kill-at must be 1 to {TICKS - MARGIN}, found {options.kill_at}")
     if options.serve:
-        put_out(options.serve, options.isa)
+        try:
+            put_out(options.serve, options.isa)
+        except (CheckpointError, OSError) as error:
+            print(f"drain.py: {error}", file=sys.stderr)
+            return 1
         return 0
     with tempfile.TemporaryDirectory() as folder:
         return 0 if run(Path(folder), options.kill_at) else 1

@@ -18,8 +18,9 @@ and the session is as if it had never been sent. Later, the step counts and only
 dropped. Nobody else notices.
 
 Errors: a frame of the wrong shape or dtype is refused to its caller before it meets others. When
-`pool.step` raises, each caller in that tick gets a `StepFailedError` with the cause, no state has
-changed, and the service goes on. The frame may be sent again, but stands behind those sent since.
+`pool.step` raises, or the executor drops the step, each caller in that tick gets a
+`StepFailedError` with the cause, no state has changed, and the service goes on. The frame may be
+sent again, but stands behind those sent since.
 
 End: leaving `session()` closes the session, however it is left, but never within a step. `close`
 answers all that was sent before it, and refuses what comes later.
@@ -32,6 +33,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -63,7 +65,10 @@ class ClosedError(RuntimeError):
 
 
 class StepFailedError(RuntimeError):
-    """The step that the frame was in has raised (see __cause__). No state has changed."""
+    """The step that the frame was in has raised (see __cause__). No state has changed.
+
+    But where the cause is no `Exception`, such as Ctrl-C's: then the step may have been over.
+    """
 
 
 class Answer(asyncio.Future[Float32]):
@@ -176,7 +181,12 @@ class FrameBatcher:
             PoolFullError: the pool is full and may not grow.
             ClosedError: the service is closed.
         """
-        session = Session(self, await self._open())
+        handle = await self._open()
+        try:
+            session = Session(self, handle)
+        except BaseException:  # of a signal handler: nobody else knows of the handle
+            self._pool.close(handle)
+            raise
         try:
             yield session
         finally:
@@ -292,12 +302,23 @@ class FrameBatcher:
         try:
             if self._executor is not None:
                 step = self._loop.run_in_executor(self._executor, self._step, count)
-                step.add_done_callback(lambda step: self._finish(batch, step.exception()))
+                step.add_done_callback(partial(self._stepped, batch))
                 return
             self._step(count)
         except Exception as raised:
             error = raised
+        except BaseException as raised:  # Ctrl-C ends the loop, where others must not wait for ever
+            self._finish(batch, raised)
+            raise
         self._finish(batch, error)
+
+    def _stepped(self, batch: list[Answer], step: asyncio.Future[None]) -> None:
+        """Take what the executor has made of a step."""
+        if step.cancelled():
+            dropped = RuntimeError("the executor has dropped it: was it shut down?")
+            self._finish(batch, dropped)
+        else:
+            self._finish(batch, step.exception())
 
     def _step(self, count: int) -> None:
         begin = perf_counter()
@@ -307,28 +328,36 @@ class FrameBatcher:
         self.frames += count
 
     def _finish(self, batch: list[Answer], error: BaseException | None) -> None:
-        """Answer the callers, close what was left meanwhile, and go on."""
-        for answer, y in zip(batch, self._ys, strict=False):
-            session = answer.session
-            session.stepping = False
-            if answer.done():
-                pass  # cancelled too late: the step counts
-            elif error is None:
-                answer.set_result(y.copy())  # a row of its own: the next tick writes to y
-            else:
-                failure = StepFailedError(f"the step of {len(batch)} sessions has raised: {error}")
-                failure.__cause__ = error
-                answer.set_exception(failure)
-            if session.closed:
-                self._pool.close(session.handle)
-        self._stepping = False
-        for watcher in self._watchers:
-            if not watcher.done():
-                watcher.set_result(None)
-        self._watchers.clear()
-        self._arm()
+        """Answer the callers, close what was left meanwhile, and go on, whatever comes."""
+        try:
+            for answer, y in zip(batch, self._ys, strict=False):
+                self._answer(answer, y, error, len(batch))
+        finally:
+            self._stepping = False
+            for watcher in self._watchers:
+                if not watcher.done():
+                    watcher.set_result(None)
+            self._watchers.clear()
+            self._arm()
         if self._prepare and batch:
             self._loop.call_soon(self._prepare_next, batch)
+
+    def _answer(
+        self, answer: Answer, y: Float32, error: BaseException | None, sessions: int
+    ) -> None:
+        session = answer.session
+        session.stepping = False
+        if answer.done():
+            pass  # cancelled too late: the step counts
+        elif error is None:
+            answer.set_result(y.copy())  # a row of its own: the next tick writes to y
+        else:
+            reason = f"{error}" or type(error).__name__
+            failure = StepFailedError(f"the step of {sessions} sessions has raised: {reason}")
+            failure.__cause__ = error
+            answer.set_exception(failure)
+        if session.closed:
+            self._pool.close(session.handle)
 
     def _prepare_next(self, batch: list[Answer]) -> None:
         """Prepare these sessions, if their callers, who were woken first, leave time for it."""

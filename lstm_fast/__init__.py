@@ -15,6 +15,7 @@ from .cell import Activation, Cell
 from .errors import (
     BackendUnavailableError,
     ConcurrentUseError,
+    ForkedError,
     FormatError,
     FormatWarning,
     LstmFastError,
@@ -35,6 +36,7 @@ __all__ = [
     "BackendUnavailableError",
     "Cell",
     "ConcurrentUseError",
+    "ForkedError",
     "FormatError",
     "FormatWarning",
     "LSTMState",

@@ -26,6 +26,11 @@ class LSTMState(NamedTuple):
     h: Float32
     c: Float32
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether no value is NaN or infinite."""
+        return bool(np.isfinite(self.h).all() and np.isfinite(self.c).all())
+
     @classmethod
     def empty(cls, *sizes: int) -> LSTMState:
         """Return one to be filled; sizes: what stands before, output_size, hidden_size."""

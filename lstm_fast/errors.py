@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "BackendUnavailableError",
     "ConcurrentUseError",
+    "ForkedError",
     "FormatError",
     "FormatWarning",
     "LstmFastError",
@@ -20,6 +21,14 @@ class LstmFastError(Exception):
 
 class ConcurrentUseError(LstmFastError, RuntimeError):
     """One session was used by two threads at once. Nothing has changed; each needs its own."""
+
+
+class ForkedError(LstmFastError, RuntimeError):
+    """The process was forked while another thread was inside a call on this session.
+
+    In the child its state is half of a step, and each call on it raises this until it is reset,
+    given a state, or closed. In the parent, and for all other sessions, nothing is wrong.
+    """
 
 
 class BackendUnavailableError(LstmFastError, RuntimeError):

@@ -349,7 +349,8 @@ class LSTM:
     ) -> tuple[Float32, LSTMState]:
         """Run whole sequences, a batch of them, padded to one length.
 
-        Each row gives the same bits as a session of its own, whatever the others hold.
+        Each row gives the same bits as a session of its own, whatever the others hold. Ctrl-C ends
+        it within some milliseconds, as it does `Stream.run`.
 
         Args:
             xs: the sequences, shape (N, T, I); real numbers, converted as by `Stream.step`.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import snapshots
 from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
-from .errors import ConcurrentUseError, StaleHandleError
+from .errors import ConcurrentUseError, ForkedError, StaleHandleError
 
 if TYPE_CHECKING:
     from .lstm import LSTM
@@ -28,10 +28,14 @@ class StreamPool(ABC):
     Each session's output and state are the same bits as those of a `Stream` of its own, whoever
     else is in a call, in whatever order, on every ISA. A session is named by a handle, an opaque
     int below 2**63 that is never used twice. A call that raises has changed nothing, for any
-    of its sessions.
+    of its sessions; and an exception of a signal handler finds it done for all of them or for none.
 
     Threads may call at the same time as long as no two use the same session; who does gets
     `ConcurrentUseError`. The work itself runs without Python's lock.
+
+    After a fork a pool and its handles go on in the child. Sessions that another thread was stepping
+    at that moment raise `ForkedError` there until they are reset, given a state or closed
+    (docs/forks.md).
 
     Sizes: n is the sessions in a call, I input_size, H hidden_size, P output_size (H, or proj_size
     where there is a projection), L num_layers, T steps.
@@ -96,16 +100,18 @@ class StreamPool(ABC):
             TypeError, ValueError: state is no such pair.
             ConcurrentUseError: the pool is growing.
         """
-        if state is not None:
-            state = self._to_state(state)
-        handle = self._open()
-        if state is not None:
-            try:
-                self._write_state(handle, LSTMState(*state))
-            except BaseException:
-                self.close(handle)
-                raise
-        return handle
+        start = None if state is None else self._to_state(state)
+        opened: Handles = np.zeros(1, np.uint64)
+        try:
+            self._open(opened)
+            handle: int = opened.item()
+            if start is not None:
+                self._write_state(handle, start)
+            return handle
+        except BaseException:  # also of a signal handler: nobody else would know of the session
+            if (left := opened.item()) in self:
+                self.close(left)
+            raise
 
     def step(
         self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
@@ -145,6 +151,9 @@ class StreamPool(ABC):
         out: Float32 | None = None,
     ) -> Float32:
         """Advance each of these sessions by up to T frames: the same bits as that many steps.
+
+        In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
+        Ctrl-C's does, every state is as it was before; what is in `out` means nothing then.
 
         Args:
             handles: as for `step`.
@@ -203,6 +212,36 @@ class StreamPool(ABC):
         self._read_state(to_handle(handle), state)
         return state
 
+    def spoiled(self, handles: Handles | Sequence[int] | None = None) -> Handles:
+        """Return the handles of the sessions whose state holds a NaN or an infinity.
+
+        A NaN in a frame spoils the state of its session until that is reset, and so may an
+        infinity; no other session notices. This reads the states, and costs a step nothing.
+
+        Args:
+            handles: of open sessions to look at, shape (n,); None: all that are open.
+
+        Returns:
+            Those of the handles whose sessions are spoiled, in their order, shape (m,), uint64.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`, each session as it is looked at.
+            TypeError, ValueError: handles are no sequence of integers.
+        """
+        keys = self.handles() if handles is None else to_handles(handles)
+        lstm = self._lstm
+        state = LSTMState.empty(lstm.num_layers, lstm.output_size, lstm.hidden_size)
+        found = np.zeros(len(keys), np.bool_)
+        for at, key in enumerate(keys.tolist()):
+            try:
+                self._read_state(key, state)
+            except StaleHandleError:
+                if handles is not None:
+                    raise stale(key, at) from None
+                continue  # it was closed since this has begun
+            found[at] = not state.is_finite
+        return keys[found]
+
     def set_state(self, handle: int, state: StateLike) -> None:
         """Make a session continue from state, which is made canonical as by `Stream.state`.
 
@@ -252,8 +291,8 @@ class StreamPool(ABC):
     # What a backend provides, on arguments that are checked; all or nothing, each.
 
     @abstractmethod
-    def _open(self) -> int:
-        """Begin a session from the start."""
+    def _open(self, opened: Handles) -> None:
+        """Begin a session from the start; its handle stands in opened[0] as soon as it is open."""
 
     @abstractmethod
     def _run(
@@ -357,6 +396,15 @@ def in_use(handle: int | None, at: int | None = None) -> ConcurrentUseError:
     """Return the error for a session that another thread is using."""
     what = "this pool" if handle is None else f"the session of handle {handle}{_place(at)}"
     return ConcurrentUseError(f"another thread is using {what}, or the pool is growing")
+
+
+def forked(handle: int | None, at: int | None = None) -> ForkedError:
+    """Return the error for a session of which a fork has left half of a step."""
+    what = "a session" if handle is None else f"the session of handle {handle}{_place(at)}"
+    return ForkedError(
+        f"this process was forked while another thread of its parent was inside a call on {what}, "
+        "whose state is half of a step here: reset or close it, or give it a state with set_state"
+    )
 
 
 def to_count(value: Any, name: str, least: int, most: int = MAX_CAPACITY) -> int:

@@ -13,14 +13,21 @@ if TYPE_CHECKING:
 
 IN_USE = "another thread is using this stream; give each thread or session a stream of its own"
 
+FORKED = (
+    "this process was forked while another thread of its parent was inside a call on this stream, "
+    "whose state is half of a step here: reset it, or give it a state or a snapshot"
+)
+
 
 class Stream(ABC):
     """One session of an LSTM, made by `LSTM.stream()`.
 
     Its output is a function of the weights, its own inputs since its own reset, and nothing else.
-    A call that raises one of the errors it names has changed
-    nothing. A stream belongs to one thread at a time: a second
-    caller gets `ConcurrentUseError`.
+    A call that raises one of the errors it names has changed nothing, and an exception of a signal
+    handler finds it done wholly or not at all. A stream belongs to one thread at a time: a second
+    caller gets `ConcurrentUseError`. After a fork it goes on in the child; where another thread was
+    stepping it at that moment, each call there raises `ForkedError` until it is reset or given a
+    state (docs/forks.md).
 
     Sizes: I is input_size, H is hidden_size, P is output_size (H, or proj_size where there is a
     projection), L is num_layers, T is any number of steps.
@@ -61,6 +68,9 @@ class Stream(ABC):
 
     def run(self, xs: Any, out: Float32 | None = None) -> Float32:
         """Advance by T frames: the same bits as T calls of `step`.
+
+        In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
+        Ctrl-C's does, the state is as it was before; what is in `out` means nothing then.
 
         Args:
             xs: the frames, shape (T, I); T may be 0. Converted as by `step`.
@@ -124,6 +134,18 @@ class Stream(ABC):
     def state(self, state: StateLike) -> None:
         lstm = self._lstm
         self._write_state(to_state(state, lstm.num_layers, lstm.output_size, lstm.hidden_size))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no value of the state is NaN or infinite.
+
+        A NaN in a frame spoils the state until its reset, and so may an infinity; this says whether
+        that has happened. It reads the state, and costs a step nothing.
+
+        Raises:
+            ConcurrentUseError: another thread is using this stream.
+        """
+        return self.state.is_finite
 
     def snapshot(self) -> bytes:
         """Return the state as bytes from which a session continues, bit for bit, anywhere.

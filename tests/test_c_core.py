@@ -32,7 +32,11 @@ PROGRAMS = {
     "test_panels.c": [],
     "test_pool.c": [WRAP],
     "test_variants.c": [WRAP],
+    "test_projection.c": [],
+    "test_pieces.c": [WRAP],
     "test_pool_threads.c": ["-pthread"],
+    "test_forks.c": [],
+    "test_forks_threads.c": ["-pthread"],
 }
 
 if not CSRC.exists():
@@ -148,6 +152,17 @@ def test_a_race_is_noticed(threads):
     process = build_and_run(threads, "test_pool_threads.c", "-pthread", "-DLF_TEST_WITHOUT_CLAIM")
     assert process.returncode != 0
     assert "data race" in process.stderr
+
+
+def test_the_header_gives_sizes_with_a_projection():
+    """What each of these holds is P values where there is one: test_projection.c shows it."""
+    text = " ".join((CSRC / "lstm_fast.h").read_text().replace(" * ", " ").split())
+    assert "y [P], the last layer's h" in text
+    assert "ys [T][P]" in text
+    assert "ys [count][P]" in text
+    assert "ys [count][steps][P]" in text
+    assert text.count("h is [num_layers][P], c is [num_layers][H]") == 2
+    assert not re.search(r"(y|ys) (\[\w+\])*\[H\]", text)
 
 
 def test_a_failing_check_fails_the_program(core, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -93,3 +95,75 @@ def test_a_service_does_not_go_on_from_a_damaged_checkpoint(tmp_path):
         next(drain.serve(path, lstm))
     with pytest.raises(SnapshotError, match="other weights"):
         drain.restore(LSTM.random(*drain.SIZES, seed=1).pool(9), checkpoint)
+
+
+def checkpoint_bytes(content):
+    """A file whose checksum fits, whatever it holds."""
+    text = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+
+
+WRONG_CONTENTS = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b"9" * 10_000,
+    [],
+    None,
+    "text",
+    {},
+    {"tick": 3},
+    {"snapshots": {}},
+    {"tick": "3", "snapshots": {}},
+    {"tick": 3.0, "snapshots": {}},
+    {"tick": True, "snapshots": {}},
+    {"tick": -1, "snapshots": {}},
+    {"tick": 10**9, "snapshots": {}},
+    {"tick": 3, "snapshots": []},
+    {"tick": 3, "snapshots": None},
+    {"tick": 3, "snapshots": {"call-1": 7}},
+    {"tick": 3, "snapshots": {"call-1": "xyz"}},
+    {"tick": 3, "snapshots": {"call-1": ["00"]}},
+    {"tick": 3, "snapshots": {"call-1": ""}},
+    {"tick": 3, "snapshots": {"call-1": "00"}},
+]
+
+
+@pytest.mark.parametrize("content", WRONG_CONTENTS, ids=lambda content: repr(content)[:30])
+def test_a_checkpoint_of_something_else_is_one_error(tmp_path, content):
+    path = tmp_path / "checkpoint.json"
+    path.write_bytes(checkpoint_bytes(content))
+    with pytest.raises(drain.CheckpointError, match=r"is no checkpoint|is not restored"):
+        next(drain.serve(path, drain.make_lstm()))
+
+
+def test_any_damage_to_a_checkpoint_is_one_error(tmp_path, capsys):
+    path, lstm = tmp_path / "checkpoint.json", drain.make_lstm()
+    for _ in islice(drain.serve(path, lstm), 8):
+        pass
+    whole = path.read_bytes()
+    drain.read_checkpoint(path)  # the control
+    rng = np.random.default_rng(0)
+    damaged = [whole[:length] for length in rng.integers(0, len(whole), 60)]
+    for at in [*range(80), *rng.integers(0, len(whole), 100)]:
+        damaged.append(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+    damaged += [b"", whole + b" ", whole.replace(b"call-", b"call_", 1), whole[65:]]
+    for data in damaged:
+        path.write_bytes(data)
+        with pytest.raises(drain.CheckpointError, match="damaged or cut short"):
+            next(drain.serve(path, lstm))
+    assert drain.main(["--serve", str(path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_of_a_checkpoint_all_sessions_are_restored_or_none():
+    pool, lstm = drain.make_lstm().pool(9), drain.make_lstm()
+    good = lstm.stream().snapshot()
+    snapshots = {f"call-{n}": good for n in range(5)}
+    with pytest.raises(drain.CheckpointError, match=r"'call-3'.*damaged"):
+        drain.restore(pool, drain.Checkpoint(0, {**snapshots, "call-3": good[:-1]}))
+    assert len(pool) == 0
+    with pytest.raises(drain.CheckpointError, match="grow"):
+        drain.restore(lstm.pool(3), drain.Checkpoint(0, snapshots))
+    assert len(drain.restore(pool, drain.Checkpoint(0, snapshots))) == len(pool) == 5

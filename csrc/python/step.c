@@ -246,9 +246,65 @@ static PyObject *pool_step(PyObject *module, PyObject *const *arguments, Py_ssiz
     return PyLong_FromLong((long)status);
 }
 
+/* ---- long runs, in pieces: between them Python's signal handlers get their turn ---- */
+
+static int look_for_signals(void *context) {
+    PyThreadState **state = context;
+    PyEval_RestoreThread(*state);
+    const int goes_on = PyErr_CheckSignals() == 0;
+    *state = PyEval_SaveThread();
+    return goes_on;
+}
+
+static void *pointer(unsigned long long address) { return (void *)(uintptr_t)address; }
+
+/*
+ * stream_run(stream, xs, steps, ys) -> lf_status. All but steps are addresses. What a signal handler raises, this
+ * raises, and the stream is as it was before.
+ */
+static PyObject *stream_run(PyObject *module, PyObject *arguments) {
+    unsigned long long stream, xs, steps, ys;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "KKKK", &stream, &xs, &steps, &ys))
+        return NULL;
+    PyThreadState *state = PyEval_SaveThread();
+    const int status = lf_stream_run_in_pieces(pointer(stream), pointer(xs), (size_t)steps,
+                                               pointer(ys), look_for_signals, &state);
+    PyEval_RestoreThread(state);
+    return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
+}
+
+/* pool_run(pool, handles, count, steps, lengths, xs, ys) -> lf_status and `bad`; the same for a pool. */
+static PyObject *pool_run(PyObject *module, PyObject *arguments) {
+    unsigned long long pool, handles, count, steps, lengths, xs, ys;
+    size_t bad = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "KKKKKKK", &pool, &handles, &count, &steps, &lengths, &xs,
+                          &ys))
+        return NULL;
+    PyThreadState *state = PyEval_SaveThread();
+    const int status = lf_pool_run_in_pieces(pointer(pool), pointer(handles), (size_t)count,
+                                             (size_t)steps, pointer(lengths), pointer(xs),
+                                             pointer(ys), &bad, look_for_signals, &state);
+    PyEval_RestoreThread(state);
+    return PyErr_Occurred() ? NULL : Py_BuildValue("iK", status, (unsigned long long)bad);
+}
+
+/* piece_steps(model) -> how many steps of one session are one piece. */
+static PyObject *piece_steps(PyObject *module, PyObject *address) {
+    const lf_model *model = PyLong_AsVoidPtr(address);
+    (void)module;
+    if (!model)
+        return PyErr_Occurred() ? NULL : PyLong_FromLong(NOT_THIS_WAY);
+    return PyLong_FromSize_t(lf_piece_steps(model, 1));
+}
+
 static PyMethodDef methods[] = {
     {"install", install, METH_VARARGS, NULL},
     {"pool_step", (PyCFunction)(void (*)(void))pool_step, METH_FASTCALL, NULL},
+    {"piece_steps", piece_steps, METH_O, NULL},
+    {"stream_run", stream_run, METH_VARARGS, NULL},
+    {"pool_run", pool_run, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -10,9 +10,20 @@ from numpy.typing import NDArray
 
 from .._arrays import Float32, LSTMState, StateLike
 from .._native import ffi, lib
+from .._process import handles_signals
 from ..errors import PoolFullError
-from ..pool import HANDLE_LIMIT, Handles, StreamPool, in_use, repeated, stale, to_count, to_handle
-from .native import FLOATS, fail, from_buffer, short_ways
+from ..pool import (
+    HANDLE_LIMIT,
+    Handles,
+    StreamPool,
+    forked,
+    in_use,
+    repeated,
+    stale,
+    to_count,
+    to_handle,
+)
+from .native import FLOATS, address_of, fail, from_buffer, short_ways
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -37,7 +48,7 @@ class NativePool(StreamPool):
         if status:
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_pool_destroy)
-        self._address = int(ffi.cast("intptr_t", self._handle))
+        self._address = address_of(self._handle)
 
     @property
     def capacity(self) -> int:
@@ -100,33 +111,31 @@ class NativePool(StreamPool):
             return False
         return bool(lib.lf_pool_is_open(self._handle, int(handle)))
 
-    def _open(self) -> int:
-        result = ffi.new("unsigned long long *")
-        status = lib.lf_pool_open(self._handle, result)
+    def _open(self, opened: Handles) -> None:
+        status = lib.lf_pool_open(self._handle, from_buffer(HANDLES, opened, True))
         if status == lib.LF_ERR_FULL:
             raise PoolFullError(
                 f"all {self.capacity} sessions of this pool are open: close one, or grow(n) it"
             )
         if status:
             _fail(status)
-        return int(result[0])
 
     def _run(
         self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
     ) -> None:
-        bad = ffi.new("size_t *")
-        status = lib.lf_pool_run_f32(
-            self._handle,
-            from_buffer(HANDLES, handles),
-            len(handles),
-            xs.shape[1],
-            ffi.NULL if lengths is None else from_buffer(SIZES, lengths),
-            from_buffer(FLOATS, xs),
-            from_buffer(FLOATS, ys, True),
-            bad,
-        )
+        n, steps = xs.shape[:2]
+        keys = from_buffer(HANDLES, handles)
+        own = ffi.NULL if lengths is None else from_buffer(SIZES, lengths)
+        x, y = from_buffer(FLOATS, xs), from_buffer(FLOATS, ys, True)
+        if steps > 1 and n * steps > self._model.piece and handles_signals():
+            memory = map(address_of, (own, x, y))
+            status, at = short_ways.pool_run(self._address, address_of(keys), n, steps, *memory)
+        else:
+            bad = ffi.new("size_t *")
+            status = lib.lf_pool_run_f32(self._handle, keys, n, steps, own, x, y, bad)
+            at = bad[0]
         if status:
-            _fail_at(status, handles, bad[0])
+            _fail_at(status, handles, at)
 
     def _prepare(self, handles: Handles) -> int:
         bad, ready = ffi.new("size_t *"), ffi.new("size_t *")
@@ -153,6 +162,8 @@ class NativePool(StreamPool):
 def _fail(status: int, handle: int | None = None, at: int | None = None) -> NoReturn:
     if status == lib.LF_ERR_BUSY:
         raise in_use(handle, at)
+    if status == lib.LF_ERR_FORKED:
+        raise forked(handle, at)
     if status == lib.LF_ERR_HANDLE and handle is not None:
         raise stale(handle, at)
     fail(status)

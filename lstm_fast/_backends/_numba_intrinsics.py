@@ -185,6 +185,30 @@ def address_of(typing_context: Any, pointer: Any) -> Any:
     return types.int64(pointer), generate
 
 
+@intrinsic
+def compare_exchange(typing_context: Any, place: Any, expected: Any, value: Any) -> Any:
+    """Store value where `expected` stands, and return what was there, as one step."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        both = builder.cmpxchg(*args, ordering="acq_rel", failordering="acquire")
+        return builder.extract_value(both, 0)
+
+    return types.int64(types.CPointer(types.int64), types.int64, types.int64), generate
+
+
+@intrinsic
+def call_address(typing_context: Any, address: Any, arguments: Any) -> Any:
+    """Call a C function of integers and pointers, all as int64; the result, too, whatever it is."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        function_type = ir.FunctionType(word, [word] * len(arguments))
+        function = builder.inttoptr(args[0], function_type.as_pointer())
+        return builder.call(function, unpack_tuple(builder, args[1], len(arguments)))
+
+    return types.int64(types.int64, arguments), generate
+
+
 def _flag(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """Generate an exchange: store args[1] at args[0], return what was there."""
     return builder.atomic_rmw("xchg", args[0], args[1], "acq_rel")

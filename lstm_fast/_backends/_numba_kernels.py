@@ -14,6 +14,7 @@ import numpy as np
 from cffi import FFI
 from numba import carray, cfunc, njit, types
 
+from ._numba_flags import ADVANCES, DONE, LOOKS, OVERWRITES, enter, leave
 from ._numba_intrinsics import (
     CHAINED,
     LANES,
@@ -23,7 +24,6 @@ from ._numba_intrinsics import (
     as_int,
     as_int32,
     eighths,
-    exchange,
     f32,
     fma,
     load_many,
@@ -63,7 +63,7 @@ SMALLEST_NORMAL = F(2.0**-126)
 ZERO, HALF, ONE, NAN, INFINITY = F(0), F(0.5), F(1), F(np.nan), F(np.inf)
 TINY = F(2.0**-100)
 HIDDEN_SCALE = ONE / F(127)
-DONE, BUSY, OVERLAP = 0, 1, 2
+OVERLAP = 3
 
 
 @njit(inline="always")
@@ -192,10 +192,11 @@ def quantise_hidden(h, q):
 #     state (2, L, H): h and c
 #     sums (1 + L, 4, R): the input half's, and each layer's recurrent half's
 #     operands: scratch for the frame or, for int8, for what frame and hidden state become
-#     flags: busy, and whether the recurrent sums of the next step are there
-# They return OVERLAP where xs and ys share memory and BUSY where another thread is inside, and have
-# done nothing then. The flags live here, where no signal handler can come between them and what
-# they stand for. With steps = -1 the recurrent sums of the next step are made, and that is all.
+#     flags: see `new_flags`
+# They return OVERLAP where xs and ys share memory, BUSY where another thread is inside, and FORKED
+# where a fork has left half of a step, and have done nothing then. The flags live here, where no
+# signal handler can come between them and what they stand for. With steps = -1 the recurrent sums
+# of the next step are made, and that is all.
 def _float_kernel(weights, addresses_p, xs_p, ys_p, steps):
     addresses = carray(addresses_p, 6)
     floats_p, state_p, sums_p = (
@@ -207,8 +208,9 @@ def _float_kernel(weights, addresses_p, xs_p, ys_p, steps):
     inputs, units, layers, padded = carray(sizes_p, 4)
     if overlap(xs_p, steps * inputs, ys_p, steps * units):
         return OVERLAP
-    if exchange(flags, 1) != 0:
-        return BUSY
+    status = enter(flags, LOOKS if steps < 0 else ADVANCES)
+    if status != DONE:
+        return status
     rows, prepared = 4 * padded, carray(flags, 2)[1:]
     floats, state = carray(floats_p, (layers, 1, rows)), carray(state_p, (2, layers, units))
     sums, frame = carray(sums_p, (1 + layers, rows)), carray(operands_p, inputs)
@@ -247,7 +249,7 @@ def _float_kernel(weights, addresses_p, xs_p, ys_p, steps):
         prepared[0] = ahead
         if not ahead:
             ys[t] = h[layers - 1]
-    exchange(flags, 0)
+    leave(flags)
     return DONE
 
 
@@ -262,8 +264,9 @@ def _int8_kernel(weights, addresses_p, xs_p, ys_p, steps):
     inputs, units, layers, padded = carray(sizes_p, 4)
     if overlap(xs_p, steps * inputs, ys_p, steps * units):
         return OVERLAP
-    if exchange(flags, 1) != 0:
-        return BUSY
+    status = enter(flags, LOOKS if steps < 0 else ADVANCES)
+    if status != DONE:
+        return status
     inputs_n, units_n = whole_groups(inputs), whole_groups(units)
     rows, prepared = 4 * padded, carray(flags, 2)[1:]
     floats, state = carray(floats_p, (layers, 3, 4, padded)), carray(state_p, (2, layers, units))
@@ -302,7 +305,7 @@ def _int8_kernel(weights, addresses_p, xs_p, ys_p, steps):
         prepared[0] = ahead
         if not ahead:
             ys[t] = h[layers - 1]
-    exchange(flags, 0)
+    leave(flags)
     return DONE
 
 
@@ -325,14 +328,15 @@ float_p, int64_p = types.CPointer(f32), types.CPointer(types.int64)
 @_compile(types.int64(float_p, float_p, types.int64, types.boolean, int64_p))
 def _copy_state(source_p, target_p, count, unprepare, flags):
     """Copy h and c, all of it or nothing; it must not come between the parts of a step."""
-    if exchange(flags, 1) != 0:
-        return BUSY
+    status = enter(flags, OVERWRITES if unprepare else LOOKS)
+    if status != DONE:
+        return status
     source, target = carray(source_p, count), carray(target_p, count)
     for j in range(count):
         target[j] = source[j]
     if unprepare:
         carray(flags, 2)[1] = 0
-    exchange(flags, 0)
+    leave(flags)
     return DONE
 
 

@@ -15,18 +15,16 @@ from typing import Any
 import numpy as np
 from numba import carray, njit, types
 
+from ._numba_flags import ADVANCES, DONE, LOOKS, enter, leave
 from ._numba_intrinsics import (
     as_float,
     as_int,
     as_int32,
-    exchange,
     f32,
     fma,
     with_sign_of,
 )
 from ._numba_kernels import (
-    BUSY,
-    DONE,
     HALF,
     HIDDEN_SCALE,
     ONE,
@@ -257,8 +255,9 @@ def _float_variant(weights, addresses_p, xs_p, ys_p, steps):  # noqa: PLR0912
     inputs, outputs, units, layers, padded, padded_out, count = carray(as_int(addresses[1]), 7)
     if overlap(xs_p, steps * inputs, ys_p, steps * outputs):
         return OVERLAP
-    if exchange(flags, 1) != 0:
-        return BUSY
+    status = enter(flags, LOOKS if steps < 0 else ADVANCES)
+    if status != DONE:
+        return status
     rows, prepared = 4 * padded, carray(flags, 2)[1:]
     floats = carray(as_float(addresses[0]), count)
     table = carray(as_int(addresses[6]), (layers, len(COLUMNS)))
@@ -310,7 +309,7 @@ def _float_variant(weights, addresses_p, xs_p, ys_p, steps):  # noqa: PLR0912
         prepared[0] = ahead
         if not ahead:
             ys[t] = state[(layers - 1) * outputs : layers * outputs]
-    exchange(flags, 0)
+    leave(flags)
     return DONE
 
 
@@ -329,8 +328,9 @@ def _int8_variant(weights, addresses_p, xs_p, ys_p, steps):  # noqa: PLR0915
     inputs, outputs, units, layers, padded, padded_out, count = carray(as_int(addresses[1]), 7)
     if overlap(xs_p, steps * inputs, ys_p, steps * outputs):
         return OVERLAP
-    if exchange(flags, 1) != 0:
-        return BUSY
+    status = enter(flags, LOOKS if steps < 0 else ADVANCES)
+    if status != DONE:
+        return status
     rows, prepared = 4 * padded, carray(flags, 2)[1:]
     inputs_n, outputs_n, units_n = whole_groups(inputs), whole_groups(outputs), whole_groups(units)
     floats = carray(as_float(addresses[0]), count)
@@ -389,7 +389,7 @@ def _int8_variant(weights, addresses_p, xs_p, ys_p, steps):  # noqa: PLR0915
         prepared[0] = ahead
         if not ahead:
             ys[t] = state[(layers - 1) * outputs : layers * outputs]
-    exchange(flags, 0)
+    leave(flags)
     return DONE
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import secrets
+import sys
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, get_ident
-from typing import TYPE_CHECKING
+from threading import get_ident
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import Float32, LSTMState
+from .._process import bookkeeping, process_number
 from ..errors import PoolFullError
 from ..pool import (
     HANDLE_LIMIT,
@@ -30,19 +34,66 @@ if TYPE_CHECKING:
     from ..lstm import LSTM
 
 
+class PooledStream(Stream):
+    """A stream that a pool can put back to where it was."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _keep(self) -> Any:
+        """Return the state as it is, for `_put_back`; whoever calls has the stream to itself."""
+
+    @abstractmethod
+    def _put_back(self, kept: Any) -> None:
+        """Go back to that state, also from one that a fork has left half written."""
+
+
+class _Call:
+    """A call that is inside: whose it is, and what its sessions were before it.
+
+    Once the call counts there is nothing to put back, which is one step for a signal handler and
+    for a fork. Until then it is as if it had never been.
+    """
+
+    __slots__ = ("before", "frame", "process", "thread")
+
+    def __init__(self, frame: FrameType) -> None:
+        self.process, self.thread = process_number.item(), get_ident()
+        self.frame: FrameType | None = frame
+        self.before: dict[int, tuple[PooledStream, Any]] = {}
+
+    def counts(self) -> None:
+        self.before = {}
+
+    @property
+    def was_left(self) -> bool:
+        """Whether nobody is in it any more.
+
+        A signal handler's exception may have come before it could say so; or it was a thread of the
+        parent's, which a fork has not taken along.
+        """
+        if self.process != process_number.item():
+            return True
+        if self.thread != get_ident():
+            return False
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and frame is not self.frame:
+            frame = frame.f_back
+        return frame is None
+
+
 class PoolOfStreams(StreamPool):
     """Sessions that are streams: the same contract as the native pool, without its speed."""
 
-    __slots__ = ("_busy", "_capacity", "_lock", "_prepared", "_room", "_streams")
+    __slots__ = ("_busy", "_capacity", "_prepared", "_room", "_streams")
 
     def __init__(self, lstm: LSTM, capacity: int, prepared: int) -> None:
         super().__init__(lstm)
         self._capacity = capacity
         self._room = prepared
-        self._streams: dict[int, Stream] = {}
-        self._busy: dict[int, int] = {}  # sessions that a call is using, and its thread
+        self._streams: dict[int, PooledStream] = {}
+        self._busy: dict[int, _Call] = {}  # sessions that a call is using
         self._prepared: set[int] = set()
-        self._lock = Lock()  # around the bookkeeping, never around a computation
 
     @property
     def capacity(self) -> int:
@@ -58,13 +109,13 @@ class PoolOfStreams(StreamPool):
         return len(self._streams)
 
     def handles(self) -> Handles:
-        with self._lock:
+        with bookkeeping:
             return np.array([*self._streams], np.uint64)
 
     def grow(self, n: int) -> None:
         more = to_count(n, "n", 0)
-        with self._lock:
-            self._forget()
+        with bookkeeping:
+            self._forget_what_was_left()
             if self._busy:
                 raise in_use(None)
             to_count(self._capacity + more, "the capacity", 1, MAX_CAPACITY)
@@ -72,21 +123,27 @@ class PoolOfStreams(StreamPool):
 
     def close(self, handle: int) -> None:
         key = np.array([to_handle(handle)], np.uint64)
-        with self._using(key, several=False) as [stream]:
-            stream.reset()
-            with self._lock:
-                del self._streams[int(key[0])]
+        with self._using(key, several=False) as ([stream], _):
+            with bookkeeping:
                 self._prepared.discard(int(key[0]))
+                del self._streams[int(key[0])]
+            stream.reset()
 
     def __contains__(self, handle: object) -> bool:
         return isinstance(handle, (int, np.integer)) and int(handle) in self._streams
 
     @contextmanager
-    def _using(self, handles: Handles, several: bool = True) -> Iterator[list[Stream]]:
-        """Have the streams of all these sessions to oneself, or of none."""
-        keys: dict[int, Stream] = {}
-        with self._lock:
-            self._forget()
+    def _using(
+        self, handles: Handles, several: bool = True, advances: bool = False
+    ) -> Iterator[tuple[list[PooledStream], _Call]]:
+        """Have the streams of all these sessions to oneself, or of none.
+
+        advances: whether they go back to where they were unless the call says that it counts.
+        """
+        keys: dict[int, PooledStream] = {}
+        call = _Call(sys._getframe(2))  # of the method that has this in a `with`
+        with bookkeeping:
+            self._forget_what_was_left()
             for at, key in enumerate(handles.tolist()):
                 place = at if several else None
                 if key not in self._streams:
@@ -96,48 +153,61 @@ class PoolOfStreams(StreamPool):
                 if key in keys:
                     raise repeated(handles, at)
                 keys[key] = self._streams[key]
-            self._busy.update(dict.fromkeys(keys, get_ident()))
+            if advances:
+                call.before = {key: (stream, stream._keep()) for key, stream in keys.items()}
+            self._busy.update(dict.fromkeys(keys, call))
         try:
-            yield [*keys.values()]
+            yield [*keys.values()], call
         finally:
-            with self._lock:
-                self._forget()
+            with bookkeeping:
+                self._forget(call)
 
-    def _forget(self) -> None:
-        """Drop this thread's marks: an exception of a signal handler may have left some."""
-        me = get_ident()
-        for key in [key for key, thread in self._busy.items() if thread == me]:
+    def _forget_what_was_left(self) -> None:
+        for call in {call for call in self._busy.values() if call.was_left}:
+            self._forget(call)
+
+    def _forget(self, call: _Call) -> None:
+        """Put back what does not count, and let others have the sessions."""
+        for stream, kept in call.before.values():
+            stream._put_back(kept)
+        self._prepared.difference_update(call.before)
+        call.counts()
+        for key in [key for key, other in self._busy.items() if other is call]:
             del self._busy[key]
+        call.frame = None
 
-    def _open(self) -> int:
+    def _open(self, opened: Handles) -> None:
         stream = self._lstm.stream()
-        with self._lock:
+        assert isinstance(stream, PooledStream)
+        # so many to choose from that none ever comes twice; below 2**63 as the native ones
+        handle = secrets.randbelow(HANDLE_LIMIT - 1) + 1
+        with bookkeeping:
             if len(self._streams) >= self._capacity:
                 raise PoolFullError(
                     f"all {self._capacity} sessions of this pool are open: close one, or grow(n) it"
                 )
-            # so many to choose from that none ever comes twice; below 2**63 as the native ones
-            handle = secrets.randbelow(HANDLE_LIMIT - 1) + 1
+            opened[0] = handle
             self._streams[handle] = stream
-        return handle
 
     def _run(
         self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
     ) -> None:
         steps = xs.shape[1]
         own = [steps] * len(handles) if lengths is None else lengths.tolist()
-        with self._using(handles) as streams:
+        with self._using(handles, advances=True) as (streams, call):
             for stream, x, length, y in zip(streams, xs, own, ys, strict=True):
-                stream.run(x[:length], y[:length])
+                if length:
+                    stream.run(x[:length], y[:length])
                 y[length:] = 0
             stepped = [key for key, length in zip(handles.tolist(), own, strict=True) if length]
-            with self._lock:
+            with bookkeeping:
+                call.counts()
                 self._prepared.difference_update(stepped)
 
     def _prepare(self, handles: Handles) -> int:
-        with self._using(handles) as streams:
+        with self._using(handles) as (streams, _):
             for handle, stream in zip(handles.tolist(), streams, strict=True):
-                with self._lock:
+                with bookkeeping:
                     if handle in self._prepared or len(self._prepared) >= self._room:
                         continue
                     self._prepared.add(handle)
@@ -145,11 +215,11 @@ class PoolOfStreams(StreamPool):
             return len(self._prepared.intersection(handles.tolist()))
 
     def _read_state(self, handle: int, state: LSTMState) -> None:
-        with self._using(np.array([handle], np.uint64), several=False) as [stream]:
+        with self._using(np.array([handle], np.uint64), several=False) as ([stream], _):
             state.h[:], state.c[:] = stream.state
 
     def _write_state(self, handle: int, state: LSTMState) -> None:
-        with self._using(np.array([handle], np.uint64), several=False) as [stream]:
+        with self._using(np.array([handle], np.uint64), several=False) as ([stream], _):
             stream.state = state
-            with self._lock:
+            with bookkeeping:
                 self._prepared.discard(handle)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .._arrays import Float32, LSTMState, StateLike
 from .._native import __file__ as extension_file
 from .._native import ffi, lib
+from .._process import handles_signals
 from .._weights import LayerWeights, Weights
 from ..cell import ACTIVATIONS, Activation, Cell
-from ..errors import ConcurrentUseError
-from ..stream import IN_USE, Stream
+from ..errors import ConcurrentUseError, ForkedError
+from ..stream import FORKED, IN_USE, Stream
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -67,10 +68,16 @@ def _text(pointer: Any) -> str:
 def fail(status: int) -> NoReturn:
     if status == lib.LF_ERR_BUSY:
         raise ConcurrentUseError(IN_USE)
+    if status == lib.LF_ERR_FORKED:
+        raise ForkedError(FORKED)
     if status == lib.LF_ERR_MEMORY:
         raise MemoryError("lstm_fast: no memory for the packed weights, the stream or the pool")
     text = _text(lib.lf_status_text(status))
     raise ValueError(text)
+
+
+def address_of(pointer: Any) -> int:
+    return int(ffi.cast("uintptr_t", pointer))
 
 
 def probe_read(isa: str, values: Float32) -> None:
@@ -127,6 +134,7 @@ class NativeModel:
         self.handle = ffi.gc(result[0], lib.lf_model_destroy)
         self.isa = _text(lib.lf_model_isa(self.handle))
         self.nbytes = int(lib.lf_model_packed_bytes(self.handle))
+        self.piece: int = short_ways.piece_steps(address_of(self.handle))
 
     def stream(self, lstm: LSTM) -> NativeStream:
         return NativeStream(lstm, self)
@@ -195,12 +203,16 @@ class NativeStream(Stream, CoreStream):
         if status:
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
-        self._attach(int(ffi.cast("intptr_t", self._handle)))
+        self._attach(address_of(self._handle))
 
     def _advance(self, xs: Float32, ys: Float32) -> None:
-        status = lib.lf_stream_run_f32(
-            self._handle, from_buffer(FLOATS, xs), len(xs), from_buffer(FLOATS, ys, True)
-        )
+        x, y = from_buffer(FLOATS, xs), from_buffer(FLOATS, ys, True)
+        if len(xs) > self._model.piece and handles_signals():
+            status = short_ways.stream_run(
+                address_of(self._handle), address_of(x), len(xs), address_of(y)
+            )
+        else:
+            status = lib.lf_stream_run_f32(self._handle, x, len(xs), y)
         if status:
             fail(status)
 

@@ -10,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import FLOAT32, Float32, LSTMState, canonical
+from .._process import handles_signals
 from .._weights import MATRICES, LayerWeights, Weights
 from ..cell import Cell
-from ..errors import ConcurrentUseError
+from ..errors import ConcurrentUseError, ForkedError, LstmFastError
+from ..stream import FORKED as WAS_FORKED
 from ..stream import IN_USE, Stream
+from ._numba_flags import FORKED, new_flags
 from ._numba_intrinsics import CHAINED, LANES
-from ._numba_kernels import BUSY, FLOATS, HIDDEN_SCALE, copy_state, ffi, steps
+from ._numba_kernels import FLOATS, HIDDEN_SCALE, OVERLAP, copy_state, ffi, steps
+from ._numba_pieces import piece_steps, run_in_pieces
 from ._numba_places import aligned, quickest
-from ._pool_of_streams import PoolOfStreams
+from ._pool_of_streams import PooledStream, PoolOfStreams
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -130,6 +134,7 @@ class NumbaModel:
         self._pack(weights)
         self._place()
         self.nbytes = self.floats.nbytes + self.weights.nbytes
+        self.piece = piece_steps(self.nbytes)
 
     def _pack(self, weights: Weights) -> None:
         """Choose the kernel and set what it reads, wherever that lies."""
@@ -156,7 +161,7 @@ class NumbaModel:
             self.initial.copy(),
             aligned(np.zeros((1 + self.layers, 4, self.padded), self.whole)),
             np.zeros(self.inputs + self.units + 2 * CHAINED, self.whole),
-            np.zeros(2, np.int64),
+            new_flags(),
         )
 
     def _place(self) -> None:
@@ -242,13 +247,21 @@ class VariantModel(NumbaModel):
             self.initial.copy(),
             aligned(np.zeros((1 + self.layers) * rows + self.padded_out, self.whole)),
             np.zeros(sum(groups), self.whole),
-            np.zeros(2, np.int64),
+            new_flags(),
             self.table,
             np.zeros(rows + self.padded + 16, np.float32),
         )
 
 
-class NumbaStream(Stream):
+def _address(pointer: Any) -> int:
+    return int(ffi.cast("uintptr_t", pointer))
+
+
+def _refusal(status: int) -> LstmFastError:
+    return ForkedError(WAS_FORKED) if status == FORKED else ConcurrentUseError(IN_USE)
+
+
+class NumbaStream(PooledStream):
     """A stream that calls a kernel."""
 
     __slots__ = (
@@ -258,6 +271,8 @@ class NumbaStream(Stream):
         "_h_and_c",
         "_kept",
         "_lstm",
+        "_model",
+        "_state",
         "_step",
         "_weights",
         "_x_shape",
@@ -268,7 +283,8 @@ class NumbaStream(Stream):
         self._lstm = lstm
         arrays = model.arrays()
         addresses = _addresses(arrays)
-        self._kept = (*arrays, model, addresses)
+        self._kept = (*arrays, addresses)
+        self._model, self._state = model, arrays[2]
         self._weights = ffi.cast("void *", model.weights.ctypes.data)
         self._addresses = ffi.cast("void *", addresses.ctypes.data)
         self._h_and_c = ffi.cast("float *", arrays[2].ctypes.data)
@@ -294,31 +310,52 @@ class NumbaStream(Stream):
                 status = self._step(self._weights, self._addresses, x_pointer, y_pointer, 1)
                 if not status:
                     return out
-                if status == BUSY:
-                    raise ConcurrentUseError(IN_USE)
+                if status != OVERLAP:
+                    raise _refusal(status)
         return super().step(x, out)
 
     step.__doc__ = Stream.step.__doc__
 
     def _advance(self, xs: Float32, ys: Float32) -> None:
         x_pointer, y_pointer = from_buffer(FLOATS, xs), from_buffer(FLOATS, ys, True)
-        if self._step(self._weights, self._addresses, x_pointer, y_pointer, len(xs)):
-            raise ConcurrentUseError(IN_USE)
+        if len(xs) > self._model.piece and handles_signals():
+            status = run_in_pieces(
+                _address(self._step),
+                _address(self._weights),
+                self._kept[-1],
+                (_address(x_pointer), xs[0].nbytes, len(xs)),
+                (_address(y_pointer), ys[0].nbytes),
+                self._state,
+                self._model.piece,
+            )
+        else:
+            status = self._step(self._weights, self._addresses, x_pointer, y_pointer, len(xs))
+        if status:
+            raise _refusal(status)
 
     def _prepare(self) -> None:
-        if self._step(self._weights, self._addresses, ffi.NULL, ffi.NULL, -1):
-            raise ConcurrentUseError(IN_USE)
+        status = self._step(self._weights, self._addresses, ffi.NULL, ffi.NULL, -1)
+        if status:
+            raise _refusal(status)
 
     def _read_state(self, state: LSTMState) -> None:
         both = np.empty(state.h.size + state.c.size, np.float32)
         pointer = from_buffer(FLOATS, both, True)
-        if copy_state(self._h_and_c, pointer, both.size, False, self._flags):
-            raise ConcurrentUseError(IN_USE)
+        status = copy_state(self._h_and_c, pointer, both.size, False, self._flags)
+        if status:
+            raise _refusal(status)
         h, c = np.split(both, [state.h.size])
         state.h[:], state.c[:] = h.reshape(state.h.shape), c.reshape(state.c.shape)
 
     def _write_state(self, state: LSTMState) -> None:
-        both = canonical(np.concatenate([part.ravel() for part in state]))
-        pointer = from_buffer(FLOATS, both, True)
-        if copy_state(pointer, self._h_and_c, both.size, True, self._flags):
-            raise ConcurrentUseError(IN_USE)
+        self._put_back(canonical(np.concatenate([part.ravel() for part in state])))
+
+    def _keep(self) -> Float32:
+        copied: Float32 = self._state.copy()
+        return copied
+
+    def _put_back(self, kept: Float32) -> None:
+        pointer = from_buffer(FLOATS, kept, True)
+        status = copy_state(pointer, self._h_and_c, kept.size, True, self._flags)
+        if status:
+            raise _refusal(status)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from .. import reference
 from .._arrays import Float32, LSTMState, canonical
+from .._process import process_number
 from .._weights import MATRICES, LayerWeights, Weights
 from ..cell import Activation
 from ..errors import ConcurrentUseError
-from ..stream import IN_USE, Stream
-from ._pool_of_streams import PoolOfStreams
+from ..stream import IN_USE
+from ._pool_of_streams import PooledStream, PoolOfStreams
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -129,16 +130,16 @@ class ReferenceModel:
         return PoolOfStreams(lstm, capacity, prepared)
 
 
-class ReferenceStream(Stream):
+class ReferenceStream(PooledStream):
     """A stream that takes the reference's step, layer by layer. Has nothing to prepare."""
 
-    __slots__ = ("__weakref__", "_c", "_h", "_lstm", "_model", "_owner")
+    __slots__ = ("__weakref__", "_lstm", "_model", "_owner", "_state")
 
     def __init__(self, lstm: LSTM, model: ReferenceModel) -> None:
         self._lstm = lstm
         self._model = model
-        self._h, self._c = lstm.initial_state
-        self._owner: dict[str, int] = {}
+        self._state = lstm.initial_state  # replaced as a whole, never written to
+        self._owner: dict[int, int] = {}  # the thread inside, by the process that it is in
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -146,8 +147,9 @@ class ReferenceStream(Stream):
 
         Not a lock: one that a signal handler's exception left locked would stay so, while this
         thread's own mark does it no harm. setdefault is one step that no thread can come between.
+        What a thread of the parent has left is of another process.
         """
-        if self._owner.setdefault("thread", get_ident()) != get_ident():
+        if self._owner.setdefault(process_number.item(), get_ident()) != get_ident():
             raise ConcurrentUseError(IN_USE)
         try:
             yield
@@ -159,7 +161,8 @@ class ReferenceStream(Stream):
             self._alone(),
             np.errstate(all="ignore"),
         ):  # what is not finite is allowed, and contained
-            h, c = self._h.copy(), self._c.copy()  # an interrupt must not leave half a run behind
+            before = self._state
+            h, c = before.h.copy(), before.c.copy()  # an interrupt leaves no half a run behind
             for t, x in enumerate(canonical(xs)):
                 below = x
                 for n, layer in enumerate(self._model.layers):
@@ -168,7 +171,9 @@ class ReferenceStream(Stream):
                     c[n] = canonical(c_new.astype(np.float32))
                     below = h[n]
                 ys[t] = h[-1]
-            self._h, self._c = h, c
+            if self._state is not before:  # a signal handler of this thread was here
+                raise ConcurrentUseError(IN_USE)
+            self._state = LSTMState(h, c)
 
     def _prepare(self) -> None:
         with self._alone():
@@ -176,8 +181,14 @@ class ReferenceStream(Stream):
 
     def _read_state(self, state: LSTMState) -> None:
         with self._alone():
-            state.h[:], state.c[:] = self._h, self._c
+            state.h[:], state.c[:] = self._state
 
     def _write_state(self, state: LSTMState) -> None:
         with self._alone():
-            self._h, self._c = canonical(state.h), canonical(state.c)
+            self._state = LSTMState(canonical(state.h), canonical(state.c))
+
+    def _keep(self) -> LSTMState:
+        return self._state
+
+    def _put_back(self, kept: LSTMState) -> None:
+        self._state = kept

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 
 from .._arrays import Float32, LSTMState, StateLike
+from .._process import bookkeeping
 from ..lstm import LSTM
 from ..pool import Handles, StreamPool, to_handles
 from ._durations import BLOCK
@@ -37,7 +37,7 @@ class TracedSession(Session):
         session_id: what spans carry as session.id, or None.
     """
 
-    __slots__ = ("_lock", "_pool", "handle", "pending")
+    __slots__ = ("_pool", "handle", "pending")
 
     def __init__(
         self,
@@ -50,7 +50,6 @@ class TracedSession(Session):
         self._pool = pool
         self.handle = handle
         self.pending: list[float] = []  # times that are not taken yet
-        self._lock = Lock()
         super().__init__(options, session_id, age_steps)
 
     def __index__(self) -> int:
@@ -61,7 +60,7 @@ class TracedSession(Session):
 
         Any thread may do so, while another appends: what comes after the copy stays.
         """
-        with self._lock:
+        with bookkeeping:
             times = self.pending[:]
             del self.pending[: len(times)]
             self.durations.take(times)
@@ -70,6 +69,11 @@ class TracedSession(Session):
         """As `StreamPool.reset`; reason: as for `TracedStream.reset`."""
         self._pool.pool.reset(self.handle, state)
         self._was_reset(reason)
+
+    @property
+    def is_finite(self) -> bool:
+        """As `Stream.is_finite`."""
+        return not len(self._pool.pool.spoiled([self.handle]))
 
     @property
     def state(self) -> LSTMState:
@@ -88,7 +92,7 @@ class TracedSession(Session):
     def close(self) -> None:
         """As `StreamPool.close`; ends the segment that is open."""
         self._pool.pool.close(self.handle)
-        self._pool._forget(self)
+        self._pool._forget(self.handle)
         if self._segment is not None:
             self._segment.end()
 
@@ -132,16 +136,14 @@ class TracedPool:
         self, state: StateLike | None = None, *, session_id: str | None = None
     ) -> TracedSession:
         """As `StreamPool.open`. session_id: as for `trace`."""
-        return self._traced(self.pool.open(state), session_id, 0)
+        return self._traced(lambda: self.pool.open(state), session_id)
 
     def restore(
         self, snapshot: bytes, *, session_id: str | None = None, age_steps: int = 0
     ) -> TracedSession:
         """As `StreamPool.restore`: a new session, reset for the reason "restored", of that age."""
         age = natural(age_steps, "age_steps")
-        session = self._traced(self.pool.restore(snapshot), session_id, age)
-        session._was_reset("restored", age)
-        return session
+        return self._traced(lambda: self.pool.restore(snapshot), session_id, age)
 
     def run(
         self,
@@ -168,20 +170,35 @@ class TracedPool:
         """As `StreamPool.prepare`, which is in no step's time."""
         return self.pool.prepare(handles)
 
+    def spoiled(self, handles: Handles | Sequence[int] | None = None) -> Handles:
+        """As `StreamPool.spoiled`; None: all that are open, also those that are not traced."""
+        return self.pool.spoiled(handles)
+
     def __len__(self) -> int:
         return len(self._sessions)
 
     def __repr__(self) -> str:
         return f"<TracedPool of {self.pool!r}>"
 
-    def _traced(self, handle: int, session_id: str | None, age_steps: int) -> TracedSession:
-        session = TracedSession(self, handle, self._options, session_id, age_steps)
-        self._sessions[handle] = session
-        self._stores[handle] = session.pending.append
-        return session
+    def _traced(
+        self, begin: Callable[[], int], session_id: str | None, restored_age: int | None = None
+    ) -> TracedSession:
+        handle = begin()  # no signal handler comes before the next line
+        try:
+            session = TracedSession(self, handle, self._options, session_id, restored_age or 0)
+            self._sessions[handle] = session
+            self._stores[handle] = session.pending.append
+            if restored_age is not None:
+                session._was_reset("restored", restored_age)
+            return session
+        except BaseException:  # also of a signal handler: nobody else would know of the session
+            self._forget(handle)
+            self.pool.close(handle)
+            raise
 
-    def _forget(self, session: TracedSession) -> None:
-        del self._sessions[session.handle], self._stores[session.handle]
+    def _forget(self, handle: int) -> None:
+        self._sessions.pop(handle, None)
+        self._stores.pop(handle, None)
 
     def _tidy(self) -> int:
         """Let an eighth of the sessions hand over full blocks, so that no call does it for all."""

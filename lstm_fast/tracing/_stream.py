@@ -73,6 +73,11 @@ class TracedStream(Session):
         self._was_reset(reason)
 
     @property
+    def is_finite(self) -> bool:
+        """As `Stream.is_finite`."""
+        return self._stream.is_finite
+
+    @property
     def state(self) -> LSTMState:
         """As `Stream.state`; assigning one is a reset with the reason "state assigned"."""
         return self._stream.state

@@ -25,7 +25,7 @@ static void make_frames(uint32_t seed) {
 }
 
 static const char *state_of(lf_pool *pool, unsigned long long handle) {
-    return (const char *)lf_slot_state(pool, &pool->slots[handle & 0xFFFFFF]);
+    return (const char *)lf_slot_state(pool, &pool->room.slots[handle & 0xFFFFFF]);
 }
 
 static int all_zero(const void *memory, size_t bytes) {
@@ -143,7 +143,7 @@ static void check_refusals(const lf_model *model) {
     CHECK(kept && lf_pool_create(model, N, 0, 1, &other) == LF_OK);
     for (int n = 0; n < N; n++)
         CHECK(lf_pool_open(other, &foreign) == LF_OK); /* of the same slot as the last one here */
-    memcpy(kept, pool->states, state_bytes);
+    memcpy(kept, pool->room.states, state_bytes);
     memset(ys, 7, sizeof ys);
     CHECK(lf_pool_open(pool, &more) == LF_ERR_FULL);
     memcpy(wrong, handles, sizeof wrong);
@@ -187,16 +187,16 @@ static void check_refusals(const lf_model *model) {
         allowed = PLENTY;
     }
     CHECK(lf_pool_capacity(pool) == N && lf_pool_open_count(pool) == N);
-    CHECK(memcmp(kept, pool->states, state_bytes) == 0);
+    CHECK(memcmp(kept, pool->room.states, state_bytes) == 0);
     CHECK(ys[0] == ys[N * H - 1] && memcmp(ys, ys + 1, sizeof ys - sizeof *ys) == 0);
     /* nothing needs no pointers */
     CHECK(lf_pool_step_f32(pool, NULL, 0, NULL, NULL, NULL) == LF_OK);
     CHECK(lf_pool_run_f32(pool, handles, N, 0, NULL, NULL, NULL, NULL) == LF_OK);
     CHECK(lf_pool_prepare(pool, NULL, 0, &ready, NULL) == LF_OK && ready == 0);
-    CHECK(memcmp(kept, pool->states, state_bytes) == 0);
+    CHECK(memcmp(kept, pool->room.states, state_bytes) == 0);
     CHECK(lf_pool_step_f32(pool, handles, N, xs, ys, NULL) ==
           LF_OK); /* and nobody is left in use */
-    CHECK(memcmp(kept, pool->states, state_bytes) != 0);
+    CHECK(memcmp(kept, pool->room.states, state_bytes) != 0);
     free(kept);
     lf_pool_destroy(pool);
     lf_pool_destroy(other);
@@ -208,7 +208,7 @@ static void check_busy(const lf_model *model) {
     float h[L * H], c[L * H];
     size_t bad = 99;
     unsigned long long more;
-    lf_slot *slot = &pool->slots[handles[5] & 0xFFFFFF];
+    lf_slot *slot = &pool->room.slots[handles[5] & 0xFFFFFF];
     lf_slot kept;
     CHECK(lf_pool_close(pool, handles[N - 1]) == LF_OK);
     memcpy(&kept, slot, sizeof kept);
@@ -219,15 +219,15 @@ static void check_busy(const lf_model *model) {
     CHECK(lf_pool_reset(pool, handles[5]) == LF_ERR_BUSY);
     CHECK(lf_pool_get_state_f32(pool, handles[5], h, c) == LF_ERR_BUSY);
     CHECK(lf_pool_set_state_f32(pool, handles[5], h, c) == LF_ERR_BUSY);
-    CHECK(lf_pool_step_f32(pool, handles, 5, xs, ys, &bad) == LF_OK);         /* without it */
-    const unsigned long long user = (unsigned long long)(slot - pool->slots); /* as a handle */
+    CHECK(lf_pool_step_f32(pool, handles, 5, xs, ys, &bad) == LF_OK);              /* without it */
+    const unsigned long long user = (unsigned long long)(slot - pool->room.slots); /* as a handle */
     atomic_store(&slot->key, user);
     CHECK(lf_pool_reset(pool, user) == LF_ERR_HANDLE);
     CHECK(lf_pool_step_f32(pool, &user, 1, xs, ys, &bad) == LF_ERR_HANDLE && bad == 0);
     memcpy(slot, &kept, sizeof kept);
     CHECK(lf_pool_step_f32(pool, handles, 9, xs, ys, &bad) == LF_OK);
     atomic_store(&pool->users, 1);
-    CHECK(lf_pool_grow(pool, 1) == LF_ERR_BUSY && pool->capacity == N);
+    CHECK(lf_pool_grow(pool, 1) == LF_ERR_BUSY && pool->room.capacity == N);
     CHECK(lf_pool_step_f32(pool, handles, 9, xs, ys, NULL) == LF_OK);
     atomic_store(&pool->users, INT32_MIN / 2);
     CHECK(lf_pool_grow(pool, 1) == LF_ERR_BUSY);
@@ -252,7 +252,7 @@ static void check_closed_memory(const lf_model *model) {
     for (int n = 0; n < N; n++) {
         const char *state = state_of(pool, handles[n]);
         const float *half =
-            pool->kept + pool->slots[handles[n] & 0xFFFFFF].prepared * pool->kept_floats;
+            pool->kept + pool->room.slots[handles[n] & 0xFFFFFF].prepared * pool->kept_floats;
         CHECK(!all_zero(state, bytes) && !all_zero(half, kept_bytes)); /* the control */
         CHECK(lf_pool_close(pool, handles[n]) == LF_OK);
         CHECK(all_zero(state, bytes));

@@ -112,7 +112,7 @@ static void *storm(void *argument) {
         /* again and again: the sanitizer remembers the last few who were at a place, and a single look
          * before all others may be forgotten */
         for (int n = 0; n < TURNS * SHARED; n++) {
-            memcpy(c, lf_slot_c(pool, &pool->slots[n % SHARED]), sizeof c);
+            memcpy(c, lf_slot_c(pool, &pool->room.slots[n % SHARED]), sizeof c);
             LF_KEEP_STORES(c);
         }
         return NULL;

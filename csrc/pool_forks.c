@@ -1,0 +1,83 @@
+/*
+ * What a fork leaves of a pool. Any of the parent's threads may have been anywhere inside, and none of them is in
+ * the child to give back what it had taken. The first call in the child puts all in order: what a thread had of
+ * the pool itself is free again, and each session that it had is marked where its state may be half written.
+ */
+#include <string.h>
+
+#include "pool.h"
+
+static void mend_room(lf_pool *pool) {
+    if (atomic_load(&pool->is_moving)) {
+        pool->room = pool->next_room;
+        atomic_store(&pool->is_moving, 0);
+    }
+}
+
+/* One that was being opened is still closed, one that was being closed may be either. */
+static void mend_slot(lf_pool *pool, lf_slot *slot) {
+    const unsigned long long handle = atomic_load(&slot->handle), key = atomic_load(&slot->key);
+    if (handle && key == handle)
+        return;
+    if (slot->prepared != LF_NONE) {
+        float *const kept = pool->kept + slot->prepared * pool->kept_floats;
+        memset(kept, 0, pool->kept_floats * sizeof(float));
+        slot->prepared = LF_NONE;
+    }
+    const int is_whole = key <= LF_LAST_OWNER && key != LF_TORN && key & LF_LOOKS;
+    atomic_store(&slot->key, !handle || is_whole ? handle : LF_TORN);
+}
+
+/* Also counts what is open. */
+static void mend_slots(lf_pool *pool) {
+    pool->free_slot = LF_NONE;
+    pool->open_count = 0;
+    for (size_t n = pool->room.capacity; n-- > 0;) {
+        lf_slot *slot = &pool->room.slots[n];
+        mend_slot(pool, slot);
+        if (atomic_load(&slot->handle)) {
+            pool->open_count++;
+        } else {
+            slot->next = pool->free_slot;
+            pool->free_slot = (uint32_t)n;
+        }
+    }
+}
+
+/* next_prepared is first where those that are in use are marked, then the list of the others. */
+static void mend_prepared(lf_pool *pool) {
+    memset(pool->next_prepared, 0, pool->prepared * sizeof *pool->next_prepared);
+    for (size_t n = 0; n < pool->room.capacity; n++)
+        if (pool->room.slots[n].prepared != LF_NONE)
+            pool->next_prepared[pool->room.slots[n].prepared] = LF_NONE;
+    pool->free_prepared = LF_NONE;
+    for (size_t n = pool->prepared; n-- > 0;)
+        if (pool->next_prepared[n] != LF_NONE) {
+            pool->next_prepared[n] = pool->free_prepared;
+            pool->free_prepared = (uint32_t)n;
+        }
+}
+
+/* May begin again anywhere: a fork may come in the middle of this, too. */
+static void mend(lf_pool *pool) {
+    mend_room(pool);
+    mend_slots(pool);
+    mend_prepared(pool);
+    for (size_t n = 0; n < pool->threads; n++)
+        atomic_flag_clear(&pool->work[n].taken);
+    atomic_flag_clear(&pool->lock);
+    atomic_store(&pool->users, 0);
+}
+
+void lf_pool_mend(lf_pool *pool) {
+    const uint32_t now = lf_process();
+    uint32_t found = atomic_load(&pool->mending);
+    while (found != now)
+        if (atomic_compare_exchange_weak(&pool->mending, &found, now)) {
+            mend(pool);
+            atomic_store_explicit(&pool->process, now, memory_order_release);
+            return;
+        }
+    while (atomic_load_explicit(&pool->process, memory_order_acquire) != now)
+        lf_wait_a_little();
+}

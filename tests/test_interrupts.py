@@ -1,0 +1,322 @@
+"""Exceptions of signal handlers, such as Ctrl-C's: a call counts wholly or not at all, and soon."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from cases import bits, state_bits
+from lstm_fast import ConcurrentUseError
+
+if not hasattr(signal, "setitimer"):
+    pytest.skip("this system has no interval timer", allow_module_level=True)
+
+UNTOUCHED = np.float32(77)
+
+
+class InterruptError(Exception):
+    """What a signal handler raises."""
+
+
+def raise_interrupt(*_):
+    raise InterruptError
+
+
+@pytest.fixture
+def handler():
+    """Set what SIGALRM does, until the test is over."""
+    previous = signal.getsignal(signal.SIGALRM)
+    yield lambda function: signal.signal(signal.SIGALRM, function)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+def interrupted(call, after):
+    """Call, with an alarm after so many seconds; return whether that ended it."""
+    try:
+        signal.setitimer(signal.ITIMER_REAL, after)
+        call()
+    except InterruptError:
+        return True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return False
+
+
+def is_stepwise(implementation):
+    """Whether a run is Python between any two steps."""
+    return implementation.backend == "reference"
+
+
+def long_frames(lstm, pieces=30):
+    """Frames for so many pieces of a run; for fewer where steps are slow."""
+    if lstm.isa == "scalar":
+        pieces = min(pieces, 3)
+    count = 600 if lstm.backend == "reference" else pieces * lstm._model.piece
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((count, lstm.input_size)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=["float32", "int8", "projected"])
+def lstm(implementation, request):
+    if request.param == "projected":
+        return implementation.random(3, 40, 2, proj_size=7)
+    return implementation.random(3, 24, 2, weight_dtype=request.param)
+
+
+def cut_at(lstm, xs):
+    """What a run gives that is cut where no piece ends."""
+    stream, cuts = lstm.stream(), np.linspace(0, len(xs), 7).astype(int)
+    ys = [stream.run(xs[a:b]) for a, b in pairwise(cuts)]
+    return bits(*ys), state_bits(stream)
+
+
+def test_pieces_change_no_bits(lstm):
+    xs = long_frames(lstm, 2)[:-5]
+    streams = [lstm.stream(), lstm.stream()]
+    streams[1].prepare()
+    expected, state = cut_at(lstm, xs)
+    for stream in streams:
+        assert bits(stream.run(xs)) == expected
+        assert state_bits(stream) == state
+
+
+def test_pieces_of_a_pool_change_no_bits(lstm):
+    """Also where sessions end in different pieces, one without a frame, and some are prepared."""
+    longest = 100 if lstm.backend == "reference" else lstm._model.piece
+    lengths = [longest, 0, 1, longest // 2, longest - 1, longest // 4]
+    xs = np.random.default_rng(1).standard_normal((6, longest, 3)).astype(np.float32)
+    pool = lstm.pool(7, prepared=4)
+    handles = [pool.open() for _ in range(7)]
+    pool.prepare(handles[:4])
+    ys = pool.run(handles[:6], xs, lengths)
+    for handle, x, y, length in zip(handles, xs, ys, lengths, strict=False):
+        stream = lstm.stream()
+        assert bits(y[:length]) == bits(stream.run(x[:length]))
+        assert not y[length:].any()
+        assert bits(*pool.state(handle)) == state_bits(stream)
+    assert bits(*pool.state(handles[6])) == state_bits(lstm.stream())
+    assert pool.prepare([handles[1]]) == 1
+
+
+def test_a_run_that_is_interrupted_has_not_been(lstm, handler):
+    """It ends soon: most of the output is untouched. And it can be done again."""
+    handler(raise_interrupt)
+    xs, stream = long_frames(lstm), lstm.stream()
+    stream.step(xs[0])
+    before, expected = state_bits(stream), bits(stream.copy().run(xs))
+    out = np.full((len(xs), lstm.output_size), UNTOUCHED)
+    assert interrupted(lambda: stream.run(xs, out), 0.003)
+    assert (out[-1] == UNTOUCHED).all()
+    assert state_bits(stream) == before
+    assert bits(stream.run(xs, out)) == expected
+
+
+def test_a_run_of_a_pool_that_is_interrupted_has_not_been(lstm, handler):
+    handler(raise_interrupt)
+    pool, xs = lstm.pool(4, prepared=1), long_frames(lstm)
+    handles = [pool.open() for _ in range(4)]
+    pool.step(handles[1:], xs[:3])
+    pool.prepare(handles)
+    before = [bits(*pool.state(handle)) for handle in handles]
+    xs = np.stack([xs[: len(xs) // 3]] * 3)
+    out = np.full((3, xs.shape[1], lstm.output_size), UNTOUCHED)
+    assert interrupted(lambda: pool.run(handles[:3], xs, out=out), 0.003)
+    assert (out[-1, -1] == UNTOUCHED).all()
+    assert [bits(*pool.state(handle)) for handle in handles] == before
+    stream = lstm.stream(pool.state(handles[2]))
+    assert bits(pool.run(handles, np.stack([*xs, xs[0]]))[2]) == bits(stream.run(xs[2]))
+
+
+def test_a_batch_that_is_interrupted(lstm, handler):
+    handler(raise_interrupt)
+    xs = np.stack([long_frames(lstm)] * 2)
+    assert interrupted(lambda: lstm(xs), 0.003)
+
+
+def test_without_an_alarm_a_run_is_not_interrupted(lstm, handler):
+    """Negative control."""
+    handler(raise_interrupt)
+    xs, stream = long_frames(lstm, 2), lstm.stream()
+    before = state_bits(stream)
+    assert not interrupted(lambda: stream.run(xs), 600)
+    assert state_bits(stream) != before
+
+
+def test_nobody_comes_between_two_pieces(lstm):
+    """Another thread that keeps trying is refused, and the run has its own bits."""
+    xs, stream = long_frames(lstm, 10), lstm.stream()
+    expected, over, refused, steps = bits(stream.copy().run(xs)), threading.Event(), [0], [0]
+
+    def intrude():
+        while not over.is_set():
+            try:
+                stream.prepare()
+                stream.state  # noqa: B018
+            except ConcurrentUseError:
+                refused[0] += 1
+                try:
+                    stream.step(xs[0])
+                    steps[0] += 1
+                except ConcurrentUseError:
+                    pass
+
+    for _ in range(20):
+        thread = threading.Thread(target=intrude)
+        over.clear()
+        stream.reset()
+        thread.start()
+        try:
+            result = bits(stream.run(xs))
+        except ConcurrentUseError:
+            result = ""  # the other was there first
+        finally:
+            over.set()
+            thread.join()
+        if result and not steps[0]:
+            assert result == expected
+        if result and refused[0]:
+            break
+        steps[0] = 0
+    assert refused[0]
+
+
+def test_a_handler_that_uses_the_stream_in_its_run(implementation, handler):
+    """It is refused, as another thread is; and the run that it came into has not been."""
+    lstm = implementation.random(3, 24)
+    xs, stream = long_frames(lstm), lstm.stream()
+    before = state_bits(stream)
+    handler(lambda *_: stream.step(xs[0]))
+    for _ in range(50):  # until it comes in the run, and not before
+        stream.reset()
+        signal.setitimer(signal.ITIMER_REAL, 0.003)
+        try:
+            stream.run(xs)
+        except ConcurrentUseError:
+            break
+    else:
+        pytest.fail("the handler was never refused")
+    if is_stepwise(implementation):  # there the handler has the stream, and the run is refused
+        assert state_bits(stream) == state_bits(stepped(lstm, xs[0]))
+    else:
+        assert state_bits(stream) == before
+    stream.run(xs[:2])
+
+
+def stepped(lstm, x):
+    stream = lstm.stream()
+    stream.step(x)
+    return stream
+
+
+def test_a_handler_that_uses_other_sessions_of_the_pool(implementation, handler):
+    """It may, in the middle of a call: both count."""
+    lstm = implementation.random(3, 24)
+    pool, xs = lstm.pool(3), long_frames(lstm)
+    handles = [pool.open() for _ in range(3)]
+    done = []
+    handler(lambda *_: done.append(pool.step(handles[2:], xs[:1])))
+    signal.setitimer(signal.ITIMER_REAL, 0.003)
+    half = np.stack([xs[: len(xs) // 2]] * 2)
+    ys = pool.run(handles[:2], half)
+    assert done
+    assert bits(ys[1]) == bits(lstm.stream().run(half[1]))
+    assert bits(*pool.state(handles[2])) == state_bits(stepped(lstm, xs[0]))
+
+
+# ---- all sessions of a call, or none ----
+
+
+@pytest.fixture(scope="module")
+def counting(implementation):
+    """An LSTM whose cell state is the number of its steps: all gates open, 1 comes in each time."""
+    weights = {"weight_ih_l0": np.zeros((64, 4)), "weight_hh_l0": np.zeros((64, 16))}
+    biases = {"bias_ih_l0": np.full(64, 60.0), "bias_hh_l0": np.zeros(64)}
+    return implementation.from_state_dict(weights | biases)
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+def test_a_call_counts_for_all_of_its_sessions_or_for_none(counting, handler, frames):
+    handler(raise_interrupt)
+    pool = counting.pool(5, prepared=2)
+    handles, xs = [pool.open() for _ in range(5)], np.ones((5, frames, 4), np.float32)
+    last, some = 0.0, 0
+    for n in range(300):
+        some += interrupted(lambda: [pool.run(handles, xs) for _ in range(1000)], 1e-4 + 2e-6 * n)
+        counts = {value for key in handles for value in pool.state(key).c.ravel().tolist()}
+        assert len(counts) == 1
+        count = counts.pop()
+        assert count % frames == 0
+        assert count >= last
+        last = count
+    assert some == 300
+
+
+# ---- sessions that nobody knows of ----
+
+
+def lost_sessions(open_one, close, pool, handler):
+    """How many sessions stay open of which the caller has never heard, after 400 interrupts."""
+    handler(raise_interrupt)
+    interrupts = 0
+    for n in range(400):
+        opened = []
+
+        def open_many(opened=opened):
+            while True:
+                opened.append(open_one())
+
+        interrupts += interrupted(open_many, 3e-5 + 1e-6 * (n % 97))
+        for one in opened:
+            close(one)
+    assert interrupts == 400
+    return len(pool)
+
+
+ways_to_open = pytest.mark.parametrize("way", ["open", "open a state", "restore"])
+
+
+@ways_to_open
+def test_no_session_is_lost(implementation, handler, way):
+    lstm = implementation.random(3, 8)
+    pool, stream = lstm.pool(1000), lstm.stream()
+    state, snapshot = stream.state, stream.snapshot()
+    open_one = {
+        "open": pool.open,
+        "open a state": lambda: pool.open(state),
+        "restore": lambda: pool.restore(snapshot),
+    }[way]
+    assert lost_sessions(open_one, pool.close, pool, handler) == 0
+
+
+@ways_to_open
+def test_no_traced_session_is_lost(implementation, handler, way):
+    tracing = pytest.importorskip("lstm_fast.tracing", exc_type=ImportError)
+    lstm = implementation.random(3, 8)
+    pool, stream = lstm.pool(1000), lstm.stream()
+    state, snapshot = stream.state, stream.snapshot()
+    traced = tracing.trace_pool(pool, model_name="interrupted")
+    open_one = {
+        "open": traced.open,
+        "open a state": lambda: traced.open(state, session_id="x"),
+        "restore": lambda: traced.restore(snapshot, age_steps=3),
+    }[way]
+    assert lost_sessions(open_one, lambda session: session.close(), pool, handler) == 0
+    assert len(traced) == 0
+
+
+def test_a_lost_session_is_noticed(implementation, handler):
+    """Negative control: an opening of two steps that does not look after the first."""
+    lstm = implementation.random(3, 8)
+    pool, state = lstm.pool(1000), lstm.initial_state
+
+    def open_carelessly():
+        handle = pool.open()
+        pool.set_state(handle, state)
+        return handle
+
+    assert lost_sessions(open_carelessly, pool.close, pool, handler) > 0
