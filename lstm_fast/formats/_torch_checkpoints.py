@@ -1,0 +1,183 @@
+"""Where the state dicts are in what a file of PyTorch's holds.
+
+A checkpoint may be anything: dicts, lists and objects around a state dict, several of them, or a
+module pickled whole. Whatever holds tensors is looked through, each container by identity, so that
+one that holds itself ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ._pickle_values import CONTAINERS, Object, PickleError, parts, size
+from ._torch_tensors import Tensors, Values
+
+DEEPEST = 64  # containers within each other
+MOST_AGAIN = 100_000  # parts of containers that are met once more, under another name
+NAMES_BYTES = 32 << 20  # of all names together
+IS_LSTM = re.compile(r"weight_[ih]h")
+
+# A module keeps its tensors and the modules in it under these names; a scripted one has no such.
+PARAMETERS, BUFFERS, MODULES = "_parameters", "_buffers", "_modules"
+NOT_SAVED = "_non_persistent_buffers_set"
+SCRIPTED = "__torch__."
+QUANTIZED_LSTM = re.compile(r".*\.(?:quantized|quantizable)\.(?:.*\.)?(?:LSTM|LSTMCell)")
+# What the state dict of a quantized module has, and where in it the name of an LSTM ends.
+PACKED = ("_all_weight_values", "_packed_weight_ih", "_packed_weight_hh", "_packed_params")
+QUANTIZED_NAME = re.compile(
+    r"(?s)(.*?)(?:_all_weight_values\.|_packed_weight_[ih]h|layers\.\d+\.layer_[fb]w\.)"
+)
+
+
+@dataclass
+class StateDict:
+    """Tensors that stand side by side.
+
+    place: what leads to them, such as "checkpoint.model."; "" at the top.
+    tensors: by name.
+    quantized: the prefixes of LSTMs whose weights are packed, each with what says so.
+    """
+
+    place: str
+    tensors: dict[str, Values] = field(default_factory=dict)
+    quantized: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_lstm(self) -> bool:
+        return bool(self.quantized) or any(IS_LSTM.search(name) for name in self.tensors)
+
+
+class _Node(NamedTuple):
+    """A container, and what led to it."""
+
+    value: Any
+    key: str = ""
+    depth: int = 0
+    above: _Node | None = None
+    inside: StateDict | None = None  # that of the module which this one is a part of
+
+    def path(self, *, in_module: bool = False) -> str:
+        """Return what leads here, from the top or from the outermost module."""
+        keys: list[str] = []
+        node = self
+        while node.above is not None and not (in_module and node.inside is None):
+            keys.append(f"{node.key}.")
+            node = node.above
+        return "".join(reversed(keys))
+
+    def is_below(self, value: Any) -> bool:
+        """Return whether this container is one of those that led here."""
+        node = self.above
+        while node is not None:
+            if node.value is value:
+                return True
+            node = node.above
+        return False
+
+
+class Search:
+    """Finds all state dicts in a value, in the order of the file, the outer ones first."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+        self._seen: set[int] = set()
+        self._again = MOST_AGAIN
+        self._names_bytes = NAMES_BYTES
+        self._found: dict[str, StateDict] = {}
+
+    def run(self, top: Any) -> list[StateDict]:
+        """Return what there is.
+
+        Raises:
+            PickleError: the names in it take too much memory.
+        """
+        waiting = deque([_Node(top)])
+        while waiting:
+            node = waiting.popleft()
+            if isinstance(node.value, CONTAINERS) and self._is_wanted(node):
+                waiting.extend(self._visit(node))
+        return list(self._found.values())
+
+    def _is_wanted(self, node: _Node) -> bool:
+        """Return whether to look into a container: once, or a few times under other names."""
+        if node.depth > DEEPEST or node.is_below(node.value):
+            return False
+        if id(node.value) in self._seen:
+            self._again -= 1 + size(node.value)
+            return self._again >= 0
+        self._seen.add(id(node.value))
+        return True
+
+    def _visit(self, node: _Node) -> Iterator[_Node]:
+        """Note the tensors in a container, and yield the containers in it."""
+        held = _held_by_module(node.value)
+        if held is not None:
+            yield from self._visit_module(node, held)
+            return
+        found: StateDict | None = None
+        for key, part in parts(node.value):
+            values = self._tensors.find(part)
+            if values is not None or _is_packed(key):
+                found = self._state_dict(node) if found is None else found
+                self._note(found, key, values)
+            if values is None and isinstance(part, CONTAINERS):
+                yield _Node(part, key, node.depth + 1, node)
+
+    def _visit_module(self, node: _Node, held: dict[str, Any]) -> Iterator[_Node]:
+        """Do so for a module, with the names that its `state_dict` would have."""
+        found = self._state_dict(node) if node.inside is None else node.inside
+        prefix = node.path(in_module=True)
+        if QUANTIZED_LSTM.fullmatch(node.value.name):
+            found.quantized[prefix] = node.value.name
+            return
+        for key, part in held.items():
+            values = self._tensors.find(part)
+            if values is not None:
+                self._note(found, prefix + key, values)
+            elif isinstance(part, CONTAINERS):
+                yield _Node(part, key, node.depth + 1, node, found)
+
+    def _state_dict(self, node: _Node) -> StateDict:
+        """Return a new one for the tensors of a container."""
+        place = node.path()
+        self._charge(place)
+        while place in self._found:  # a key that is there twice, or 0 beside "0"
+            place += "again."
+        self._found[place] = StateDict(place)
+        return self._found[place]
+
+    def _note(self, found: StateDict, name: str, values: Values | None) -> None:
+        self._charge(found.place + name)
+        if values is not None:
+            found.tensors[name] = values
+        match = QUANTIZED_NAME.match(name) if _is_packed(name) else None
+        if match is not None:
+            found.quantized.setdefault(match[1], name)
+
+    def _charge(self, name: str) -> None:
+        self._names_bytes -= len(name)
+        if self._names_bytes < 0:
+            raise PickleError("the names of its tensors are too long")
+
+
+def _is_packed(name: str) -> bool:
+    return any(word in name for word in PACKED)
+
+
+def _held_by_module(value: Any) -> dict[str, Any] | None:
+    """Return the tensors and modules in a module; None where it is none."""
+    if not isinstance(value, Object):
+        return None
+    held = value.attributes()
+    if value.name.startswith(SCRIPTED):
+        return held
+    if PARAMETERS not in held or MODULES not in held:
+        return None
+    left_out = {name for _, name in parts(held.get(NOT_SAVED)) if isinstance(name, str)}
+    buffers = dict(parts(held.get(BUFFERS)))
+    kept = {name: value for name, value in buffers.items() if name not in left_out}
+    return {**dict(parts(held[PARAMETERS])), **kept, **dict(parts(held[MODULES]))}
