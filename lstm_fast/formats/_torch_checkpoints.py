@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ._pickle_values import CONTAINERS, Object, PickleError, parts, size
+from ._pickle_values import CONTAINERS, Dict, Object, PickleError, parts, size
 from ._torch_tensors import Tensors, Values
 
 DEEPEST = 64  # containers within each other
@@ -24,6 +24,7 @@ IS_LSTM = re.compile(r"weight_[ih]h")
 # A module keeps its tensors and the modules in it under these names; a scripted one has no such.
 PARAMETERS, BUFFERS, MODULES = "_parameters", "_buffers", "_modules"
 NOT_SAVED = "_non_persistent_buffers_set"
+METADATA = "_metadata"  # of a state dict: the versions of its modules
 SCRIPTED = "__torch__."
 QUANTIZED_LSTM = re.compile(r".*\.(?:quantized|quantizable)\.(?:.*\.)?(?:LSTM|LSTMCell)")
 # What the state dict of a quantized module has, and where in it the name of an LSTM ends.
@@ -114,12 +115,16 @@ class Search:
 
     def _visit(self, node: _Node) -> Iterator[_Node]:
         """Note the tensors in a container, and yield the containers in it."""
-        held = _held_by_module(node.value)
-        if held is not None:
-            yield from self._visit_module(node, held)
+        attributes = _attributes(node.value)
+        name = node.value.name if isinstance(node.value, Object) else ""
+        if attributes and (name.startswith(SCRIPTED) or {PARAMETERS, MODULES} <= attributes.keys()):
+            yield from self._visit_module(node, name, attributes)
             return
         found: StateDict | None = None
-        for key, part in parts(node.value):
+        inside = attributes.items() if isinstance(node.value, Dict) else parts(node.value)
+        for key, part in inside:
+            if key == METADATA:
+                continue
             values = self._tensors.find(part)
             if values is not None or _is_packed(key):
                 found = self._state_dict(node) if found is None else found
@@ -127,13 +132,14 @@ class Search:
             if values is None and isinstance(part, CONTAINERS):
                 yield _Node(part, key, node.depth + 1, node)
 
-    def _visit_module(self, node: _Node, held: dict[str, Any]) -> Iterator[_Node]:
+    def _visit_module(self, node: _Node, name: str, attributes: dict[str, Any]) -> Iterator[_Node]:
         """Do so for a module, with the names that its `state_dict` would have."""
         found = self._state_dict(node) if node.inside is None else node.inside
         prefix = node.path(in_module=True)
-        if QUANTIZED_LSTM.fullmatch(node.value.name):
-            found.quantized[prefix] = node.value.name
+        if QUANTIZED_LSTM.fullmatch(name):
+            found.quantized[prefix] = name
             return
+        held = attributes if name.startswith(SCRIPTED) else _in_module(attributes)
         for key, part in held.items():
             values = self._tensors.find(part)
             if values is not None:
@@ -168,16 +174,17 @@ def _is_packed(name: str) -> bool:
     return any(word in name for word in PACKED)
 
 
-def _held_by_module(value: Any) -> dict[str, Any] | None:
-    """Return the tensors and modules in a module; None where it is none."""
-    if not isinstance(value, Object):
-        return None
-    held = value.attributes()
-    if value.name.startswith(SCRIPTED):
-        return held
-    if PARAMETERS not in held or MODULES not in held:
-        return None
-    left_out = {name for _, name in parts(held.get(NOT_SAVED)) if isinstance(name, str)}
-    buffers = dict(parts(held.get(BUFFERS)))
-    kept = {name: value for name, value in buffers.items() if name not in left_out}
-    return {**dict(parts(held[PARAMETERS])), **kept, **dict(parts(held[MODULES]))}
+def _attributes(value: Any) -> dict[str, Any]:
+    """Return what may be the `__dict__` of a module; a module of torch.fx is built from one."""
+    if isinstance(value, Object):
+        return value.attributes()
+    return value.entries() if isinstance(value, Dict) else {}
+
+
+def _in_module(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the tensors that a module's `state_dict` has, and the modules in it."""
+    left_out = {name for _, name in parts(attributes.get(NOT_SAVED)) if isinstance(name, str)}
+    buffers = {
+        name: value for name, value in parts(attributes.get(BUFFERS)) if name not in left_out
+    }
+    return {**dict(parts(attributes[PARAMETERS])), **buffers, **dict(parts(attributes[MODULES]))}

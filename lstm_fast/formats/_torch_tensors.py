@@ -34,6 +34,7 @@ OTHERS = {
     "_rebuild_nested_tensor": ("a nested tensor", None),
     "_rebuild_wrapper_subclass": ("a tensor of a subclass that keeps its values elsewhere", 2),
 }
+DILL_ARRAY = "dill._dill._create_array"  # with what makes the array, and its state
 NUMPY_DTYPES = {"f2": "float16", "f4": "float32", "f8": "float64"}
 
 
@@ -66,6 +67,9 @@ class Tensors:
                 return None
             package, _, name = value.name.partition(".")
             name = name.rpartition(".")[2]
+            if value.name == DILL_ARRAY:
+                value = _array_of_dill(value.args)
+                continue
             if package == "numpy":
                 return self._array(name, value)
             if not package.startswith("torch"):
@@ -196,6 +200,14 @@ def _swapped(data: bytes, item: int) -> bytes:
     """Return values of so many bytes each with their bytes in the other order."""
     swapped: bytes = np.frombuffer(data, f"u{item}").byteswap().tobytes()
     return swapped
+
+
+def _array_of_dill(args: tuple[Any, ...]) -> Object | None:
+    if len(args) < 3 or not isinstance(args[0], Global) or not isinstance(args[1], tuple):
+        return None
+    array = Object(args[0].name, args[1])
+    array.state = args[2]
+    return array
 
 
 def _last(value: Any) -> str:

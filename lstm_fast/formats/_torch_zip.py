@@ -41,7 +41,10 @@ class Archive:
             raise FormatError(f"{path}: damaged zip file: {text}") from error
         root = find_root(self._zip)
         if root is None:
-            raise FormatError(f"{path}: there is no data.pkl in it; PyTorch did not write it")
+            raise FormatError(
+                f"{path}: there is no data.pkl in it, as torch.save and torch.jit.save write; an "
+                "exported program (.pt2) has none: save its module's state_dict() with torch.save"
+            )
         self.root: str = root
         members = self._zip.infolist()
         self.members = {member.filename: member for member in members}
@@ -73,8 +76,7 @@ class Archive:
             OSError: of the file.
         """
         data = self._read(f"{self.root}{name}")
-        size = min(len(data), self.path.stat().st_size)
-        return Machine(io.BytesIO(data), size, self._persistent).load()
+        return Machine(io.BytesIO(data), len(data), self._persistent).load()
 
     def _persistent(self, value: Any) -> Any:
         return persistent(value, self._storage)

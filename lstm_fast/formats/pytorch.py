@@ -35,6 +35,7 @@ TAR_PLACE = 257
 PADDLE = "StructuredToParameterName@@"
 QUANTIZED = ("_all_weight_values", "_packed_params")
 NAMES_SHOWN = 12
+MOST_SHARED = 8  # what tensors with several names may take more, as float32, than the file
 
 
 def recognise(path: Path, head: bytes) -> bool:
@@ -142,7 +143,7 @@ def _find(path: Path, top: Any, constants: int = 0) -> list[Found | Refused]:
             error = _quantized(f"{path}: {printable(one.place + reason)}")
             refused.append(Refused((prefix + name).removesuffix("."), error))
     try:
-        found = _state_dicts.find(path, tensors, limit)
+        found = _state_dicts.find(path, tensors, limit + MOST_SHARED * path.stat().st_size)
     except FormatError:
         if refused:  # a GRU beside it is not what matters
             raise refused[0].error from None
