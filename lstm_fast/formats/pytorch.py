@@ -98,7 +98,8 @@ def _read_pickle(path: Path, legacy: Legacy, head: bytes) -> list[Found | Refuse
                 f"{path}: joblib wrote it, with arrays between its pickles; load it with joblib "
                 "and save a dict of its arrays with pickle.dump or numpy.savez"
             ) from error
-        if not head.startswith((PICKLE, OLD_MAGIC)):
+        is_large = isinstance(error.__cause__, TooLargeError)
+        if not is_large and not head.startswith((PICKLE, OLD_MAGIC)):
             text = str(error).removeprefix(f"{path}: ")
             raise FormatError(
                 f"{path}: it is neither a zip file nor a pickle, which PyTorch's files are; {text}"
