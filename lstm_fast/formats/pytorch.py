@@ -76,15 +76,17 @@ def _read_zip(path: Path, archive: Archive) -> list[Found | Refused]:
     top = _unpickled(path, archive.load)
     if archive.is_compressed and not archive.is_script:
         raise FormatError(f"{path}: it is compressed; PyTorch never does that")
-    return _find(path, top, _constants(archive) if archive.is_script else 0)
+    return _find(path, top, archive)
 
 
-def _constants(archive: Archive) -> int:
+def _constants(archive: Archive | None) -> int:
     """Return how many tensors are constants of TorchScript's code, which have no names."""
+    if archive is None or not archive.is_script:
+        return 0
     try:
         constants = archive.load("constants.pkl")
     except ValueError:
-        return 0  # the weights do not need them
+        return 0  # another error says more
     tensors = Tensors(0)
     return sum(tensors.find(value) is not None for _, value in parts(constants))
 
@@ -125,8 +127,8 @@ def _unpickled(path: Path, load: Callable[[], Any]) -> Any:
         raise FormatError(f"{path}: damaged: {error}") from error
 
 
-def _find(path: Path, top: Any, constants: int = 0) -> list[Found | Refused]:
-    """Return the LSTMs in an unpickled object, beside which there may be constants of code."""
+def _find(path: Path, top: Any, archive: Archive | None = None) -> list[Found | Refused]:
+    """Return the LSTMs in an unpickled object."""
     limit = size_limit(path)
     with checked(path, "pickle"):
         dicts = Search(Tensors(limit)).run(top)
@@ -150,7 +152,7 @@ def _find(path: Path, top: Any, constants: int = 0) -> list[Found | Refused]:
             raise refused[0].error from None
         raise
     if not found:
-        raise refused[0].error if refused else _nothing(path, top, dicts, constants)
+        raise refused[0].error if refused else _nothing(path, top, dicts, archive)
     return [*found, *refused]
 
 
@@ -173,9 +175,10 @@ def _quantized(title: str) -> FormatError:
     )
 
 
-def _nothing(path: Path, top: Any, dicts: list[StateDict], constants: int) -> FormatError:
+def _nothing(path: Path, top: Any, dicts: list[StateDict], archive: Archive | None) -> FormatError:
     """Return the error that says what there is where there is no LSTM."""
     names = [one.place + name for one in dicts for name in one.tensors]
+    constants = _constants(archive)
     if constants and not names:
         return FormatError(
             f"{path}: there is no LSTM in it, but code with {constants} tensors as constants, as "
