@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ._pickle_values import CONTAINERS, Dict, Object, PickleError, parts, size
+from ._pickle_values import CONTAINERS, Dict, Object, PickleError, parts, printable, size
 from ._torch_tensors import Tensors, Values
 
 DEEPEST = 64  # containers within each other
@@ -94,7 +94,7 @@ class Search:
         """Return what there is.
 
         Raises:
-            PickleError: the names in it take too much memory.
+            PickleError: a tensor is damaged beyond its values, or the names take too much memory.
         """
         waiting = deque([_Node(top)])
         while waiting:
@@ -125,7 +125,7 @@ class Search:
         for key, part in inside:
             if key == METADATA:
                 continue
-            values = self._tensors.find(part)
+            values = self._values(node, key, part)
             if values is not None or _is_packed(key):
                 found = self._state_dict(node) if found is None else found
                 self._note(found, key, values)
@@ -141,11 +141,17 @@ class Search:
             return
         held = attributes if name.startswith(SCRIPTED) else _in_module(attributes)
         for key, part in held.items():
-            values = self._tensors.find(part)
+            values = self._values(node, key, part)
             if values is not None:
                 self._note(found, prefix + key, values)
             elif isinstance(part, CONTAINERS):
                 yield _Node(part, key, node.depth + 1, node, found)
+
+    def _values(self, node: _Node, key: str, part: Any) -> Values | None:
+        try:
+            return self._tensors.find(part)
+        except ValueError as error:
+            raise PickleError(f"{printable(node.path() + key)}: {error}") from error
 
     def _state_dict(self, node: _Node) -> StateDict:
         """Return a new one for the tensors of a container."""

@@ -105,7 +105,7 @@ class Nested:
     NAME = "torch.storage._load_from_bytes"
 
     def __init__(self) -> None:
-        self._read: dict[int, tuple[bytes, Storage]] = {}
+        self._made: dict[int, tuple[Any, Storage]] = {}
 
     def storage(self, value: Any) -> Storage:
         """Return the storage in what was to be given to PyTorch's function of that name.
@@ -113,12 +113,10 @@ class Nested:
         Raises:
             ValueError: it is damaged.
         """
-        data = contents(value)
-        if data is None:
-            raise ValueError("damaged: a storage in it is none")
-        if id(value) not in self._read:
+        if id(value) not in self._made:
+            data = contents(value) or b""
             top = Legacy(io.BytesIO(data), len(data)).load()
             if not isinstance(top, Storage):
                 raise ValueError("damaged: a storage in it is none")
-            self._read[id(value)] = value, top  # kept, so that no other value gets its number
-        return self._read[id(value)][1]
+            self._made[id(value)] = value, top  # kept, so that no other value gets its number
+        return self._made[id(value)][1]

@@ -25,14 +25,15 @@ WRAPPERS = (
     "_rebuild_device_tensor_from_cpu_tensor",
 )
 ARRAY_WRAPPERS = ("_rebuild_xla_tensor", "_rebuild_hpu_tensor", "_rebuild_device_tensor_from_numpy")
-# Tensors without plain values, by the last part of the name: what they are, where their sizes are.
+# Tensors without plain values, by the last part of the name: what they are, and where among the
+# arguments their sizes are; a nested tensor has none.
 OTHERS = {
-    "_rebuild_qtensor": ("a quantized tensor", 2),
-    "_rebuild_meta_tensor_no_storage": ("a tensor on the meta device, without values", 1),
-    "_rebuild_sparse_tensor": ("a sparse tensor", None),
-    "_rebuild_sparse_csr_tensor": ("a sparse tensor", None),
-    "_rebuild_nested_tensor": ("a nested tensor", None),
-    "_rebuild_wrapper_subclass": ("a tensor of a subclass that keeps its values elsewhere", 2),
+    "_rebuild_qtensor": ("a quantized tensor", (2,)),
+    "_rebuild_meta_tensor_no_storage": ("a tensor on the meta device, without values", (1,)),
+    "_rebuild_sparse_tensor": ("a sparse tensor", (1, 2)),
+    "_rebuild_sparse_csr_tensor": ("a sparse tensor", (1, 3)),
+    "_rebuild_nested_tensor": ("a nested tensor", (0, 0)),
+    "_rebuild_wrapper_subclass": ("a tensor of a subclass that keeps its values elsewhere", (2,)),
 }
 DILL_ARRAY = "dill._dill._create_array"  # with what makes the array, and its state
 NUMPY_DTYPES = {"f2": "float16", "f4": "float32", "f8": "float64"}
@@ -61,7 +62,11 @@ class Tensors:
         self._nested = Nested()
 
     def find(self, value: Any) -> Values | None:
-        """Return the tensor or array that an inert value stands for, or None."""
+        """Return the tensor or array that an inert value stands for, or None.
+
+        Raises:
+            ValueError: the sizes of a tensor make no sense.
+        """
         for _ in range(MAX_WRAPPERS):
             if not isinstance(value, Object):
                 return None
@@ -93,8 +98,11 @@ class Tensors:
             return self._strided(args[:4], args[6], args[7])
         if name in OTHERS:
             kind, where = OTHERS[name]
-            shape = None if where is None else _sizes(args[where])
-            return Values(shape or (), kind, partial(_refuse, f"{kind} {EXPECTED}"))
+            sizes: Any = args
+            for index in where:
+                is_there = isinstance(sizes, tuple) and len(sizes) > index
+                sizes = sizes[index] if is_there else None
+            return _unreadable(_sizes(sizes) or (), kind, f"{kind} {EXPECTED}")
         return None
 
     def _strided(self, layout: tuple[Any, ...], dtype: Any, metadata: Any) -> Values:
@@ -107,22 +115,19 @@ class Tensors:
         """
         storage, offset, sizes, strides = layout
         shape, steps = _sizes(sizes), _sizes(strides)
+        if shape is None:
+            raise ValueError("damaged: the sizes of a tensor make no sense")
         if isinstance(storage, Object) and storage.name == Nested.NAME and storage.args:
-            try:
-                storage = self._nested.storage(storage.args[0])
-            except ValueError as error:
-                return Values(shape or (), "unknown", partial(_refuse, str(error)))
-        damaged = Values((), "unknown", partial(_refuse, "damaged: its layout makes no sense"))
-        if shape is None or steps is None or len(shape) != len(steps):
-            return damaged
-        if not isinstance(storage, Storage) or not is_count(offset):
-            return damaged
+            storage = self._nested.storage(storage.args[0])
+        is_whole = isinstance(storage, Storage) and is_count(offset)
+        if not is_whole or steps is None or len(shape) != len(steps):
+            return _unreadable(shape, "unknown", "damaged: its layout makes no sense")
         name = storage.dtype if dtype is None else _last(dtype)
         if name not in READABLE:
-            return Values(shape, name, partial(_refuse, f"a tensor of torch.{name} {EXPECTED}"))
+            return _unreadable(shape, name, f"a tensor of torch.{name} {EXPECTED}")
         if isinstance(metadata, Dict) and any(metadata.entries().values()):
             text = "a view that negates or conjugates another tensor; save its .clone()"
-            return Values(shape, name, partial(_refuse, text))
+            return _unreadable(shape, name, text)
         read = partial(self._read, storage, name, offset, shape, steps)
         return Values(shape, name, read)
 
@@ -192,8 +197,13 @@ class Tensors:
 EXPECTED = "cannot be read; expected a plain one of float32, float16, bfloat16 or float64"
 
 
-def _refuse(text: str) -> Float32:
-    raise ValueError(text)
+def _unreadable(shape: tuple[int, ...], dtype: str, text: str) -> Values:
+    """Return a tensor that raises ValueError where it is read."""
+
+    def read() -> Float32:
+        raise ValueError(text)
+
+    return Values(shape, dtype, read)
 
 
 def _swapped(data: bytes, item: int) -> bytes:

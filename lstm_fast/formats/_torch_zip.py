@@ -102,7 +102,7 @@ class Archive:
         return self._take(name, begin + start, count)
 
     def _take(self, name: str, begin: int, count: int) -> bytes:
-        if begin < 0:
+        if not 0 <= begin < 2**63:
             raise ValueError(f"damaged: {name} is not where it should be")
         self.file.seek(begin)
         data = self.file.read(count)

@@ -83,12 +83,12 @@ def _constants(archive: Archive | None) -> int:
     """Return how many tensors are constants of TorchScript's code, which have no names."""
     if archive is None or not archive.is_script:
         return 0
+    tensors = Tensors(0)
     try:
-        constants = archive.load("constants.pkl")
+        constants = parts(archive.load("constants.pkl"))
+        return sum(tensors.find(value) is not None for _, value in constants)
     except ValueError:
         return 0  # another error says more
-    tensors = Tensors(0)
-    return sum(tensors.find(value) is not None for _, value in parts(constants))
 
 
 def _read_pickle(path: Path, legacy: Legacy, head: bytes) -> list[Found | Refused]:
@@ -147,10 +147,9 @@ def _find(path: Path, top: Any, archive: Archive | None = None) -> list[Found | 
             refused.append(Refused((prefix + name).removesuffix("."), error))
     try:
         found = _state_dicts.find(path, tensors, limit + MOST_SHARED * path.stat().st_size)
-    except FormatError:
-        if refused:  # a GRU beside it is not what matters
-            raise refused[0].error from None
-        raise
+    except FormatError as error:
+        texts = [str(error), *(str(one.error) for one in refused[:1])]
+        raise FormatError("; ".join(texts)) from error
     if not found:
         raise refused[0].error if refused else _nothing(path, top, dicts, archive)
     return [*found, *refused]

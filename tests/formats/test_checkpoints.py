@@ -210,6 +210,16 @@ def test_a_quantized_lstm_stands_beside_a_float_one(net, saved, whole):
     assert "quantized by PyTorch" in str(bad.error)
 
 
+def test_a_quantized_lstm_beside_a_gru_and_a_damaged_one(net, saved):
+    lstm = quantized(torch.nn.ModuleDict({"a": net.rnn}), {torch.nn.LSTM}).state_dict()
+    gru = {f"b.{name}": value for name, value in torch.nn.GRU(3, 4).state_dict().items()}
+    with pytest.raises(FormatError, match=r"a GRU under 'b\.'.*a\..*quantized by PyTorch"):
+        pytorch.read(saved({**lstm, **gru}))
+    bad = {f"c.{name}": value * np.nan for name, value in net.rnn.state_dict().items()}
+    with pytest.raises(FormatError, match=r"'c': .*is not finite"):
+        pytorch.read(saved({**lstm, **bad}))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_a_quantized_lstm_in_torchscript(saved, tmp_path, net):
     path = tmp_path / "a.pt"
