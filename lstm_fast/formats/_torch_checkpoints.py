@@ -41,11 +41,13 @@ class StateDict:
     place: what leads to them, such as "checkpoint.model."; "" at the top.
     tensors: by name.
     quantized: the prefixes of LSTMs whose weights are packed, each with what says so.
+    packed: a name that says so of any module.
     """
 
     place: str
     tensors: dict[str, Values] = field(default_factory=dict)
     quantized: dict[str, str] = field(default_factory=dict)
+    packed: str | None = None
 
     @property
     def has_lstm(self) -> bool:
@@ -166,9 +168,11 @@ class Search:
         self._charge(found.place + name)
         if values is not None:
             found.tensors[name] = values
-        match = QUANTIZED_NAME.match(name) if _is_packed(name) else None
-        if match is not None:
-            found.quantized.setdefault(match[1], name)
+        if _is_packed(name):
+            found.packed = found.packed or name
+            match = QUANTIZED_NAME.match(name)
+            if match is not None:
+                found.quantized.setdefault(match[1], name)
 
     def _charge(self, name: str) -> None:
         self._names_bytes -= len(name)

@@ -47,8 +47,15 @@ def recognise(path: Path, head: bytes) -> bool:
         except Exception:  # zipfile has many errors for damaged files
             return False
     if head.startswith(PICKLE):
-        return head[1:2] in [bytes([version]) for version in range(2, NEWEST_PROTOCOL + 1)]
+        versions = [bytes([version]) for version in range(2, NEWEST_PROTOCOL + 1)]
+        return head[1:2] in versions and PADDLE.encode() not in head + _tail(path)
     return head.startswith(OLD_MAGIC)
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - HEAD_BYTES))
+        return file.read()
 
 
 def read(path: str | os.PathLike[str]) -> list[Found | Refused]:
@@ -187,6 +194,9 @@ def _nothing(path: Path, top: Any, dicts: list[StateDict], archive: Archive | No
         return FormatError(f"{path}: there is no LSTM in it, and no tensor, but {described(top)}")
     shown = ", ".join(printable(name, 80) for name in names[:NAMES_SHOWN])
     more = ", ..." if len(names) > NAMES_SHOWN else ""
+    packed = next((one.place + one.packed for one in dicts if one.packed), None)
+    if packed is not None:
+        more += f"; {printable(packed)} was quantized by PyTorch"
     return FormatError(
         f"{path}: there is no LSTM in it (no weight_ih_l0 and weight_hh_l0), but "
         f"{len(names)} tensors: {shown}{more}"

@@ -275,6 +275,12 @@ def test_where_no_lstm_is_the_error_says_what_is(saved, zipped):
             pytorch.read(saved(value, zipped))
 
 
+def test_where_only_the_head_is_quantized_it_is_said(saved):
+    head = quantized(torch.nn.Sequential(torch.nn.Linear(3, 4)), {torch.nn.Linear})
+    with pytest.raises(FormatError, match=r"no LSTM in it.*0\._packed.* was quantized by PyTorch"):
+        pytorch.read(saved(head.state_dict()))
+
+
 def test_what_is_no_file_of_pytorchs_is_said(tmp_path):
     path = tmp_path / "a.pth.tar"
     with tarfile.open(path, "w") as archive:

@@ -221,9 +221,9 @@ def test_layouts_are_checked_against_the_storage(path):
         (tensor(held, None, (4, 1)), "sizes of a tensor make no sense"),
         (tensor("storage", (16, 4)), "layout makes no sense"),
         (tensor(storage("1", 64, "OtherStorage"), (16, 4)), "a tensor of torch.OtherStorage"),
-        (tensor(held, (0, huge), (1, 1)), "too big"),
+        (tensor(held, (0, huge), (1, 1)), "too big|expected"),
     ):
-        with pytest.raises(FormatError, match=f"weight_hh_l0.*{words}"):
+        with pytest.raises(FormatError, match=f"weight_hh_l0.*({words})"):
             pytorch.read(write_zip(path, {**state_dict(), "weight_hh_l0": way}, values()))
 
 

@@ -64,7 +64,9 @@ def open_cut(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
 
 def trial(read: Any, path: Path, options: dict[str, Any]) -> str:
     try:
-        read(path, **options)
+        for one in read(path, **options):
+            if one.error is not None:  # it stands in the place of an LSTM
+                return type(one.error).__name__
     except (ValueError, OSError) as error:  # FormatError is one of the first
         return type(error).__name__
     return "read"
@@ -104,12 +106,12 @@ def race(read: Any, path: Path, victim: Path, options: dict[str, Any], seed: int
         thread.join()
 
 
-def maps(path: Path) -> int:
+def maps(path: Path) -> list[Any]:
     """Read a file as no reader may, through a mapping: the negative control."""
     with io.open(path, "rb") as file:  # noqa: UP020  (the one that is replaced here)
         view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         file.read(1)
-        return sum(view[::4096])
+        return list(view[::4096])[:0]
 
 
 def main() -> None:
