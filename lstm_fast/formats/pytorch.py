@@ -1,63 +1,71 @@
 """PyTorch: state dicts in .pt, .pth and .bin files, checkpoints around one, TorchScript, modules.
 
-State dicts are read by `torch.load` with `weights_only=True`, so that no code in the file is run;
-TorchScript is read without running it either (see `_torchscript`). A module that is at hand needs
-no file: `from_module`.
+Files are read without PyTorch, by an unpickler that runs nothing of theirs (see `_pickle_machine`);
+what else a checkpoint holds beside its weights does not matter. A module that is at hand needs no
+file: `from_module`.
 """
 
 from __future__ import annotations
 
 import os
-import pickletools
 import zipfile
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from .. import _state_dict
 from .._arrays import Float32
-from . import _state_dicts, _torchscript
-from ._files import FormatError, Found, MissingExtraError, Refused, size_limit
+from . import _state_dicts
+from ._files import FormatError, Found, Refused, checked, size_limit
 from ._modules import from_module
+from ._pickle_machine import TooLargeError
+from ._pickle_opcodes import NEWEST_PROTOCOL
+from ._pickle_values import Dict, described, parts, printable
 from ._state_dicts import Tensor
+from ._torch_checkpoints import Search, StateDict
+from ._torch_legacy import MAGIC, Legacy
+from ._torch_tensors import Tensors, Values
+from ._torch_zip import ZIP, Archive, find_root
 
 __all__ = ["SUFFIXES", "from_module", "read", "recognise"]
 
-SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".jit")
-ZIP = b"PK\x03\x04"
-LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # before PyTorch 1.6
-# What unpickling takes at most is some 70 times the pickle: an empty dict is one byte of it. A
-# pickle of weights is a small part of its file, since the values are outside.
-PICKLE_COST = 40
-DEEPEST = 8  # dicts within each other around a state dict
+Patterns: TypeAlias = "str | Iterable[str]"  # of `ignore`
+
+SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".pkl", ".pickle")
+HEAD_BYTES = 512
+PICKLE = b"\x80"  # of protocol 2 and newer
+OLD_MAGIC = b"L%dL\n" % MAGIC  # as protocol 0 and 1 write it
+TAR = b"ustar"
+TAR_PLACE = 257
+PADDLE = "StructuredToParameterName@@"
 QUANTIZED = ("_all_weight_values", "_packed_params")
+NAMES_SHOWN = 12
+MOST_SHARED = 8  # what tensors with several names may take more, as float32, than the file
 
 
 def recognise(path: Path, head: bytes) -> bool:
-    """Return whether `torch.save` or `torch.jit.save` wrote it."""
-    if head.startswith(LEGACY):
-        return True
-    if not head.startswith(ZIP):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _root(archive) is not None
-    except Exception:  # zipfile has many errors for damaged files
-        return False
+    """Return whether `torch.save`, `torch.jit.save` or `pickle.dump` wrote it."""
+    if head.startswith(ZIP):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return find_root(archive) is not None
+        except Exception:  # zipfile has many errors for damaged files
+            return False
+    if head.startswith(PICKLE):
+        versions = [bytes([version]) for version in range(2, NEWEST_PROTOCOL + 1)]
+        return head[1:2] in versions and PADDLE.encode() not in head + _tail(path)
+    return head.startswith(OLD_MAGIC)
 
 
-def _root(archive: zipfile.ZipFile) -> str | None:
-    """Return what stands before the names of the archive's members."""
-    names = (name for name in archive.namelist() if name.endswith("data.pkl"))
-    name = min(names, key=len, default=None)
-    return None if name is None else name.removesuffix("data.pkl")
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - HEAD_BYTES))
+        return file.read()
 
 
 def read(
     path: str | os.PathLike[str], *, ignore: str | Iterable[str] = ()
 ) -> list[Found | Refused]:
-    """Return every LSTM under PyTorch's names, in a state dict, a dict around one, or TorchScript.
+    """Return every LSTM under PyTorch's names, in a state dict, whatever is around it, or a module.
 
     Args:
         path: the file.
@@ -65,152 +73,146 @@ def read(
 
     Raises:
         OSError: the file cannot be opened.
-        FormatError: it is damaged, or holds pickled code; or PyTorch is missing.
+        FormatError: it is damaged, or there is no LSTM in it.
     """
     path = Path(path)
     with path.open("rb") as file:
-        head = file.read(len(LEGACY))
-    if head.startswith(ZIP):
-        return _read_zip(path, ignore)
-    _check_legacy(path)
-    return _read_loaded(path, _load(path, mmap=False), ignore)
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        if head.startswith(ZIP):
+            return _read_zip(path, Archive(path, file), ignore)
+        if head[TAR_PLACE:].startswith(TAR):
+            raise FormatError(
+                f"{path}: a tar file. Where PyTorch before 0.1.10 wrote it, load it with PyTorch "
+                "and save its state dict again; else unpack it"
+            )
+        return _read_pickle(path, Legacy(file, path.stat().st_size), head, ignore)
 
 
-def _read_zip(path: Path, ignore: str | Iterable[str]) -> list[Found | Refused]:
+def _read_zip(path: Path, archive: Archive, ignore: Patterns) -> list[Found | Refused]:
+    top = _unpickled(path, archive.load)
+    if archive.is_compressed and not archive.is_script:
+        raise FormatError(f"{path}: it is compressed; PyTorch never does that")
+    return _find(path, top, ignore, archive)
+
+
+def _constants(archive: Archive | None) -> int:
+    """Return how many tensors are constants of TorchScript's code, which have no names."""
+    if archive is None or not archive.is_script:
+        return 0
+    tensors = Tensors(0)
     try:
-        archive = zipfile.ZipFile(path)
-        root = _root(archive)
-    except Exception as error:  # zipfile has many errors for damaged files
-        raise FormatError(f"{path}: damaged zip file: {error or type(error).__name__}") from error
-    with archive:
-        if root is None:
-            raise FormatError(f"{path}: there is no data.pkl in it; PyTorch did not write it")
-        members = {member.filename: member for member in archive.infolist()}
-        limit = size_limit(path)
-        if sum(member.file_size for member in members.values()) > limit:
-            raise FormatError(f"{path}: its members claim more bytes than the file can hold")
-        if PICKLE_COST * members[f"{root}data.pkl"].file_size > limit:
-            raise _too_large(path)
-        if f"{root}constants.pkl" in members:
-            return _state_dicts.find(path, _torchscript.read(path, archive, root), limit, ignore)
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
-            raise FormatError(f"{path}: it is compressed; PyTorch never does that")
-    return _read_loaded(path, _load(path, mmap=True), ignore)
+        constants = parts(archive.load("constants.pkl"))
+        return sum(tensors.find(value) is not None for _, value in constants)
+    except ValueError:
+        return 0  # another error says more
 
 
-def _too_large(path: Path) -> FormatError:
+def _read_pickle(
+    path: Path, legacy: Legacy, head: bytes, ignore: Patterns
+) -> list[Found | Refused]:
+    try:
+        top = _unpickled(path, legacy.load)
+    except FormatError as error:
+        if "joblib" in legacy.machine.packages:
+            raise FormatError(
+                f"{path}: joblib wrote it, with arrays between its pickles; load it with joblib "
+                "and save a dict of its arrays with pickle.dump or numpy.savez"
+            ) from error
+        is_large = isinstance(error.__cause__, TooLargeError)
+        if not is_large and not head.startswith((PICKLE, OLD_MAGIC)):
+            text = str(error).removeprefix(f"{path}: ")
+            raise FormatError(
+                f"{path}: it is neither a zip file nor a pickle, which PyTorch's files are; {text}"
+            ) from error
+        raise
+    if isinstance(top, Dict) and PADDLE in top.entries():
+        raise FormatError(
+            f"{path}: PaddlePaddle wrote it; load it there and save its arrays under PyTorch's "
+            "names, with pickle.dump or numpy.savez"
+        )
+    return _find(path, top, ignore)
+
+
+def _unpickled(path: Path, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except TooLargeError as error:
+        raise FormatError(
+            f"{path}: the pickle in it is too large for a file of weights; save only the weights: "
+            "torch.save(model.state_dict(), ...)"
+        ) from error
+    except ValueError as error:
+        raise FormatError(f"{path}: damaged: {error}") from error
+
+
+def _find(
+    path: Path, top: Any, ignore: Patterns, archive: Archive | None = None
+) -> list[Found | Refused]:
+    """Return the LSTMs in an unpickled object."""
+    limit = size_limit(path)
+    with checked(path, "pickle"):
+        dicts = Search(Tensors(limit)).run(top)
+    with_lstm = [one for one in dicts if one.has_lstm]
+    alone = len(with_lstm) == 1  # then what is around it needs no name
+    tensors: dict[str, Tensor] = {}
+    refused: list[Refused] = []
+    for one in with_lstm:
+        prefix = "" if alone else one.place
+        for name, values in one.tensors.items():
+            if prefix + name in tensors:
+                raise FormatError(f"{path}: two tensors in it are {printable(prefix + name)}")
+            tensors[prefix + name] = _stored(path, one.place + name, values)
+        for name, reason in one.quantized.items():
+            error = _quantized(f"{path}: {printable(one.place + reason)}")
+            refused.append(Refused((prefix + name).removesuffix("."), error))
+    try:
+        most = limit + MOST_SHARED * path.stat().st_size
+        found = _state_dicts.find(path, tensors, most, ignore)
+    except FormatError as error:
+        texts = [str(error), *(str(one.error) for one in refused[:1])]
+        raise FormatError("; ".join(texts)) from error
+    if not found:
+        raise refused[0].error if refused else _nothing(path, top, dicts, archive)
+    return [*found, *refused]
+
+
+def _stored(path: object, name: str, values: Values) -> Tensor:
+    """Return a tensor whose errors name the file and the tensor."""
+    title = printable(name)
+
+    def read() -> Float32:
+        with checked(path, title):
+            return values.read()
+
+    return Tensor(values.shape, f"{title}, {values.dtype}", read)
+
+
+def _quantized(title: str) -> FormatError:
     return FormatError(
-        f"{path}: the pickle in it is too large for a file of weights; save only the weights: "
-        "torch.save(model.state_dict(), ...)"
+        f"{title}: quantized by PyTorch; convert the float model: what is packed here only its own "
+        "library reads, so save model.state_dict() before torch.ao.quantization changes the model "
+        "(quantize_dynamic, convert)"
     )
 
 
-def _check_legacy(path: Path) -> None:
-    """Look at the pickles of a file from before PyTorch 1.6, before memory is taken for them.
-
-    There are four: a magic number, a version, facts on the machine, and the object, in which each
-    storage's size stands before the BINPERSID that makes it.
-    """
-    limit = size_limit(path)
-    with path.open("rb") as file:
-        try:
-            for _ in range(4):
-                number = 0
-                for opcode, argument, _ in pickletools.genops(file):
-                    if isinstance(argument, int) and opcode.name not in ("BINPUT", "LONG_BINPUT"):
-                        number = argument
-                    if opcode.name == "BINPERSID" and not 0 <= number <= limit:
-                        raise ValueError(f"a storage claims {number} values")
-                    if PICKLE_COST * file.tell() > limit:
-                        raise _too_large(path)
-        except FormatError:
-            raise
-        except Exception as error:  # a damaged pickle can raise anything
-            raise FormatError(f"{path}: damaged: {error or type(error).__name__}") from error
-
-
-def _load(path: Path, *, mmap: bool) -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError(path, "torch", "torch") from None
-    import pickle
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        # What PyTorch advises, not to be careful, is left away.
-        reason = _one_line(
-            str(error).rpartition("WeightsUnpickler error: ")[2].partition(" was not an")[0]
+def _nothing(path: Path, top: Any, dicts: list[StateDict], archive: Archive | None) -> FormatError:
+    """Return the error that says what there is where there is no LSTM."""
+    names = [one.place + name for one in dicts for name in one.tensors]
+    constants = _constants(archive)
+    if constants and not names:
+        return FormatError(
+            f"{path}: there is no LSTM in it, but code with {constants} tensors as constants, as "
+            "torch.jit.freeze leaves them; save the module before it is frozen or optimized"
         )
-        if not reason.startswith("Unsupported"):
-            raise FormatError(f"{path}: damaged: {reason}") from error
-        raise FormatError(
-            f"{path}: it holds pickled code, which is not run ({reason}). If you trust the file, "
-            "load it with PyTorch and save only its weights: torch.save(model.state_dict(), ...)"
-        ) from error
-    except Exception as error:  # a damaged file can raise anything
-        raise FormatError(f"{path}: damaged: {_one_line(str(error))}") from error
-
-
-def _one_line(text: str, length: int = 300) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[:length] + " ..."
-
-
-def _read_loaded(path: Path, loaded: Any, ignore: str | Iterable[str]) -> list[Found | Refused]:
-    """Return what is in an object of `torch.load`: a state dict, or dicts around one or several."""
-    containers: dict[str, dict[str, Any]] = {}
-    quantized: list[str] = []
-    seen: set[int] = set()
-    waiting: list[tuple[str, int, Any]] = [("", 0, loaded)]
-    while waiting:
-        place, depth, value = waiting.pop()
-        if not isinstance(value, Mapping) or id(value) in seen or depth > DEEPEST:
-            continue
-        seen.add(id(value))
-        for name, part in value.items():
-            if isinstance(name, str) and isinstance(part, Mapping):
-                waiting.append((f"{place}{name}.", depth + 1, part))
-            elif isinstance(name, str):
-                if any(word in name for word in QUANTIZED):
-                    quantized.append(f"{place}{name}")
-                if _is_tensor(part):
-                    containers.setdefault(place, {})[name] = part
-    if quantized and not any(map(_state_dict.prefixes, containers.values())):
-        raise FormatError(f"{path}: {quantized[0]}: quantized by PyTorch; convert the float model")
-    with_lstm = {
-        place: tensors for place, tensors in containers.items() if _state_dict.prefixes(tensors)
-    }
-    alone = len(with_lstm) == 1  # then the dicts around it need no name
-    tensors = {
-        ("" if alone else place) + name: _tensor(path, place + name, value)
-        for place, values in with_lstm.items()
-        for name, value in values.items()
-    }
-    return _state_dicts.find(path, tensors, size_limit(path), ignore)
-
-
-def _is_tensor(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor)
-
-
-def _tensor(path: object, name: str, value: Any) -> Tensor:
-    dtype = str(value.dtype).removeprefix("torch.")
-    source = f"{name}, {dtype}"
-    return Tensor(tuple(value.shape), source, partial(_read_tensor, path, name, value))
-
-
-def _read_tensor(path: object, name: str, value: Any) -> Float32:
-    import torch
-
-    kinds = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-    if value.dtype not in kinds or value.layout != torch.strided or value.is_meta:
-        raise FormatError(
-            f"{path}: {name}: a tensor of {value.dtype}, {value.layout} on {value.device}; "
-            "expected a plain one of float32, float16, bfloat16 or float64"
-        )
-    result: Float32 = value.detach().to("cpu", torch.float32).contiguous().numpy()
-    return result
+    if not names:
+        return FormatError(f"{path}: there is no LSTM in it, and no tensor, but {described(top)}")
+    shown = ", ".join(printable(name, 80) for name in names[:NAMES_SHOWN])
+    more = ", ..." if len(names) > NAMES_SHOWN else ""
+    packed = next((one.place + one.packed for one in dicts if one.packed), None)
+    if packed is not None:
+        more += f"; {printable(packed)} was quantized by PyTorch"
+    return FormatError(
+        f"{path}: there is no LSTM in it (no weight_ih_l0 and weight_hh_l0), but "
+        f"{len(names)} tensors: {shown}{more}"
+    )
