@@ -21,17 +21,10 @@ SUFFIXES = (
 )
 MOST_ENTRIES = 2_000  # of a directory that are looked at
 LARGEST_JSON = 1 << 20
-LARGEST_PICKLE = 4 << 20
 PT2 = (
     "a program of torch.export (.pt2): load it with torch.export.load(path) and "
     "torch.save(program.state_dict, 'model.pt')"
 )
-QUANTISED = (
-    "a state dict of a model that PyTorch quantised: its LSTM's weights are packed for int8. Take "
-    "the float model, before quantize_dynamic or convert: torch.save(float_model.state_dict(), "
-    "'model.pt'); weight_dtype='int8' of load then packs them here"
-)
-
 READ_HERE = {"config.json", "metadata.json", "model.weights.h5"}
 # What a zip file is, by the names of files and folders of which it has one.
 ZIPS = (
@@ -69,7 +62,7 @@ def zip_kind(sample: Sample) -> bool | str:
         with zipfile.ZipFile(sample.path) as archive:
             names = archive.namelist()
             if any(name.endswith("data.pkl") for name in names):
-                return QUANTISED if _is_quantised(archive, names) else False
+                return False  # of PyTorch, whose reader says what is wrong
     except Exception:  # zipfile has many errors for damaged files
         return False
     parts = {part for name in names for part in name.split("/")}
@@ -83,18 +76,11 @@ def zip_kind(sample: Sample) -> bool | str:
     return f"{what} and give {' or '.join(inside)}" if inside else what
 
 
-def _is_quantised(archive: zipfile.ZipFile, names: list[str]) -> bool:
-    name = min((name for name in names if name.endswith("data.pkl")), key=len)
-    with archive.open(name) as file:
-        head = file.read(LARGEST_PICKLE)
-    return b"CellParamsBase" in head or b"_all_weight_values" in head
-
-
 # ---- pickles and JSON ----------------------------------------------------------------------------
 
 
 def pickle_kind(sample: Sample) -> bool | str:
-    """Tell what a pickle is that torch.save did not write."""
+    """Tell what a pickle is in which nobody keeps an LSTM under PyTorch's names."""
     if sample.head[:1] != b"\x80" or not 2 <= sample.head[1] <= 5:
         return False
     both = sample.head + sample.tail
@@ -103,14 +89,9 @@ def pickle_kind(sample: Sample) -> bool | str:
             "PaddlePaddle's parameters: load them there with paddle.load, and write them as .npz "
             "or in PyTorch's names; or export the model by paddle2onnx"
         )
-    if b"torch" in both:
-        return False
-    if b"sklearn" in both or b"joblib" in both:
-        return "a pickle of scikit-learn or joblib, which is not run: give a model"
-    return (
-        "a Python pickle, which is not run: load it where it was written and save its weights, by "
-        "torch.save(model.state_dict(), 'model.pt') or np.savez"
-    )
+    if b"sklearn" in both and b"torch" not in both:
+        return "a pickle of scikit-learn, which is not run: give a model"
+    return False
 
 
 def json_kind(sample: Sample) -> bool | str:

@@ -192,7 +192,7 @@ def _quantized(title: str) -> FormatError:
     return FormatError(
         f"{title}: quantized by PyTorch; convert the float model: what is packed here only its own "
         "library reads, so save model.state_dict() before torch.ao.quantization changes the model "
-        "(quantize_dynamic, convert)"
+        "(quantize_dynamic, convert); weight_dtype='int8' makes its weights small here"
     )
 
 

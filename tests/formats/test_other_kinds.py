@@ -151,8 +151,6 @@ KINDS = {
     ),
     "zipped SavedModel": (archive(m__saved_model_DOT_pb="a"), "a zipped TensorFlow SavedModel"),
     "TorchServe": (archive(m_DOT_pt="a", **{"MAR-INF__MANIFEST": "b"}), "a TorchServe archive"),
-    "pickle": (pickle.dumps({"a": [1.0]}, 2), "a Python pickle, which is not run"),
-    "sklearn": (pickle.dumps({"sklearn.svm": 1}, 4), "a pickle of scikit-learn or joblib"),
     "array": (npy(), "one NumPy array without a name: np.savez"),
     "text": (b"layer 1: 4 units\n", "a text that begins with 'layer 1: 4 units'"),
     "wav": (sound(), "WAV audio"),
@@ -170,6 +168,15 @@ def test_each_kind_is_recognised_under_every_name(kind, tmp_path):
         path = tmp_path / f"model{suffix}"
         path.write_bytes(data)
         assert expected in message(path), suffix
+
+
+def test_a_pickle_of_another_library(tmp_path):
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"sklearn.svm": 1}, 4))
+    assert "a pickle of scikit-learn, which is not run" in message(path)
+    path.write_bytes(pickle.dumps({"vocabulary": 1}, 4))
+    assert "there is no LSTM in it, and no tensor" in message(path)
+    assert "but of 'pytorch'" in message(path, format="keras")
 
 
 @pytest.mark.parametrize("format", formats.READERS)
@@ -367,9 +374,9 @@ def test_of_torch_files_what_there_is_is_said(tmp_path):
     path, net = tmp_path / "model.pt", Net().eval()
     for is_zip in (True, False):
         torch.save(net.head.state_dict(), path, _use_new_zipfile_serialization=is_zip)
-        assert "no LSTM in it; the names in it are weight, bias" in message(path)
+        assert "but 2 tensors: weight, bias" in message(path)
     torch.jit.freeze(torch.jit.script(net)).save(path)
-    assert "it is TorchScript that was frozen" in message(path)
+    assert "as torch.jit.freeze leaves them; save the module before" in message(path)
     compiled = {f"_orig_mod.{name}": value for name, value in net.state_dict().items()}
     torch.save(compiled, path)  # as after torch.compile, which loses nothing
     assert formats.load(path, backend="reference").hidden_size == 4
@@ -387,8 +394,8 @@ def test_a_state_dict_of_a_quantised_model_is_no_circle(tmp_path):
     path = tmp_path / "model.pt"
     torch.save(quantised.state_dict(), path)
     text = message(path)
-    assert "a state dict of a model that PyTorch quantised" in text
-    assert "torch.save(float_model.state_dict(), 'model.pt'); weight_dtype='int8'" in text
+    assert "save model.state_dict() before torch.ao.quantization changes the model" in text
+    assert "weight_dtype='int8'" in text
 
 
 def test_the_command_says_it_in_one_line(tmp_path, capsys):
