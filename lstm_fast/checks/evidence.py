@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from .._weights import Weights
-from .target import Recording, State, Target, close, open_session, record, reset, state_of
+from .charging import charging, rising
+from .target import Recording, Session, State, Target, close, open_session, record, reset, state_of
 
 __all__ = ["Evidence", "evidence_of", "gather"]
 
 MOST_STEPS = 512  # in all recordings together
+RISING = "after a reset, with frames that grow"
+CHARGED = "after a reset, with frames that make cells large"
 
 
 @dataclass(frozen=True)
@@ -27,23 +30,46 @@ class Evidence:
             needed, but make it surer.
         starts: for each, the state (h (L, P), c (L, H)) that it was set to before its first step,
             or None where it was reset. Empty: none was set.
+        labels: for each, what to say of it, such as "after a reset". Empty: as it was started.
+        done: for each, the steps that were taken before it since the reset. Empty: none.
 
     Raises:
-        ValueError: there is no recording, or not as many starts.
+        ValueError: there is no recording, or not as many starts, labels or done.
     """
 
     recordings: tuple[Recording, ...]
     starts: tuple[State | None, ...] = ()
+    labels: tuple[str, ...] = ()
+    done: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.recordings:
             raise ValueError("evidence needs one recording at least")
-        if not self.starts:
-            object.__setattr__(self, "starts", (None,) * len(self.recordings))
-        if len(self.starts) != len(self.recordings):
-            raise ValueError(
-                f"there are {len(self.recordings)} recordings and {len(self.starts)} starts"
-            )
+        count = len(self.recordings)
+        for name, filled in (("starts", (None,)), ("labels", ("",)), ("done", (0,))):
+            if not getattr(self, name):
+                object.__setattr__(self, name, filled * count)
+            if len(getattr(self, name)) != count:
+                raise ValueError(
+                    f"there are {count} recordings and {len(getattr(self, name))} {name}"
+                )
+
+    def label(self, number: int) -> str:
+        """Say how a recording was made."""
+        if self.labels[number]:
+            return self.labels[number]
+        if self.starts[number] is not None:
+            return f"of recording {number}, from a state that was set"
+        return "of a new session" if number == 0 else f"of recording {number}, after a reset"
+
+    def only(self, chosen: Sequence[int]) -> Evidence:
+        """Return some of the recordings, by number."""
+        return Evidence(
+            tuple(self.recordings[n] for n in chosen),
+            tuple(self.starts[n] for n in chosen),
+            tuple(self.labels[n] for n in chosen),
+            tuple(self.done[n] for n in chosen),
+        )
 
     def first_steps(self, most: int) -> Evidence:
         """Return what was recorded up to that many steps."""
@@ -58,17 +84,23 @@ class Evidence:
             }
             kept.append(replace(recording, **cut))
             left -= len(kept[-1])
-        return Evidence(tuple(kept), self.starts[: len(kept)])
+        count = len(kept)
+        return Evidence(tuple(kept), self.starts[:count], self.labels[:count], self.done[:count])
 
 
-def gather(target: Target, weights: Weights, *, steps: int = 24, seed: int = 0) -> Evidence:
+def gather(
+    target: Target, weights: Weights, *, steps: int = 24, seed: int = 0, large: bool = True
+) -> Evidence:
     """Record what diagnosis needs from a target: fresh, after a reset, from a set state.
+
+    Then, after resets, with frames that grow and with some that make cells large.
 
     Args:
         target: what to look at; one session of it is made. The last recording is left out where
             its `state` cannot be assigned.
-        weights: for the sizes.
-        steps: of each recording.
+        weights: those that it should have.
+        steps: of each of the first three recordings.
+        large: whether to record large cells and frames, too.
         seed: of the frames, standard normal, and of the state.
 
     A state that is not to be seen, or has other sizes than these weights, is not set either.
@@ -77,35 +109,59 @@ def gather(target: Target, weights: Weights, *, steps: int = 24, seed: int = 0) 
         TargetError: see `lstm_fast.checks.target.record`.
     """
     rng = np.random.default_rng(seed)
-    layers, inputs = len(weights.layers), weights.input_size
-    session = open_session(target)
-    recordings, starts = [], list[State | None]()
-
-    def note(start: State | None) -> None:
-        xs = rng.standard_normal((steps, inputs)).astype(np.float32)
-        recordings.append(record(session, xs, name=target.name))
-        starts.append(start)
-
+    session, inputs = open_session(target), weights.input_size
+    made = _Made(session, target.name)
     try:
         for number in range(2):
             if number:
                 reset(session)
-            note(None)
-        shown = state_of(session)
-        sizes = (layers, weights.output_size), (layers, weights.hidden_size)
-        if shown is None or (shown[0].shape, shown[1].shape) != sizes:
-            return Evidence(tuple(recordings), tuple(starts))
-        h = np.tanh(rng.standard_normal(sizes[0]) / 2).astype(np.float32)
-        c = rng.standard_normal(sizes[1]).astype(np.float32)
-        reset(session)
-        try:
-            session.state = (h.copy(), c.copy())  # type: ignore[attr-defined]
-        except Exception:  # it is theirs: whatever it raises, it cannot be set
-            return Evidence(tuple(recordings), tuple(starts))
-        note((h, c))
+            made.note(rng.standard_normal((steps, inputs)).astype(np.float32))
+        state = _settable(session, weights, rng)
+        if state is not None:
+            made.note(rng.standard_normal((steps, inputs)).astype(np.float32), state)
+        if large:
+            reset(session)
+            made.note(rising(inputs, seed).array, label=RISING)
+            for frames in charging(weights, seed):
+                reset(session)
+                made.note(frames.array, label=CHARGED)
     finally:
         close(session)
-    return Evidence(tuple(recordings), tuple(starts))
+    return made.evidence()
+
+
+class _Made:
+    """What was recorded so far."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session, self._name = session, name
+        self._recordings = list[Recording]()
+        self._starts, self._labels = list[State | None](), list[str]()
+
+    def note(self, xs: Any, start: State | None = None, label: str = "") -> None:
+        """Record the session from where it is."""
+        self._recordings.append(record(self._session, xs, name=self._name))
+        self._starts.append(start)
+        self._labels.append(label)
+
+    def evidence(self) -> Evidence:
+        return Evidence(tuple(self._recordings), tuple(self._starts), tuple(self._labels))
+
+
+def _settable(session: Session, weights: Weights, rng: np.random.Generator) -> State | None:
+    """Reset a session and set its state; return that state, or None where it can't be set."""
+    sizes = [(len(weights.layers), n) for n in (weights.output_size, weights.hidden_size)]
+    shown = state_of(session)
+    if shown is None or [part.shape for part in shown] != sizes:
+        return None
+    h = np.tanh(rng.standard_normal(sizes[0]) / 2).astype(np.float32)
+    c = rng.standard_normal(sizes[1]).astype(np.float32)
+    reset(session)
+    try:
+        session.state = (h.copy(), c.copy())  # type: ignore[attr-defined]
+    except Exception:  # it is theirs: whatever it raises, it cannot be set
+        return None
+    return h, c
 
 
 def evidence_of(given: Evidence | Recording | Sequence[Recording], weights: Weights) -> Evidence:
