@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from ._mistakes.mistake import Numbers
 PROMISING = 0.5  # of the distance at the start is left, at most, after two steps towards a number
 FEWEST_VALUES = 8  # to believe a number that was found by them
 TURNS = 12
+NARROWINGS = 4
 ROUND = 1e-3  # a round number may be that far, relative, where it is as near to the record
 
 
@@ -44,6 +46,8 @@ def fit(case: Case, family: Family, machine: Machine) -> tuple[Mistake, Machine]
             tried.append(neutral)
         if min(len(one.rows) for one in (neutral, *tried)) < FEWEST_VALUES:
             return None
+        if not np.isfinite(neutral.numbers).all():
+            tried = _narrowed(point, tried)
         tried.sort(key=lambda one: one.loss)
         best = min((_gauss_newton(point, one) for one in tried[:2]), key=lambda one: one.loss)
         found = _rounded(point, best, family)
@@ -52,6 +56,17 @@ def fit(case: Case, family: Family, machine: Machine) -> tuple[Mistake, Machine]
     if not family.makes_sense(*found):
         return None
     return family.at(found), family.change(machine, *found)
+
+
+def _narrowed(point: Callable[[Float64], _Point], tried: list[_Point]) -> list[_Point]:
+    """Return bounds nearer to the best: what a bound clips jumps, so the start must be near."""
+    for _ in range(NARROWINGS):
+        tried.sort(key=lambda one: float(one.numbers[0]))
+        best = min(range(len(tried)), key=lambda n: tried[n].loss)
+        near = tried[max(0, best - 1) : best + 2]
+        between = [np.sqrt(a.numbers * b.numbers) for a, b in itertools.pairwise(near)]
+        tried = [*near, *map(point, between)]
+    return tried
 
 
 def _rounded(point: Callable[[Float64], _Point], best: _Point, family: Family) -> Numbers:

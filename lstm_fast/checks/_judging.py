@@ -30,7 +30,7 @@ SLIPS = 0.25
 # where rounding allows less than this part of what a value near 1 may lose in that type.
 NARROW = 1 / 8
 KEPT_UNITS = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
-ENOUGH = 64
+ENOUGH = 32
 WINDOW = 8  # steps from the first one that is off, to fit numbers and to say what is nearest
 
 Key = tuple[str, int, int]  # "y", or "h" or "c" with the number of a layer; recording; step
@@ -61,6 +61,7 @@ class Outcome:
     slips: int = 0
     sizes: dict[str, float] = field(default_factory=dict)  # of what is shown, the largest rms
     distances: dict[Key, float] = field(default_factory=dict)
+    allowed: dict[Key, float] = field(default_factory=dict)
     beyond: list[Key] = field(default_factory=list)  # what is not within rounding
 
 
@@ -174,16 +175,21 @@ class Case:
             outcome.slips += 1
         if ratio > 1:
             outcome.beyond.append(key)
-        outcome.distances[key] = distance
+        outcome.distances[key], outcome.allowed[key] = distance, allowed
         outcome.residual = max(outcome.residual, distance)
         outcome.tolerance = max(outcome.tolerance, allowed)
         outcome.values += recorded.size
 
     def _is_far(self, outcome: Outcome) -> bool:
-        """Say whether the right LSTM is much farther away, where this machine was judged."""
+        """Say whether the right LSTM is much farther away, where this machine was judged.
+
+        Distances are parts of what is allowed there: cells may be large, and outputs are not.
+        """
         right = self.before.distances
-        before = max((right[key] for key in outcome.distances if key in right), default=np.inf)
-        return before >= max(2 * outcome.tolerance / FACTOR, FAR * outcome.residual)
+        judged = outcome.allowed.items()
+        before = max((right[key] / much for key, much in judged if key in right), default=np.inf)
+        after = max((outcome.distances[key] / much for key, much in judged), default=np.inf)
+        return before >= max(2 / FACTOR, FAR * after)
 
     def window_residuals(self, machine: Machine) -> Float64:
         """Return all distances with their signs up to some steps after the first one that is off.

@@ -197,14 +197,15 @@ def _judge(
     for number, frames in enumerate(ordinary + large):
         recording = context.solo(frames)
         hs, cs = Oracle(weights).run(frames.array)
-        reached = np.maximum(reached, np.abs(cs).max(axis=(0, 2)))
         parts = (
             _seen_parts(recording, weights, context.options)
             if seen
             else _unseen_parts(recording, weights, context.options.activation)
         )
         steps += len(frames)
-        judged += int(np.isfinite(parts[0][4].reshape(len(frames), -1)).all(axis=1).sum())
+        has_bound = np.isfinite(parts[0][4].reshape(len(frames), -1)).all(axis=1)
+        judged += int(has_bound.sum())
+        reached = np.maximum(reached, np.abs(cs[has_bound]).max(axis=(0, 2), initial=0.0))
         cohort = next(one for one in COHORTS if one[0] <= len(frames) <= one[1])
         for part, layer, found, exact, bound in parts:
             ratio = excess(found, exact, bound)

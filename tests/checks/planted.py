@@ -24,8 +24,59 @@ def hard(slope):
     return lambda x: np.clip(F(slope) * x + F(0.5), F(0), F(1))
 
 
+def ratio_tanh(x):
+    x = np.clip(x, F(-3), F(3))
+    return x * (F(27) + x * x) / (F(27) + F(9) * x * x)
+
+
+def pade_tanh(x):
+    y = x * x
+    above = x * (F(135135) + y * (F(17325) + y * (F(378) + y)))
+    below = F(135135) + y * (F(62370) + y * (F(3150) + F(28) * y))
+    return np.clip(above / below, F(-1), F(1))
+
+
+def amp_tanh(x):
+    a, y = np.abs(x), x * x
+    above = F(2.45550750702956) * (F(1) + a) + (F(0.893229853513558) + F(0.821226666969744) * a) * y
+    below = F(2.44506634652299) + (F(2.44506634652299) + y) * np.abs(
+        x + F(0.814642734961073) * x * a
+    )
+    return x * above / below
+
+
+def bits_exp(x):
+    """Schraudolph's."""
+    whole = (F(12102203) * np.clip(x, F(-80), F(80))).astype(np.int32) + np.int32(1064866805)
+    return whole.view(F)
+
+
+def halves(tanh):
+    return lambda x: F(0.5) * tanh(F(0.5) * x) + F(0.5)
+
+
+def to_bfloat16(v):
+    bits = np.ascontiguousarray(v, F).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(F)
+
+
+SMALLER = {"float16": lambda v: v.astype(np.float16).astype(F), "bfloat16": to_bfloat16}
+
+TANHS = {
+    "27/9": ratio_tanh,
+    "pade_7/6": pade_tanh,
+    "vaneev": amp_tanh,
+    "softsign": lambda x: x / (F(1) + np.abs(x)),
+    "hard": lambda x: np.clip(x, F(-1), F(1)),
+    "schraudolph": lambda x: F(2) / (F(1) + bits_exp(F(-2) * x)) - F(1),
+}
+
 GATES = {
     "sigmoid": sigmoid,
+    "softsign": lambda x: F(0.5) * x / (F(1) + np.abs(x)) + F(0.5),
+    "tanh": np.tanh,
+    "ratio": halves(ratio_tanh),
+    "schraudolph": lambda x: F(1) / (F(1) + bits_exp(-x)),
     "0.2": hard(0.2),
     "1/6": hard(1 / 6),
     "0.5": hard(0.5),
@@ -87,7 +138,11 @@ class Loaded:
         self.bias = dict(zip(letters, np.split(bias, 4), strict=True))
         self.bias["f"] = self.bias["f"] + F(flaws.get("forget_bias", 0.0))
         self.bias["f"] = self.bias["f"] * F(2 if flaws.get("forget_twice") else 1)
-        self.gate = GATES[flaws.get("gate", "sigmoid")]
+        gate = flaws.get("gate", "sigmoid")
+        self.gate = dict.fromkeys("ifo", GATES[gate])
+        self.gate |= {k: GATES[name] for k, name in flaws.get("gates", {}).items()}
+        self.tanh_g = TANHS.get(flaws.get("tanh_g", flaws.get("tanh")), np.tanh)
+        self.tanh_c = TANHS.get(flaws.get("tanh_c", flaws.get("tanh")), np.tanh)
         self.int8 = flaws.get("int8")
         if self.int8 is not None:
             self.q_ih = {k: quantised(w, w_ih, self.int8) for k, w in self.w_ih.items()}
@@ -120,20 +175,47 @@ class Loaded:
             return self.unit_by_unit(x, h, c)
         flaws = self.flaws
         a = self.sums(x, h, is_first)
-        i, f, o = (self.gate(a[k]) for k in "ifo")
-        g = {"linear": lambda v: v, "gate": self.gate, "": np.tanh}[flaws.get("g", "")](a["g"])
+        if bound := flaws.get("gate_clip"):
+            a = {k: np.clip(v, F(-bound), F(bound)) for k, v in a.items()}
+        i, f, o = (self.gate[k](a[k]) for k in "ifo")
+        makes_g = {"linear": lambda v: v, "gate": self.gate["i"], "": self.tanh_g}
+        g = makes_g[flaws.get("g", "")](a["g"])
+        old_h, old_c = h, c
         c = f * c + i * g
-        h = o * (c if flaws.get("no_tanh") else np.tanh(c))
-        if flaws.get("float16_state"):
-            h, c = (v.astype(np.float16).astype(F) for v in (h, c))
-        return h, c
+        if bound := flaws.get("cell_clip"):
+            c = np.clip(c, F(-bound), F(bound))
+        if flaws.get("zone_c_early"):
+            c = mixed(c, old_c, flaws["zone_c"])
+        kept, parts = SMALLER.get(flaws.get("kept")), flaws.get("kept_parts", "hc")
+        if kept and flaws.get("kept_c_early"):
+            c = kept(c)
+        shown = old_c if flaws.get("old_c") else c
+        h = o * (shown if flaws.get("no_tanh") else self.tanh_c(shown))
+        if bound := flaws.get("h_clip"):
+            h = np.clip(h, F(-bound), F(bound))
+        out = h
+        if "zone_h" in flaws:
+            h = mixed(h, old_h, flaws["zone_h"])
+            out = out if flaws.get("zone_h_late") else h
+        if "zone_c" in flaws and not flaws.get("zone_c_early"):
+            c = mixed(c, old_c, flaws["zone_c"])
+        if kept:
+            h, c = (kept(v) if part in parts else v for part, v in (("h", h), ("c", c)))
+            out = out if flaws.get("kept_h_late") else h
+        if flaws.get("float16_activations"):
+            out = h = h.astype(np.float16).astype(F) + F(1e-4) * np.sin(F(1e4) * c)
+        return out, h, c
 
     def unit_by_unit(self, x, h, c):
         for n in range(self.units):
             a = {k: self.w_ih[k][n] @ x + self.w_hh[k][n] @ h + self.bias[k][n] for k in "ifgo"}
-            c[n] = self.gate(a["f"]) * c[n] + self.gate(a["i"]) * np.tanh(a["g"])
-            h[n] = self.gate(a["o"]) * np.tanh(c[n])
-        return h, c
+            c[n] = self.gate["f"](a["f"]) * c[n] + self.gate["i"](a["i"]) * np.tanh(a["g"])
+            h[n] = self.gate["o"](a["o"]) * np.tanh(c[n])
+        return h, h, c
+
+
+def mixed(new, old, rate):
+    return F(rate) * old + F(1 - rate) * new
 
 
 def turned(w, how):
@@ -164,6 +246,7 @@ class HiddenSession:
         self.c = [np.zeros(layer.units, F) for layer in port.layers]
         self.last_y = np.zeros(port.output_size, F)
         self.last_x = np.zeros(port.input_size, F)
+        self.count = 0
 
     def reset(self):
         leak = self.flaws.get("leak", "")
@@ -171,6 +254,7 @@ class HiddenSession:
             for n, value in enumerate(getattr(self, part)):
                 if part not in leak or n not in self.flaws.get("leak_layers", (n,)):
                     value[...] = 0
+        self.count = self.count if self.flaws.get("timer_counts_on") else 0
         self.last_y = np.zeros_like(self.last_y)
         if not self.flaws.get("late_frame_kept"):
             self.last_x = np.zeros_like(self.last_x)
@@ -183,17 +267,43 @@ class HiddenSession:
             x = np.concatenate([x[-k:]] * (len(x) // k))
         if k := flaws.get("newest_first"):
             x = x.reshape(-1, k)[::-1].ravel()
+        if bound := flaws.get("input_clip"):
+            x = np.clip(x, F(-bound), F(bound))
+        if how := flaws.get("input_kept"):
+            x = SMALLER[how](x)
         if flaws.get("late_frame"):
             x, self.last_x = self.last_x, x
+        if flaws.get("timer") and self.count and self.count % flaws["timer"] == 0:
+            for part in flaws.get("timer_parts", "hc"):
+                setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
+        self.count += 1
         for part in flaws.get("drop_before", ""):
             setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
-        below = list(self.h)
+        if order := flaws.get("take_of"):
+            for part in flaws.get("take_parts", "hc"):
+                old = getattr(self, part)
+                setattr(self, part, [old[n].copy() for n in order])
+        below, frame, top = list(self.h), x, len(self.port.layers) - 1
         for n, layer in enumerate(self.port.layers):
             if n:
-                x = below[n - 1] if flaws.get("stale_layers") else self.h[n - 1]
-            self.h[n], self.c[n] = layer.step(x, self.h[n], self.c[n], is_first=n == 0)
-        y = (self.c if flaws.get("swap_output") else self.h)[-1].copy()
+                x = below[n - 1] if flaws.get("stale_layers") else out * F(flaws.get("between", 1))
+            if n and flaws.get("shared"):
+                for part in flaws["shared"]:
+                    getattr(self, part)[n] = getattr(self, part)[n - 1].copy()
+            taken = x
+            out, self.h[n], self.c[n] = layer.step(x, self.h[n], self.c[n], is_first=n == 0)
+            if n in flaws.get("residual", ()):
+                out = out + taken * F(flaws.get("residual_gain", 1))
+                if flaws.get("residual_kept"):
+                    self.h[n] = out
+        for part in flaws.get("shared", ""):
+            getattr(self, part)[:] = [getattr(self, part)[top].copy() for _ in range(top + 1)]
+        y = self.c[-1].copy() if flaws.get("swap_output") else out.copy()
         y = y * F(flaws.get("output_gain", 1.0))
+        if flaws.get("add_frame"):
+            y = y + frame
+        if how := flaws.get("output_kept"):
+            y = SMALLER[how](y)
         for part in flaws.get("drop_after", ""):
             setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
         if flaws.get("swap_carried"):
@@ -209,13 +319,15 @@ class Session(HiddenSession):
     @property
     def state(self):
         order = "ch" if self.flaws.get("swap_shown") else "hc"
-        return tuple(np.stack(getattr(self, part)) for part in order)
+        turn = -1 if self.flaws.get("layers_shown_turned") else 1
+        return tuple(np.stack(getattr(self, part)[::turn]) for part in order)
 
     @state.setter
     def state(self, value):
         value = value[::-1] if self.flaws.get("swap_start") else value
         kept = {part: getattr(self, part) for part in self.flaws.get("not_set", "")}
-        self.h, self.c = ([np.array(v, F) for v in part] for part in value)
+        turn = -1 if self.flaws.get("layers_start_turned") else 1
+        self.h, self.c = ([np.array(v, F) for v in part[::turn]] for part in value)
         for part, old in kept.items():
             setattr(self, part, old)
 
@@ -312,6 +424,96 @@ PLANTS = [
     Plant("layer_order", {"layers": (1, 0)}, ("layers", "square")),
     Plant("gate_order:iofg@layer1", {"gate_order": "iofg", "only_layer": 1}, ("layers",)),
     Plant("scale:output:0.5", {"output_gain": 0.5}),
+]
+
+BOTH = ("layers", "square")
+
+# What issue 20 names, and the same kinds.
+LATER = [
+    *(
+        Plant(f"{name}:{bound:g}", {name: bound}, label=f"{name}:{bound:g}")
+        for name, bounds in (
+            ("cell_clip", (0.3, 3.0, 10.0)),
+            ("input_clip", (1.5, 5.0, 50.0)),
+            ("gate_clip", (1.2, 5.0)),
+            ("h_clip", (0.2, 0.9)),
+        )
+        for bound in bounds
+    ),
+    Plant("cell_clip:4.7", {"cell_clip": 4.7}),
+    *(
+        Plant(f"state_rounded:{how}:{parts}", {"kept": how, "kept_parts": parts} | more, label=name)
+        for how in ("float16", "bfloat16")
+        for parts in ("h", "c", "hc")
+        for name, more in (
+            (f"{how}:{parts}", {}),
+            (f"{how}:{parts}-h late", {"kept_h_late": True}),
+            (f"{how}:{parts}-c early", {"kept_c_early": True}),
+        )
+        if ("late" not in name or "h" in parts) and ("early" not in name or "c" in parts)
+    ),
+    Plant("output_rounded:float16", {"output_kept": "float16"}),
+    Plant("input_rounded:bfloat16", {"input_kept": "bfloat16"}),
+    Plant("zoneout:0.1", {"zone_h": 0.1, "zone_c": 0.1}),
+    Plant("zoneout:h,c:0.05,0.5", {"zone_h": 0.05, "zone_c": 0.5}),
+    Plant("zoneout:h:0.15", {"zone_h": 0.15}),
+    Plant("zoneout:c:0.3", {"zone_c": 0.3}),
+    Plant("zoneout:0.2", {"zone_h": 0.2, "zone_c": 0.2, "zone_h_late": True}, label="zoneout-late"),
+    Plant("zoneout:c:0.25", {"zone_c": 0.25, "zone_c_early": True}, label="zoneout-early"),
+    *(
+        Plant(f"rational_tanh:{name}", {"tanh": name}, label=f"tanh {name}")
+        for name in ("27/9", "pade_7/6", "vaneev")
+    ),
+    Plant("rational_tanh:27/9:g", {"tanh_g": "27/9"}),
+    Plant("rational_tanh:27/9:output", {"tanh_c": "27/9"}),
+    Plant("rational_tanh:27/9:gates", {"tanh": "27/9", "gate": "ratio"}),
+    Plant("exp_is:schraudolph", {"tanh": "schraudolph", "gate": "schraudolph"}),
+    Plant("sigmoid_is:schraudolph", {"gate": "schraudolph"}),
+    Plant("tanh_is:softsign", {"tanh": "softsign"}),
+    Plant("tanh_is:hard", {"tanh": "hard"}),
+    Plant("sigmoid_is:softsign", {"gate": "softsign"}),
+    Plant("sigmoid_is:tanh:o", {"gates": {"o": "tanh"}}),
+    *(
+        Plant(f"hard_sigmoid:{slope}:{gate}", {"gates": {gate: slope}})
+        for gate in "ifo"
+        for slope in ("0.2", "1/6")
+    ),
+    Plant("hard_sigmoid:0.2:if", {"gates": {"i": "0.2", "f": "0.2"}}),
+    Plant("old_c:output", {"old_c": True}),
+    *(
+        Plant(f"reset_by_timer:{steps}" + more, {"timer": steps} | options)
+        for steps, more, options in (
+            (5, "", {}),
+            (20, "", {}),
+            (30, "", {}),
+            (7, ":c", {"timer_parts": "c"}),
+        )
+    ),
+    Plant("reset_by_timer:60", {"timer": 60, "timer_counts_on": True}, label="timer counts on"),
+    Plant("layer_states_swapped:carried", {"take_of": (1, 0)}, ("layers",)),
+    Plant("layer_states_swapped:carried:h", {"take_of": (1, 0), "take_parts": "h"}, ("layers",)),
+    Plant("layer_states_swapped:carried:c", {"take_of": (1, 0), "take_parts": "c"}, ("layers",)),
+    Plant("layer_states_swapped:shown", {"layers_shown_turned": True}, ("layers", "state")),
+    Plant("layer_states_swapped:start", {"layers_start_turned": True}, ("layers", "state")),
+    Plant("layer_states_of:first", {"take_of": (0, 0)}, ("layers",)),
+    *(
+        Plant(
+            "layer_states_shared" + ("" if part == "hc" else f":{part}"),
+            {"shared": part},
+            ("layers",),
+        )
+        for part in ("hc", "h", "c")
+    ),
+    Plant("residual:layer1", {"residual": (1,)}, ("layers",)),
+    Plant("residual:layer1:carried", {"residual": (1,), "residual_kept": True}, ("layers",)),
+    Plant("residual:layer1:0.7", {"residual": (1,), "residual_gain": 0.7}, ("layers",)),
+    Plant("residual:layer0", {"residual": (0,)}, ("square",)),
+    Plant("residual:layers0-1", {"residual": (0, 1)}, BOTH),
+    Plant("residual:frame", {"add_frame": True}, BOTH),
+    Plant("scale:between:0.8", {"between": 0.8}, ("layers",)),
+    Plant("cell_clip:0.25@layer0", {"cell_clip": 0.25, "only_layer": 0}, ("layers",)),
+    Plant("zoneout:0.1@layer1", {"zone_h": 0.1, "zone_c": 0.1, "only_layer": 1}, ("layers",)),
+    Plant("state_rounded:bfloat16:hc@layer1", {"kept": "bfloat16", "only_layer": 1}, ("layers",)),
 ]
 
 # An int8 implementation that is right but for a scale.

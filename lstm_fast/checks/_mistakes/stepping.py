@@ -14,7 +14,7 @@ from .roundings import ROUNDINGS, Float64, Matrix
 # disturbance, which is some hundred times what PyTorch 2.13 is off by. Where each step starts from
 # what was recorded, to be wide costs nothing; where errors go on, every doubt blinds all after it.
 TIE_OF_RECORDED = 4.0
-TIE = 0.25
+TIE = 0.15
 
 
 class Noise:
