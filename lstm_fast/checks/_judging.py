@@ -77,6 +77,8 @@ class Case:
         self.scales = self._scales()
         self.before = self.judge(self.machine)
         self.first = min((key[1:] for key in self.before.beyond), default=None)
+        at_first = (much for key, much in self.before.allowed.items() if key[1:] == self.first)
+        self.allowed_first = max(at_first, default=0.0)
 
     def _run(
         self, machine: Machine, noise: Noise | None = None, steps: int | None = None

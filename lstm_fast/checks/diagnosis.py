@@ -200,23 +200,28 @@ def _explaining(
             confident=len(found) == 1,
             also=tuple(other.id for other, *_ in found if other.id != mistake.id),
             same=tuple(ids[1:]),
-            first_step=None if case.first is None else case.first[1],
+            first_step=_first_step(case),
             shows=_shows(case),
         )
         for (mistake, _, outcome), ids in zip(found, names, strict=True)
     ], count
 
 
+def _first_step(case: Case) -> int | None:
+    """Return the first step that is off, counted from the reset before it."""
+    return None if case.first is None else case.evidence.done[case.first[0]] + case.first[1]
+
+
 def _shows(case: Case) -> str:
     """Say where the record first shows that it is not the right LSTM's."""
     if case.first is None:
         return ""
-    number, step = case.first
+    number = case.first[0]
     parts = {key[0] for key in case.before.beyond if key[1:] == case.first}
     states = sorted((part for part in parts if part != "y"), key=lambda part: part[::-1])
     names = [f"{part[0]} of layer {part[1:]}" for part in states[:2]] or ["the output"]
     label = case.evidence.label(number)
-    return f"first shows at step {step} {label}, in {' and '.join(names)}"
+    return f"first shows at step {_first_step(case)} {label}, in {' and '.join(names)}"
 
 
 def _with_numbers(case: Case) -> Iterator[Candidate]:
@@ -293,9 +298,12 @@ def _nearest(case: Case, candidates: list[Candidate]) -> Diagnosis | None:
         f"not explained by this: {best.advice}",
         before,
         after,
-        case.before.tolerance,
+        max(
+            (much for key, much in case.before.allowed.items() if key[1:] == case.first),
+            default=0.0,
+        ),
         confident=False,
-        first_step=None if case.first is None else case.first[1],
+        first_step=_first_step(case),
         shows=_shows(case),
     )
 

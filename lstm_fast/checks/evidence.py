@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,11 +11,25 @@ from typing import Any
 import numpy as np
 
 from .._weights import Weights
+from ._context import ROUNDING
 from .charging import charging, rising
-from .target import Recording, Session, State, Target, close, open_session, record, reset, state_of
+from .oracle import Oracle
+from .target import (
+    Recording,
+    Session,
+    State,
+    Target,
+    close,
+    open_session,
+    record,
+    reset,
+    state_of,
+    step,
+)
 
 __all__ = ["Evidence", "evidence_of", "gather"]
 
+AROUND = 48  # steps that are kept around a late one
 MOST_STEPS = 512  # in all recordings together
 RISING = "after a reset, with frames that grow"
 CHARGED = "after a reset, with frames that make cells large"
@@ -128,6 +144,51 @@ def gather(
     finally:
         close(session)
     return made.evidence()
+
+
+def gather_later(
+    target: Target, weights: Weights, *, steps: int = 10_000, seconds: float = 5.0, seed: int = 1
+) -> Evidence | None:
+    """Step one session until its output is off, and record the steps around that.
+
+    The recording starts from the state that float64 has there.
+
+    Args:
+        target: what to look at; its output should be h.
+        weights: those that it should have.
+        steps: as many at most.
+        seconds: as long at most.
+        seed: of the frames, standard normal.
+
+    Returns:
+        The evidence, or None where nothing is off in that many steps, or the output is not h.
+    """
+    rng, oracle, session = np.random.default_rng(seed), Oracle(weights), open_session(target)
+    kept: deque[tuple[Any, Any, Any, Any]] = deque(maxlen=AROUND)  # state, frame, output, state
+    end, left = time.monotonic() + seconds, steps
+    after = None  # steps to go once one was off
+    try:
+        while left and after != 0:
+            before = oracle.h.copy(), oracle.c.copy()
+            x = rng.standard_normal(weights.input_size).astype(np.float32)
+            y, exact = step(session, x), oracle.step(x)
+            if y.shape != exact.shape:
+                return None
+            kept.append((before, x, y, state_of(session)))
+            off = not np.abs(y - exact).max() <= ROUNDING
+            after = after - 1 if after is not None else AROUND // 2 if off else None
+            left -= 1
+            if after is None and time.monotonic() > end:
+                return None
+    finally:
+        close(session)
+    if after is None:
+        return None
+    befores, xs, ys, states = zip(*kept, strict=True)
+    seen = None if any(state is None for state in states) else list(zip(*states, strict=True))
+    hs, cs = (None, None) if seen is None else map(np.stack, seen)
+    made = Recording(np.stack(xs), np.stack(ys), hs, cs, target.name)
+    return Evidence((made,), (befores[0],), ("after a reset",), (steps - left - len(kept),))
 
 
 class _Made:

@@ -173,37 +173,40 @@ class Loaded:
     def step(self, x, h, c, is_first=True):
         if self.flaws.get("in_place"):
             return self.unit_by_unit(x, h, c)
-        flaws = self.flaws
+        flaws, old_h, old_c = self.flaws, h, c
         a = self.sums(x, h, is_first)
         if bound := flaws.get("gate_clip"):
             a = {k: np.clip(v, F(-bound), F(bound)) for k, v in a.items()}
         i, f, o = (self.gate[k](a[k]) for k in "ifo")
         makes_g = {"linear": lambda v: v, "gate": self.gate["i"], "": self.tanh_g}
-        g = makes_g[flaws.get("g", "")](a["g"])
-        old_h, old_c = h, c
-        c = f * c + i * g
+        c = self.early(f * c + i * makes_g[flaws.get("g", "")](a["g"]), old_c)
+        seen = old_c if flaws.get("old_c") else c
+        h = o * (seen if flaws.get("no_tanh") else self.tanh_c(seen))
+        if bound := flaws.get("h_clip"):
+            h = np.clip(h, F(-bound), F(bound))
+        if flaws.get("float16_activations"):
+            h = h.astype(np.float16).astype(F) + F(1e-4) * np.sin(F(1e4) * c)
+        return self.late(h, c, old_h, old_c)
+
+    def early(self, c, old_c):
+        flaws = self.flaws
         if bound := flaws.get("cell_clip"):
             c = np.clip(c, F(-bound), F(bound))
         if flaws.get("zone_c_early"):
             c = mixed(c, old_c, flaws["zone_c"])
-        kept, parts = SMALLER.get(flaws.get("kept")), flaws.get("kept_parts", "hc")
-        if kept and flaws.get("kept_c_early"):
-            c = kept(c)
-        shown = old_c if flaws.get("old_c") else c
-        h = o * (shown if flaws.get("no_tanh") else self.tanh_c(shown))
-        if bound := flaws.get("h_clip"):
-            h = np.clip(h, F(-bound), F(bound))
-        out = h
+        return SMALLER[flaws["kept"]](c) if flaws.get("kept_c_early") else c
+
+    def late(self, h, c, old_h, old_c):
+        flaws, out = self.flaws, h
         if "zone_h" in flaws:
             h = mixed(h, old_h, flaws["zone_h"])
             out = out if flaws.get("zone_h_late") else h
         if "zone_c" in flaws and not flaws.get("zone_c_early"):
             c = mixed(c, old_c, flaws["zone_c"])
-        if kept:
+        if kept := SMALLER.get(flaws.get("kept")):
+            parts = flaws.get("kept_parts", "hc")
             h, c = (kept(v) if part in parts else v for part, v in (("h", h), ("c", c)))
             out = out if flaws.get("kept_h_late") else h
-        if flaws.get("float16_activations"):
-            out = h = h.astype(np.float16).astype(F) + F(1e-4) * np.sin(F(1e4) * c)
         return out, h, c
 
     def unit_by_unit(self, x, h, c):
@@ -260,7 +263,30 @@ class HiddenSession:
             self.last_x = np.zeros_like(self.last_x)
 
     def step(self, x):
-        flaws, x = self.flaws, np.array(x, F)
+        flaws = self.flaws
+        x = frame = self.taken(np.array(x, F))
+        self.forget(flaws.get("drop_before", ""))
+        if flaws.get("timer") and self.count and self.count % flaws["timer"] == 0:
+            self.forget(flaws.get("timer_parts", "hc"))
+        self.count += 1
+        if order := flaws.get("take_of"):
+            for part in flaws.get("take_parts", "hc"):
+                old = getattr(self, part)
+                setattr(self, part, [old[n].copy() for n in order])
+        y = self.shown(self.layers(x), frame)
+        self.forget(flaws.get("drop_after", ""))
+        if flaws.get("swap_carried"):
+            self.h, self.c = self.c, self.h
+        if flaws.get("late_output"):
+            y, self.last_y = self.last_y, y
+        return y
+
+    def forget(self, parts):
+        for part in parts:
+            setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
+
+    def taken(self, x):
+        flaws = self.flaws
         if k := flaws.get("zero_first"):
             x[:k] = 0
         if k := flaws.get("repeat"):
@@ -273,44 +299,30 @@ class HiddenSession:
             x = SMALLER[how](x)
         if flaws.get("late_frame"):
             x, self.last_x = self.last_x, x
-        if flaws.get("timer") and self.count and self.count % flaws["timer"] == 0:
-            for part in flaws.get("timer_parts", "hc"):
-                setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
-        self.count += 1
-        for part in flaws.get("drop_before", ""):
-            setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
-        if order := flaws.get("take_of"):
-            for part in flaws.get("take_parts", "hc"):
-                old = getattr(self, part)
-                setattr(self, part, [old[n].copy() for n in order])
-        below, frame, top = list(self.h), x, len(self.port.layers) - 1
+        return x
+
+    def layers(self, x):
+        flaws, below, out = self.flaws, list(self.h), None
+        shared = flaws.get("shared", "")
         for n, layer in enumerate(self.port.layers):
             if n:
                 x = below[n - 1] if flaws.get("stale_layers") else out * F(flaws.get("between", 1))
-            if n and flaws.get("shared"):
-                for part in flaws["shared"]:
+                for part in shared:
                     getattr(self, part)[n] = getattr(self, part)[n - 1].copy()
-            taken = x
             out, self.h[n], self.c[n] = layer.step(x, self.h[n], self.c[n], is_first=n == 0)
             if n in flaws.get("residual", ()):
-                out = out + taken * F(flaws.get("residual_gain", 1))
-                if flaws.get("residual_kept"):
-                    self.h[n] = out
-        for part in flaws.get("shared", ""):
-            getattr(self, part)[:] = [getattr(self, part)[top].copy() for _ in range(top + 1)]
-        y = self.c[-1].copy() if flaws.get("swap_output") else out.copy()
+                out = out + x * F(flaws.get("residual_gain", 1))
+                self.h[n] = out if flaws.get("residual_kept") else self.h[n]
+        for part in shared:
+            setattr(self, part, [getattr(self, part)[-1].copy() for _ in self.port.layers])
+        return out
+
+    def shown(self, out, frame):
+        flaws = self.flaws
+        y = (self.c[-1] if flaws.get("swap_output") else out).copy()
         y = y * F(flaws.get("output_gain", 1.0))
-        if flaws.get("add_frame"):
-            y = y + frame
-        if how := flaws.get("output_kept"):
-            y = SMALLER[how](y)
-        for part in flaws.get("drop_after", ""):
-            setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
-        if flaws.get("swap_carried"):
-            self.h, self.c = self.c, self.h
-        if flaws.get("late_output"):
-            y, self.last_y = self.last_y, y
-        return y
+        y = y + frame if flaws.get("add_frame") else y
+        return SMALLER[flaws["output_kept"]](y) if "output_kept" in flaws else y
 
 
 class Session(HiddenSession):

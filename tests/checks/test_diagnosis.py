@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import INT8, LATER, PLANTS, Plant, Port
+from planted import INT8, PLANTS, Plant, Port
 
 import lstm_fast
 from lstm_fast import LSTM, Activation, Cell

@@ -15,6 +15,7 @@ from .roundings import ROUNDINGS, Float64, Matrix
 # what was recorded, to be wide costs nothing; where errors go on, every doubt blinds all after it.
 TIE_OF_RECORDED = 4.0
 TIE = 0.15
+IN_DOUBT = 16 * ACTIVATION  # a disturbance above this is a value before that fell either way
 
 
 class Noise:
@@ -125,7 +126,9 @@ def settled(values: Float64, how: str, tie: float) -> Float64:
     if len(values) == 1:
         return exact
     apart = np.abs(values[1:] - values[:1]).max() + ACTIVATION * np.maximum(1, np.abs(values[0]))
-    low, high = rounding(values[0] - tie * apart), rounding(values[0] + tie * apart)
+    in_doubt = apart > IN_DOUBT * np.maximum(1, np.abs(values[0]))
+    reach = np.where(in_doubt, TIE_OF_RECORDED, tie) * apart
+    low, high = rounding(values[0] - reach), rounding(values[0] + reach)
     rows = np.repeat(exact, len(values), axis=0)
     rows[1::2], rows[2::2] = low, high
     rows[3:, ::2] = high[::2]
