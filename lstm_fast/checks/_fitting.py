@@ -48,6 +48,8 @@ def fit(case: Case, family: Family, machine: Machine) -> tuple[Mistake, Machine]
             return None
         if not np.isfinite(neutral.numbers).all():
             tried = _narrowed(point, tried)
+            if min(one.loss for one in tried) > PROMISING * neutral.loss:
+                return None
         tried.sort(key=lambda one: one.loss)
         best = min((_gauss_newton(point, one) for one in tried[:2]), key=lambda one: one.loss)
         found = _rounded(point, best, family)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from caught import QUICK
-from planted import LATER, Plant, Port
+from planted import Port
+from plants import LATER, Plant
 
 from lstm_fast import LSTM, Cell, checks
 from lstm_fast.checks import adapters
@@ -38,10 +39,11 @@ def is_named(found, id):
 
 CASES = [
     pytest.param(plant, shape, hidden, id=f"{plant}-{shape}-{'outputs' if hidden else 'state'}")
-    for plant in LATER
+    for number, plant in enumerate(LATER)
     for shape in (ONE, TWO)
     for hidden in (False, True)
     if plant.fits(*shape, hidden)
+    and ("layers" in plant.needs or shape == ONE or hidden == bool(number % 2))
 ]
 
 
