@@ -1,66 +1,131 @@
-"""The number in a mistake that has one, such as a scale: found by least squares."""
+"""The numbers in a mistake that has some, such as a scale: found by least squares."""
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from ._judging import Case
 from ._mistakes import Family, Float64, Machine, Mistake
+from ._mistakes.mistake import Numbers
 
-FITTED_STEPS = 8  # of the first recording, to find a number
 PROMISING = 0.5  # of the distance at the start is left, at most, after two steps towards a number
 FEWEST_VALUES = 8  # to believe a number that was found by them
+TURNS = 12
+NARROWINGS = 4
+ROUND = 1e-3  # a round number may be that far, relative, where it is as near to the record
+
+
+@dataclass
+class _Point:
+    """Numbers, and how far the record is from a machine that has them."""
+
+    numbers: Float64
+    rows: Float64
+
+    @property
+    def loss(self) -> float:
+        """The sum of squares."""
+        return float(np.nan_to_num(np.square(self.rows).sum(), nan=np.inf))
 
 
 def fit(case: Case, family: Family, machine: Machine) -> tuple[Mistake, Machine] | None:
-    """Find the number with which a mistake is nearest: Gauss-Newton, from the best starts."""
+    """Find the numbers with which a mistake is nearest: Gauss-Newton, from the best starts."""
 
-    def residuals(number: float) -> Float64:
-        return case.residuals(family.change(machine, number), FITTED_STEPS, 1)
-
-    def loss(rows: Float64) -> float:
-        return float(np.nan_to_num(np.square(rows).sum(), nan=np.inf))
+    def point(numbers: Float64) -> _Point:
+        rows = case.window_residuals(family.change(machine, *map(float, numbers)))
+        return _Point(numbers, rows)
 
     with np.errstate(all="ignore"):
-        tried = {start: residuals(start) for start in (family.neutral, *family.starts)}
-        if min(map(len, tried.values())) < FEWEST_VALUES:
+        neutral = point(np.array(family.neutral))
+        tried = [point(np.array(start)) for start in family.starts]
+        if np.isfinite(neutral.numbers).all():
+            tried.append(neutral)
+        if min(len(one.rows) for one in (neutral, *tried)) < FEWEST_VALUES:
             return None
-        starts = sorted(tried, key=lambda start: loss(tried[start]))[:2]
-        number = min(
-            (_gauss_newton(residuals, start, tried[start]) for start in starts),
-            key=lambda one: loss(residuals(one)),
-        )
-    for known in family.starts:  # the number that was meant, where it is that
-        if abs(number - known) <= 2e-5 * abs(known):
-            number = known
-    if abs(number - family.neutral) < 1e-6:
+        if not np.isfinite(neutral.numbers).all():
+            tried = _narrowed(point, tried)
+            if min(one.loss for one in tried) > PROMISING * neutral.loss:
+                return None
+        tried.sort(key=lambda one: one.loss)
+        best = min((_gauss_newton(point, one) for one in tried[:2]), key=lambda one: one.loss)
+        found = _rounded(point, best, family)
+    if np.allclose(found, family.neutral, rtol=0, atol=1e-6) or not best.loss < neutral.loss:
         return None
-    return family.at(number), family.change(machine, number)
+    if not family.makes_sense(*found):
+        return None
+    return family.at(found), family.change(machine, *found)
 
 
-def _gauss_newton(residuals: Any, number: float, rows: Float64) -> float:
-    """Return a number with a smaller sum of squares, from one and its residuals."""
-    best = first = float(np.square(rows).sum())
-    for turn in range(12):
-        if turn == 2 and best > PROMISING**2 * first:
+def _narrowed(point: Callable[[Float64], _Point], tried: list[_Point]) -> list[_Point]:
+    """Return bounds nearer to the best: what a bound clips jumps, so the start must be near."""
+    for _ in range(NARROWINGS):
+        tried.sort(key=lambda one: float(one.numbers[0]))
+        best = min(range(len(tried)), key=lambda n: tried[n].loss)
+        near = tried[max(0, best - 1) : best + 2]
+        between = [np.sqrt(a.numbers * b.numbers) for a, b in itertools.pairwise(near)]
+        tried = [*near, *map(point, between)]
+    return tried
+
+
+def _rounded(point: Callable[[Float64], _Point], best: _Point, family: Family) -> Numbers:
+    """Return the numbers that were meant, where a round one is as near to the record."""
+    allowed = 2 * best.loss + 1e-12 * len(best.rows)
+    for at in range(len(best.numbers)):
+        number = best.numbers[at]
+        known = [start[at] for start in family.starts] + [family.neutral[at]]
+        for meant in (
+            *known,
+            float(f"{number:.2g}"),
+            float(f"{number:.3g}"),
+            float(f"{number:.4g}"),
+        ):
+            if abs(number - meant) <= ROUND * max(abs(number), ROUND):
+                numbers = best.numbers.copy()
+                numbers[at] = meant
+                one = point(numbers)
+                if one.loss <= allowed:
+                    best = one
+                    break
+    return tuple(map(float, best.numbers))
+
+
+def _gauss_newton(point: Callable[[Float64], _Point], best: _Point) -> _Point:
+    """Return a point with a smaller sum of squares."""
+    first = best.loss
+    for turn in range(TURNS):
+        if turn == 2 and best.loss > PROMISING**2 * first:
             break
-        width = 1e-5 * max(1e-3, abs(number))
-        slope = (residuals(number + width) - rows) / width
-        step = float(slope @ rows) / (float(slope @ slope) or 1.0)
-        if not np.isfinite(step):
+        slopes = _slopes(point, best)
+        step = np.linalg.lstsq(slopes, best.rows, rcond=None)[0] if _is_fine(slopes, best) else None
+        if step is None:
             break
         for _ in range(8):
-            new_rows = residuals(number - step)
-            new = float(np.square(new_rows).sum())
-            if new < best:
+            new = point(best.numbers - step)
+            if new.loss < best.loss:
                 break
-            step /= 4
+            step = step / 4
         else:
             break
-        number, rows, gained = number - step, new_rows, best - new
-        best = new
-        if gained <= 1e-9 * best:
+        gained, best = best.loss - new.loss, new
+        if gained <= 1e-9 * best.loss:
             break
-    return number
+    return best
+
+
+def _slopes(point: Callable[[Float64], _Point], at: _Point) -> Float64:
+    """Return how each number moves the distances, (n, numbers)."""
+    columns = []
+    for index, number in enumerate(at.numbers):
+        width = 1e-5 * max(1e-3, abs(number))
+        moved = at.numbers.copy()
+        moved[index] += width
+        columns.append((point(moved).rows - at.rows) / width)
+    return np.stack(columns, axis=1)
+
+
+def _is_fine(slopes: Float64, at: _Point) -> bool:
+    return bool(np.isfinite(slopes).all() and np.isfinite(at.rows).all())

@@ -26,15 +26,27 @@ BLIND = 1 / 64
 SLIPS = 0.25
 
 
-class Pair(NamedTuple):
-    """What a machine shows, (B, n), beside what was recorded there; key: what, where, when.
+# A machine that keeps its state in a smaller type is told from the right one by ENOUGH values,
+# where rounding allows less than this part of what a value near 1 may lose in that type.
+NARROW = 1 / 8
+KEPT_UNITS = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+ENOUGH = 32
+WINDOW = 8  # steps from the first one that is off, to fit numbers and to say what is nearest
 
-    What is "y", or "h" or "c" with the number of a layer.
+Key = tuple[str, int, int]  # "y", or "h" or "c" with the number of a layer; recording; step
+
+
+class Pair(NamedTuple):
+    """What a machine shows, (B, n), beside what was recorded there.
+
+    single: each value is held to what its own disturbed ones are, for it may have fallen either way
+    where it was rounded, and that goes no further.
     """
 
-    key: tuple[str, int, int]
+    key: Key
     shown: Float64
     recorded: Float64
+    single: bool = False
 
 
 @dataclass
@@ -48,7 +60,9 @@ class Outcome:
     values: int = 0  # judged
     slips: int = 0
     sizes: dict[str, float] = field(default_factory=dict)  # of what is shown, the largest rms
-    distances: dict[tuple[str, int, int], float] = field(default_factory=dict)
+    distances: dict[Key, float] = field(default_factory=dict)
+    allowed: dict[Key, float] = field(default_factory=dict)
+    beyond: list[Key] = field(default_factory=list)  # what is not within rounding
 
 
 class Case:
@@ -62,24 +76,26 @@ class Case:
         self.noise = Noise(ROWS, width)
         self.scales = self._scales()
         self.before = self.judge(self.machine)
+        self.first = min((key[1:] for key in self.before.beyond), default=None)
+        at_first = (much for key, much in self.before.allowed.items() if key[1:] == self.first)
+        self.allowed_first = max(at_first, default=0.0)
 
     def _run(
-        self,
-        machine: Machine,
-        noise: Noise | None = None,
-        steps: int | None = None,
-        recordings: int | None = None,
+        self, machine: Machine, noise: Noise | None = None, steps: int | None = None
     ) -> Iterator[Moment]:
-        made, starts = self.evidence.recordings[:recordings], self.evidence.starts[:recordings]
-        return run(machine, made, starts, noise, steps=steps)
+        evidence = self.evidence
+        made, starts = evidence.recordings, evidence.starts
+        return run(machine, made, starts, noise, steps=steps, done=evidence.done)
 
-    def _compared(self, machine: Machine, moment: Moment) -> Iterator[Pair]:
-        """Yield what is to be seen of a moment beside its record."""
-        number, t = moment.sequence, moment.t
+    def _compared(self, machine: Machine, moment: Moment, number: int) -> Iterator[Pair]:
+        """Yield what is to be seen of a moment beside its record, which has that number."""
+        t = moment.t
         recording = self.evidence.recordings[number]
         at = len(recording.xs) - 1 - t if machine.backwards else t + machine.late
+        led = moment.led and machine.keeps
         if 0 <= at < len(recording.xs):
-            yield Pair(("y", number, at), moment.y, np.float64(recording.ys[at]))
+            single = led or bool(machine.output_rounding)
+            yield Pair(("y", number, at), moment.y, np.float64(recording.ys[at]), single)
         at = t + machine.late * machine.late_states
         if machine.backwards or not 0 <= at < len(recording.xs):
             return
@@ -89,33 +105,37 @@ class Case:
                 continue
             for n, shown in enumerate(states):
                 if seen.shape[2] == shown.shape[1]:
-                    yield Pair((f"{part}{n}", number, at), shown, np.float64(seen[at, n]))
+                    yield Pair((f"{part}{n}", number, at), shown, np.float64(seen[at, n]), led)
 
-    def _scales(self) -> dict[str, float]:
-        """Return the root mean square of y, h and c, right or recorded, whichever is larger."""
-        right: dict[str, list[Float64]] = {"y": [], "h": [], "c": []}
-        seen: dict[str, list[Float64]] = {"y": [], "h": [], "c": []}
+    def _scales(self) -> dict[tuple[str, int], float]:
+        """Return the root mean square of y, h and c in each recording.
+
+        It is that of the right machine's or that of the recorded, whichever is larger.
+        """
+        values: dict[tuple[str, int], tuple[list[Float64], list[Float64]]] = {
+            (part, n): ([], []) for part in "yhc" for n in range(len(self.evidence.recordings))
+        }
         for moment in self._run(self.machine):
-            shown = [moment.y], moment.hs, moment.cs
-            for part, values in zip(right, shown, strict=True):
-                right[part] += [value.ravel() for value in values]
-        for recording in self.evidence.recordings:
-            for part, array in zip(seen, (recording.ys, recording.hs, recording.cs), strict=True):
+            for part, shown in (("y", [moment.y]), ("h", moment.hs), ("c", moment.cs)):
+                values[part, moment.sequence][0].extend(value.ravel() for value in shown)
+        for n, recording in enumerate(self.evidence.recordings):
+            for part, array in (("y", recording.ys), ("h", recording.hs), ("c", recording.cs)):
                 if array is not None:
-                    seen[part].append(np.float64(array).ravel())
-        return {part: max(_root(right[part]), _root(seen[part])) for part in right}
+                    values[part, n][1].append(np.float64(array).ravel())
+        return {key: max(map(_root, both)) for key, both in values.items()}
 
     def judge(self, machine: Machine) -> Outcome:
         """Compare all that was recorded with a machine; stop where a mistake can't be it."""
         outcome, spread = Outcome(), dict[tuple[str, int], float]()
         is_right = machine is self.machine
-        flip = _flip(machine, self.evidence)
+        flips = _flips(machine, self.evidence)
+        narrow = _narrow(machine)
         total = 0
         with np.errstate(all="ignore"):
             for moment in self._run(machine, self.noise):
-                for key, shown, recorded in self._compared(machine, moment):
+                for pair in self._compared(machine, moment, moment.sequence):
                     total += 1
-                    self._compare(outcome, spread, key, shown, recorded, flip)
+                    self._compare(outcome, spread, pair, flips[moment.sequence], narrow)
                 if outcome.ratio > 1 and not is_right:
                     outcome.explains = False
                     return outcome
@@ -124,47 +144,76 @@ class Case:
         if is_right:
             outcome.explains = fits
         else:
-            outcome.explains = fits and 3 * judged >= total and self._is_far(outcome)
+            enough = 3 * judged >= total or (machine.keeps and outcome.values >= ENOUGH)
+            outcome.explains = fits and enough and self._is_far(outcome)
         return outcome
 
     def _compare(
         self,
         outcome: Outcome,
         spread: dict[tuple[str, int], float],
-        key: tuple[str, int, int],
-        shown: Float64,
-        recorded: Float64,
+        pair: Pair,
         flip: float,
+        narrow: float,
     ) -> None:
         """Add one comparison to an outcome."""
+        (key, shown, recorded, single), doubt = pair, np.float64(0.0)
         part, number, _ = key
-        apart = _largest(shown[1:] - shown[0]) if len(shown) > 1 else 0.0
-        spread[part, number] = max(spread.get((part, number), 0.0), apart)
+        off = np.abs(shown[1:] - shown[0]).max(axis=0) if len(shown) > 1 else np.zeros(1)
         size = max(1.0, _largest(recorded) if np.isfinite(recorded).all() else 1.0)
+        if single:  # what rounding left in doubt is no disturbance
+            doubt = np.where(off > 8 * ACTIVATION * np.maximum(1, np.abs(shown[0])), off, 0.0)
+            off = np.where(doubt > 0, 0.0, off)
+        spread[part, number] = max(spread.get((part, number), 0.0), _largest(off))
         allowed = FACTOR * (spread[part, number] + ACTIVATION * size)
-        distance = _largest(shown[0] - recorded)
-        if allowed > max(BLIND * self.scales[part[0]], 2 * FACTOR * ACTIVATION * size):
+        distance = _largest(np.maximum(np.abs(shown[0] - recorded) - doubt, 0.0))
+        if allowed > max(BLIND * self.scales[part[0], number], 2 * FACTOR * ACTIVATION * size):
+            return
+        ratio = distance / (allowed + flip)
+        outcome.ratio = max(outcome.ratio, ratio)
+        if allowed > narrow * size:
             return
         if allowed < distance <= allowed + flip:
             outcome.slips += 1
-        outcome.distances[key] = distance
+        if ratio > 1:
+            outcome.beyond.append(key)
+        outcome.distances[key], outcome.allowed[key] = distance, allowed
         outcome.residual = max(outcome.residual, distance)
-        outcome.ratio = max(outcome.ratio, distance / (allowed + flip))
         outcome.tolerance = max(outcome.tolerance, allowed)
         outcome.values += recorded.size
 
     def _is_far(self, outcome: Outcome) -> bool:
-        """Say whether the right LSTM is much farther away, where this machine was judged."""
-        right = self.before.distances
-        before = max((right[key] for key in outcome.distances if key in right), default=np.inf)
-        return before >= max(2 * outcome.tolerance / FACTOR, FAR * outcome.residual)
+        """Say whether the right LSTM is much farther away, where this machine was judged.
 
-    def residuals(self, machine: Machine, steps: int, recordings: int | None = None) -> Float64:
-        """Return all distances with their signs on the first steps of the first recordings."""
+        Distances are parts of what is allowed there: cells may be large, and outputs are not.
+        """
+        right = self.before.distances
+        judged = outcome.allowed.items()
+        before = max((right[key] / much for key, much in judged if key in right), default=np.inf)
+        after = max((outcome.distances[key] / much for key, much in judged), default=np.inf)
+        return before >= max(2 / FACTOR, FAR * after)
+
+    def window_residuals(self, machine: Machine) -> Float64:
+        """Return all distances with their signs up to some steps after the first one that is off.
+
+        Of the recording that this is in alone, so that it is soon done, but for machines that take
+        something over from the one before.
+        """
+        number, t = self.first or (0, 0)
+        first = 0 if machine.leak or machine.timer else number
+        evidence, made = self.evidence, slice(first, number + 1)
+        moments = run(
+            machine,
+            evidence.recordings[made],
+            evidence.starts[made],
+            steps=None if first < number else t + WINDOW,
+            done=evidence.done[made],
+        )
         rows = [
-            (shown[0] - recorded).ravel()
-            for moment in self._run(machine, steps=steps, recordings=recordings)
-            for _, shown, recorded in self._compared(machine, moment)
+            (pair.shown[0] - pair.recorded).ravel()
+            for moment in moments
+            if moment.sequence == number - first and moment.t < t + WINDOW
+            for pair in self._compared(machine, moment, number)
         ]
         return np.concatenate(rows) if rows else np.zeros(0)
 
@@ -182,14 +231,26 @@ def _largest(values: Float64) -> float:
     return np.inf if np.isnan(found) else found
 
 
-def _flip(machine: Machine, evidence: Evidence) -> float:
-    """Return what one whole number that fell the other way may change of a gate's input."""
+def _narrow(machine: Machine) -> float:
+    """Return what may be allowed at most where a machine is judged; infinite for most."""
+    kept = [layer.kept for layer in machine.layers if layer.kept is not None]
+    return NARROW * min((KEPT_UNITS[one.how] for one in kept), default=np.inf)
+
+
+def _flips(machine: Machine, evidence: Evidence) -> list[float]:
+    """Return what one whole number that fell the other way may change of a gate's input.
+
+    One for each recording.
+    """
+    return [_flip(machine, float(np.abs(one.xs).max(initial=0.0))) for one in evidence.recordings]
+
+
+def _flip(machine: Machine, frames: float) -> float:
     if machine.int8 is None:
         return 0.0
-    frames = max(np.abs(one.xs).max(initial=0.0) for one in evidence.recordings)
     sizes = [
         max(
-            float(np.abs(layer.w_ih.value).max()) * (max(1.0, float(frames)) if n == 0 else 1.0),
+            float(np.abs(layer.w_ih.value).max()) * (max(1.0, frames) if n == 0 else 1.0),
             float(np.abs(layer.w_hh.value).max()),
         )
         for n, layer in enumerate(machine.layers)

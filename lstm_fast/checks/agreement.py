@@ -14,6 +14,7 @@ from ._context import Context
 from ._free import free
 from ._near import Float64
 from .bounds import excess, initial, step
+from .charging import charging, rising
 from .options import Options
 from .oracle import Oracle
 from .probes import Frames, given
@@ -25,6 +26,7 @@ __all__ = ["agreement"]
 
 LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 64, 128)
 UNSEEN_LENGTHS = (1, 2, 4, 8, 16, 48)  # without the state, whose bound takes long to compute
+UNSEEN_RISE, UNSEEN_CHARGE = 24, 24  # steps, likewise
 COHORTS = ((1, 1), (2, 8), (9, 32), (33, 128), (129, 2**62))
 
 
@@ -42,6 +44,10 @@ class Errors:
             distance = np.abs(np.float64(actual) - exact)
             self.ulp.append((distance / np.spacing(np.abs(np.float32(exact)))).ravel())
         self.absolute.append(np.where(np.isnan(distance), np.inf, distance).ravel())
+        self.add_ratio(ratio)
+
+    def add_ratio(self, ratio: Any) -> None:
+        """Add a distance as a part of its bound alone."""
         self.worst = max(self.worst, float(np.max(ratio, initial=0.0)))
 
     def numbers(self) -> dict[str, float]:
@@ -92,6 +98,9 @@ def agreement(
     session that runs on its own: max and mean, absolute and in ULP, by length of the sequence and
     by layer.
 
+    Beside ordinary frames there are some that grow, and some that make cells large (see
+    `charging`), so that what is clipped shows; how large they became is reported.
+
     Where the target should store its weights as int8, rounding to whole numbers has no bound that
     would tell right from wrong; then two or three sequences are held to int8 in float64 as
     `diagnosis` holds them.
@@ -129,16 +138,25 @@ def agreement(
     if wanted.weight_dtype == "int8":
         return _as_int8(context, wanted, seen)
     lengths = LENGTHS if seen else UNSEEN_LENGTHS
-    frames = (
-        [context.frames(n, 200 + k) for k, n in enumerate(lengths)]
-        if sequences is None
-        else [given(xs) for xs in sequences]
-    )
-    result = _judge(context, weights, frames, seen)
+    if sequences is None:
+        frames = [context.frames(n, 200 + k) for k, n in enumerate(lengths)]
+        large = _large(context, weights, seen)
+    else:
+        frames, large = [given(xs) for xs in sequences], []
+    result = _judge(context, weights, frames, large, seen)
     if result.failed and not result.reproduction:
         whole = reproduction.whole("agreement", target, context.options, wanted)
         result = replace(result, reproduction=whole)
     return result
+
+
+def _large(context: Context, weights: Weights, seen: bool) -> list[Frames]:
+    """Return frames that grow, and some that make cells large, to meet whatever is clipped."""
+    seed, scale = context.options.seed * 1000 + 300, context.options.scale
+    growing = rising(weights.input_size, seed, scale)
+    if seen:
+        return [growing, *charging(weights, seed, scale)]
+    return [growing.first(UNSEEN_RISE), *charging(weights, seed, scale, UNSEEN_CHARGE)]
 
 
 def _as_int8(context: Context, wanted: Reference, seen: bool) -> CheckResult:
@@ -167,12 +185,16 @@ def _fits(first: Recording, weights: Weights) -> bool:
     return first.hs.shape[1:] == h.shape and first.cs.shape[1:] == c.shape
 
 
-def _judge(context: Context, weights: Weights, sequences: list[Frames], seen: bool) -> CheckResult:
+def _judge(
+    context: Context, weights: Weights, ordinary: list[Frames], large: list[Frames], seen: bool
+) -> CheckResult:
+    """Judge all sequences; errors are those of the ordinary ones alone."""
+    reached = np.zeros(len(weights.layers))
     overall, cohorts = Errors(), {cohort: Errors() for cohort in COHORTS}
     layers = [{"h": Errors(), "c": Errors()} for _ in weights.layers]
     exceeding: Exceeding | None = None
     judged = steps = 0
-    for frames in sequences:
+    for number, frames in enumerate(ordinary + large):
         recording = context.solo(frames)
         hs, cs = Oracle(weights).run(frames.array)
         parts = (
@@ -181,12 +203,19 @@ def _judge(context: Context, weights: Weights, sequences: list[Frames], seen: bo
             else _unseen_parts(recording, weights, context.options.activation)
         )
         steps += len(frames)
-        judged += int(np.isfinite(parts[0][4].reshape(len(frames), -1)).all(axis=1).sum())
+        has_bound = np.isfinite(parts[0][4].reshape(len(frames), -1)).all(axis=1)
+        judged += int(has_bound.sum())
+        reached = np.maximum(reached, np.abs(cs[has_bound]).max(axis=(0, 2), initial=0.0))
         cohort = next(one for one in COHORTS if one[0] <= len(frames) <= one[1])
         for part, layer, found, exact, bound in parts:
             ratio = excess(found, exact, bound)
             free_running = cs[:, layer] if part == "c" else hs[:, layer]
-            for errors in (overall, cohorts[cohort], layers[layer]["c" if part == "c" else "h"]):
+            of_layer = layers[layer]["c" if part == "c" else "h"]
+            if number >= len(ordinary):
+                overall.add_ratio(ratio)
+                of_layer.add_ratio(ratio)
+                continue
+            for errors in (overall, cohorts[cohort], of_layer):
                 errors.add(found, free_running, ratio)
         here = _first_beyond(frames, parts)
         if here and (exceeding is None or here.step < exceeding.step):
@@ -195,6 +224,8 @@ def _judge(context: Context, weights: Weights, sequences: list[Frames], seen: bo
         "judged_by": "state" if seen else "output",
         "steps": steps,
         "steps_with_a_bound": judged,
+        "largest_frame": float(max(np.abs(one.array).max() for one in ordinary + large)),
+        "largest_cells": [float(size) for size in reached],
         **overall.numbers(),
         "cohorts": {_cohort_name(one): e.numbers() for one, e in cohorts.items() if e.absolute},
         "layers": [
@@ -254,6 +285,16 @@ def _first_beyond(frames: Frames, parts: list[Part]) -> Exceeding | None:
     return best
 
 
+def _reached(numbers: dict[str, Any]) -> str:
+    """Say how far cells and frames were driven, since what is clipped beyond shows nowhere."""
+    cells = " and ".join(f"{size:.2g}" for size in numbers["largest_cells"])
+    of_layers = ", layer by layer" if len(numbers["largest_cells"]) > 1 else ""
+    return (
+        f"cells became as large as {cells}{of_layers}, frames {numbers['largest_frame']:.2g}: "
+        "a clip beyond would not show"
+    )
+
+
 def _cohort_name(cohort: tuple[int, int]) -> str:
     low, high = cohort
     return str(low) if low == high else f"{low}+" if high > 2**60 else f"{low}-{high}"
@@ -272,7 +313,7 @@ def _result(
             return CheckResult("agreement", "skipped", f"no bound holds here; {figures}", numbers)
         text = (
             f"{what} within {max(numbers['of_bound'], 0.0001):.2g} of the derived bound at each of "
-            f"{numbers['steps_with_a_bound']} steps; {figures}"
+            f"{numbers['steps_with_a_bound']} steps; {figures}; {_reached(numbers)}"
         )
         return CheckResult("agreement", "passed", text, numbers)
     by_length = ", ".join(f"{k}: {v['max_error']:.2g}" for k, v in numbers["cohorts"].items())

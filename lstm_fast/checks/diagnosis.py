@@ -9,7 +9,8 @@ Each mistake that ports are known to make (see _mistakes) is computed in float64
 with what was recorded. One explains the record where everything that was recorded is as near to it
 as float32 rounding leads any two correct implementations apart, and by far nearer than to the right
 LSTM. That leaves little to chance: hundreds of values agree in four digits or more, or none is
-named. Single mistakes are tried before pairs, and those without a number before those with one.
+named. Single mistakes are tried before pairs, those without a number before those with one, and
+those in all layers before those in one.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ import numpy as np
 from .._weights import Weights
 from ._fitting import fit
 from ._judging import Case, Outcome
-from ._mistakes import Machine, Mistake, catalogue, families, same
+from ._mistakes import Machine, Mistake, catalogue, families, numbered, same, timers
 from .evidence import Evidence, evidence_of, gather
 from .references import as_reference
 from .target import Recording
 
 __all__ = ["Diagnoses", "Diagnosis", "Evidence", "diagnose", "gather"]
 
-NEAR_STEPS = 8  # of each recording, to say what is nearest
+Candidate = tuple[Mistake, Machine]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Diagnosis:
         confident: whether nothing else explains it, too.
         also: the ids of the others that do.
         same: the ids of mistakes that come to the same with these weights.
+        first_step: the first step, from 0, at which what was recorded is not the right LSTM's; None
+            where that is nowhere beyond rounding.
+        shows: the same in words: in which recording, and in what of it.
     """
 
     mistake: str
@@ -58,6 +62,8 @@ class Diagnosis:
     confident: bool = True
     also: tuple[str, ...] = ()
     same: tuple[str, ...] = ()
+    first_step: int | None = None
+    shows: str = ""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -66,8 +72,9 @@ class Diagnosis:
 
     def __str__(self) -> str:
         sure = "" if self.confident else f" (or: {', '.join(self.also)})"
+        shows = f" It {self.shows}." if self.shows else ""
         return (
-            f"{self.words}{sure}: {self.explanation} [error {self.residual_before:.2g}, "
+            f"{self.words}{sure}: {self.explanation}.{shows} [error {self.residual_before:.2g}, "
             f"{self.residual_after:.2g} with this mistake, {self.tolerance:.2g} allowed]"
         )
 
@@ -79,8 +86,9 @@ class Diagnoses(list[Diagnosis]):
         agrees: whether the record is that of the right LSTM, within rounding.
         residual: the largest distance to it, absolute.
         note: the result in a sentence.
-        nearest: where nothing explains it, the single mistake that comes nearest on the first
-            steps. It explains nothing: to be looked at, not to be believed.
+        nearest: where nothing explains it, the single mistake that comes nearest around the first
+            step that is off; None where none comes nearer than the right LSTM. Its residuals are
+            root mean squares. It explains nothing: to be looked at, not to be believed.
     """
 
     def __init__(
@@ -133,7 +141,12 @@ def diagnose(
     machine = case.machine
     listed = [(one, one.change(machine)) for one in catalogue(machine)]
     singles = [(one, m) for one, m in listed if m is not None and not same(m, machine)]
-    stages: list[Iterable[tuple[Mistake, Machine]]] = [singles, _finer(case, singles)]
+    seen: list[Candidate] = []
+    stages: list[Iterable[Candidate]] = [
+        singles,
+        _kept(_with_numbers(case), seen),
+        _kept(_in_one_layer(case, singles), seen),
+    ]
     if pairs:  # a scale of int8 can be wrong only together with int8
         alone = [one for one, _ in singles]
         stages.append(_pairs(case, [one for one, m in listed if m is None or one in alone]))
@@ -146,12 +159,19 @@ def diagnose(
                 "" if found[0].confident else ", or by something that this record does not tell"
             )
             return Diagnoses(found, residual=before.residual, note=note)
-    nearest = _nearest(case, singles)
-    note = f"it differs, and nothing known explains it: none of {sum(tried[:2])} mistakes"
-    note += f", nor of {tried[2]} pairs" if pairs else ""
-    if nearest is not None:
-        note += f"; on the first steps the nearest is: {nearest.words}"
-    return Diagnoses(residual=before.residual, note=note, nearest=nearest)
+    nearest = _nearest(case, [*singles, *seen])
+    note = f"it differs, and nothing known explains it: none of {sum(tried[:3])} mistakes"
+    note += f", nor of {tried[3]} pairs" if pairs else ""
+    return Diagnoses(
+        residual=before.residual, note=f"{note}; {_nearest_words(case, nearest)}", nearest=nearest
+    )
+
+
+def _kept(candidates: Iterable[Candidate], seen: list[Candidate]) -> Iterator[Candidate]:
+    """Yield candidates, and keep those that were tried."""
+    for one in candidates:
+        seen.append(one)
+        yield one
 
 
 def _explaining(
@@ -188,25 +208,62 @@ def _explaining(
             confident=len(found) == 1,
             also=tuple(other.id for other, *_ in found if other.id != mistake.id),
             same=tuple(ids[1:]),
+            first_step=_first_step(case),
+            shows=_shows(case),
         )
         for (mistake, _, outcome), ids in zip(found, names, strict=True)
     ], count
 
 
-def _finer(case: Case, singles: list[tuple[Mistake, Machine]]) -> Iterator[tuple[Mistake, Machine]]:
-    """Yield mistakes in one layer alone, and those with a number."""
-    for family in families(case.machine):
+def _first_step(case: Case) -> int | None:
+    """Return the first step that is off, counted from the reset before it."""
+    return None if case.first is None else case.evidence.done[case.first[0]] + case.first[1]
+
+
+def _shows(case: Case) -> str:
+    """Say where the record first shows that it is not the right LSTM's."""
+    if case.first is None:
+        return ""
+    number = case.first[0]
+    parts = {key[0] for key in case.before.beyond if key[1:] == case.first}
+    states = sorted((part for part in parts if part != "y"), key=lambda part: part[::-1])
+    names = [f"{part[0]} of layer {part[1:]}" for part in states[:2]] or ["the output"]
+    label = case.evidence.label(number)
+    return f"first shows at step {_first_step(case)} {label}, in {' and '.join(names)}"
+
+
+def _with_numbers(case: Case) -> Iterator[Candidate]:
+    """Yield mistakes whose numbers are found by fitting, or by when they show first."""
+    for family in (*families(case.machine), *numbered(case.machine)):
         fitted = fit(case, family, case.machine)
         if fitted is not None:
             yield fitted
+    if case.first is not None:
+        number, step = case.first
+        before = sum(map(len, case.evidence.recordings[:number]))
+        step += case.evidence.done[number]
+        for mistake in timers(number, before, step):
+            machine = mistake.change(case.machine)
+            assert machine is not None
+            yield mistake, machine
+
+
+def _in_one_layer(case: Case, singles: list[Candidate]) -> Iterator[Candidate]:
+    """Yield mistakes in one layer alone."""
     count = len(case.machine.layers)
+    if count == 1:
+        return
     for mistake, _ in singles:
-        if mistake.layer_change is not None and count > 1:
+        if mistake.layer_change is not None:
             for index in range(count):
                 alone = mistake.in_layer(index)
                 machine = alone.change(case.machine)
                 if machine is not None and not same(machine, case.machine):
                     yield alone, machine
+    for family in numbered(case.machine, in_one_layer=True):
+        fitted = fit(case, family, case.machine)
+        if fitted is not None:
+            yield fitted
 
 
 def _pairs(case: Case, mistakes: list[Mistake]) -> Iterator[tuple[Mistake, Machine]]:
@@ -229,22 +286,46 @@ def _pairs(case: Case, mistakes: list[Mistake]) -> Iterator[tuple[Mistake, Machi
                     yield _joined(first, fitted[0]), fitted[1]
 
 
-def _nearest(case: Case, singles: list[tuple[Mistake, Machine]]) -> Diagnosis | None:
-    """Return the single mistake that comes nearest on the first steps of each recording."""
+def _nearest(case: Case, candidates: list[Candidate]) -> Diagnosis | None:
+    """Return the mistake that comes nearest around the first step that is off."""
 
     def distance(machine: Machine) -> float:
-        rows = case.residuals(machine, NEAR_STEPS)
+        rows = case.window_residuals(machine)
         return float(np.sqrt(np.square(rows).mean())) if rows.size else np.inf
 
     with np.errstate(all="ignore"):
         before = distance(case.machine)
-        rows = [(distance(machine), one) for one, machine in singles]
-    rows = [row for row in rows if row[0] < before / 2]
+        rows = [(distance(machine), one) for one, machine in candidates]
+    rows = [row for row in rows if row[0] < before]
     if not rows:
         return None
     after, best = min(rows, key=lambda row: row[0])
-    advice = f"not explained by this: {best.advice}"
-    return Diagnosis(best.id, best.words, advice, before, after, 0.0, confident=False)
+    return Diagnosis(
+        best.id,
+        best.words,
+        f"not explained by this: {best.advice}",
+        before,
+        after,
+        max(
+            (much for key, much in case.before.allowed.items() if key[1:] == case.first),
+            default=0.0,
+        ),
+        confident=False,
+        first_step=_first_step(case),
+        shows=_shows(case),
+    )
+
+
+def _nearest_words(case: Case, nearest: Diagnosis | None) -> str:
+    """Say what is nearest, and how far that is from explaining anything."""
+    shows = f"it {_shows(case)}; " if case.first is not None else ""
+    if nearest is None:
+        return f"{shows}no single one of them comes nearer than the right LSTM does"
+    left = f"{nearest.residual_after:.2g} of an error of {nearest.residual_before:.2g}"
+    allowed = f"{nearest.tolerance:.2g} is allowed"
+    near = nearest.residual_after < nearest.residual_before / 2
+    start = "around that step the nearest is" if near else "nothing comes near: even the nearest is"
+    return f"{shows}{start} {nearest.mistake}: {nearest.words}; it leaves {left}, where {allowed}"
 
 
 def _joined(first: Mistake, second: Mistake) -> Mistake:

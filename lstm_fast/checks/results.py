@@ -89,6 +89,7 @@ class CheckResult:
         which = "likely mistake" if len(self.diagnosis) == 1 else "one of these"
         found = [
             f"{which}: {one['mistake']}: {one['words']}. {one['explanation']}{_alias(one)}"
+            f"{_shows(one)}"
             for one in self.diagnosis
         ]
         return found or ([f"diagnosis: {self.note}"] if self.note else [])
@@ -99,6 +100,11 @@ class CheckResult:
         if self.reproduction:
             parts.append(f"to reproduce:\n\n{self.reproduction}")
         return "\n\n".join(parts)
+
+
+def _shows(one: dict[str, Any]) -> str:
+    """Say where a mistake first shows."""
+    return f". It {one['shows']}" if one.get("shows") else ""
 
 
 def _alias(one: dict[str, Any]) -> str:

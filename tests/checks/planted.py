@@ -6,8 +6,6 @@ gates by name, and computes in float32 throughout.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from lstm_fast.checks.target import Target
@@ -24,8 +22,59 @@ def hard(slope):
     return lambda x: np.clip(F(slope) * x + F(0.5), F(0), F(1))
 
 
+def ratio_tanh(x):
+    x = np.clip(x, F(-3), F(3))
+    return x * (F(27) + x * x) / (F(27) + F(9) * x * x)
+
+
+def pade_tanh(x):
+    y = x * x
+    above = x * (F(135135) + y * (F(17325) + y * (F(378) + y)))
+    below = F(135135) + y * (F(62370) + y * (F(3150) + F(28) * y))
+    return np.clip(above / below, F(-1), F(1))
+
+
+def amp_tanh(x):
+    a, y = np.abs(x), x * x
+    above = F(2.45550750702956) * (F(1) + a) + (F(0.893229853513558) + F(0.821226666969744) * a) * y
+    below = F(2.44506634652299) + (F(2.44506634652299) + y) * np.abs(
+        x + F(0.814642734961073) * x * a
+    )
+    return x * above / below
+
+
+def bits_exp(x):
+    """Schraudolph's."""
+    whole = (F(12102203) * np.clip(x, F(-80), F(80))).astype(np.int32) + np.int32(1064866805)
+    return whole.view(F)
+
+
+def halves(tanh):
+    return lambda x: F(0.5) * tanh(F(0.5) * x) + F(0.5)
+
+
+def to_bfloat16(v):
+    bits = np.ascontiguousarray(v, F).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(F)
+
+
+SMALLER = {"float16": lambda v: v.astype(np.float16).astype(F), "bfloat16": to_bfloat16}
+
+TANHS = {
+    "27/9": ratio_tanh,
+    "pade_7/6": pade_tanh,
+    "vaneev": amp_tanh,
+    "softsign": lambda x: x / (F(1) + np.abs(x)),
+    "hard": lambda x: np.clip(x, F(-1), F(1)),
+    "schraudolph": lambda x: F(2) / (F(1) + bits_exp(F(-2) * x)) - F(1),
+}
+
 GATES = {
     "sigmoid": sigmoid,
+    "softsign": lambda x: F(0.5) * x / (F(1) + np.abs(x)) + F(0.5),
+    "tanh": np.tanh,
+    "ratio": halves(ratio_tanh),
+    "schraudolph": lambda x: F(1) / (F(1) + bits_exp(-x)),
     "0.2": hard(0.2),
     "1/6": hard(1 / 6),
     "0.5": hard(0.5),
@@ -87,7 +136,11 @@ class Loaded:
         self.bias = dict(zip(letters, np.split(bias, 4), strict=True))
         self.bias["f"] = self.bias["f"] + F(flaws.get("forget_bias", 0.0))
         self.bias["f"] = self.bias["f"] * F(2 if flaws.get("forget_twice") else 1)
-        self.gate = GATES[flaws.get("gate", "sigmoid")]
+        gate = flaws.get("gate", "sigmoid")
+        self.gate = dict.fromkeys("ifo", GATES[gate])
+        self.gate |= {k: GATES[name] for k, name in flaws.get("gates", {}).items()}
+        self.tanh_g = TANHS.get(flaws.get("tanh_g", flaws.get("tanh")), np.tanh)
+        self.tanh_c = TANHS.get(flaws.get("tanh_c", flaws.get("tanh")), np.tanh)
         self.int8 = flaws.get("int8")
         if self.int8 is not None:
             self.q_ih = {k: quantised(w, w_ih, self.int8) for k, w in self.w_ih.items()}
@@ -118,22 +171,52 @@ class Loaded:
     def step(self, x, h, c, is_first=True):
         if self.flaws.get("in_place"):
             return self.unit_by_unit(x, h, c)
-        flaws = self.flaws
+        flaws, old_h, old_c = self.flaws, h, c
         a = self.sums(x, h, is_first)
-        i, f, o = (self.gate(a[k]) for k in "ifo")
-        g = {"linear": lambda v: v, "gate": self.gate, "": np.tanh}[flaws.get("g", "")](a["g"])
-        c = f * c + i * g
-        h = o * (c if flaws.get("no_tanh") else np.tanh(c))
-        if flaws.get("float16_state"):
-            h, c = (v.astype(np.float16).astype(F) for v in (h, c))
-        return h, c
+        if bound := flaws.get("gate_clip"):
+            a = {k: np.clip(v, F(-bound), F(bound)) for k, v in a.items()}
+        i, f, o = (self.gate[k](a[k]) for k in "ifo")
+        makes_g = {"linear": lambda v: v, "gate": self.gate["i"], "": self.tanh_g}
+        c = self.early(f * c + i * makes_g[flaws.get("g", "")](a["g"]), old_c)
+        seen = old_c if flaws.get("old_c") else c
+        h = o * (seen if flaws.get("no_tanh") else self.tanh_c(seen))
+        if bound := flaws.get("h_clip"):
+            h = np.clip(h, F(-bound), F(bound))
+        if flaws.get("float16_activations"):
+            h = h.astype(np.float16).astype(F) + F(1e-4) * np.sin(F(1e4) * c)
+        return self.late(h, c, old_h, old_c)
+
+    def early(self, c, old_c):
+        flaws = self.flaws
+        if bound := flaws.get("cell_clip"):
+            c = np.clip(c, F(-bound), F(bound))
+        if flaws.get("zone_c_early"):
+            c = mixed(c, old_c, flaws["zone_c"])
+        return SMALLER[flaws["kept"]](c) if flaws.get("kept_c_early") else c
+
+    def late(self, h, c, old_h, old_c):
+        flaws, out = self.flaws, h
+        if "zone_h" in flaws:
+            h = mixed(h, old_h, flaws["zone_h"])
+            out = out if flaws.get("zone_h_late") else h
+        if "zone_c" in flaws and not flaws.get("zone_c_early"):
+            c = mixed(c, old_c, flaws["zone_c"])
+        if kept := SMALLER.get(flaws.get("kept")):
+            parts = flaws.get("kept_parts", "hc")
+            h, c = (kept(v) if part in parts else v for part, v in (("h", h), ("c", c)))
+            out = out if flaws.get("kept_h_late") else h
+        return out, h, c
 
     def unit_by_unit(self, x, h, c):
         for n in range(self.units):
             a = {k: self.w_ih[k][n] @ x + self.w_hh[k][n] @ h + self.bias[k][n] for k in "ifgo"}
-            c[n] = self.gate(a["f"]) * c[n] + self.gate(a["i"]) * np.tanh(a["g"])
-            h[n] = self.gate(a["o"]) * np.tanh(c[n])
-        return h, c
+            c[n] = self.gate["f"](a["f"]) * c[n] + self.gate["i"](a["i"]) * np.tanh(a["g"])
+            h[n] = self.gate["o"](a["o"]) * np.tanh(c[n])
+        return h, h, c
+
+
+def mixed(new, old, rate):
+    return F(rate) * old + F(1 - rate) * new
 
 
 def turned(w, how):
@@ -164,6 +247,7 @@ class HiddenSession:
         self.c = [np.zeros(layer.units, F) for layer in port.layers]
         self.last_y = np.zeros(port.output_size, F)
         self.last_x = np.zeros(port.input_size, F)
+        self.count = 0
 
     def reset(self):
         leak = self.flaws.get("leak", "")
@@ -171,36 +255,72 @@ class HiddenSession:
             for n, value in enumerate(getattr(self, part)):
                 if part not in leak or n not in self.flaws.get("leak_layers", (n,)):
                     value[...] = 0
+        self.count = self.count if self.flaws.get("timer_counts_on") else 0
         self.last_y = np.zeros_like(self.last_y)
         if not self.flaws.get("late_frame_kept"):
             self.last_x = np.zeros_like(self.last_x)
 
     def step(self, x):
-        flaws, x = self.flaws, np.array(x, F)
+        flaws = self.flaws
+        x = frame = self.taken(np.array(x, F))
+        self.forget(flaws.get("drop_before", ""))
+        if flaws.get("timer") and self.count and self.count % flaws["timer"] == 0:
+            self.forget(flaws.get("timer_parts", "hc"))
+        self.count += 1
+        if order := flaws.get("take_of"):
+            for part in flaws.get("take_parts", "hc"):
+                old = getattr(self, part)
+                setattr(self, part, [old[n].copy() for n in order])
+        y = self.shown(self.layers(x), frame)
+        self.forget(flaws.get("drop_after", ""))
+        if flaws.get("swap_carried"):
+            self.h, self.c = self.c, self.h
+        if flaws.get("late_output"):
+            y, self.last_y = self.last_y, y
+        return y
+
+    def forget(self, parts):
+        for part in parts:
+            setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
+
+    def taken(self, x):
+        flaws = self.flaws
         if k := flaws.get("zero_first"):
             x[:k] = 0
         if k := flaws.get("repeat"):
             x = np.concatenate([x[-k:]] * (len(x) // k))
         if k := flaws.get("newest_first"):
             x = x.reshape(-1, k)[::-1].ravel()
+        if bound := flaws.get("input_clip"):
+            x = np.clip(x, F(-bound), F(bound))
+        if how := flaws.get("input_kept"):
+            x = SMALLER[how](x)
         if flaws.get("late_frame"):
             x, self.last_x = self.last_x, x
-        for part in flaws.get("drop_before", ""):
-            setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
-        below = list(self.h)
+        return x
+
+    def layers(self, x):
+        flaws, below, out = self.flaws, list(self.h), None
+        shared = flaws.get("shared", "")
         for n, layer in enumerate(self.port.layers):
             if n:
-                x = below[n - 1] if flaws.get("stale_layers") else self.h[n - 1]
-            self.h[n], self.c[n] = layer.step(x, self.h[n], self.c[n], is_first=n == 0)
-        y = (self.c if flaws.get("swap_output") else self.h)[-1].copy()
+                x = below[n - 1] if flaws.get("stale_layers") else out * F(flaws.get("between", 1))
+                for part in shared:
+                    getattr(self, part)[n] = getattr(self, part)[n - 1].copy()
+            out, self.h[n], self.c[n] = layer.step(x, self.h[n], self.c[n], is_first=n == 0)
+            if n in flaws.get("residual", ()):
+                out = out + x * F(flaws.get("residual_gain", 1))
+                self.h[n] = out if flaws.get("residual_kept") else self.h[n]
+        for part in shared:
+            setattr(self, part, [getattr(self, part)[-1].copy() for _ in self.port.layers])
+        return out
+
+    def shown(self, out, frame):
+        flaws = self.flaws
+        y = (self.c[-1] if flaws.get("swap_output") else out).copy()
         y = y * F(flaws.get("output_gain", 1.0))
-        for part in flaws.get("drop_after", ""):
-            setattr(self, part, [np.zeros_like(v) for v in getattr(self, part)])
-        if flaws.get("swap_carried"):
-            self.h, self.c = self.c, self.h
-        if flaws.get("late_output"):
-            y, self.last_y = self.last_y, y
-        return y
+        y = y + frame if flaws.get("add_frame") else y
+        return SMALLER[flaws["output_kept"]](y) if "output_kept" in flaws else y
 
 
 class Session(HiddenSession):
@@ -209,116 +329,14 @@ class Session(HiddenSession):
     @property
     def state(self):
         order = "ch" if self.flaws.get("swap_shown") else "hc"
-        return tuple(np.stack(getattr(self, part)) for part in order)
+        turn = -1 if self.flaws.get("layers_shown_turned") else 1
+        return tuple(np.stack(getattr(self, part)[::turn]) for part in order)
 
     @state.setter
     def state(self, value):
         value = value[::-1] if self.flaws.get("swap_start") else value
         kept = {part: getattr(self, part) for part in self.flaws.get("not_set", "")}
-        self.h, self.c = ([np.array(v, F) for v in part] for part in value)
+        turn = -1 if self.flaws.get("layers_start_turned") else 1
+        self.h, self.c = ([np.array(v, F) for v in part[::turn]] for part in value)
         for part, old in kept.items():
             setattr(self, part, old)
-
-
-@dataclass(frozen=True)
-class Plant:
-    """Flaws of a `Port`, and the id by which diagnosis has to name them.
-
-    needs: "square" (I = H), "layers" (two at least), "state" (that is seen and set), "even" (I is).
-    """
-
-    id: str
-    flaws: dict = field(default_factory=dict)
-    needs: tuple[str, ...] = ()
-    label: str = ""
-
-    def fits(self, inputs, units, layers, hidden):
-        have = {
-            "square": inputs == units,
-            "layers": layers > 1,
-            "state": not hidden,
-            "even": inputs % 2 == 0,
-        }
-        return all(have[need] for need in self.needs)
-
-    def __str__(self):
-        return self.label or self.id
-
-
-ORDERS = [
-    a + b + c + d
-    for a in "ifgo"
-    for b in "ifgo"
-    for c in "ifgo"
-    for d in "ifgo"
-    if len({a, b, c, d}) == 4 and a + b + c + d != "ifgo"
-]
-
-
-PLANTS = [
-    *(Plant(f"gate_order:{order}", {"gate_order": order}) for order in ORDERS),
-    Plant("gate_order:iofg:matrices", {"gate_order": "iofg", "bias_gate_order": "ifgo"}),
-    Plant("gate_order:igfo:biases", {"bias_gate_order": "igfo"}),
-    *(
-        Plant(f"bias:{name}", {"bias": name})
-        for name in (
-            "none",
-            "only_b_ih",
-            "only_b_hh",
-            "twice",
-            "b_ih_twice",
-            "b_hh_twice",
-            "b_ih_for_both",
-        )
-    ),
-    Plant("forget_bias:+1", {"forget_bias": 1.0}),
-    Plant("forget_bias:-1", {"forget_bias": -1.0}),
-    Plant("forget_bias:twice", {"forget_twice": True}),
-    Plant("forget_bias:0.7", {"forget_bias": 0.7}),
-    Plant("transposed:w_ih", {"transpose": {"w_ih": "gates"}}),
-    Plant("transposed:w_hh", {"transpose": {"w_hh": "gates"}}),
-    Plant("transposed:w_ih_w_hh", {"transpose": {"w_ih": "gates", "w_hh": "gates"}}),
-    Plant("transposed:w_ih:whole", {"transpose": {"w_ih": "whole"}}),
-    Plant("transposed:w_hh:whole", {"transpose": {"w_hh": "whole"}}),
-    Plant("swapped:w_ih_w_hh", {"swap_matrices": True}),
-    Plant("tanh_missing:output", {"no_tanh": True}),
-    Plant("tanh_missing:input", {"g": "linear"}),
-    Plant("sigmoid_for_tanh", {"g": "gate"}),
-    *(Plant(f"hard_sigmoid:{slope}", {"gate": slope}) for slope in ("0.2", "1/6", "0.5")),
-    *(
-        Plant(f"not_carried:{part}", {when: part}, label=f"not_carried:{part}-{when}")
-        for part in ("h", "c", "hc")
-        for when in ("drop_before", "drop_after")
-    ),
-    *(Plant(f"carried_over_reset:{part}", {"leak": part}) for part in ("h", "c", "hc")),
-    Plant("carried_over_reset:hc@layer1", {"leak": "hc", "leak_layers": (1,)}, ("layers",)),
-    Plant("h_c_swapped:output", {"swap_output": True}),
-    Plant("h_c_swapped:shown", {"swap_shown": True}, ("state",)),
-    Plant("h_c_swapped:start", {"swap_start": True}, ("state",)),
-    *(Plant(f"not_set:{part}", {"not_set": part}, ("state",)) for part in ("h", "c", "hc")),
-    Plant("h_c_swapped:carried", {"swap_carried": True}),
-    Plant("h_in_place", {"in_place": True}),
-    Plant("one_step_late", {"late_output": True}),
-    Plant("one_step_late:input", {"late_frame": True}),
-    Plant(
-        "one_step_late:input",
-        {"late_frame": True, "late_frame_kept": True},
-        label="one_step_late:input-kept",
-    ),
-    Plant("one_step_late:layers", {"stale_layers": True}, ("layers",)),
-    Plant("layer_missing:last", {"layers": (0,)}, ("layers",)),
-    Plant("layer_repeated:first", {"layers": (0, 0)}, ("layers", "square")),
-    Plant("layer_repeated:last", {"layers": (1, 1)}, ("layers", "square")),
-    Plant("layer_order", {"layers": (1, 0)}, ("layers", "square")),
-    Plant("gate_order:iofg@layer1", {"gate_order": "iofg", "only_layer": 1}, ("layers",)),
-    Plant("scale:output:0.5", {"output_gain": 0.5}),
-]
-
-# An int8 implementation that is right but for a scale.
-INT8 = [
-    Plant("int8_scale:h/128", {"int8": {"h_scale": 1 / 128}}),
-    Plant("int8_scale:x/128", {"int8": {"x_gain": 127 / 128}}),
-    Plant("int8_scale:per_tensor", {"int8": {"per_tensor": True}}),
-    Plant("int8_scale:w_hh:127", {"int8": {"h_scale": 1.0}}),
-    Plant("int8_scale:w_hh:0.9", {"int8": {"h_scale": 0.9 / 127}}),
-]

@@ -156,7 +156,7 @@ def test_our_own_streams_are_right(backend):
 @pytest.mark.parametrize("shape", [(6, 10, 1), (12, 12, 2)], ids=str)
 def test_noise_is_not_called_a_mistake(shape, seed):
     """float16 activations are far off float32's bound, and no mistake that is in the list."""
-    found = planted(shape, False, Plant("none", {"float16_state": True}), seed)
+    found = planted(shape, False, Plant("none", {"float16_activations": True}), seed)
     assert not found.agrees
     assert found == []
     assert "nothing known explains it" in found.note
@@ -212,7 +212,7 @@ def test_two_at_once_are_found_and_named(flaws, id, hidden):
 
 
 def test_two_at_once_that_no_pair_explains_are_found():
-    flaws = {"float16_state": True, "bias": "none"}
+    flaws = {"float16_activations": True, "bias": "none"}
     found = planted((6, 10, 1), False, Plant("", flaws))
     assert not found.agrees
     assert found == []

@@ -7,12 +7,18 @@ can be changed. Nothing here judges; see diagnosis.py.
 
 from __future__ import annotations
 
+from .activations import activations, norms
 from .cells import cells
+from .fitted import numbered
+from .keeping import kept, timers
 from .loading import biases, gate_orders, matrices, stacks
-from .machine import Float64, Machine, intended, same
+from .machine import Machine, intended, same
 from .mistake import Family, Mistake
-from .running import Moment, Noise, run
+from .roundings import Float64
+from .running import Moment, run
 from .scales import families, int8_scales, roundings
+from .stacking import swaps
+from .stepping import Noise
 from .streaming import contexts, states, times
 
 __all__ = [
@@ -25,8 +31,10 @@ __all__ = [
     "catalogue",
     "families",
     "intended",
+    "numbered",
     "run",
     "same",
+    "timers",
 ]
 
 
@@ -38,9 +46,13 @@ def catalogue(machine: Machine) -> list[Mistake]:
         *biases(),
         *matrices(),
         *cells(machine),
+        *activations(machine),
+        *norms(machine),
         *states(machine),
         *times(machine),
         *stacks(machine),
+        *swaps(machine),
+        *kept(),
         *contexts(machine),
         *int8_scales(),
     ]

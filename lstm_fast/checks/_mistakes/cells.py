@@ -45,6 +45,19 @@ def cells(machine: Machine) -> Iterator[Mistake]:
         ),
         pairs=False,
     )
+    yield layered(
+        "old_c:output",
+        "h is o tanh(c) of the c before this step",
+        "h = o tanh(c'), of the new c' = f c + i g",
+        lambda layer: replace(layer, old_c=True),
+    )
+    yield layered(
+        "old_c:peephole",
+        "the output gate's peephole sees the c before this step",
+        "a_o += p_o c', of the new c'",
+        lambda layer: None if layer.peephole is None else replace(layer, old_peephole=True),
+        pairs=False,
+    )
     gates = [
         ("hard_sigmoid:0.2", Activation("hard_sigmoid", 0.2, 0.5), "clip(0.2 x + 0.5, 0, 1)"),
         ("hard_sigmoid:1/6", Activation("hard_sigmoid", 1 / 6, 0.5), "clip(x / 6 + 0.5, 0, 1)"),

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .machine import Layer, Machine, Matrix
+from .machine import Layer, Machine
 from .mistake import Mistake, layered, whole
+from .roundings import Matrix
 
 OURS = "ifgo"
 

@@ -5,104 +5,78 @@ Gates are blocks of rows in the order i, f, g, o.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ... import reference
 from ..._weights import LayerWeights, Weights
-from ...cell import Activation, Cell
-
-Float64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Matrix:
-    """A matrix (rows, columns) in float64, with what is computed from it once."""
-
-    value: Float64
-    _rounded: dict[str, Matrix] = field(default_factory=dict, repr=False)
-
-    @cached_property
-    def norms(self) -> Float64:
-        """The Euclidean norm of each row."""
-        return np.asarray(np.sqrt(np.einsum("ij,ij->i", self.value, self.value)))
-
-    def rounded(self, how: str) -> Matrix:
-        """Return it as a smaller type keeps it; how: see ROUNDINGS, "" is as it is."""
-        if how and how not in self._rounded:
-            self._rounded[how] = Matrix(ROUNDINGS[how](self.value))
-        return self._rounded[how] if how else self
-
-
-def _int8_blocks(w: Float64, blocks: int) -> Float64:
-    """Round to whole numbers of 1/127 of the largest magnitude in each block of rows."""
-    parts = w.reshape(blocks, -1)
-    largest = np.abs(parts).max(axis=1, keepdims=True)
-    scale = np.where(largest == 0, 1.0, largest / 127)
-    return np.asarray((np.rint(parts / scale) * scale).reshape(w.shape))
-
-
-def _int8_rows(w: Float64) -> Float64:
-    whole, scale = reference.quantise_rows(w)
-    return np.asarray(whole * scale[:, None])
-
-
-def _bfloat16(w: Float64) -> Float64:
-    bits = np.float32(w).view(np.uint32).astype(np.uint64)
-    rounded = (bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) & np.uint64(0xFFFF0000)
-    return np.asarray(rounded.astype(np.uint32).view(np.float32), np.float64)
-
-
-ROUNDINGS: dict[str, Callable[[Float64], Float64]] = {
-    "float16": lambda w: w.astype(np.float16).astype(np.float64),
-    "bfloat16": _bfloat16,
-    "int8_row": _int8_rows,
-    "int8_gate": lambda w: _int8_blocks(w, 4 if len(w) % 4 == 0 else 1),
-    "int8_tensor": lambda w: _int8_blocks(w, 1),
-}
+from ...cell import Cell
+from .functions import Function, function_of
+from .roundings import Float64, Int8, Matrix
 
 
 @dataclass(frozen=True)
-class Int8:
-    """How 8-bit inputs and hidden states are made and read; the default is our contract's.
+class Kept:
+    """A state that is kept in a smaller type.
 
-    The hidden state, which lives in [-1, 1], is the whole number nearest to h * levels, and is read
-    as that times unit. A frame is scaled by its own largest magnitude, unless fixed, and then read
-    as x_gain times what it was.
+    how: see ROUNDINGS. parts: of "h" and "c", which are. h_late: h is rounded only where it is
+    carried on, and the output and the layer above get it as it was. c_early: c is rounded before
+    h is computed of it.
     """
 
-    levels: float = 127.0
-    unit: float = 1 / 127
-    fixed: bool = False
-    x_gain: float = 1.0
+    how: str
+    parts: str = "hc"
+    h_late: bool = False
+    c_early: bool = False
 
-    def rounded(self, values: Float64, *, bounded: bool) -> Float64:
-        """Return what is read of values (B, n), in [-1, 1] where bounded.
 
-        Disturbed rows are as far apart as they were: which whole number is the nearest is settled
-        by the exact row, or else one that is nearly halfway would carry far.
-        """
-        exact = values[:1]
-        read = self.hidden(exact) if bounded else self.frame(exact)
-        return read if len(values) == 1 else np.asarray(read + (values - exact))
+@dataclass(frozen=True)
+class Zoneout:
+    """A new state that is h times (1 - of_h), and of_h times the old; likewise c.
 
-    def hidden(self, h: Float64) -> Float64:
-        whole = np.rint(np.float32(h) * np.float32(self.levels)).clip(-127, 127)
-        return np.asarray(whole * self.unit, np.float64)
+    h_late: the output and the layer above get the new h without the old. c_early: h is computed of
+    the mixed c.
+    """
 
-    def frame(self, x: Float64) -> Float64:
-        if self.fixed:
-            return self.hidden(x) * self.x_gain
-        largest = np.abs(np.float32(x)).max(axis=-1, keepdims=True)
-        silent = largest < reference.TINY
-        scale = np.float32(127) / np.where(silent, np.float32(1), largest)
-        whole = np.where(silent, 0, np.rint(np.float32(x) * scale).clip(-127, 127))
-        return np.asarray(whole * (np.float64(largest) / 127 * self.x_gain), np.float64)
+    of_h: float = 0.0
+    of_c: float = 0.0
+    h_late: bool = False
+    c_early: bool = False
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Layers that take each other's state.
+
+    order: layer n takes the state of layer order[n]. parts: of "h" and "c", which. carried: from
+    the step before; fresh: from this step, where that layer comes first. shown: so in the state
+    that is shown. start: so in a state that is set. top: the state shown is the last layer's, in
+    each.
+    """
+
+    order: tuple[int, ...]
+    parts: str = "hc"
+    carried: bool = False
+    fresh: bool = False
+    shown: bool = False
+    start: bool = False
+    top: bool = False
+
+
+@dataclass(frozen=True)
+class Timer:
+    """A state that is reset after that many steps, and again.
+
+    parts: of "h" and "c", which are. shown: the state that is shown after such a step is reset
+    already. counts_on: a reset in between does not set the count back.
+    """
+
+    steps: int
+    parts: str = "hc"
+    shown: bool = False
+    counts_on: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +85,7 @@ class Layer:
 
     order: where the blocks of i, f, g, o are among the rows of the matrices; bias_order: of the
     biases. gain_ih and gain_hh scale the two products, forget_gain the bias of f, to which forget
-    is added.
+    is added. others replaces functions: of "i", "f", "g", "o" and "output".
     """
 
     w_ih: Matrix  # (4H, I)
@@ -133,6 +107,12 @@ class Layer:
     forget_gain: float = 1.0
     sigmoid_g: bool = False  # the gates' activation for g, too
     in_place: bool = False  # a unit's new h is there for the units after it
+    old_c: bool = False  # h is o times output of the c before this step
+    old_peephole: bool = False  # the output gate's peephole sees the c before this step
+    others: tuple[tuple[str, Function], ...] = ()
+    h_clip: float | None = None
+    kept: Kept | None = None
+    zoneout: Zoneout | None = None
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -154,10 +134,15 @@ class Layer:
         return blocks
 
     @cached_property
-    def functions(self) -> tuple[Callable[[Float64], Float64], ...]:
-        """Those of the gates, of g and of the output."""
+    def functions(self) -> dict[str, Function]:
+        """Those of i, f, g, o and of the output."""
         gate, g, output = (function_of(one) for one in self.cell.activations)
-        return gate, (gate if self.sigmoid_g else g), output
+        g = gate if self.sigmoid_g else g
+        return {"i": gate, "f": gate, "g": g, "o": gate, "output": output} | dict(self.others)
+
+    def with_others(self, functions: dict[str, Function]) -> Layer:
+        """Return it with other functions for some."""
+        return replace(self, others=tuple((dict(self.others) | functions).items()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +162,13 @@ class Machine:
         crossed_start: likewise in a state that is set.
         crossed_states: likewise in the state that is shown.
         stale_below: a layer is fed with what the one below gave a step before.
+        slots: layers that take each other's state.
+        timer: what resets the state without being asked.
+        residual: how much of what a layer takes is added to what it gives, layer by layer; (): 0.
+        residual_kept: that sum is the h that is carried on, too.
+        skip: how much of the frame is added to the output.
         frames: changes to the frames, one after the other: a name in FRAMES and a number.
-        output: "h" or "c", times output_gain.
+        output: "h" or "c", times output_gain; output_rounding: see ROUNDINGS.
         late: the output shows that many steps late (early where negative); the state with it where
             late_states.
         backwards: the outputs come in the reversed order.
@@ -197,9 +187,15 @@ class Machine:
     crossed_start: bool = False
     crossed_states: bool = False
     stale_below: bool = False
-    frames: tuple[tuple[str, int], ...] = ()
+    slots: Slots | None = None
+    timer: Timer | None = None
+    residual: tuple[float, ...] = ()
+    residual_kept: bool = False
+    skip: float = 0.0
+    frames: tuple[tuple[str, float], ...] = ()
     output: str = "h"
     output_gain: float = 1.0
+    output_rounding: str = ""
     late: int = 0
     late_states: bool = False
     backwards: bool = False
@@ -208,12 +204,20 @@ class Machine:
     @property
     def is_plain(self) -> bool:
         """Whether what it shows is h and c after each step, so that a record can lead it on."""
-        return (self.keep, self.output, self.output_gain, self.late) == (
-            "hc",
-            "h",
-            1.0,
-            0,
-        ) and not (self.backwards or self.crossed or self.crossed_states or self.stale_below)
+        usual = (self.keep, self.output, self.output_gain, self.output_rounding, self.late)
+        turned = (self.backwards, self.crossed, self.crossed_states, self.stale_below)
+        others = (self.slots, self.timer, self.residual, self.skip)
+        return usual == ("hc", "h", 1.0, "", 0) and not any((*turned, *others))
+
+    @property
+    def rounds(self) -> bool:
+        """Whether it rounds its state, so that float32's last bit may decide what it becomes."""
+        return self.int8 is not None or self.keeps
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a layer keeps its state in a smaller type."""
+        return any(layer.kept is not None for layer in self.layers)
 
 
 def intended(weights: Weights, weight_dtype: str = "float32") -> Machine:
@@ -267,15 +271,3 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b)
-
-
-@lru_cache(maxsize=64)
-def function_of(one: Activation) -> Callable[[Float64], Float64]:
-    alpha, beta = one.alpha or 0.0, one.beta or 0.0
-    quick: dict[str, Callable[[Float64], Float64]] = {
-        "sigmoid": lambda x: np.asarray(0.5 * np.tanh(0.5 * x) + 0.5),
-        "tanh": np.tanh,
-        "affine": lambda x: alpha * x + beta,
-        "hard_sigmoid": lambda x: np.clip(alpha * x + beta, 0, 1),
-    }
-    return quick.get(one.name, lambda x: reference.activation(x, one.name, alpha, beta))

@@ -41,30 +41,54 @@ class Mistake:
         )
 
 
+Numbers = tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class Family:
-    """A mistake with a number in it that has to be found.
+    """A mistake with numbers in it, one or two, that have to be found.
 
-    neutral is the number that changes nothing; starts is where to look first; words takes the
-    number.
+    words and change take the numbers. neutral are those that change nothing; starts is where to
+    look first. name makes the id of the numbers; None adds them to id. makes_sense says whether
+    anyone may have such numbers.
     """
 
     id: str
-    words: Callable[[float], str]
+    words: Callable[..., str]
     advice: str
-    change: Callable[[Machine, float], Machine]
+    change: Callable[..., Machine]
     group: str
-    neutral: float
-    starts: tuple[float, ...]
+    neutral: Numbers
+    starts: tuple[Numbers, ...]
+    name: Callable[..., str] | None = None
+    makes_sense: Callable[..., bool] = lambda *numbers: True
 
-    def at(self, number: float) -> Mistake:
-        """Return it as a mistake, with that number."""
+    def at(self, numbers: Numbers) -> Mistake:
+        """Return it as a mistake, with these numbers."""
+        text = ",".join(f"{number:.4g}" for number in numbers)
         return Mistake(
-            f"{self.id}:{number:.4g}",
-            self.words(number),
+            f"{self.id}:{text}" if self.name is None else self.name(*numbers),
+            self.words(*numbers),
             self.advice,
-            lambda machine: self.change(machine, number),
+            lambda machine: self.change(machine, *numbers),
             self.group,
+        )
+
+    def in_layer(self, index: int) -> Family:
+        """Return the same in one layer alone."""
+
+        def change(machine: Machine, *numbers: float) -> Machine:
+            changed = self.change(machine, *numbers).layers[index]
+            layers = machine.layers
+            return replace(machine, layers=(*layers[:index], changed, *layers[index + 1 :]))
+
+        where = f"@layer{index}"
+        return replace(
+            self,
+            id=f"{self.id}{where}",
+            words=lambda *numbers: f"{self.words(*numbers)}, in layer {index} alone",
+            change=change,
+            name=None if self.name is None else lambda *n: f"{self.name(*n)}{where}",  # type: ignore[misc]
         )
 
 

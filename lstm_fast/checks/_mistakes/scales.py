@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from .loading import FORGET_ADVICE
-from .machine import Int8, Layer, Machine
+from .machine import Layer, Machine
 from .mistake import Family, Mistake, layered, whole
+from .roundings import Int8
 
 
 def roundings(machine: Machine) -> Iterator[Mistake]:
@@ -77,7 +78,7 @@ def fraction(number: float) -> str:
 
 
 def families(machine: Machine) -> list[Family]:
-    """Return the mistakes with a number that the right machine can be given, simplest first."""
+    """Return factors, and what is added to a bias, that the right machine can be given."""
     scale = "int8_scale" if machine.rounding or machine.int8 else "scale"
     off = "int8 scale off: " if scale == "int8_scale" else ""
     advice = "apply each scale once, to the product that it belongs to"
@@ -98,15 +99,26 @@ def families(machine: Machine) -> list[Family]:
     def w_ih(m: Machine, k: float) -> Machine:
         return layers(m, gain_ih=lambda layer: layer.gain_ih * k)
 
-    def frame(m: Machine, k: float) -> Machine:
-        bottom = replace(m.layers[0], gain_ih=m.layers[0].gain_ih * k)
-        return replace(m, layers=(bottom, *m.layers[1:]))
+    def taken_by(which: tuple[int, ...]) -> Callable[[Machine, float], Machine]:
+        def change(m: Machine, k: float) -> Machine:
+            changed = (
+                replace(layer, gain_ih=layer.gain_ih * k) if n in which else layer
+                for n, layer in enumerate(m.layers)
+            )
+            return replace(m, layers=tuple(changed))
+
+        return change
 
     def output(m: Machine, k: float) -> Machine:
         return replace(m, output_gain=m.output_gain * k)
 
     def times(what: str) -> Callable[[float], str]:
         return lambda k: f"{off}{what} is {fraction(k)} times what it should be"
+
+    starts = tuple((factor,) for factor in FACTORS)
+
+    def scaled(where: str, what: str, change: Callable[..., Machine]) -> Family:
+        return Family(f"{scale}:{where}", times(what), advice, change, scale, (1.0,), starts)
 
     found = [
         Family(
@@ -115,23 +127,23 @@ def families(machine: Machine) -> list[Family]:
             FORGET_ADVICE,
             forget,
             "forget_bias",
-            0.0,
-            (1.0, -1.0, 5.0),
+            (0.0,),
+            ((1.0,), (-1.0,), (5.0,)),
         ),
-        Family(f"{scale}:w_hh", times("the product W_hh h"), advice, w_hh, scale, 1.0, FACTORS),
-        Family(f"{scale}:w_ih", times("the product W_ih x"), advice, w_ih, scale, 1.0, FACTORS),
-        Family(
-            f"{scale}:both",
-            times("each of the products W_ih x and W_hh h"),
-            advice,
-            lambda m, k: w_ih(w_hh(m, k), k),
-            scale,
-            1.0,
-            FACTORS,
-        ),
-        Family(f"{scale}:output", times("the output"), advice, output, scale, 1.0, FACTORS),
+        scaled("w_hh", "the product W_hh h", w_hh),
+        scaled("w_ih", "the product W_ih x", w_ih),
+        scaled("both", "each of the products W_ih x and W_hh h", lambda m, k: w_ih(w_hh(m, k), k)),
+        scaled("output", "the output", output),
     ]
-    if len(machine.layers) > 1:
-        loud = times("the product W_ih x of layer 0")
-        found.append(Family(f"{scale}:frame", loud, advice, frame, scale, 1.0, FACTORS))
+    count = len(machine.layers)
+    if count > 1:
+        found.append(scaled("frame", "the product W_ih x of layer 0", taken_by((0,))))
+        found.append(
+            scaled(
+                "between", "what a layer takes of the one below", taken_by(tuple(range(1, count)))
+            )
+        )
+    for n in range(1, count if count > 2 else 0):
+        what = f"what layer {n} takes of layer {n - 1}"
+        found.append(scaled(f"between@layer{n}", what, taken_by((n,))))
     return found
