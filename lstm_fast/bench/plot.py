@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
+from .._extras import install
 from . import CannotRunError
 from .schema import Report, Row
 from .shapes import Shape, pool_sizes
@@ -19,13 +19,13 @@ def require() -> Any:
         CannotRunError: it is not installed.
     """
     try:
-        matplotlib = importlib.import_module("matplotlib")
+        import matplotlib
     except ImportError as error:
-        raise CannotRunError(
-            f"--plot needs matplotlib ({error}): pip install 'lstm-fast[bench]'"
-        ) from None
+        raise CannotRunError(f"--plot needs matplotlib ({error}): {install('plot')}") from None
     matplotlib.use("Agg")
-    return importlib.import_module("matplotlib.pyplot")
+    import matplotlib.pyplot as plt
+
+    return plt
 
 
 def draw(report: Report, path: Path) -> None:

@@ -46,6 +46,14 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
+def _imports() -> None:
+    """Name every reader in a statement, which programs that freeze an application look for.
+
+    Never called: a reader is imported when it is needed.
+    """
+    from . import keras, nam, onnx, pytorch, safetensors, tf1, tflite  # noqa: F401
+
+
 def __getattr__(name: str) -> ModuleType:
     """Import a reader when it is first named, as in `formats.tf1.from_arrays`."""
     if name in READERS:

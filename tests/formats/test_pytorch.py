@@ -69,7 +69,7 @@ def test_torchscript_takes_no_torch():
 
 def test_without_torch_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtraError, match=r"lstm-fast\[torch\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'torch>="):
         pytorch.read(FILES / "two_layers.pt")
 
 
