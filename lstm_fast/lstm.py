@@ -6,9 +6,9 @@ import operator
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, NoReturn, final
 
-from . import _backends, snapshots
+from . import _backends, _made_by, snapshots
 from ._arrays import Float32, LSTMState, StateLike, canonical
 from ._batches import Parts, run_batch
 from ._state_dict import read_weights
@@ -53,10 +53,8 @@ class LSTM:
     _fingerprint: str  # made when first asked for
     _asked: str | None  # the backend that the caller named
 
-    def __init__(self) -> None:
-        raise TypeError(
-            "make an LSTM with load(...), LSTM.from_state_dict(...) or LSTM.random(...)"
-        )
+    def __init__(self, *args: NoReturn, **options: NoReturn) -> None:
+        raise TypeError(_made_by.of_lstm(args, options))
 
     @classmethod
     def _build(
