@@ -21,6 +21,7 @@ from .errors import (
     PoolFullError,
     SnapshotError,
     StaleHandleError,
+    WeightsNotKeptError,
 )
 from .formats import load
 from .lstm import LSTM
@@ -44,6 +45,7 @@ __all__ = [
     "StaleHandleError",
     "Stream",
     "StreamPool",
+    "WeightsNotKeptError",
     "available",
     "formats",
     "load",
