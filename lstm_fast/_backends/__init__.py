@@ -129,7 +129,7 @@ def _warn_no_native(used: str, reasons: list[str]) -> None:
     if used == "reference":
         advice += f"; or, for a faster substitute, {install('numba')}"
     message = f"lstm_fast runs on its {used!r} backend, because {advice} ({'; '.join(reasons)})"
-    warnings.warn(message, RuntimeWarning, stacklevel=6)  # the line that made the LSTM
+    warnings.warn(message, RuntimeWarning, stacklevel=7)  # the line that made the LSTM
 
 
 def _choose_isa(backend: ModuleType, isa: str | None, source: str) -> str | None:
