@@ -8,7 +8,7 @@ that the LSTM reads, as a child of the span that is current.
     python examples/claims_agent.py              # print the spans as trees
     python examples/claims_agent.py --futureagi  # send them to Future AGI, see `run_langchain`
 
-Both need `pip install 'lstm-fast[otel]' opentelemetry-sdk`; the second also `traceAI-langchain`,
+Both need `pip install '.[otel]' opentelemetry-sdk`; the second also `traceAI-langchain`,
 which brings `fi-instrumentation-otel`, and FI_API_KEY and FI_SECRET_KEY in the environment.
 
 The LSTM has random weights with a fixed seed, and on top of it a softmax that is trained at the
@@ -36,7 +36,7 @@ try:
 
     from lstm_fast import tracing
 except ImportError as error:
-    sys.exit(f"{error}\nThis example also needs: pip install 'lstm-fast[otel]' opentelemetry-sdk")
+    sys.exit(f"{error}\nThis example also needs: pip install '.[otel]' opentelemetry-sdk")
 
 Float32 = NDArray[np.float32]
 

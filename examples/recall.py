@@ -5,7 +5,7 @@ second or the third? A small LSTM was trained on gaps of at most 20 symbols (dat
 here it is asked after gaps of up to 1000. By length and by question, the report says how often
 it is right, how fast and how sure it is, and names the lengths at which it fails.
 
-    python examples/recall.py                # needs pip install 'lstm-fast[evaluate]'
+    python examples/recall.py                # needs pip install '.[evaluate]'
 
 It writes out/recall.png, and out/recall.csv with a row for each sequence. Then the LSTM is compared
 with itself seeing the last 20 steps alone, as a model with a short context window would.

@@ -3,7 +3,7 @@
 Prints the segments of speech and the time that a step takes, draws a picture, and then runs many
 sessions at once to show that each gets exactly what it would get alone, to the bit.
 
-    pip install "lstm-fast[demo]" && pip install --no-deps silero-vad
+    pip install ".[demo]" && pip install --no-deps silero-vad
     python examples/silero_vad.py [recording]
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import NamedTuple
 
-INSTALL = 'pip install "lstm-fast[demo]" && pip install --no-deps silero-vad'
+INSTALL = 'pip install ".[demo]" && pip install --no-deps silero-vad'
 
 try:
     import numpy as np

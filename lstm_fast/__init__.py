@@ -22,6 +22,7 @@ from .errors import (
     PoolFullError,
     SnapshotError,
     StaleHandleError,
+    WeightsNotKeptError,
 )
 from .formats import load
 from .lstm import LSTM
@@ -46,6 +47,7 @@ __all__ = [
     "StaleHandleError",
     "Stream",
     "StreamPool",
+    "WeightsNotKeptError",
     "available",
     "formats",
     "load",

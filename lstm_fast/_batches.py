@@ -60,7 +60,7 @@ def run_batch(
     own = np.full(rows, steps, np.uint64)
     if lengths is not None:
         own = to_lengths(lengths, rows, steps, "row")
-    stack = (len(lstm.weights.layers), rows)
+    stack = (lstm.num_layers * lstm.num_directions, rows)
     sizes = (*stack, lstm.output_size, lstm.hidden_size)
     if state is None:
         start = LSTMState(*(np.repeat(part[:, None], rows, axis=1) for part in lstm.initial_state))

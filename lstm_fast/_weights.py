@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -29,6 +29,7 @@ KINDS = {
     "c_0": ("H",),
 }
 MATRICES = ("weight_ih", "weight_hh", "weight_hr")
+NOT_A_NUMBER = np.array(np.nan, np.float32)
 
 Direction: TypeAlias = Literal["forward", "reverse", "bidirectional"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "reverse", "bidirectional")
@@ -86,6 +87,14 @@ class LayerWeights:
             return np.zeros(len(self.weight_ih), np.float32) if one is None else one
         total: Float32 = self.bias_ih + self.bias_hh
         return total
+
+    def outline(self) -> LayerWeights:
+        """See `Weights.outline`."""
+        values: dict[str, Float32] = {
+            kind: np.broadcast_to(NOT_A_NUMBER, value.shape) if kind in MATRICES else value.copy()
+            for kind, value in self.parameters().items()
+        }
+        return LayerWeights(**values, cell=self.cell)
 
     def parameters(self) -> dict[str, Float32]:
         """Return what there is, by name, in the order of KINDS; not copied."""
@@ -152,17 +161,26 @@ class Weights:
 
     def state_dict(self) -> dict[str, Float32]:
         """Return copies under the names of `torch.nn.LSTM`, and ours where it has none."""
+        return {name: value.copy() for name, value in self.named().items()}
+
+    def named(self) -> dict[str, Float32]:
+        """Return the same without copying."""
         return {
-            kind + self.suffix(index): value.copy()
+            kind + self.suffix(index): value
             for index, layer in enumerate(self.layers)
             for kind, value in layer.parameters().items()
         }
+
+    def outline(self) -> Weights:
+        """Return all but the matrices, in whose place stand NaNs of their shape and no size."""
+        return replace(self, layers=tuple(layer.outline() for layer in self.layers))
 
 
 def make_weights(
     layers: list[LayerWeights],
     direction: Direction = "forward",
     names: dict[str, str] | None = None,
+    copy: bool = True,
 ) -> Weights:
     """Check layers against each other and return them as a stack, with arrays of its own.
 
@@ -172,6 +190,7 @@ def make_weights(
         direction: see `Weights`.
         names: what to call parameters in errors, by PyTorch's names ("weight_ih_l0"); those that
             are not in it are called by PyTorch's.
+        copy: False takes the arrays as they are: of weights that nobody will keep.
 
     Raises:
         ValueError: a shape does not fit, a value is not finite, or two things are asked for that
@@ -191,7 +210,7 @@ def make_weights(
             below = weights.output_size * weights.num_directions
         sizes = {"I": below, "H": weights.hidden_size, "P": weights.output_size}
         _check_layer(layer, called, sizes)
-        checked.append(_owned(layer))
+        checked.append(_owned(layer) if copy else layer)
     return Weights(tuple(checked), direction)
 
 

@@ -141,10 +141,12 @@ def _bench(options: argparse.Namespace) -> None:
     # Whatever could fail at the end is tried at the start.
     old = compare.load(options.compare) if options.compare else None
     if options.plot:
-        plot.require()
+        plot.require(options.plot)
     for path in (options.json, options.plot):
         if path and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"cannot write {path}: there is no such directory")
+        if path and path.is_dir():
+            raise IsADirectoryError(f"cannot write {path}: it is a directory")
     plan = suite.Plan(
         ours=contenders.choose(options.backends, options.isas),
         weights=suite.parse_names(options.weights, tuple(contenders.TOLERANCES), "weight type"),

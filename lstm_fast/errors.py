@@ -12,6 +12,7 @@ __all__ = [
     "PoolFullError",
     "SnapshotError",
     "StaleHandleError",
+    "WeightsNotKeptError",
 ]
 
 
@@ -45,6 +46,10 @@ class PoolFullError(LstmFastError, RuntimeError):
 
 class SnapshotError(LstmFastError, ValueError):
     """A snapshot is damaged, or belongs to other weights. Nothing was restored."""
+
+
+class WeightsNotKeptError(LstmFastError, RuntimeError):
+    """An LSTM was asked for float32 weights that it neither kept nor can read again."""
 
 
 class FormatError(LstmFastError, ValueError):

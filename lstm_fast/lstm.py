@@ -6,11 +6,13 @@ import operator
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, final
+from functools import partial
+from typing import Any, NoReturn, final
 
-from . import _backends, snapshots
+from . import _backends, _made_by
 from ._arrays import Float32, LSTMState, StateLike, canonical
 from ._batches import Parts, run_batch
+from ._kept import Kept, Source, keeps
 from ._state_dict import read_mapping
 from ._weights import Direction, Weights, check_weight_dtype, make_weights, random_weights
 from .cell import PLAIN, Cell
@@ -32,45 +34,59 @@ class LSTM:
 
     Make one with `lstm_fast.load`, `from_state_dict` or `random`; then `stream()` gives one session
     each, `pool()` many that are stepped together, and calling it runs a batch of whole sequences.
-    It is immutable and may be shared between threads. It pickles as its weights and is packed anew
-    where it lands; copying returns the object itself.
+    It is immutable and may be shared between threads. It pickles as its float32 weights, where it
+    has kept them or can read them again (see `keep_weights` of `from_state_dict`), and is packed
+    anew where it lands; copying returns the object itself.
     """
 
     __slots__ = (
         "__weakref__",
         "_asked",
         "_backend",
-        "_fingerprint",
+        "_kept",
         "_model",
+        "_outline",
         "_weight_dtype",
-        "_weights",
     )
 
-    _weights: Weights
+    _outline: Weights  # without the matrices
+    _kept: Kept
     _model: _backends.Model
     _backend: str
     _weight_dtype: str
-    _fingerprint: str  # made when first asked for
     _asked: str | None  # the backend that the caller named
 
-    def __init__(self) -> None:
-        raise TypeError(
-            "make an LSTM with load(...), LSTM.from_state_dict(...) or LSTM.random(...)"
-        )
+    def __init__(self, *args: NoReturn, **options: NoReturn) -> None:
+        raise TypeError(_made_by.of_lstm(args, options))
 
     @classmethod
     def _build(
+        cls,
+        weights: Weights,
+        weight_dtype: str,
+        backend: str | None,
+        isa: str | None,
+        keep: bool | None,
+        source: Source | None = None,
+    ) -> LSTM:
+        keeps(keep, weight_dtype)  # says what is wrong with it before the work
+        self = cls._pack(weights, weight_dtype, backend, isa)
+        object.__setattr__(self, "_kept", Kept(weights, weight_dtype, keep, source))
+        return self
+
+    @classmethod
+    def _pack(
         cls, weights: Weights, weight_dtype: str, backend: str | None, isa: str | None
     ) -> LSTM:
         check_weight_dtype(weights, weight_dtype)
         module, isa = _backends.choose(backend, isa, weights)
         self = object.__new__(cls)
         set_once = object.__setattr__
-        set_once(self, "_weights", weights)
+        set_once(self, "_outline", weights.outline())
         if weights.direction == "forward":
             set_once(self, "_model", module.build(weights, isa, weight_dtype))
         else:
-            parts = [cls._build(part, weight_dtype, module.name, isa) for part in weights.parts()]
+            parts = [cls._pack(part, weight_dtype, module.name, isa) for part in weights.parts()]
             set_once(self, "_model", Parts(weights.direction, parts))
         set_once(self, "_backend", module.name)
         set_once(self, "_weight_dtype", weight_dtype)
@@ -86,6 +102,7 @@ class LSTM:
         cell: Cell = PLAIN,
         ignore: str | Iterable[str] = (),
         weight_dtype: str = "float32",
+        keep_weights: bool | None = None,
         backend: str | None = None,
         isa: str | None = None,
     ) -> LSTM:
@@ -110,13 +127,18 @@ class LSTM:
             weight_dtype: how the packed weights are stored: "float32"; "float16", half the size; or
                 "int8", a quarter, with a scale per row, and with 8-bit inputs and hidden state in
                 the sums. State and everything else is float32 with each.
+            keep_weights: whether the float32 weights stay in memory beside the packed ones, for
+                `state_dict`, `weights`, `astype` and pickle; None: with weight_dtype "float32"
+                alone. Without them these four raise `WeightsNotKeptError`, but for what `load` can
+                read, or `random` draw, once more.
             backend: "native", "numba" or "reference"; None takes the environment variable
                 LSTM_FAST_BACKEND, or else the best there is.
             isa: of the native backend, such as "avx2" (see `lstm_fast.available`); None takes
                 LSTM_FAST_ISA, or else the best of this CPU. All give the same bits.
 
         Raises:
-            TypeError: mapping is no mapping, or a value has no real dtype.
+            TypeError: mapping is no mapping, a value has no real dtype, or keep_weights is neither
+                a bool nor None.
             ValueError: a weight is missing, misshapen, not finite or too large for weight_dtype; a
                 name beside the weights is not understood; or weight_dtype, backend or isa is
                 unknown, or not for this CPU or this cell.
@@ -129,7 +151,7 @@ class LSTM:
         stack = read_mapping(mapping, prefix, cell, ignore)
         if stack.assumptions:
             warnings.warn("; ".join(stack.assumptions), FormatWarning, stacklevel=2)
-        return cls._build(stack.weights, weight_dtype, backend, isa)
+        return cls._build(stack.weights, weight_dtype, backend, isa, keep_weights)
 
     @classmethod
     def from_weights(
@@ -137,6 +159,7 @@ class LSTM:
         weights: Weights,
         *,
         weight_dtype: str = "float32",
+        keep_weights: bool | None = None,
         backend: str | None = None,
         isa: str | None = None,
     ) -> LSTM:
@@ -146,9 +169,9 @@ class LSTM:
         """
         if not isinstance(weights, Weights):
             raise TypeError(f"expected Weights, found {type(weights).__name__}")
-        return cls._build(
-            make_weights([*weights.layers], weights.direction), weight_dtype, backend, isa
-        )
+        copy = keeps(keep_weights, weight_dtype)
+        checked = make_weights([*weights.layers], weights.direction, copy=copy)
+        return cls._build(checked, weight_dtype, backend, isa, keep_weights)
 
     @classmethod
     def random(
@@ -163,6 +186,7 @@ class LSTM:
         bidirectional: bool = False,
         cell: Cell = PLAIN,
         weight_dtype: str = "float32",
+        keep_weights: bool | None = None,
         backend: str | None = None,
         isa: str | None = None,
     ) -> LSTM:
@@ -172,8 +196,8 @@ class LSTM:
         draws for that seed); None draws different ones each time.
 
         proj_size: the size of h with a projection, below hidden_size; 0 is without. cell: what the
-        cells compute where they are not plain ones. weight_dtype, backend, isa and what is raised:
-        see `from_state_dict`.
+        cells compute where they are not plain ones. weight_dtype, keep_weights, backend, isa and
+        what is raised: see `from_state_dict`.
         """
         sizes = {
             name: _size(value, name)
@@ -184,7 +208,8 @@ class LSTM:
             )
         }
         projected = to_count(proj_size, "proj_size", 0, sizes["hidden_size"] - 1)
-        weights = random_weights(
+        draw = partial(
+            random_weights,
             **sizes,
             seed=seed,
             bias=bias,
@@ -192,59 +217,64 @@ class LSTM:
             direction="bidirectional" if bidirectional else "forward",
             cell=cell,
         )
-        return cls._build(weights, weight_dtype, backend, isa)
+        again = None if seed is None else draw
+        return cls._build(draw(), weight_dtype, backend, isa, keep_weights, again)
 
-    def astype(self, weight_dtype: str) -> LSTM:
+    def astype(self, weight_dtype: str, *, keep_weights: bool | None = None) -> LSTM:
         """Return an LSTM of the same weights, stored as weight_dtype, on the same backend and ISA.
 
-        It is made from the weights as they were given, so nothing is rounded twice.
+        It is made from the weights as they were given, so nothing is rounded twice. keep_weights:
+        see `from_state_dict`.
 
         Raises:
             ValueError: weight_dtype is unknown, or a weight is too large for it.
+            WeightsNotKeptError: the weights as they were given are no longer there.
         """
-        twin = type(self)._build(self._weights, weight_dtype, self._backend, self.isa)
+        weights, source = self._kept.get(), self._kept.source
+        build = type(self)._build
+        twin = build(weights, weight_dtype, self._backend, self.isa, keep_weights, source)
         object.__setattr__(twin, "_asked", self._asked)
         return twin
 
     @property
     def input_size(self) -> int:
         """I: the values in one frame."""
-        return self._weights.input_size
+        return self._outline.input_size
 
     @property
     def hidden_size(self) -> int:
         """H: the units of each layer."""
-        return self._weights.hidden_size
+        return self._outline.hidden_size
 
     @property
     def num_layers(self) -> int:
         """L: the layers, each fed by the one below."""
-        return self._weights.num_layers
+        return self._outline.num_layers
 
     @property
     def proj_size(self) -> int:
         """P: the size of h where there is a projection, else 0."""
-        return self.output_size if self._weights.layers[0].weight_hr is not None else 0
+        return self.output_size if self._outline.layers[0].weight_hr is not None else 0
 
     @property
     def output_size(self) -> int:
         """The values of h in one direction, which one step returns: proj_size or hidden_size."""
-        return self._weights.output_size
+        return self._outline.output_size
 
     @property
     def direction(self) -> Direction:
         """Which way it runs: "forward", "reverse" or "bidirectional". Only the first can stream."""
-        return self._weights.direction
+        return self._outline.direction
 
     @property
     def bidirectional(self) -> bool:
         """Whether each layer runs both ways."""
-        return self._weights.direction == "bidirectional"
+        return self._outline.direction == "bidirectional"
 
     @property
     def num_directions(self) -> int:
         """D: 2 where it is bidirectional, else 1."""
-        return self._weights.num_directions
+        return self._outline.num_directions
 
     @property
     def initial_state(self) -> LSTMState:
@@ -252,17 +282,28 @@ class LSTM:
 
         Copies, of shapes (L * D, P) and (L * D, H).
         """
-        state = LSTMState.empty(len(self._weights.layers), self.output_size, self.hidden_size)
+        state = LSTMState.empty(len(self._outline.layers), self.output_size, self.hidden_size)
         for values, name in zip(state, ("h_0", "c_0"), strict=True):
-            for n, layer in enumerate(self._weights.layers):
+            for n, layer in enumerate(self._outline.layers):
                 trained = getattr(layer, name)
                 values[n] = 0 if trained is None else canonical(trained)
         return state
 
     @property
     def weights(self) -> Weights:
-        """The float32 weights and the variant that this was made from, read-only."""
-        return self._weights
+        """The float32 weights and the variant that this was made from, read-only.
+
+        Read from their file again where they were not kept, each time.
+
+        Raises:
+            WeightsNotKeptError: they were not kept, and cannot be read again.
+        """
+        return self._kept.get()
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether the float32 weights are in memory beside the packed ones, 4 bytes each."""
+        return self._kept.weights is not None
 
     @property
     def backend(self) -> str:
@@ -281,24 +322,26 @@ class LSTM:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the packed weights, which is what one step reads of them."""
+        """Bytes of the packed weights, which is what one step reads of them.
+
+        The float32 weights, where they are kept (see `keeps_weights`), are not counted.
+        """
         return self._model.nbytes
 
     @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of the weights and how they are stored: what a snapshot is bound to."""
-        try:
-            return self._fingerprint
-        except AttributeError:
-            object.__setattr__(self, "_fingerprint", snapshots.fingerprint(self))
-            return self._fingerprint
+        return self._kept.fingerprint
 
     def state_dict(self) -> dict[str, Float32]:
         """Return copies of the weights under the names of `torch.nn.LSTM`.
 
         They are the float32 weights that this was made from, to the bit, whatever weight_dtype is.
+
+        Raises:
+            WeightsNotKeptError: see `weights`.
         """
-        return self._weights.state_dict()
+        return self._kept.get().state_dict()
 
     def stream(self, state: StateLike | None = None) -> Stream:
         """Return a new session that starts from `initial_state`, or from state.
@@ -369,7 +412,7 @@ class LSTM:
         return run_batch(self, self._model, xs, state, lengths)
 
     def __repr__(self) -> str:
-        weights = self._weights
+        weights = self._outline
         variant = f"proj_size={self.proj_size}, " if self.proj_size else ""
         if weights.direction != "forward":
             variant += f"direction={weights.direction!r}, "
@@ -397,7 +440,9 @@ class LSTM:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self._weights, self._weight_dtype, self._asked)
+        kept = self._kept
+        state = (self._weight_dtype, self._asked, self.keeps_weights, kept.source)
+        return _unpickle, (kept.get(), *state)
 
 
 def usable_cpus() -> int:
@@ -420,9 +465,16 @@ def _size(value: Any, name: str) -> int:
     return size
 
 
-def _unpickle(weights: Weights, weight_dtype: str, backend: str | None) -> LSTM:
+def _unpickle(
+    weights: Weights,
+    weight_dtype: str,
+    backend: str | None,
+    keep: bool = True,
+    source: Source | None = None,
+) -> LSTM:
+    checked = make_weights([*weights.layers], weights.direction)
     try:
-        return LSTM.from_weights(weights, weight_dtype=weight_dtype, backend=backend)
+        return LSTM._build(checked, weight_dtype, backend, None, keep, source)
     except BackendUnavailableError as error:
         warnings.warn(f"{error}; unpickled for the best backend here", RuntimeWarning, stacklevel=2)
-        return LSTM.from_weights(weights, weight_dtype=weight_dtype)
+        return LSTM._build(checked, weight_dtype, None, None, keep, source)

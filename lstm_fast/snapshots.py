@@ -26,6 +26,7 @@ from .errors import SnapshotError
 if TYPE_CHECKING:
     import hashlib
 
+    from ._weights import Weights
     from .lstm import LSTM
 
 MAGIC = b"LSTMFAST"
@@ -111,15 +112,16 @@ def _parts(body: bytes) -> tuple[NDArray[np.float32], dict[str, Any]]:
     return np.frombuffer(body[begin + size :], FLOAT), named
 
 
-def fingerprint(lstm: LSTM) -> str:
+def fingerprint(weights: Weights, weight_dtype: str) -> str:
     """Return SHA-256 over the weights, their names and shapes, the variant and the weight_dtype."""
     import json
 
-    digest = _sha256(f"lstm_fast 1 {lstm.weight_dtype}".encode())
-    cells = [layer.cell.to_json() for layer in lstm.weights.layers]
+    digest = _sha256(f"lstm_fast 1 {weight_dtype}".encode())
+    cells = [layer.cell.to_json() for layer in weights.layers]
     if any(cells):
         digest.update(f" cells {json.dumps(cells, sort_keys=True)} ".encode())
-    for name, value in lstm.state_dict().items():
+    for name, value in weights.named().items():
         digest.update(f" {name} {value.shape} ".encode())
-        digest.update(value.astype(FLOAT).tobytes())
+        little_endian = np.ascontiguousarray(value, FLOAT)  # the very same, as a rule
+        digest.update(little_endian.data.cast("B"))
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from . import snapshots
+from . import _made_by, snapshots
 from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ class Stream(ABC):
     __slots__ = ()  # a backend's class has them: it may have a second base with fields, in C
 
     _lstm: LSTM
+
+    def __new__(cls, *args: Any, **options: Any) -> Stream:
+        """Refuse to make what only an LSTM can."""
+        if cls is Stream:
+            raise TypeError(_made_by.of_session("Stream", "stream", args, options))
+        return super().__new__(cls)
 
     @property
     def lstm(self) -> LSTM:

@@ -162,7 +162,7 @@ def test_without_core_and_numba_the_reference_serves():
     hidden = ["lstm_fast._native", "numba", "llvmlite"]
     line, warning = python(FALLBACK, hidden=hidden).stdout.splitlines()
     assert line.startswith("reference 1 [")
-    for text in ("RuntimeWarning <string>", "'reference'", "pip install 'lstm-fast[numba]'"):
+    for text in ("RuntimeWarning <string>", "'reference'", "pip install 'numba>=0.59'"):
         assert text in warning
 
 
@@ -174,7 +174,7 @@ def test_with_the_core_there_is_no_warning():
 
 def test_asking_by_name_for_what_is_missing_is_an_error():
     hidden = ["lstm_fast._native", "numba", "llvmlite"]
-    for backend, advice in (("native", "C compiler"), ("numba", r"pip install 'lstm-fast[numba]'")):
+    for backend, advice in (("native", "C compiler"), ("numba", r"pip install 'numba>=0.59'")):
         process = python(
             f"import lstm_fast; lstm_fast.LSTM.random(2, 3, backend={backend!r})", hidden=hidden
         )

@@ -140,7 +140,7 @@ def test_a_batch_can_be_continued(implementation, dtype):
     from_state=st.booleans(),
 )
 def test_batches_are_within_the_bound(implementation, variant, dtype, rows, steps, from_state):
-    lstm = make(implementation, variant.weights, dtype)
+    lstm = make(implementation, variant.weights, dtype, keep_weights=True)
     xs, rng = variant.frames(rows, steps), np.random.default_rng(variant.seed)
     lengths = lengths_for(rng, rows, steps)
     start = variant.state(rows) if from_state else trained(lstm, rows)
@@ -328,7 +328,7 @@ def test_a_frame_of_its_own_reaches_a_row(implementation):
 @pytest.mark.parametrize("direction", ALL)
 def test_a_row_without_frames_keeps_its_state(implementation, direction, dtype):
     lstm = make(implementation, stack(direction), dtype)
-    state = Variant(lstm.weights, "normal", 1).state(2)
+    state = Variant(stack(direction), "normal", 1).state(2)
     state[0][0, 0, :3] = [np.nan, 2.0**-127, -0.0]
     xs = np.ones((2, 3, I), np.float32)
     ys, end = lstm(xs, state, [0, 3])

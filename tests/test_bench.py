@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,18 @@ import pytest
 
 import lstm_fast
 from lstm_fast import cli
-from lstm_fast.bench import CannotRunError, compare, contenders, peers, schema, shapes, suite, table
+from lstm_fast.bench import (
+    CannotRunError,
+    compare,
+    contenders,
+    limits,
+    peers,
+    schema,
+    shapes,
+    suite,
+    table,
+    timing,
+)
 
 QUICK = ["bench", "--shapes", "4x8", "--seconds", "0.002"]
 SHAPE = shapes.Shape("", 4, 8)
@@ -47,7 +59,9 @@ def test_a_report_follows_the_schema_and_covers_what_was_asked(report):
     assert rows >= {(w, m) for w in ("float32", "float16", "int8") for m in ("hot", "cold")}
     for row in value["rows"]:
         assert (row["input_size"], row["hidden_size"], row["num_layers"]) == SHAPE[1:]
-        assert 0 < row["p50"] <= row["p90"] <= row["p99"] <= row["max"]
+        known = [row[name] for name in ("p50", "p90", "p99", "p999", "max") if row[name]]
+        assert 0 < known[0] == row["p50"]
+        assert known == sorted(known)
         assert row["error"] <= contenders.TOLERANCES[row["weights"]]
         assert (row["kernel"] is not None) == (row["mode"] == "hot")
     assert value["machine"]["packages"]["lstm_fast"] == lstm_fast.__version__
@@ -79,6 +93,91 @@ def test_the_table_shows_every_row(report):
     text = table.text(report[1])
     assert all(row["contender"] in text for row in report[1]["rows"])
     assert text.count(" hot ") >= 3
+
+
+def test_what_few_steps_cannot_tell_is_left_open():
+    """The 99th percentile of 12 times is the largest of them, and one block has no noise."""
+    for count, known in ((1, 0), (9, 0), (10, 1), (99, 1), (100, 2), (999, 2), (1000, 3)):
+        blocks = [np.arange(1, count + 1)]
+        took = timing._summary(timing.Action(lambda: None, blocks=blocks), 0.0)
+        told = [p for p in (took.p90, took.p99, took.p999) if p is not None]
+        assert len(told) == known
+        assert all(p < took.max for p in told)
+        assert took.noise is None
+    four = timing.Action(lambda: None, blocks=[np.array([n]) for n in (100, 110, 120, 130)])
+    assert timing._summary(four, 0.0).noise == pytest.approx(0.015 / 0.115)
+
+
+def test_however_long_a_step_takes_it_is_taken_more_than_once():
+    calls = []
+    took = timing.interleave([timing.Action(lambda: calls.append(time.sleep(0.002)))], 0.001)[0]
+    assert took.steps >= timing.FEWEST_BLOCKS
+    assert took.noise is not None
+
+
+def test_what_is_left_open_is_a_dash(report):
+    row = report[1]["rows"][0] | {"p90": None, "p99": None, "p999": None, "noise": None}
+    value = report[1] | {"rows": [row]}
+    schema.check(value)
+    line = next(line for line in table.text(value).splitlines() if f" {row['mode']} " in line)
+    assert line.split()[4:7] == ["-", "-", "-"]
+    assert line.split()[8] == "-"
+    assert compare.verdict(row, row | {"p50": row["p50"] / 9})[1] == ""  # noise is not known
+
+
+LIMIT = 4 * 8 * (4 + 8) * 4 / 1e-6 * 1e-9  # GB/s, where 4 -> 8 takes 1 us
+
+
+@pytest.mark.parametrize(
+    ("measured", "share", "shown"),
+    [
+        ([2 * LIMIT], 0.5, " 50%"),
+        ([LIMIT / 2, LIMIT / 4, LIMIT / 3], 2.0, ">100%"),  # not found, and said
+        ([LIMIT / 2, 2 * LIMIT], 0.5, " 50%"),  # found at the second look
+    ],
+)
+def test_a_read_limit_that_was_not_found_is_said(report, monkeypatch, measured, share, shown):
+    looks = iter(measured)
+    monkeypatch.setattr(suite.limits, "read_gb_per_s", lambda isa, size: next(looks))
+    bench = suite.Bench(0.1)
+    bench._read["avx2"] = {}
+    row = report[1]["rows"][0] | {"read_fraction": None, "fma_fraction": None, "gflop_per_s": 1.0}
+    bench._against_reads(row, "avx2", 4 * 8 * (4 + 8) * 4, 1.0)
+    assert next(looks, None) is None  # no further look than needed
+    bench.hold_against_limits()
+    assert row["read_fraction"] == pytest.approx(share)
+    text = table.text(report[1] | {"rows": [row]})
+    assert shown in text
+    assert ("the limit was not found" in text) == (share > 1)
+
+
+def test_reading_to_and_fro_is_one_of_the_ways_to_the_limit(monkeypatch):
+    """A cache that keeps what was read last: from the beginning each time it keeps nothing."""
+    if not lstm_fast.available()[0].startswith("native"):
+        pytest.skip("the native core is not built")
+    kept, now = [], [0.0]
+
+    def read(isa, values):
+        address, missed = values.ctypes.data, 0
+        for part in range(address, address + values.nbytes, 1 << 14):
+            if part in kept:
+                kept.remove(part)
+            else:
+                missed += 1
+            kept.append(part)
+            del kept[:-64]  # 64 parts of 16 KiB, of the 96 that are read
+        now[0] += values.nbytes / 100e9 + missed * (1 << 14) / 10e9  # seconds
+
+    monkeypatch.setattr(limits._backends.load("native"), "probe_read", read)
+    monkeypatch.setattr(limits.time, "perf_counter_ns", lambda: now[0] * 1e9)
+    monkeypatch.setattr(limits, "REPEATS", 5)
+    monkeypatch.setattr(limits, "PLACES", 1)
+    size = 96 << 14
+    ascending = limits._rate("avx2", [limits._buffer(size // 4)], 1)
+    found = limits.read_gb_per_s("avx2", size)
+    assert ascending == pytest.approx(1 / (1 / 100 + 1 / 10), rel=0.05)  # all of it missed
+    # of 8 pieces of 12 parts the 5 that fit into 64 are found again
+    assert found == pytest.approx(1 / (1 / 100 + 36 / 96 / 10), rel=0.05)
 
 
 def test_pools_are_measured_per_stream(tmp_path, capsys):
@@ -198,7 +297,7 @@ def test_a_missing_peer_says_what_to_install(capsys, monkeypatch):
 def test_a_missing_matplotlib_says_what_to_install(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     plot = str(tmp_path / "x.png")
-    assert "lstm-fast[bench]" in line_of_error(capsys, *QUICK, "--plot", plot)
+    assert "pip install 'matplotlib>=" in line_of_error(capsys, *QUICK, "--plot", plot)
 
 
 def contender(**changes):

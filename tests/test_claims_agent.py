@@ -112,7 +112,7 @@ def run_with_blocked(modules, *arguments):
 @pytest.mark.parametrize(
     ("module", "arguments", "says"),
     [
-        ("opentelemetry", [], "pip install 'lstm-fast[otel]'"),
+        ("opentelemetry", [], "pip install 'opentelemetry-api>=1.20'"),
         ("opentelemetry.sdk", [], "opentelemetry-sdk"),
         ("fi_instrumentation", ["--futureagi"], "pip install traceAI-langchain"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cases import bits, state_bits, weights_for
-from lstm_fast import LSTM
+from lstm_fast import LSTM, Stream, StreamPool
 
 I, H, L = 6, 10, 2  # noqa: E741
 F32 = np.float32
@@ -298,3 +298,30 @@ def test_the_largest_float16_is_fine(implementation):
 def test_the_class_says_how_to_make_one():
     with pytest.raises(TypeError, match=r"LSTM\.from_state_dict"):
         LSTM()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda lstm: LSTM(40, 96), "LSTM(40, 96) has no weights: call lstm_fast.load(path) or"),
+        (lambda lstm: LSTM(40, 96), "or LSTM.random(40, 96) for random ones"),
+        (
+            lambda lstm: LSTM(input_size=40, hidden_size=96, batch_first=True, bidirectional=True),
+            "LSTM.random(40, 96, bidirectional=True)",
+        ),
+        (lambda lstm: LSTM(), "LSTM.random(input_size, hidden_size)"),
+        (lambda lstm: LSTM("m.onnx"), "call lstm_fast.load('m.onnx')"),
+        (lambda lstm: LSTM(lstm.state_dict()), "call LSTM.from_state_dict(weights)"),
+        (lambda lstm: LSTM(lstm.weights), "call LSTM.from_weights(weights)"),
+        (LSTM, "call LSTM.from_state_dict(lstm.state_dict())"),
+        (Stream, "call lstm.stream(), where lstm is LSTM(2, 3, num_layers=1"),
+        (lambda lstm: Stream(), "a Stream is made by its LSTM: call lstm.stream()"),
+        (StreamPool, "call lstm.pool(capacity), where lstm is LSTM(2, 3,"),
+        (lambda lstm: StreamPool(lstm, 100), "call lstm.pool(100), where lstm is"),
+        (lambda lstm: StreamPool(lstm=lstm, capacity=9), "call lstm.pool(capacity=9), where"),
+    ],
+)
+def test_what_is_not_made_by_calling_it_says_what_to_call(call, says):
+    with pytest.raises(TypeError) as raised:
+        call(LSTM.random(2, 3))
+    assert says in str(raised.value)

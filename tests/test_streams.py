@@ -31,7 +31,7 @@ def frames(seed=0, steps=STEPS, shape=SHAPE):
 @pytest.fixture(scope="module", params=WEIGHT_DTYPES)
 def lstm(implementation, request):
     weights = weights_for(SHAPE, "normal", 1)
-    return implementation.from_state_dict(weights, weight_dtype=request.param)
+    return implementation.from_state_dict(weights, weight_dtype=request.param, keep_weights=True)
 
 
 dtypes = st.sampled_from(WEIGHT_DTYPES)
@@ -353,7 +353,12 @@ def test_a_pickle_gives_the_same_bits_in_another_process(implementation, lstm):
     )
     xs = frames()
     stored = pickle.dumps(
-        (LSTM.from_state_dict(lstm.state_dict(), weight_dtype=lstm.weight_dtype), xs)
+        (
+            LSTM.from_state_dict(
+                lstm.state_dict(), weight_dtype=lstm.weight_dtype, keep_weights=True
+            ),
+            xs,
+        )
     )
     environment = os.environ | {"LSTM_FAST_BACKEND": implementation.backend}
     if implementation.isa:

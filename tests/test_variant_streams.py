@@ -29,7 +29,7 @@ WHOLE = Variant(everything(SIZES), "normal", 7)
 @pytest.fixture(scope="module", params=WEIGHT_DTYPES)
 def lstm(implementation, request):
     """One with every part and option at once."""
-    return make(implementation, WHOLE.weights, request.param)
+    return make(implementation, WHOLE.weights, request.param, keep_weights=True)
 
 
 # ---- streams -------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_a_fingerprint_knows_the_direction():
     variant=variants(max_layers=2, directions=["forward", "reverse", "bidirectional"]), dtype=dtypes
 )
 def test_an_lstm_pickles_with_its_variant(implementation, variant, dtype):
-    made = make(implementation, variant.weights, dtype)
+    made = make(implementation, variant.weights, dtype, keep_weights=True)
     twin = pickle.loads(pickle.dumps(made))
     assert twin.fingerprint == made.fingerprint
     assert (twin.backend, twin.weight_dtype, twin.direction) == (
@@ -374,7 +374,7 @@ def results(lstm, variant):
     second=dtypes,
 )
 def test_astype_keeps_the_variant(implementation, variant, first, second):
-    twin = make(implementation, variant.weights, first).astype(second)
+    twin = make(implementation, variant.weights, first, keep_weights=True).astype(second)
     made = make(implementation, variant.weights, second)
     assert twin.fingerprint == made.fingerprint
     assert (twin.weight_dtype, twin.backend, twin.isa) == (second, made.backend, made.isa)

@@ -22,10 +22,12 @@ NATIVE = sorted(set(ACTIVATIONS) - {"softplus"})  # what every implementation ha
 VARIANT_REGIMES = [*sorted(REGIMES), "normal", "normal", "level"]
 
 
-def make(implementation, weights, weight_dtype="float32"):
+def make(implementation, weights, weight_dtype="float32", keep_weights=None):
     """An LSTM of these weights on that implementation."""
     options = {"backend": implementation.backend, "isa": implementation.isa}
-    return LSTM.from_weights(weights, weight_dtype=weight_dtype, **options)
+    return LSTM.from_weights(
+        weights, weight_dtype=weight_dtype, keep_weights=keep_weights, **options
+    )
 
 
 @dataclass(frozen=True)

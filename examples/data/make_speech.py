@@ -1,6 +1,6 @@
 """Make speech.wav and speech.json: two synthetic voices in noise, and when they really speak.
 
-Needs espeak-ng on the PATH (1.51 made the files here), and `pip install "lstm-fast[demo]"`. With
+Needs espeak-ng on the PATH (1.51 made the files here), and `pip install ".[demo]"`. With
 the same versions of espeak-ng, soxr and NumPy the same files come out.
 """
 

@@ -12,13 +12,13 @@ Importing one may raise ImportError; nothing here imports one before it is neede
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
+from .._extras import install
 from ..errors import BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
 NAMES = ("native", "numba", "reference")  # best first
 BACKEND_VARIABLE = "LSTM_FAST_BACKEND"
 ISA_VARIABLE = "LSTM_FAST_ISA"
-HELP = {
-    "native": "the native core is missing: reinstall lstm-fast (pip install --force-reinstall "
-    "--no-cache-dir) where there is a C compiler (gcc or clang), without LSTM_FAST_NO_NATIVE set",
-    "numba": "Numba is missing: pip install 'lstm-fast[numba]'",
-}
 
 
 class Model(Protocol):
@@ -51,6 +46,45 @@ class Model(Protocol):
     def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> StreamPool: ...
 
 
+# Programs that freeze an application look for import statements, so these are not computed.
+def _native() -> ModuleType:
+    from . import native
+
+    return native
+
+
+def _numba() -> ModuleType:
+    from . import numba
+
+    return numba
+
+
+def _reference() -> ModuleType:
+    from . import reference
+
+    return reference
+
+
+IMPORTS = {"native": _native, "numba": _numba, "reference": _reference}
+
+
+def missing(name: str) -> str:
+    """Return in words why there is no native or no Numba backend here, and what to do."""
+    if name == "numba":
+        return f"Numba is missing: {install('numba')}"
+    archive = getattr(__spec__.loader, "archive", None)  # of a zipimporter
+    if archive is not None:
+        return (
+            f"the native core cannot be loaded from the zip file {archive}, since Python loads "
+            "extension modules from folders alone: unpack it, or install lstm_fast beside it"
+        )
+    return (
+        "the native core is missing: install lstm_fast again from its source folder (pip install "
+        "--force-reinstall --no-cache-dir .) where there is a C compiler (gcc or clang), without "
+        "LSTM_FAST_NO_NATIVE set"
+    )
+
+
 def load(name: str) -> ModuleType:
     """Import a backend by name.
 
@@ -61,9 +95,9 @@ def load(name: str) -> ModuleType:
     if name not in NAMES:
         raise ValueError(f"there is no backend {name!r}; choose one of {', '.join(NAMES)}")
     try:
-        return importlib.import_module(f"{__name__}.{name}")
+        return IMPORTS[name]()
     except ImportError as error:
-        raise BackendUnavailableError(f"backend {name!r}: {HELP[name]} ({error})") from error
+        raise BackendUnavailableError(f"backend {name!r}: {missing(name)} ({error})") from error
 
 
 def _load_best(weights: Weights | None) -> ModuleType:
@@ -91,11 +125,11 @@ def _warn_no_native(used: str, reasons: list[str]) -> None:
     if _warned:
         return
     _warned = True
-    advice = HELP["native"]
+    advice = missing("native")
     if used == "reference":
-        advice += "; or, for a faster substitute, pip install 'lstm-fast[numba]'"
+        advice += f"; or, for a faster substitute, {install('numba')}"
     message = f"lstm_fast runs on its {used!r} backend, because {advice} ({'; '.join(reasons)})"
-    warnings.warn(message, RuntimeWarning, stacklevel=6)  # the line that made the LSTM
+    warnings.warn(message, RuntimeWarning, stacklevel=7)  # the line that made the LSTM
 
 
 def _choose_isa(backend: ModuleType, isa: str | None, source: str) -> str | None:

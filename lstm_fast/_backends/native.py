@@ -6,6 +6,8 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import _cffi_backend  # noqa: F401  # the extension needs it, which freezers cannot see
+
 from .._arrays import Float32, LSTMState, StateLike
 from .._native import __file__ as extension_file
 from .._native import ffi, lib

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ class FloatLayer:
     """Float weights; x_bounded says that the input is an h that lives in [-1, 1]."""
 
     def __init__(self, weights: LayerWeights, x_bounded: bool) -> None:
-        self.weights = weights
+        self.is_plain, self.is_bounded = weights.is_plain, weights.is_bounded
         self.x_bounded = x_bounded
         self.parts = {
             kind: self.rounded(value) if kind in MATRICES else value.astype(np.float64)
@@ -68,7 +69,7 @@ class FloatLayer:
         return weight.astype(np.float64)
 
     def step(self, below: Float32, h: Float32, c: Float32) -> HidCell:
-        if self.weights.is_plain:
+        if self.is_plain:
             w_ih, w_hh = self.parts["weight_ih"], self.parts["weight_hh"]
             b_ih, b_hh = self.parts.get("bias_ih"), self.parts.get("bias_hh")
             return reference.cell(below, h, c, w_ih, w_hh, b_ih, b_hh)
@@ -95,17 +96,20 @@ class Int8Layer(FloatLayer):
 
     def __init__(self, weights: LayerWeights, x_bounded: bool) -> None:
         super().__init__(weights, x_bounded)
+        self.parts = {kind: part for kind, part in self.parts.items() if kind not in MATRICES}
         self.rows = {
             kind: reference.quantise_rows(value)
             for kind, value in weights.parameters().items()
             if kind in MATRICES
         }
         self.bias = self.parts.get("bias_ih", np.zeros(1)) + self.parts.get("bias_hh", np.zeros(1))
+        arrays = [*self.parts.values(), self.bias, *chain(*self.rows.values())]
+        self.nbytes = sum(array.nbytes for array in arrays)
 
     def step(self, below: Float32, h: Float32, c: Float32) -> HidCell:
         hidden, frame = reference.quantise_hidden, reference.quantise_frame
         x = (hidden if self.x_bounded else frame)(below)
-        old = (hidden if self.weights.is_bounded else frame)(h)
+        old = (hidden if self.is_bounded else frame)(h)
         return reference.variant_cell_int8(
             x, old, c, self.rows, {**self.parts, "bias": self.bias}, self.options
         )

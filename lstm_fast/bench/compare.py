@@ -42,6 +42,8 @@ def verdict(old: Row, new: Row, floor: float = 0.0) -> tuple[float, str]:
         floor: what the machines' own unsteadiness makes of any time, relative.
     """
     ratio = old["p50"] / new["p50"]
+    if old["noise"] is None or new["noise"] is None:
+        return ratio, ""
     noise = max(LEAST, floor, TIMES_NOISE * (old["noise"] + new["noise"]))
     if ratio > 1 + noise:
         return ratio, "faster"

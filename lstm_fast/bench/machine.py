@@ -137,8 +137,8 @@ def info() -> Info:
     isas = known_isas()
     numba = version("numba")
     backends = {
-        "native": f"cffi {version('cffi')}" if isas else _backends.HELP["native"],
-        "numba": f"numba {numba}" if numba else _backends.HELP["numba"],
+        "native": f"cffi {version('cffi')}" if isas else _backends.missing("native"),
+        "numba": f"numba {numba}" if numba else _backends.missing("numba"),
         "reference": f"numpy {version('numpy')}",
     }
     return Info(machine=facts(), isas=isas, backends=backends, chosen=_choice())

@@ -73,11 +73,12 @@ class Row(TypedDict):
     error: float  # largest distance from the float64 reference in the check before the timing
     steps: int  # how many steps were timed, one by one or, in a pool, those of one call together
     p50: float  # per step of one stream
-    p90: float
-    p99: float
-    p999: float | None  # null below 1000 steps
+    p90: float | None  # null below 10 times that were taken
+    p99: float | None  # below 100
+    p999: float | None  # below 1000
     max: float
-    noise: float  # interquartile range of the medians of blocks, over their median
+    # interquartile range of the medians of blocks, over their median; null below 4 blocks
+    noise: float | None
     # Sessions of 16 ms a frame that one core carries, 16000 / p50; null for "prepared", since
     # prepare() has its price too.
     streams: float | None
@@ -87,7 +88,8 @@ class Row(TypedDict):
     overhead: float | None  # p50 - kernel: Python's part
     gflop_per_s: float | None  # 2 x multiply-adds of the sums / kernel
     bytes_per_step: int | None  # packed weights
-    read_fraction: float | None  # bytes_per_step / kernel over the Limit at that working set
+    # bytes_per_step / kernel over the Limit at that working set; above 1 the limit was not found
+    read_fraction: float | None
     fma_fraction: float | None  # the same of gfma_per_s; null for int8, which does no fmas
 
 

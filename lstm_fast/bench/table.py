@@ -13,10 +13,12 @@ COLUMNS = (
     f"{'mode':<8} {'p50':>8} {'p90':>8} {'p99':>8} {'p99.9':>8} {'max':>8} {'noise':>5} "
     f"{'streams':>8} | {'kernel':>7} {'python':>6} {'GFLOP/s':>7} {'read':>5} {'fma':>5}"
 )
+NOT_FOUND = 1.005  # of a limit: above, a kernel was faster than what was taken for the limit
 LEGEND = """\
 mode      hot: one step after the other; cold: {sweep} read before each; prepared: from frame to
           answer after an untimed prepare(); pool64: 64 streams in one call, half2048: a random half
-p50..max  us per step of one stream from Python, the clock's own {clock:.0f} ns taken off
+p50..max  us per step of one stream from Python, the clock's own {clock:.0f} ns taken off; -: too
+          few steps to tell
 noise     how far the medians of blocks of steps lie apart (interquartile range over median)
 streams   sessions of 16 ms a frame that one core carries at p50
 kernel    us per step of run() over many frames; python: what a call of step() adds, where it is
@@ -73,13 +75,13 @@ def _figures(row: Row, rows: list[Row]) -> str:
     times = [row["p50"], row["p90"], row["p99"], row["p999"], row["max"]]
     cells = [f"{row['mode']:<8}", *(_us(time, 8) for time in times)]
     streams = "" if row["streams"] is None else f"{row['streams']:,.0f}"
-    cells += [f"{row['noise']:>5.0%}", f"{streams:>8} |"]
+    cells += [_percent(row["noise"]), f"{streams:>8} |"]
     kernel, overhead, rate = row["kernel"], row["overhead"], row["gflop_per_s"]
     if rate is not None:
-        doubt = (row["noise"] + (row["kernel_noise"] or 0)) * row["p50"]
+        doubt = ((row["noise"] or 0) + (row["kernel_noise"] or 0)) * row["p50"]
         python = overhead if overhead is not None and overhead > doubt else None
         cells += [_us(kernel, 7), _us(python, 6), f"{rate:>7.1f}"]
-        cells += [_percent(row["read_fraction"]), _percent(row["fma_fraction"])]
+        cells += [_share(row["read_fraction"]), _share(row["fma_fraction"])]
     if row["bytes_per_step"] is None:
         cells.append(_times_ours(row, rows))
     return " ".join(cells)
@@ -95,6 +97,11 @@ def _us(time: float | None, width: int) -> str:
 
 def _percent(fraction: float | None) -> str:
     return f"{'-':>5}" if fraction is None else f"{fraction:>5.0%}"
+
+
+def _share(fraction: float | None) -> str:
+    """A share of a limit; one above it means that the limit was not found."""
+    return ">100%" if fraction is not None and fraction > NOT_FOUND else _percent(fraction)
 
 
 def _times_ours(peer: Row, rows: list[Row]) -> str:
@@ -118,6 +125,18 @@ def _foot(report: Report) -> Iterator[str]:
         yield (
             "TOO NOISY to tell small differences: this machine was busy with other things. Of p50, "
             f"less than {doubt:.0%} means nothing; p99 and beyond show the neighbours."
+        )
+    beyond = [
+        share
+        for row in report["rows"]
+        for share in (row["read_fraction"], row["fma_fraction"])
+        if share is not None and share > NOT_FOUND
+    ]
+    if beyond:
+        yield (
+            ">100%: a kernel was faster than what was measured as this CPU's limit, up to "
+            f"{max(beyond):.0%} of it, so the limit was not found there, and how near the kernel "
+            "comes to it is not known."
         )
     sweep = report["settings"]["sweep_bytes"]
     if max(caches.values(), default=0) > sweep / 2 and "cold" in report["settings"]["modes"]:

@@ -20,6 +20,7 @@ WARM_CALLS = 3  # untimed ones at the start of a turn, since the others have use
 LARGEST_BLOCK = 5000
 TOO_NOISY = 0.05  # a neighbour that takes more, or a clock that moves more, hides small differences
 SPIN_SAMPLES = 50
+FEWEST_BLOCKS = 4  # of each, however long they take: quartiles of fewer say nothing
 
 clock = time.perf_counter_ns
 
@@ -41,11 +42,12 @@ class Times:
 
     steps: int
     p50: float
-    p90: float
-    p99: float
+    p90: float | None  # None where there are too few times to know it
+    p99: float | None
     p999: float | None
     max: float
-    noise: float  # interquartile range of the blocks' medians, over their median
+    # interquartile range of the blocks' medians, over their median; None where there are too few
+    noise: float | None
 
 
 def _take(action: Action, count: int) -> NDArray[np.int64]:
@@ -94,7 +96,7 @@ def interleave(actions: Sequence[Action], seconds: float) -> list[Times]:
     try:
         sizes = [_block_size(action, seconds) for action in actions]
         end = clock() + int(seconds * len(actions) * 1e9)
-        while clock() < end:
+        while clock() < end or len(actions[0].blocks) < FEWEST_BLOCKS:
             for action, size in zip(actions, sizes, strict=True):
                 action.blocks.append(_take(action, size))
     finally:
@@ -110,16 +112,20 @@ def _summary(action: Action, cost_ns: float) -> Times:
     medians = [float(np.median(block)) for block in blocks]
     times = np.concatenate(blocks)
     low, middle, high = np.percentile(medians, [25, 50, 75])
-    p50, p90, p99, p999 = (float(p) for p in np.percentile(times, [50, 90, 99, 99.9]))
     return Times(
         steps=len(times) * action.steps,
-        p50=p50,
-        p90=p90,
-        p99=p99,
-        p999=p999 if len(times) >= 1000 else None,
+        p50=float(np.median(times)),
+        p90=_percentile(times, 90, 10),
+        p99=_percentile(times, 99, 100),
+        p999=_percentile(times, 99.9, 1000),
         max=float(times.max()),
-        noise=float((high - low) / middle),
+        noise=float((high - low) / middle) if len(blocks) >= FEWEST_BLOCKS else None,
     )
+
+
+def _percentile(times: NDArray[np.float64], percent: float, least: int) -> float | None:
+    """Return a percentile, or None where so few times lie beyond it that it is the largest one."""
+    return float(np.percentile(times, percent)) if len(times) >= least else None
 
 
 def clock_cost_ns() -> float:

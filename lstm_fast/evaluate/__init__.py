@@ -12,7 +12,7 @@
 confidences of two releases or two months are still the same. Predictors may be anything that can be
 called, and sequences an iterator: of each some 50 bytes are kept.
 
-Intervals and tests are SciPy's; `lstm-fast[evaluate]` installs it, with what draws tables, pictures
+Intervals and tests are SciPy's; the extra `evaluate` installs it, with what draws tables, pictures
 and progress bars.
 """
 

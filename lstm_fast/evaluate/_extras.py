@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from .._extras import install
 
 T = TypeVar("T")
 
-EXTRA = "pip install 'lstm-fast[evaluate]'"
 
-
-def require(module: str, purpose: str) -> Any:
-    """Import a module of the extra `evaluate`.
+@contextmanager
+def needed(library: str, purpose: str) -> Iterator[None]:
+    """Say what a library is for and how to get it, where an import of it fails in the block.
 
     Raises:
-        ImportError: it is not installed; the text says what for and how to get it.
+        ImportError: it is not installed.
     """
     try:
-        return importlib.import_module(module)
+        yield
     except ImportError as error:
-        raise ImportError(
-            f"{purpose} need {module.partition('.')[0]} ({error}): {EXTRA}"
-        ) from error
+        raise ImportError(f"{purpose} need {library} ({error}): {install('evaluate')}") from error
 
 
 def stats() -> Any:
@@ -32,15 +31,10 @@ def stats() -> Any:
     Raises:
         ImportError: SciPy is not installed.
     """
-    return require("scipy.stats", "intervals and tests")
+    with needed("scipy", "intervals and tests"):
+        import scipy.stats
 
-
-def optional(module: str) -> Any | None:
-    """Import a module, or return None where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        return None
+    return scipy.stats
 
 
 def with_progress(
@@ -59,8 +53,12 @@ def with_progress(
     """
     if progress is False or (progress is None and not sys.stderr.isatty()):
         return items
-    tqdm = require("tqdm", "progress bars") if progress else optional("tqdm")
-    if tqdm is None:
+    try:
+        with needed("tqdm", "progress bars"):
+            import tqdm
+    except ImportError:
+        if progress:
+            raise
         return items
     shown: Iterable[T] = tqdm.tqdm(items, unit=f" {what}", total=total, leave=False)
     return shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 
-from ._extras import optional, require
+from ._extras import needed
 
 __all__ = ["Table", "render"]
 
@@ -33,10 +33,13 @@ def render(tables: list[Table], lines: list[str], rich: bool | None, width: int 
     Raises:
         ImportError: rich is True, and rich is not installed.
     """
-    found = require("rich.table", "rich tables") if rich else optional("rich.table")
-    if found is None or rich is False:
-        return "\n\n".join([*map(_plain, tables), *(["\n".join(lines)] if lines else [])])
-    return _rich(tables, lines, width)
+    try:
+        if rich is not False:
+            return _rich(tables, lines, width)
+    except ImportError:
+        if rich:
+            raise
+    return "\n\n".join([*map(_plain, tables), *(["\n".join(lines)] if lines else [])])
 
 
 def _plain(table: Table) -> str:
@@ -52,13 +55,13 @@ def _plain(table: Table) -> str:
 
 
 def _rich(tables: list[Table], lines: list[str], width: int | None) -> str:
-    console_module, table_module = (
-        require(name, "rich tables") for name in ("rich.console", "rich.table")
-    )
-    box = require("rich.box", "rich tables")
-    terminal = console_module.Console()
+    with needed("rich", "rich tables"):
+        import rich.table
+        from rich import box
+        from rich.console import Console
+    terminal = Console()
     text = io.StringIO()
-    console = console_module.Console(
+    console = Console(
         file=text,
         width=width or UNFOLDED,
         force_terminal=terminal.is_terminal,
@@ -67,7 +70,7 @@ def _rich(tables: list[Table], lines: list[str], width: int | None) -> str:
         emoji=False,
     )
     for table in tables:
-        drawn = table_module.Table(
+        drawn = rich.table.Table(
             title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
         )
         for number, column in enumerate(table.columns):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +42,9 @@ class Buckets:
 
 
 def _to_edges(edges: Sequence[Any], integer: bool) -> list[Any]:
-    values = [operator_index(edge) if integer else float(edge) for edge in edges]
+    if isinstance(edges, str) or not isinstance(edges, Iterable):
+        raise TypeError(f"edges are a list of numbers, such as [10, 50], found {edges!r}")
+    values = [operator_index(edge) if integer else _number(edge) for edge in edges]
     if not values:
         raise ValueError("there are no edges; n of them make n + 1 buckets")
     if not all(math.isfinite(value) for value in values):
@@ -50,6 +52,18 @@ def _to_edges(edges: Sequence[Any], integer: bool) -> list[Any]:
     if any(a >= b for a, b in pairwise(values)):
         raise ValueError(f"edges must ascend, found {values}")
     return values
+
+
+def _number(value: Any) -> float:
+    """Return an edge as a float.
+
+    Raises:
+        TypeError: it is no number.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"edges are numbers, found {value!r}") from None
 
 
 def operator_index(value: Any) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import reports
 from ._extras import stats, with_progress
+from ._options import check_number, check_options, check_sequences, to_buckets, to_names
 from .buckets import Buckets
 from .cohorts import Cohort
 from .predictors import Predictor
@@ -21,9 +22,7 @@ from .runs import (
     OnError,
     Path,
     Step,
-    check_options,
     length,
-    to_buckets,
     visible_steps,
 )
 from .statistics import Interval, cohen_kappa, holm, mcnemar, paired_difference, wilson
@@ -45,6 +44,7 @@ class Cost:
 
     def __post_init__(self) -> None:
         for what in ("per_call", "per_step"):
+            check_number(getattr(self, what), what)
             if not 0 <= getattr(self, what) < float("inf"):
                 raise ValueError(f"{what} must be 0 or more, found {getattr(self, what)}")
 
@@ -199,6 +199,24 @@ class Comparison:
         pictures.draw([self.a, self.b], path)
 
 
+def _to_costs(costs: Any) -> tuple[Cost | None, Cost | None]:
+    """Return what two predictors cost.
+
+    Raises:
+        TypeError: it is no pair of Cost or None.
+    """
+    if (
+        isinstance(costs, Sequence)
+        and len(costs) == 2
+        and all(one is None or isinstance(one, Cost) for one in costs)
+    ):
+        return costs[0], costs[1]
+    raise TypeError(
+        "costs is a pair of Cost or None, one for each predictor, such as (Cost(per_call=1.0), "
+        f"Cost(per_step=0.5)), found {costs!r}"
+    )
+
+
 def _bill(records: Records, cost: Cost | None) -> Bill | None:
     if cost is None:
         return None
@@ -262,9 +280,12 @@ def compare(
 
     Raises:
         ValueError: they see different windows; and as `run`.
-        ImportError, TypeError: as `run`.
+        TypeError: names or costs are no pair, or costs hold no `Cost`; and as `run`.
+        ImportError: as `run`.
     """
-    check_options(level, alpha, min_difference, on_error)
+    check_options(level, alpha, min_difference, on_error, clock)
+    check_sequences(sequences)
+    names, costs = to_names(names), _to_costs(costs)
     stats()
     seen = [visible_steps(predictor, window) for predictor in (a, b)]
     if seen[0] != seen[1] and not different_windows:
@@ -311,9 +332,17 @@ def compare_runs(
         costs: of the two, in one currency.
 
     Raises:
+        TypeError: a or b is no evaluation, or costs are no pair of `Cost`.
         ValueError: the numbers of sequences, the gold labels, the lengths or the cohorts differ; or
             the steps that were seen do, to the bit.
     """
+    for what, given in (("a", a), ("b", b)):
+        if not isinstance(given, Evaluation):
+            raise TypeError(
+                f"{what} must be an Evaluation, which `run` returns, found {type(given).__name__}; "
+                "`compare` takes predictors"
+            )
+    costs = _to_costs(costs)
     old, new = a.records, b.records
     if len(old) != len(new):
         raise ValueError(f"{a.name} has {len(old)} sequences, {b.name} has {len(new)}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import reports
+from ._options import check_number
 from .records import Records
 from .runs import Evaluation
 from .statistics import PSI_CHANGED, Psi, holm, ks, psi
@@ -134,6 +135,11 @@ def drift(
         ImportError: SciPy is not installed.
         TypeError, ValueError: confidences are missing or not finite, or an option makes no sense.
     """
+    for what, value in (("alpha", alpha), ("psi_size", psi_size), ("ks_size", ks_size)):
+        check_number(value, what)
+    for what, value in (("bins", bins), ("min_count", min_count)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"{what} must be an integer, found {value!r}")
     if not 0 < alpha < 1 or psi_size < 0 or not 0 <= ks_size <= 1 or bins < 2 or min_count < 2:
         raise ValueError(
             "expected alpha between 0 and 1, psi_size of 0 or more, ks_size from 0 to 1, and bins "
@@ -194,10 +200,10 @@ def _given(records: Records) -> Values:
 def _values(given: Any, what: str) -> Values:
     values = np.asarray(given)
     if values.ndim != 1 or values.dtype.kind not in "iuf" or not len(values):
-        raise TypeError(
-            f"{what}: expected confidences of shape (N,), found shape {values.shape} and dtype "
-            f"{values.dtype}"
-        )
+        found = f"shape {values.shape} and dtype {values.dtype}"
+        if values.ndim == 0:
+            found = f"{type(given).__name__}, which is no evaluation, mapping or list either"
+        raise TypeError(f"{what}: expected confidences of shape (N,), found {found}")
     if not np.isfinite(values).all():
         raise ValueError(f"{what}: confidence {int(np.argmin(np.isfinite(values)))} is not finite")
     return values.astype(np.float64)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from ._extras import require
+from ._extras import needed
 from .reports import time_text
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ def draw(evaluations: Sequence[Evaluation], path: str | PathLike[str]) -> None:
         ImportError: matplotlib is not installed.
         OSError, ValueError: the file cannot be written.
     """
-    figures = require("matplotlib.figure", "pictures")
-    ticker = require("matplotlib.ticker", "pictures")
+    with needed("matplotlib", "pictures"):
+        import matplotlib.figure as figures
+        from matplotlib import ticker
     first = evaluations[0]
     buckets = {name: [c.name for c in cohorts] for name, cohorts in first.buckets.items()}
     buckets = buckets or {"all": ["all"]}

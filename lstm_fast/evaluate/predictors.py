@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import Float32, to_float32
 from ..lstm import LSTM
 from ..stream import Stream
-from .sequences import Label, last_steps, to_label, to_window
+from ._options import check_number, check_predictor
+from .sequences import Label, kind, last_steps, to_label, to_window
 
 __all__ = ["Classifier", "Prediction", "Predictor", "classifier", "timed", "windowed"]
 
@@ -49,6 +51,8 @@ def to_prediction(answer: Any) -> Prediction:
     """
     if isinstance(answer, Prediction):
         label, confidence, seconds = answer
+        if seconds is not None:
+            check_number(seconds, "a prediction's seconds")
         if seconds is not None and not (seconds >= 0 and math.isfinite(seconds)):
             raise ValueError(f"a prediction took {seconds} seconds, expected 0 or more")
         return Prediction(to_label(label, "predicted"), _confidence(confidence), seconds)
@@ -64,6 +68,11 @@ def to_prediction(answer: Any) -> Prediction:
                 f"the predictor gave a tuple of {len(answer)}, expected (label, confidence)"
             )
         return Prediction(to_label(answer[0], "predicted"), _confidence(answer[1]))
+    if isinstance(answer, (list, np.ndarray)) and np.ndim(answer):
+        raise TypeError(
+            f"the predictor gave {answer!r}, expected a label, a tuple (label, confidence), a "
+            "mapping from label to probability, or a Prediction"
+        )
     return Prediction(to_label(answer, "predicted"))
 
 
@@ -93,6 +102,7 @@ class timed:  # noqa: N801  # used as a function
     def __init__(
         self, predictor: Predictor, clock: Callable[[], float] = time.perf_counter
     ) -> None:
+        check_predictor(predictor)
         self.predictor = predictor
         self.clock = clock
         self.window: int | None = getattr(predictor, "window", None)
@@ -116,6 +126,7 @@ class windowed:  # noqa: N801  # used as a function
     """
 
     def __init__(self, predictor: Predictor, steps: int) -> None:
+        check_predictor(predictor)
         self.predictor = predictor
         self.window = to_window(steps)
 
@@ -124,10 +135,32 @@ class windowed:  # noqa: N801  # used as a function
         return self.predictor(last_steps(np.asarray(xs), self.window))
 
 
+def _to_labels(labels: Any) -> list[Label]:
+    """Return a head's labels, all of one kind and each once.
+
+    Raises:
+        TypeError: they are no sequence of labels, or of different kinds.
+        ValueError: one stands twice.
+    """
+    if isinstance(labels, Mapping) or not isinstance(labels, Iterable):
+        raise TypeError(
+            "labels is a list with a label for each of the head's outputs, in their order, found "
+            f"{type(labels).__name__}"
+        )
+    found = [to_label(label, "head's") for label in labels]
+    if len(kinds := sorted({kind(label) for label in found})) > 1:
+        raise TypeError(f"the head's labels must be of one kind, found {' and '.join(kinds)}")
+    if repeated := [label for number, label in enumerate(found) if label in found[:number]]:
+        raise ValueError(f"the head's labels have {repeated[0]!r} twice")
+    return found
+
+
 class Classifier:
     """An LSTM with a head on its last hidden state; make one with `classifier`.
 
     It starts from the initial state for each sequence, so none knows of the others.
+
+    labels: the head's, in the order of its outputs; None where the head itself gives answers.
     """
 
     def __init__(self, lstm: LSTM | Stream, head: Head, labels: Sequence[Label] | None) -> None:
@@ -137,7 +170,7 @@ class Classifier:
         self._stream = lstm if isinstance(lstm, Stream) else None
         if self._stream is None and self._lstm.direction == "forward":
             self._stream = self._lstm.stream()
-        self._labels = None if labels is None else [to_label(label, "head's") for label in labels]
+        self.labels = None if labels is None else _to_labels(labels)
         self._head = head if callable(head) else self._linear(head)
 
     def _linear(self, head: tuple[Any, Any]) -> Callable[[NDArray[np.float32]], Any]:
@@ -145,36 +178,51 @@ class Classifier:
         try:
             weight, bias = (np.asarray(part, np.float64) for part in head)
         except (TypeError, ValueError):
-            raise TypeError("a head is a callable, or a pair of weight and bias") from None
+            raise TypeError(
+                f"a head is a callable, or a pair of weight and bias, found {type(head).__name__}"
+            ) from None
         size = self._lstm.output_size * self._lstm.num_directions
         if weight.ndim != 2 or weight.shape[1] != size or bias.shape != weight.shape[:1]:
             raise ValueError(
                 f"the head has shapes {weight.shape} and {bias.shape}, this LSTM needs (C, {size}) "
-                "and (C,)"
+                "and (C,)" + (" (it looks transposed)" if weight.T.shape[1:] == (size,) else "")
             )
-        if self._labels is None or len(self._labels) != len(bias):
-            found = "none" if self._labels is None else str(len(self._labels))
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise ValueError("the head's weight or bias is not finite")
+        if self.labels is None or len(self.labels) != len(bias):
+            found = "none" if self.labels is None else str(len(self.labels))
             raise ValueError(
                 f"the head has {len(bias)} outputs, which need as many labels: {found}"
             )
         return lambda h: weight @ h + bias
 
     def __call__(self, xs: Any) -> Prediction:
-        """Return the answer to one sequence, shape (T, I)."""
+        """Return the answer to one sequence, shape (T, I).
+
+        Raises:
+            TypeError, ValueError: it has another shape or no numbers, or the scores are not finite.
+        """
         if self._stream is None:
-            return self._read(self._last(np.asarray(xs)[None], None)[0])
+            return self._read(self._last(self._frames(xs)[None], None)[0])
         self._stream.reset()
         self._stream.run(xs)
         return self._read(self._stream.state.h[-1])
 
     def batch(self, sequences: Sequence[Any]) -> list[Prediction]:
-        """Return the answers to several sequences, (T, I) each, padded and run as one batch."""
-        arrays = [np.asarray(xs) for xs in sequences]
+        """Return the answers to several sequences, (T, I) each, padded and run as one batch.
+
+        Raises:
+            TypeError, ValueError: as calling it, for any of them.
+        """
+        arrays = [self._frames(xs) for xs in sequences]
         lengths = [len(xs) for xs in arrays]
         padded = np.zeros((len(arrays), max(lengths), self._lstm.input_size), np.float32)
         for row, xs in zip(padded, arrays, strict=True):
             row[: len(xs)] = xs
         return [self._read(h) for h in self._last(padded, lengths)]
+
+    def _frames(self, xs: Any) -> Float32:
+        return to_float32(xs, "xs", (None, self._lstm.input_size), "this LSTM takes %s")
 
     def _last(self, xs: NDArray[Any], lengths: list[int] | None) -> NDArray[np.float32]:
         """Return the last layer's h after each row's own last step, shape (N, D * P)."""
@@ -185,16 +233,25 @@ class Classifier:
 
     def _read(self, h: NDArray[np.float32]) -> Prediction:
         answer = self._head(h)
-        if self._labels is None:
+        if self.labels is None:
             return to_prediction(answer)
         scores = np.asarray(answer, np.float64)
-        if scores.shape != (len(self._labels),):
+        if scores.shape != (len(self.labels),):
             raise ValueError(
-                f"the head gave shape {scores.shape}, its labels are {len(self._labels)}"
+                f"the head gave shape {scores.shape}, its labels are {len(self.labels)}"
             )
+        if not np.isfinite(scores).all():
+            raise ValueError(f"the head's scores are not finite: {scores}; is there a NaN in xs?")
         shares = np.exp(scores - scores.max())
         best = int(scores.argmax())
-        return Prediction(self._labels[best], float(shares[best] / shares.sum()))
+        return Prediction(self.labels[best], float(shares[best] / shares.sum()))
+
+
+def known_labels(predictor: Predictor) -> list[Label] | None:
+    """Return all labels that a predictor can give, where that is known."""
+    while isinstance(predictor, (timed, windowed)):
+        predictor = predictor.predictor
+    return predictor.labels if isinstance(predictor, Classifier) else None
 
 
 def classifier(

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from itertools import islice
 from os import PathLike
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 
 from . import export, reports
 from ._extras import stats, with_progress
+from ._options import check_options, check_predictor, check_sequences, to_buckets
 from .buckets import Buckets
 from .cohorts import Cohort, StandOut, find_stand_outs, measure
-from .predictors import Prediction, Predictor, to_prediction
+from .predictors import Prediction, Predictor, known_labels, to_prediction
 from .records import Recorder, Records
 from .sequences import Labelled, fingerprint, last_steps, part, to_labelled, to_window
 
@@ -74,7 +75,8 @@ class Evaluation:
 
     def _cohorts(self, bucket: str) -> list[Cohort]:
         if bucket not in self.buckets:
-            raise KeyError(f"there is no bucket {bucket!r}; there are {', '.join(self.buckets)}")
+            known = f"there are {', '.join(self.buckets)}" if self.buckets else "none was asked for"
+            raise KeyError(f"there is no bucket {bucket!r}; {known}")
         return self.buckets[bucket]
 
     def subset(self, bucket: str, name: str) -> Evaluation:
@@ -182,9 +184,11 @@ def run(
     Raises:
         ImportError: SciPy is not installed, or progress is True without tqdm.
         TypeError, ValueError: a sequence, an answer or an option is not as described; the text says
-            which sequence. Labels of different kinds, such as True and 1, are an error, too.
+            which sequence. Labels of different kinds, such as True and 1, are an error, too, and so
+            is a gold label that `classifier` was not given.
     """
-    check_options(level, alpha, min_difference, on_error)
+    check_options(level, alpha, min_difference, on_error, clock)
+    check_sequences(sequences)
     stats()  # before the long part, and not after it
     recorder = Recorder(to_buckets(buckets))
     visible = visible_steps(predictor, window)
@@ -223,18 +227,25 @@ class Item:
 
 
 class located:  # noqa: N801  # used as a function
-    """Say in a TypeError or ValueError which sequence it is about."""
+    """Say in an error which sequence it is about.
 
-    def __init__(self, number: int, name: Any = None) -> None:
+    A plain TypeError or ValueError says it in its text; others, which may be of a class of the
+    user's, in a note, where Python has notes.
+    """
+
+    def __init__(self, number: int, name: Any = None, others: int = 0) -> None:
         self._what = f"sequence {number}" + ("" if name is None else f" (id {name!r})")
+        self._what += f" or one of the {others} after it" if others else ""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (TypeError, ValueError)):
-            plain = TypeError if isinstance(error, TypeError) else ValueError
-            raise plain(f"{self._what}: {error}") from error
+        for plain in (TypeError, ValueError):
+            if type(error) is plain:
+                raise plain(f"{self._what}: {error}") from error
+        if isinstance(error, Exception) and hasattr(error, "add_note"):
+            error.add_note(f"with {self._what}")
 
 
 def prepared(
@@ -256,8 +267,7 @@ class Step:
         on_error: OnError,
         clock: Callable[[], float],
     ) -> None:
-        if not callable(predictor):
-            raise TypeError(f"a predictor is callable, found {type(predictor).__name__}")
+        check_predictor(predictor)
         self._many: Any = None
         if batch is not None:
             if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
@@ -269,20 +279,24 @@ class Step:
                     f"{type(predictor).__name__} lacks"
                 )
         self._predictor, self._on_error, self._clock = predictor, on_error, clock
+        self._labels = known_labels(predictor)
 
     def __call__(self, items: list[Item]) -> list[Prediction | Exception]:
         """Return an answer to each one's window, or what the predictor raised.
 
         Raises:
-            TypeError, ValueError: an answer is none; and what the predictor raises, if it shall.
+            TypeError, ValueError: an answer is none, or none can be right; and what the predictor
+                raises, if it shall.
         """
+        for item in items:
+            self._check_gold(item)
         windows = [item.window for item in items]
         start = self._clock()
         try:
             raw = [self._predictor(windows[0])] if self._many is None else [*self._many(windows)]
         except Exception as error:
             if self._on_error == "raise":
-                raise
+                self._raise(error, items)
             return [error] * len(windows)
         elapsed = self._clock() - start
         if len(raw) != len(items):
@@ -296,41 +310,27 @@ class Step:
             answers.append(answer)
         return answers
 
+    def _check_gold(self, item: Item) -> None:
+        gold, labels = item.sequence.gold, self._labels
+        if labels is None or any(type(gold) is type(one) and gold == one for one in labels):
+            return
+        with located(item.number, item.sequence.id):
+            known = ", ".join(map(repr, labels[:12])) + (", ..." if len(labels) > 12 else "")
+            raise ValueError(f"gold label {gold!r} is none of the predictor's: {known}")
+
+    def _raise(self, error: Exception, items: list[Item]) -> NoReturn:
+        """Raise a predictor's error with the sequence that it is about."""
+        for item in items if len(items) > 1 else ():  # of a batch, the first that fails by itself
+            with located(item.number, item.sequence.id):
+                self._predictor(item.window)
+        with located(items[0].number, items[0].sequence.id, others=len(items) - 1):
+            raise error
+
 
 def visible_steps(predictor: Predictor, window: int | None) -> int | None:
     """Return how many steps a predictor sees: what is asked for, or its own `window` if less."""
     limits = [to_window(window), to_window(getattr(predictor, "window", None))]
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def to_buckets(buckets: Buckets | Sequence[Buckets]) -> list[Buckets]:
-    """Return the ways to part as a list.
-
-    Raises:
-        TypeError: one is no Buckets.
-        ValueError: two have one name.
-    """
-    ways = [buckets] if isinstance(buckets, Buckets) else list(buckets)
-    for way in ways:
-        if not isinstance(way, Buckets):
-            raise TypeError(
-                f"buckets come from by_steps, by_gap or by, found {type(way).__name__}: {way!r}"
-            )
-    names = [way.name for way in ways]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two buckets have the name {repeated[0]!r}; give one another by name=")
-    return ways
-
-
-def check_options(level: float, alpha: float, min_difference: float, on_error: str) -> None:
-    """Raise ValueError for options that make no sense."""
-    for what, value in (("level", level), ("alpha", alpha)):
-        if not 0 < value < 1:
-            raise ValueError(f"{what} must be between 0 and 1, found {value}")
-    if not 0 <= min_difference <= 1:
-        raise ValueError(f"min_difference must be 0 to 1, found {min_difference}")
-    if on_error not in ("raise", "count"):
-        raise ValueError(f"on_error is 'raise' or 'count', found {on_error!r}")
 
 
 def length(sequences: Iterable[Any]) -> int | None:

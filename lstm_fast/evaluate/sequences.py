@@ -108,6 +108,8 @@ def to_labelled(item: Any) -> Labelled:
             f"its xs have dtype {array.dtype} and shape {array.shape}, expected (T, ...) of numbers"
             " or strings"
         )
+    if len(array) == 0:
+        raise ValueError(f"it is empty: its xs have shape {array.shape}, expected a step or more")
     keys = part(item, "keys")
     if keys is not None and not isinstance(keys, Mapping):
         raise TypeError(f"its keys are {type(keys).__name__}, expected a mapping")

@@ -15,10 +15,12 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .._weights import Weights
 from ..errors import FormatWarning
 from ..lstm import LSTM
 from . import _inventories, _recognise_containers, _recognise_others
@@ -47,6 +49,14 @@ READERS = ("safetensors", "pytorch", "onnx", "keras", "tflite", "nam", "tf1")
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def _imports() -> None:
+    """Name every reader in a statement, which programs that freeze an application look for.
+
+    Never called: a reader is imported when it is needed.
+    """
+    from . import keras, nam, onnx, pytorch, safetensors, tf1, tflite  # noqa: F401
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -209,6 +219,7 @@ def load(
     name: str | None = None,
     format: str | None = None,
     weight_dtype: str = "float32",
+    keep_weights: bool | None = None,
     backend: str | None = None,
     isa: str | None = None,
     **options: Any,
@@ -221,6 +232,8 @@ def load(
         name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.
         format: one of `formats.READERS`; None finds out.
         weight_dtype: see `LSTM.from_state_dict`.
+        keep_weights: likewise; what is not kept is read from the file again when it is asked for,
+            as long as it is there and the same.
         backend: likewise.
         isa: likewise.
         options: of the format, such as forget_bias for TensorFlow 1; see its module.
@@ -237,4 +250,11 @@ def load(
     found = pick(path, read(path, format, **options), name)
     if found.assumptions:
         warnings.warn(f"{path}: {'; '.join(found.assumptions)}", FormatWarning, stacklevel=2)
-    return LSTM.from_weights(found.weights, weight_dtype=weight_dtype, backend=backend, isa=isa)
+    source = partial(_read_again, os.path.abspath(path), name, format, options)
+    return LSTM._build(found.weights, weight_dtype, backend, isa, keep_weights, source)
+
+
+def _read_again(
+    path: str, name: str | None, format: str | None, options: dict[str, Any]
+) -> Weights:
+    return pick(path, read(path, format, **options), name).weights

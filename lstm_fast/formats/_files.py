@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from .._extras import install
 from .._weights import Weights
 from ..errors import FormatError
 
@@ -72,9 +73,7 @@ class MissingExtraError(FormatError, ImportError):
     """A library is missing that this format needs; the text says which extra brings it."""
 
     def __init__(self, path: object, library: str, extra: str) -> None:
-        super().__init__(
-            f"{path}: reading it takes the library {library}: pip install 'lstm-fast[{extra}]'"
-        )
+        super().__init__(f"{path}: reading it takes the library {library}: {install(extra)}")
 
 
 def size_limit(path: str | os.PathLike[str]) -> int:

@@ -6,7 +6,6 @@ more than the file can hold ends in an error and not in an endless loop or in me
 
 from __future__ import annotations
 
-import importlib
 import math
 import struct
 from contextlib import AbstractContextManager
@@ -67,9 +66,10 @@ class File:
 
     def __init__(self, path: Path) -> None:
         try:
-            self.schema = importlib.import_module("tflite")
+            import tflite
         except ImportError as error:
             raise MissingExtraError(path, "tflite", "tflite") from error
+        self.schema: Any = tflite
         self.path = path
         self.data = path.read_bytes()
         if self.data[4:8] != IDENTIFIER:

@@ -18,8 +18,8 @@ Sessions of a pool are stepped together, each with segments of its own:
     with alice.segment() as of_alice, bob.segment() as of_bob:
         ys = traced.step([alice, bob], xs)
 
-Needs `pip install 'lstm-fast[otel]'`, which is the API alone: where the data goes is up to the SDK
-that the application sets up, and without one it goes nowhere. Nothing in lstm_fast imports this.
+Needs the extra `otel` (opentelemetry-api), which is the API alone: where the data goes is up to the
+SDK that the application sets up, and without one it goes nowhere. Nothing in lstm_fast imports it.
 
 Attributes of a span, those in brackets where they are known:
 

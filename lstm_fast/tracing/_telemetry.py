@@ -6,15 +6,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from .. import __version__
+from .._extras import install
+
 try:
     from opentelemetry import metrics, trace
     from opentelemetry.trace import Status, StatusCode
 except ImportError as error:
     raise ImportError(
-        f"lstm_fast.tracing needs the OpenTelemetry API ({error}): pip install 'lstm-fast[otel]'"
+        f"lstm_fast.tracing needs the OpenTelemetry API ({error}): {install('otel')}"
     ) from error
-
-from .. import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -9,7 +9,7 @@ from lstm_fast import LSTM
 from lstm_fast.checks import adapters
 
 lstm = LSTM.from_weights(WEIGHTS)
-small = lstm.astype("int8")
+small = lstm.astype("int8", keep_weights=True)
 
 
 def module():

@@ -161,7 +161,7 @@ def test_it_is_recognised_by_its_identifier(tmp_path):
 
 def test_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tflite", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'lstm-fast\[tflite\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'tflite>=\S+ 'flatbuffers>="):
         formats.read(FILES[0])
 
 
