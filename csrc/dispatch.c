@@ -84,6 +84,15 @@ const char *lf_status_text(int status) {
         return "a handle stands twice in one call";
     case LF_ERR_FULL:
         return "every slot of the pool is taken";
+    case LF_ERR_FINGERPRINT:
+        return "the model was made without the fingerprint that a snapshot needs";
+    case LF_ERR_SNAPSHOT:
+        return "these bytes are no snapshot, are damaged, or of another version";
+    case LF_ERR_WEIGHTS:
+        return "the snapshot was taken with other weights";
+    case LF_ERR_BITS:
+        return "this build computes other bits than it should: its compiler flags change the "
+               "arithmetic";
     default:
         return "unknown status";
     }

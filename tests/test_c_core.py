@@ -32,6 +32,7 @@ PROGRAMS = {
     "test_panels.c": [],
     "test_pool.c": [WRAP],
     "test_variants.c": [WRAP],
+    "test_snapshot.c": [],
     "test_pool_threads.c": ["-pthread"],
 }
 
@@ -149,7 +150,9 @@ def quick(tmp_path_factory):
     return directory, compiler, compile_all(directory, compiler, sources)
 
 
-@pytest.mark.parametrize("source", ["test_core.c", "test_pool.c", "test_variants.c"])
+@pytest.mark.parametrize(
+    "source", ["test_core.c", "test_pool.c", "test_variants.c", "test_snapshot.c"]
+)
 def test_core_quickly(quick, source):
     """Statuses, busy flags, what close zeroes, lengths: known before the sanitizers are through."""
     process = build_and_run(quick, source, *PROGRAMS[source])

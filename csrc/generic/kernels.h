@@ -131,6 +131,14 @@ static void give_output_f32(float *y, const float *h, size_t count) {
         vf_store_some(y + j, vf_load(h + j), count - j);
 }
 
+/* A multiplication that feeds an addition, in vectors and in plain C; never part of any result. */
+static LF_NOINLINE float canary(const float *v) {
+    _Alignas(64) float lanes[LF_LANES];
+    vf_store(lanes, vf_add(vf_mul(vf_set1(v[0]), vf_set1(v[1])), vf_set1(v[2])));
+    const float plain = v[0] * v[1] + v[2];
+    return plain == lanes[0] ? plain : NAN;
+}
+
 #include "batch.h"
 
 #define LF_KERNELS                                                                                 \
@@ -145,4 +153,5 @@ static void give_output_f32(float *y, const float *h, size_t count) {
                    [LF_INT8] = batch_pass_int8},                                                   \
     .canonicalise_f32 = canonicalise_f32, .take_frame_f32 = take_frame_f32,                        \
     .measure_frame_f32 = measure_frame_f32, .give_output_f32 = give_output_f32,                    \
-    .activate_f32 = activate_f32, .probe_read = probe_read, .probe_fma = probe_fma
+    .activate_f32 = activate_f32, .canary = canary, .probe_read = probe_read,                      \
+    .probe_fma = probe_fma
