@@ -16,7 +16,16 @@
 #define LF_ALIGNMENT ((size_t)64) /* a cache line, and the widest vector */
 #define LF_GATES 4                /* i, f, g, o */
 
-enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
+/*
+ * The weight types: F(type, name, bytes of a weight, FLOAT or INT8: what it is summed in). Where they differ in more
+ * than that stands a switch without a default, so that the compiler names each place that a new one needs.
+ */
+#define LF_EACH_WEIGHT_TYPE(F)                                                                     \
+    F(LF_FLOAT32, float32, 4, FLOAT) F(LF_FLOAT16, float16, 2, FLOAT) F(LF_INT8, int8, 1, INT8)
+
+#define LF_ONE_MORE(type, name, bytes, sums) +1
+enum { LF_WEIGHT_TYPES = 0 LF_EACH_WEIGHT_TYPE(LF_ONE_MORE) };
+#undef LF_ONE_MORE
 
 /*
  * Packed weights of one layer. Hidden units are cut into panels; a panel holds the four gates of the
@@ -38,7 +47,12 @@ enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
  */
 enum { LF_FINISH_ROWS = 3 };
 static inline size_t lf_weight_bytes(lf_weight_type type) {
-    return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
+#define LF_BYTES_OF(type, name, bytes, sums)                                                       \
+    case type:                                                                                     \
+        return bytes;
+    switch (type) { LF_EACH_WEIGHT_TYPE(LF_BYTES_OF) }
+#undef LF_BYTES_OF
+    return 0; /* no type has this value */
 }
 
 typedef struct lf_layer { /* a cache line */

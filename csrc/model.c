@@ -169,7 +169,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
                           lf_model **result) {
     const size_t output_size = proj_size ? proj_size : hidden_size;
     size_t index, variants = 0;
-    if (!layers || !result || type < LF_FLOAT32 || type > LF_INT8)
+    if (!layers || !result || (unsigned)type >= LF_WEIGHT_TYPES)
         return LF_ERR_ARGUMENT;
     if (input_size - 1 >= SIZE_LIMIT || hidden_size - 1 >= SIZE_LIMIT ||
         num_layers - 1 >= SIZE_LIMIT || proj_size > SIZE_LIMIT)

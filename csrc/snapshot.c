@@ -11,8 +11,8 @@
 #define MAGIC "LSTMFAST"
 enum { MAGIC_BYTES = 8, LENGTH_BYTES = 4, LONGEST_HEADER = 256 };
 
-static const char *const type_names[LF_WEIGHT_TYPES] = {
-    [LF_FLOAT32] = "float32", [LF_FLOAT16] = "float16", [LF_INT8] = "int8"};
+#define NAME_OF(type, name, bytes, sums) [type] = #name,
+static const char *const type_names[LF_WEIGHT_TYPES] = {LF_EACH_WEIGHT_TYPE(NAME_OF)};
 
 /* Everything before the state; returns how many bytes that is. */
 static size_t write_header(const lf_model *model, char header[LONGEST_HEADER]) {
