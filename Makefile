@@ -6,6 +6,7 @@
 #                   calls on pools (up to half an hour)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)
 #   make conformance  readers and variants against PyTorch, Keras and TFLite themselves (installs them)
+#   make mutants    plant some sixty small mistakes, one by one; a test has to notice each (an hour)
 #   make fuzz       damaged files at the readers; COUNT=1000000 of them take half an hour
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make lint       ruff, mypy, clang-format
@@ -27,7 +28,7 @@ INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
-.PHONY: help demo test test-slow test-emulated conformance fuzz bench lint warnings format clean
+.PHONY: help demo test test-slow test-emulated conformance mutants fuzz bench lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -80,6 +81,9 @@ $(VENV)/conformance.stamp: $(VENV)/test.stamp
 
 conformance: $(VENV)/conformance.stamp
 	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) tests/test_torch.py tests/formats
+
+mutants: $(VENV)/test.stamp
+	$(BIN)/python tests/mutants
 
 COUNT ?= 10000
 fuzz: $(VENV)/test.stamp

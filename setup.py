@@ -14,6 +14,7 @@ from setuptools import Extension, setup
 
 CSRC = Path("csrc")
 MODULE = "lstm_fast._native"
+VERSION = (Path("lstm_fast") / "_version.py").read_text(encoding="utf-8").split('"')[-2]
 PYTHON_TAG, PYTHON_HEX = "cp310", "0x030A0000"  # the oldest CPython that the binary serves
 
 # The arithmetic is a contract of bits (csrc/lstm_fast.h), so flags from the environment that would
@@ -33,12 +34,12 @@ LINK_ARGS = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations"]
 
 
 def write_binding() -> str:
-    """Write the cffi module's C source from the marked region of the public header."""
-    header = (CSRC / "lstm_fast.h").read_text(encoding="utf-8")
-    declarations = header.split("/* LF_CFFI_BEGIN */")[1].split("/* LF_CFFI_END */")[0]
+    """Write the cffi module's C source from the marked regions of the headers."""
     ffi = FFI()
-    ffi.cdef(declarations)
-    ffi.set_source(MODULE, '#include "lstm_fast.h"', py_limited_api=True)
+    for name in ("lstm_fast.h", "lstm_fast_probes.h"):
+        header = (CSRC / name).read_text(encoding="utf-8")
+        ffi.cdef(header.split("/* LF_CFFI_BEGIN */")[1].split("/* LF_CFFI_END */")[0])
+    ffi.set_source(MODULE, '#include "lstm_fast_probes.h"', py_limited_api=True)
     source = Path("build") / "lstm_fast_native.c"
     source.parent.mkdir(exist_ok=True)
     ffi.emit_c_code(str(source))
@@ -55,10 +56,10 @@ def native_core() -> Extension:
         sources=[write_binding(), *sources],
         depends=depends,
         include_dirs=[str(CSRC), np.get_include()],
-        define_macros=[("Py_LIMITED_API", PYTHON_HEX)],
+        define_macros=[("Py_LIMITED_API", PYTHON_HEX), ("LF_VERSION", f'"{VERSION}"')],
         extra_compile_args=COMPILE_ARGS,
         extra_link_args=LINK_ARGS,
-        libraries=["m"],
+        libraries=["m"] if os.name == "nt" else ["m", "pthread"],
         py_limited_api=True,
         optional=True,
     )

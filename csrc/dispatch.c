@@ -87,6 +87,15 @@ const char *lf_status_text(int status) {
     case LF_ERR_FORKED:
         return "the process was forked in the middle of a call on this session, whose state is "
                "half of a step here: reset it, set its state or close it";
+    case LF_ERR_FINGERPRINT:
+        return "the model was made without the fingerprint that a snapshot needs";
+    case LF_ERR_SNAPSHOT:
+        return "these bytes are no snapshot, are damaged, or of another version";
+    case LF_ERR_WEIGHTS:
+        return "the snapshot was taken with other weights";
+    case LF_ERR_BITS:
+        return "this build computes other bits than it should: its compiler flags change the "
+               "arithmetic";
     default:
         return "unknown status";
     }

@@ -16,7 +16,16 @@
 #define LF_ALIGNMENT ((size_t)64) /* a cache line, and the widest vector */
 #define LF_GATES 4                /* i, f, g, o */
 
-enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
+/*
+ * The weight types: F(type, name, bytes of a weight, FLOAT or INT8: what it is summed in). Where they differ in more
+ * than that stands a switch without a default, so that the compiler names each place that a new one needs.
+ */
+#define LF_EACH_WEIGHT_TYPE(F)                                                                     \
+    F(LF_FLOAT32, float32, 4, FLOAT) F(LF_FLOAT16, float16, 2, FLOAT) F(LF_INT8, int8, 1, INT8)
+
+#define LF_ONE_MORE(type, name, bytes, sums) +1
+enum { LF_WEIGHT_TYPES = 0 LF_EACH_WEIGHT_TYPE(LF_ONE_MORE) };
+#undef LF_ONE_MORE
 
 /*
  * Packed weights of one layer. Hidden units are cut into panels; a panel holds the four gates of the
@@ -38,7 +47,12 @@ enum { LF_WEIGHT_TYPES = LF_INT8 + 1 };
  */
 enum { LF_FINISH_ROWS = 3 };
 static inline size_t lf_weight_bytes(lf_weight_type type) {
-    return type == LF_FLOAT32 ? 4 : type == LF_INT8 ? 1 : 2;
+#define LF_BYTES_OF(type, name, bytes, sums)                                                       \
+    case type:                                                                                     \
+        return bytes;
+    switch (type) { LF_EACH_WEIGHT_TYPE(LF_BYTES_OF) }
+#undef LF_BYTES_OF
+    return 0; /* no type has this value */
 }
 
 typedef struct lf_layer { /* a cache line */
@@ -142,6 +156,8 @@ typedef struct lf_isa {
     void (*give_output_f32)(float *y, const float *h, size_t count);
     /* In place; count is a multiple of lanes. */
     void (*activate_f32)(const lf_function *function, float *values, size_t count);
+    /* v[0] * v[1] + v[2], rounded twice unless the compiler fuses what it should not; see lf_self_test */
+    float (*canary)(const float *v);
     float (*probe_read)(const float *values, size_t count);
     size_t (*probe_fma)(size_t turns, float *result);
 } lf_isa;
@@ -176,7 +192,9 @@ struct lf_model {
     lf_block panel_block;  /* in which that is */
     lf_variant *variants;  /* [num_layers], or null where all are plain */
     float *start;          /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
-    lf_layer layers[];     /* [num_layers] */
+    int has_projection, has_fingerprint;
+    unsigned char fingerprint[LF_FINGERPRINT_BYTES];
+    lf_layer layers[]; /* [num_layers] */
 };
 
 /* A cold step waits for one line after the other, so what it looks up in the model and its ISA stands
@@ -238,6 +256,13 @@ void lf_state_read(const lf_model *model, const float *h, const float *c, float 
                    float *c_out);
 void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in,
                     const float *c_in);
+
+/* snapshot.c: whether a snapshot can be written to these bytes; writing it; and where h and c are in one that fits
+ * the model (at any alignment, for lf_state_write alone). */
+lf_status lf_snapshot_check_room(const lf_model *model, const void *bytes, size_t size);
+void lf_snapshot_write(const lf_model *model, const float *h, const float *c, void *bytes);
+lf_status lf_snapshot_read(const lf_model *model, const void *bytes, size_t size, const float **h,
+                           const float **c);
 
 /*
  * stream.c: the way of this thread's next pass over a model's layers. Every other one starts with the last

@@ -49,21 +49,28 @@ enum { LF_MAX_SIZE = 268435456 }; /* 2^28: of an input, of a hidden state, and o
 /* The values are pinned: they never change their meaning, new ones go to the end. */
 typedef enum lf_status {
     LF_OK = 0,
-    LF_ERR_ARGUMENT = 1,    /* a null pointer where one is needed, or an unknown enum value */
-    LF_ERR_SHAPE = 2,       /* a size of zero or above LF_MAX_SIZE, or more than memory can hold */
-    LF_ERR_MEMORY = 3,      /* the allocator said no */
-    LF_ERR_NONFINITE = 4,   /* a weight, or b_ih + b_hh, is NaN or infinite */
-    LF_ERR_ISA_UNKNOWN = 5, /* no instruction set of that name was built in */
-    LF_ERR_ISA_ABSENT = 6,  /* this CPU, or its OS, lacks what that instruction set needs */
-    LF_ERR_OVERLAP = 7,     /* the output shares memory with the input */
-    LF_ERR_BUSY = 8,        /* another thread is inside a call on this stream */
-    LF_ERR_MODEL = 9,       /* the two streams belong to different models */
-    LF_ERR_RANGE = 10,      /* a weight is too large for float16 */
-    LF_ERR_HANDLE = 11,     /* a handle is stale, or of another pool, or was never given out */
-    LF_ERR_REPEATED = 12,   /* a handle stands twice in one call */
-    LF_ERR_FULL = 13,       /* every slot of the pool is taken */
-    LF_ERR_FORKED = 14      /* a fork came in the middle of a call on this session: see below */
+    LF_ERR_ARGUMENT = 1,     /* a null pointer where one is needed, or an unknown enum value */
+    LF_ERR_SHAPE = 2,        /* a size of zero or above LF_MAX_SIZE, or more than memory can hold */
+    LF_ERR_MEMORY = 3,       /* the allocator said no */
+    LF_ERR_NONFINITE = 4,    /* a weight, or b_ih + b_hh, is NaN or infinite */
+    LF_ERR_ISA_UNKNOWN = 5,  /* no instruction set of that name was built in */
+    LF_ERR_ISA_ABSENT = 6,   /* this CPU, or its OS, lacks what that instruction set needs */
+    LF_ERR_OVERLAP = 7,      /* the output shares memory with the input */
+    LF_ERR_BUSY = 8,         /* another thread is inside a call on this stream */
+    LF_ERR_MODEL = 9,        /* the two streams belong to different models */
+    LF_ERR_RANGE = 10,       /* a weight is too large for float16 */
+    LF_ERR_HANDLE = 11,      /* a handle is stale, or of another pool, or was never given out */
+    LF_ERR_REPEATED = 12,    /* a handle stands twice in one call */
+    LF_ERR_FULL = 13,        /* every slot of the pool is taken */
+    LF_ERR_FORKED = 14,      /* a fork came in the middle of a call on this session: see below */
+    LF_ERR_FINGERPRINT = 15, /* the model was made without the fingerprint that a snapshot needs */
+    LF_ERR_SNAPSHOT = 16,    /* these bytes are no snapshot, are damaged, or of another version */
+    LF_ERR_WEIGHTS = 17,     /* the snapshot was taken with other weights */
+    LF_ERR_BITS = 18         /* this build computes other bits: its flags change the arithmetic */
 } lf_status;
+
+/* The version of this library, such as "0.1.0"; a constant. */
+const char *lf_version(void);
 
 /* One constant sentence for a status; never null, also for values that are no lf_status. */
 const char *lf_status_text(int status);
@@ -79,6 +86,13 @@ size_t lf_isa_count(void);
 const char *lf_isa_name(size_t index);
 const char *lf_isa_missing(size_t index, size_t position);
 lf_status lf_isa_choose(const char *name, size_t *index);
+
+/*
+ * Whether the kernels of that ISA (as lf_isa_choose takes it) give the bits that they should: steps of small
+ * models of each weight type against known ones, in less than a millisecond. LF_ERR_BITS where they do not,
+ * as in a build whose flags let the compiler fuse a multiplication with an addition.
+ */
+lf_status lf_self_test(const char *isa);
 
 /*
  * How a model stores its weights. Whatever that is, bias, state and everything outside the two sums
@@ -181,12 +195,20 @@ typedef struct lf_stream lf_stream; /* one session: its state and its scratch, n
 
 /*
  * Packs weights for one ISA (a name, or null: see lf_isa_choose). layers: [num_layers].
- * The model keeps no pointer into the weights. destroy(NULL) does nothing.
+ * fingerprint: 32 bytes that stand for these weights, to which snapshots are bound, or null where none will be
+ * taken. Python's `lstm.fingerprint` is those bytes in hexadecimal.
+ * The model keeps no pointer into any of them. destroy(NULL) does nothing.
  */
+enum { LF_FINGERPRINT_BYTES = 32 };
 lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_size,
                           size_t num_layers, const lf_layer_weights *layers, lf_weight_type type,
-                          const char *isa, lf_model **model);
+                          const char *isa, const unsigned char *fingerprint, lf_model **model);
 void lf_model_destroy(lf_model *model);
+/* I, H, P (H where there is no projection) and L. */
+size_t lf_model_input_size(const lf_model *model);
+size_t lf_model_hidden_size(const lf_model *model);
+size_t lf_model_output_size(const lf_model *model);
+size_t lf_model_num_layers(const lf_model *model);
 size_t lf_model_packed_bytes(const lf_model *model); /* what one step reads of the weights */
 lf_weight_type lf_model_weight_type(const lf_model *model);
 const char *lf_model_isa(const lf_model *model);
@@ -282,17 +304,19 @@ lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float 
 lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const float *h,
                                 const float *c);
 
-/* The activations as the kernels of that ISA compute them, for tests: y[j] = f(x[j]), j < count. */
-lf_status lf_activate_f32(const char *isa, const lf_function *function, const float *x, float *y,
-                          size_t count);
-
 /*
- * The machine's limits as the kernels of that ISA meet them, for benchmarks. probe_read reads count
- * floats, a multiple of 128, from an address that is a multiple of 64. probe_fma does *fmas fused
- * multiply-adds in independent chains. The caller takes the time.
+ * A session as bytes, from which it continues bit for bit in another process, on another CPU and in Python, and
+ * the other way round: the layout is that of lstm_fast/snapshots.py. snapshot_bytes is the size of each snapshot
+ * of a model, 0 without a fingerprint (LF_ERR_FINGERPRINT). Writing: size must be no less. Restoring: what does not
+ * fit in every byte is LF_ERR_SNAPSHOT or LF_ERR_WEIGHTS, and nothing has changed; lf_pool_restore opens a session
+ * for it. Neither allocates.
  */
-lf_status lf_probe_read(const char *isa, const float *values, size_t count, float *result);
-lf_status lf_probe_fma(const char *isa, size_t turns, size_t *fmas);
+size_t lf_snapshot_bytes(const lf_model *model);
+lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size);
+lf_status lf_stream_restore(lf_stream *stream, const void *bytes, size_t size);
+lf_status lf_pool_snapshot(lf_pool *pool, unsigned long long handle, void *bytes, size_t size);
+lf_status lf_pool_restore(lf_pool *pool, const void *bytes, size_t size,
+                          unsigned long long *handle);
 
 /* LF_CFFI_END */
 

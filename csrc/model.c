@@ -165,10 +165,11 @@ static void pack(lf_model *model, const lf_layer_weights *layers) {
 
 lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_size,
                           size_t num_layers, const lf_layer_weights *layers, lf_weight_type type,
-                          const char *isa_name, lf_model **result) {
+                          const char *isa_name, const unsigned char *fingerprint,
+                          lf_model **result) {
     const size_t output_size = proj_size ? proj_size : hidden_size;
     size_t index, variants = 0;
-    if (!layers || !result || type < LF_FLOAT32 || type > LF_INT8)
+    if (!layers || !result || (unsigned)type >= LF_WEIGHT_TYPES)
         return LF_ERR_ARGUMENT;
     if (input_size - 1 >= SIZE_LIMIT || hidden_size - 1 >= SIZE_LIMIT ||
         num_layers - 1 >= SIZE_LIMIT || proj_size > SIZE_LIMIT)
@@ -191,6 +192,10 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         return LF_ERR_MEMORY;
     model->isa = lf_isa_at(index);
     model->weight_type = type;
+    model->has_projection = proj_size != 0;
+    model->has_fingerprint = fingerprint != NULL;
+    if (fingerprint)
+        memcpy(model->fingerprint, fingerprint, LF_FINGERPRINT_BYTES);
     model->input_size = input_size;
     model->hidden_size = hidden_size;
     model->output_size = output_size;
@@ -234,3 +239,11 @@ size_t lf_model_packed_bytes(const lf_model *model) { return model->packed_bytes
 lf_weight_type lf_model_weight_type(const lf_model *model) { return model->weight_type; }
 
 const char *lf_model_isa(const lf_model *model) { return model->isa->name; }
+
+size_t lf_model_input_size(const lf_model *model) { return model->input_size; }
+
+size_t lf_model_hidden_size(const lf_model *model) { return model->hidden_size; }
+
+size_t lf_model_output_size(const lf_model *model) { return model->output_size; }
+
+size_t lf_model_num_layers(const lf_model *model) { return model->num_layers; }

@@ -76,18 +76,23 @@ float lf_row_scale(const float *row, size_t columns) {
 /* One row of one half into its places, `stride` weights apart from group to group. */
 void lf_pack_row(char *out, const lf_isa *isa, lf_weight_type type, const float *row,
                  size_t columns, size_t stride, float scale) {
-    for (size_t k = 0; k < columns; k++) {
-        if (type == LF_INT8) {
+    for (size_t k = 0; k < columns; k++)
+        switch (type) {
+        case LF_FLOAT32:
+            memcpy(out + k * stride * sizeof(float), &row[k], sizeof(float));
+            break;
+        case LF_FLOAT16: {
+            const uint16_t half = to_float16(row[k]);
+            memcpy(out + k * stride * sizeof half, &half, sizeof half);
+            break;
+        }
+        case LF_INT8: {
             const size_t group = isa->int8_group;
             const int quant = scale > 0 ? (int)nearbyintf(row[k] / scale) : 0;
             out[k / group * group * stride + k % group] = (char)(quant + isa->int8_offset);
-        } else if (type == LF_FLOAT32) {
-            memcpy(out + k * stride * sizeof(float), &row[k], sizeof(float));
-        } else {
-            const uint16_t half = to_float16(row[k]);
-            memcpy(out + k * stride * sizeof half, &half, sizeof half);
+            break;
         }
-    }
+        }
 }
 
 /* One panel, and for int8 its part of the finish rows; returns its end. */

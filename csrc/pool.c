@@ -207,9 +207,9 @@ int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
 
 /* ---- single sessions ---- */
 
-lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
-    if (!pool || !handle)
-        return LF_ERR_ARGUMENT;
+/* A session that starts from h and c, or from where sessions start if these are null. */
+static lf_status open_from(lf_pool *pool, const float *h, const float *c,
+                           unsigned long long *handle) {
     if (!lf_pool_enter(pool))
         return LF_ERR_BUSY;
     lf_pool_lock(pool);
@@ -222,11 +222,27 @@ lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
     if (index == LF_NONE)
         return lf_pool_leave(pool, LF_ERR_FULL);
     lf_slot *slot = &pool->room.slots[index];
-    lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
+    if (h)
+        lf_state_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
+    else
+        lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
     *handle = new_handle(index);
     atomic_store_explicit(&slot->handle, *handle, memory_order_relaxed);
     release(slot);
     return lf_pool_leave(pool, LF_OK);
+}
+
+lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
+    return pool && handle ? open_from(pool, NULL, NULL, handle) : LF_ERR_ARGUMENT;
+}
+
+lf_status lf_pool_restore(lf_pool *pool, const void *bytes, size_t size,
+                          unsigned long long *handle) {
+    const float *h, *c;
+    if (!pool || !handle)
+        return LF_ERR_ARGUMENT;
+    const lf_status status = lf_snapshot_read(pool->model, bytes, size, &h, &c);
+    return status == LF_OK ? open_from(pool, h, c, handle) : status;
 }
 
 /* Enters, and takes one session as LF_ALONE, and perhaps LF_LOOKS; on LF_OK done_with must follow. */
@@ -285,6 +301,19 @@ lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float 
     if (status != LF_OK)
         return status;
     lf_state_read(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
+    return done_with(pool, slot);
+}
+
+lf_status lf_pool_snapshot(lf_pool *pool, unsigned long long handle, void *bytes, size_t size) {
+    lf_slot *slot;
+    if (!pool)
+        return LF_ERR_ARGUMENT;
+    lf_status status = lf_snapshot_check_room(pool->model, bytes, size);
+    if (status == LF_OK)
+        status = use_one(pool, handle, LF_ALONE | LF_LOOKS, &slot);
+    if (status != LF_OK)
+        return status;
+    lf_snapshot_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), bytes);
     return done_with(pool, slot);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "lstm_fast_probes.h"
 
 lf_status lf_activate_f32(const char *isa_name, const lf_function *function, const float *x,
                           float *y, size_t count) {

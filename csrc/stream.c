@@ -355,3 +355,23 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
     leave(source);
     return leave(target);
 }
+
+lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
+    if (!stream)
+        return LF_ERR_ARGUMENT;
+    lf_status status = lf_snapshot_check_room(stream->model, bytes, size);
+    if (status == LF_OK)
+        status = enter(stream, LOOKS);
+    if (status != LF_OK)
+        return status;
+    lf_snapshot_write(stream->model, stream->h, stream->c, bytes);
+    return leave(stream);
+}
+
+lf_status lf_stream_restore(lf_stream *stream, const void *bytes, size_t size) {
+    const float *h, *c;
+    if (!stream)
+        return LF_ERR_ARGUMENT;
+    const lf_status status = lf_snapshot_read(stream->model, bytes, size, &h, &c);
+    return status == LF_OK ? lf_stream_set_state_f32(stream, h, c) : status;
+}

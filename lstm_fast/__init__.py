@@ -11,6 +11,7 @@ See README.md for the promises, `LSTM`, `Stream` and `StreamPool` for the interf
 from . import formats, reference
 from ._arrays import LSTMState
 from ._backends import available
+from ._version import __version__ as __version__
 from .cell import Activation, Cell
 from .errors import (
     BackendUnavailableError,
@@ -28,8 +29,6 @@ from .formats import load
 from .lstm import LSTM
 from .pool import StreamPool
 from .stream import Stream
-
-__version__ = "0.1.0"
 
 __all__ = [
     "LSTM",

@@ -34,6 +34,7 @@ PROGRAMS = {
     "test_variants.c": [WRAP],
     "test_projection.c": [],
     "test_pieces.c": [WRAP],
+    "test_snapshot.c": [],
     "test_pool_threads.c": ["-pthread"],
     "test_forks.c": [],
     "test_forks_threads.c": ["-pthread"],
@@ -81,35 +82,67 @@ def compile_all(directory, compiler, more):
         return list(pool.map(compile_one, sorted([*more, *CSRC.glob("*.c")], reverse=True)))
 
 
-def build_and_run(core, source, *options):
+def build_only(core, source, *options):
     directory, compiler, objects = core
     program = str(directory / source.removesuffix(".c"))
-    built = run(*compiler, *options, str(HERE / source), *objects, "-o", program, "-lm")
+    return run(*compiler, *options, str(HERE / source), *objects, "-o", program, "-lm")
+
+
+def build_and_run(core, source, *options):
+    built = build_only(core, source, *options)
     assert built.returncode == 0, built.stderr
-    return run(program)
+    return run(str(core[0] / source.removesuffix(".c")))
 
 
 @pytest.mark.parametrize("source", PROGRAMS)
 def test_core(core, source):
     process = build_and_run(core, source, *PROGRAMS[source])
-    assert process.returncode == 0, process.stdout + process.stderr
-
-
-@pytest.mark.parametrize("isa", known_isas() or ["scalar"])
-def test_vector_operations(core, isa):
-    process = build_and_run(core, "test_vec.c", f"-DLF_TEST_ISA_{isa}=1")
     if process.returncode == 77:
         pytest.skip(process.stdout.strip())
     assert process.returncode == 0, process.stdout + process.stderr
 
 
-@pytest.mark.parametrize("isa", [isa for isa in known_isas() if isa != "scalar"] or ["avx2"])
+@pytest.mark.parametrize("isa", known_isas() or ["scalar"])
+def test_vector_operations(core, isa):
+    process = build_and_run(core, "test_vec.c", f"-I{CSRC}/isa", f"-DLF_THIS_ISA={isa}")
+    if process.returncode == 77:
+        pytest.skip(process.stdout.strip())
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_an_isa_that_is_not_listed_is_not_tested_as_another(core):
+    process = build_only(core, "test_vec.c", "-DLF_THIS_ISA=avx9")
+    assert "LF_THIS_ISA is not in isa_list.inc" in process.stderr
+
+
+def listed(field):
+    """What isa_list.inc says of each ISA."""
+    text = (CSRC / "isa_list.inc").read_text().replace("\\\n", "")
+    return dict(re.findall(rf"#define LF_ISA_([a-z0-9]+)_{field} +(.*)", text))
+
+
+def required(isa):
+    value = listed("REQUIRED")[isa]
+    others = {
+        name
+        for other in re.findall(r"LF_ISA_([a-z0-9]+)_REQUIRED", value)
+        for name in required(other)
+    }
+    return others | set(re.findall(r"LF_CPU_(\w+)", value))
+
+
+@pytest.mark.parametrize("isa", sorted(listed("TARGET")))
 def test_an_isa_requires_what_it_is_compiled_for(isa):
     """Or the best ISA of some CPU would be one that it dies of."""
-    text = (CSRC / f"isa/{isa}.c").read_text()
-    target = re.search(r'LF_TARGET_BEGIN\("([^"]+)"\)', text)[1].split(",")
-    required = re.findall(r"LF_CPU_(\w+)", text)
-    assert sorted(target) == sorted(name.lower() for name in required)
+    target = set(listed("TARGET")[isa].strip('"').split(","))
+    assert target == {name.lower() for name in required(isa)}
+
+
+def test_every_isa_has_its_file():
+    names = {path.stem for path in CSRC.glob("isa/*.c")}
+    assert names == set(listed("IS_LISTED"))
+    for name in names:
+        assert f"#define LF_THIS_ISA {name}\n" in (CSRC / f"isa/{name}.c").read_text()
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +154,9 @@ def quick(tmp_path_factory):
     return directory, compiler, compile_all(directory, compiler, sources)
 
 
-@pytest.mark.parametrize("source", ["test_core.c", "test_pool.c", "test_variants.c"])
+@pytest.mark.parametrize(
+    "source", ["test_core.c", "test_pool.c", "test_variants.c", "test_snapshot.c"]
+)
 def test_core_quickly(quick, source):
     """Statuses, busy flags, what close zeroes, lengths: known before the sanitizers are through."""
     process = build_and_run(quick, source, *PROGRAMS[source])

@@ -141,14 +141,13 @@ LF_INLINE void lf_tile_int8(size_t streams, const lf_tile *tile) {
 #define LF_TILE_INT8(name, type, streams)                                                          \
     static LF_NOINLINE void name##_##streams(const lf_tile *tile) { lf_tile_int8(streams, tile); }
 #define LF_TILE_NAME(name, type, streams) name##_##streams,
-LF_EACH_TILE(LF_TILE_FLOAT, tile_float32, LF_FLOAT32)
-LF_EACH_TILE(LF_TILE_FLOAT, tile_float16, LF_FLOAT16)
-LF_EACH_TILE(LF_TILE_INT8, tile_int8, LF_INT8)
+#define LF_TILES(type, name, bytes, sums) LF_EACH_TILE(LF_TILE_##sums, tile_##name, type)
+LF_EACH_WEIGHT_TYPE(LF_TILES)
+#undef LF_TILES
+#define LF_ENTRY_OF_TILES(type, name, bytes, sums)                                                 \
+    [type] = {LF_EACH_TILE(LF_TILE_NAME, tile_##name, type)},
 static void (*const lf_tiles[LF_WEIGHT_TYPES][LF_TILE_STREAMS])(const lf_tile *tile) = {
-    [LF_FLOAT32] = {LF_EACH_TILE(LF_TILE_NAME, tile_float32, LF_FLOAT32)},
-    [LF_FLOAT16] = {LF_EACH_TILE(LF_TILE_NAME, tile_float16, LF_FLOAT16)},
-    [LF_INT8] = {LF_EACH_TILE(LF_TILE_NAME, tile_int8, LF_INT8)},
-};
+    LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_TILES)};
 #undef LF_TILE_NAME
 #undef LF_TILE_INT8
 #undef LF_TILE_FLOAT
@@ -328,37 +327,8 @@ LF_INLINE void lf_batch_each_panel(lf_weight_type type, int is_plain, const lf_b
     }
 }
 
-static LF_NOINLINE void batch_variants(lf_weight_type type, const lf_batch *batch) {
-    if (type == LF_FLOAT32)
-        lf_batch_each_panel(LF_FLOAT32, 0, batch);
-    else if (type == LF_FLOAT16)
-        lf_batch_each_panel(LF_FLOAT16, 0, batch);
-    else
-        lf_batch_each_panel(LF_INT8, 0, batch);
-}
-
-LF_INLINE void lf_batch_panels(lf_weight_type type, const lf_batch *batch) {
-    if (batch->layer->variant)
-        batch_variants(type, batch);
-    else
-        lf_batch_each_panel(type, 1, batch);
-}
-
-static void batch_pass_float32(lf_batch *batch) {
-    batch->rows[0] = (const void *const *)batch->x;
-    batch->rows[1] = (const void *const *)batch->h;
-    lf_batch_panels(LF_FLOAT32, batch);
-}
-
-static void batch_pass_float16(lf_batch *batch) {
-    batch->rows[0] = (const void *const *)batch->x;
-    batch->rows[1] = (const void *const *)batch->h;
-    lf_batch_panels(LF_FLOAT16, batch);
-}
-
-static void batch_pass_int8(lf_batch *batch) {
-    batch->rows[0] = (const void *const *)batch->quants[0];
-    batch->rows[1] = (const void *const *)batch->quants[1];
+/* int8: the operands of each stream, scaled by themselves. */
+LF_INLINE void lf_quantise_batch(lf_batch *batch) {
     for (size_t s = 0; s < batch->streams; s++) {
         lf_pass pass = {
             .layer = batch->layer,
@@ -372,7 +342,26 @@ static void batch_pass_int8(lf_batch *batch) {
         batch->operands[0][s] = pass.operands[0];
         batch->operands[1][s] = pass.operands[1];
     }
-    lf_batch_panels(LF_INT8, batch);
 }
+
+#define LF_BATCH_PASS(type, name, bytes, sums)                                                     \
+    static LF_NOINLINE void batch_variants_##name(const lf_batch *batch) {                         \
+        lf_batch_each_panel(type, 0, batch);                                                       \
+    }                                                                                              \
+    static void batch_pass_##name(lf_batch *batch) {                                               \
+        const int is_int8 = type == LF_INT8;                                                       \
+        batch->rows[0] = (const void *const *)(is_int8 ? (const void *)batch->quants[0]            \
+                                                       : (const void *)batch->x);                  \
+        batch->rows[1] = (const void *const *)(is_int8 ? (const void *)batch->quants[1]            \
+                                                       : (const void *)batch->h);                  \
+        if (is_int8)                                                                               \
+            lf_quantise_batch(batch);                                                              \
+        if (batch->layer->variant)                                                                 \
+            batch_variants_##name(batch);                                                          \
+        else                                                                                       \
+            lf_batch_each_panel(type, 1, batch);                                                   \
+    }
+LF_EACH_WEIGHT_TYPE(LF_BATCH_PASS)
+#undef LF_BATCH_PASS
 
 #endif

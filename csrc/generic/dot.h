@@ -31,9 +31,15 @@ LF_INLINE void lf_fetch_line(lf_level level, const char *row, size_t at) {
 }
 
 LF_INLINE vf lf_load_weights(lf_weight_type type, const char *p) {
-    if (type == LF_FLOAT16)
+    switch (type) {
+    case LF_FLOAT32:
+        return vf_load((const float *)(const void *)p);
+    case LF_FLOAT16:
         return vf_load_float16((const uint16_t *)(const void *)p);
-    return vf_load((const float *)(const void *)p);
+    case LF_INT8: /* summed in integers: lf_add_products_int8 */
+        break;
+    }
+    return vf_set1(0.0f);
 }
 
 /* sum[j] += weights[j] * xk; returns where the weights of the next k are. */

@@ -30,29 +30,6 @@ LF_INLINE void lf_layer_pass(lf_weight_type type, int is_plain, const lf_pass *p
         lf_variant_output(type, pass);
 }
 
-/* Out of line, so that the plain way is as short as if there were no other. */
-static LF_NOINLINE void variant_pass_float32(const lf_pass *pass) {
-    lf_layer_pass(LF_FLOAT32, 0, pass);
-}
-static LF_NOINLINE void variant_pass_float16(const lf_pass *pass) {
-    lf_layer_pass(LF_FLOAT16, 0, pass);
-}
-static LF_NOINLINE void variant_pass_int8(const lf_pass *pass) { lf_layer_pass(LF_INT8, 0, pass); }
-
-static void layer_pass_float32(lf_pass *pass) {
-    if (pass->layer->variant)
-        variant_pass_float32(pass);
-    else
-        lf_layer_pass(LF_FLOAT32, 1, pass);
-}
-
-static void layer_pass_float16(lf_pass *pass) {
-    if (pass->layer->variant)
-        variant_pass_float16(pass);
-    else
-        lf_layer_pass(LF_FLOAT16, 1, pass);
-}
-
 /* int8: fills pass->quants for its halves, and sets the operands. */
 static void lf_quantise_operands(lf_pass *pass) {
     const lf_layer *layer = pass->layer;
@@ -79,13 +56,21 @@ static void lf_quantise_operands(lf_pass *pass) {
     }
 }
 
-static void layer_pass_int8(lf_pass *pass) {
-    lf_quantise_operands(pass);
-    if (pass->layer->variant)
-        variant_pass_int8(pass);
-    else
-        lf_layer_pass(LF_INT8, 1, pass);
-}
+/* Variants out of line, so that the plain way is as short as if there were no other. */
+#define LF_LAYER_PASS(type, name, bytes, sums)                                                     \
+    static LF_NOINLINE void variant_pass_##name(const lf_pass *pass) {                             \
+        lf_layer_pass(type, 0, pass);                                                              \
+    }                                                                                              \
+    static void layer_pass_##name(lf_pass *pass) {                                                 \
+        if (type == LF_INT8)                                                                       \
+            lf_quantise_operands(pass);                                                            \
+        if (pass->layer->variant)                                                                  \
+            variant_pass_##name(pass);                                                             \
+        else                                                                                       \
+            lf_layer_pass(type, 1, pass);                                                          \
+    }
+LF_EACH_WEIGHT_TYPE(LF_LAYER_PASS)
+#undef LF_LAYER_PASS
 
 /*
  * A frame in, an output out: instead of memcpy, whose code and whose place in the linker's tables are
@@ -131,18 +116,24 @@ static void give_output_f32(float *y, const float *h, size_t count) {
         vf_store_some(y + j, vf_load(h + j), count - j);
 }
 
+/* A multiplication that feeds an addition, in vectors and in plain C; never part of any result. */
+static LF_NOINLINE float canary(const float *v) {
+    _Alignas(64) float lanes[LF_LANES];
+    vf_store(lanes, vf_add(vf_mul(vf_set1(v[0]), vf_set1(v[1])), vf_set1(v[2])));
+    const float plain = v[0] * v[1] + v[2];
+    return plain == lanes[0] ? plain : NAN;
+}
+
 #include "batch.h"
 
+#define LF_ENTRY_OF_LAYER_PASS(type, name, bytes, sums) [type] = layer_pass_##name,
+#define LF_ENTRY_OF_BATCH_PASS(type, name, bytes, sums) [type] = batch_pass_##name,
 #define LF_KERNELS                                                                                 \
     .lanes = LF_LANES, .panel_vectors = LF_PANEL_VECTORS,                                          \
     .has_narrow_panels = LF_HAS_NARROW_PANELS, .int8_group = LF_INT8_GROUP,                        \
-    .int8_offset = LF_INT8_OFFSET,                                                                 \
-    .layer_pass = {[LF_FLOAT32] = layer_pass_float32,                                              \
-                   [LF_FLOAT16] = layer_pass_float16,                                              \
-                   [LF_INT8] = layer_pass_int8},                                                   \
-    .batch_pass = {[LF_FLOAT32] = batch_pass_float32,                                              \
-                   [LF_FLOAT16] = batch_pass_float16,                                              \
-                   [LF_INT8] = batch_pass_int8},                                                   \
+    .int8_offset = LF_INT8_OFFSET, .layer_pass = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_LAYER_PASS)},    \
+    .batch_pass = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_BATCH_PASS)},                                   \
     .canonicalise_f32 = canonicalise_f32, .take_frame_f32 = take_frame_f32,                        \
     .measure_frame_f32 = measure_frame_f32, .give_output_f32 = give_output_f32,                    \
-    .activate_f32 = activate_f32, .probe_read = probe_read, .probe_fma = probe_fma
+    .activate_f32 = activate_f32, .canary = canary, .probe_read = probe_read,                      \
+    .probe_fma = probe_fma

@@ -262,29 +262,28 @@ enum { LF_STRETCH_USUAL, LF_STRETCH_FROM_L3, LF_STRETCH_ANY, LF_STRETCH_KINDS };
 #define LF_STRETCH_WIDTHS(name, type, is_usual, level)                                             \
     LF_STRETCH(name##_narrow, type, is_usual, level, 1)                                            \
     LF_STRETCH(name##_wide, type, is_usual, level, LF_PANEL_VECTORS)
-LF_STRETCH_WIDTHS(float32, LF_FLOAT32, 1, LF_FROM_L2)
-LF_STRETCH_WIDTHS(float32_from_l3, LF_FLOAT32, 1, LF_FROM_L3)
-LF_STRETCH_WIDTHS(float32_any, LF_FLOAT32, 0, LF_FROM_L2)
-LF_STRETCH_WIDTHS(float16, LF_FLOAT16, 1, LF_FROM_L2)
-LF_STRETCH_WIDTHS(float16_from_l3, LF_FLOAT16, 1, LF_FROM_L3)
-LF_STRETCH_WIDTHS(float16_any, LF_FLOAT16, 0, LF_FROM_L2)
-LF_STRETCH_WIDTHS(int8, LF_INT8, 1, LF_FROM_L2)
-LF_STRETCH_WIDTHS(int8_any, LF_INT8, 0, LF_FROM_L2)
+/* int8 gains nothing from asking for lines of L3. */
+#define LF_STRETCHES_FLOAT(type, name)                                                             \
+    LF_STRETCH_WIDTHS(name, type, 1, LF_FROM_L2)                                                   \
+    LF_STRETCH_WIDTHS(name##_from_l3, type, 1, LF_FROM_L3)                                         \
+    LF_STRETCH_WIDTHS(name##_any, type, 0, LF_FROM_L2)
+#define LF_STRETCHES_INT8(type, name)                                                              \
+    LF_STRETCH_WIDTHS(name, type, 1, LF_FROM_L2)                                                   \
+    LF_STRETCH_WIDTHS(name##_any, type, 0, LF_FROM_L2)
+#define LF_STRETCHES(type, name, bytes, sums) LF_STRETCHES_##sums(type, name)
+LF_EACH_WEIGHT_TYPE(LF_STRETCHES)
 #undef LF_STRETCH_WIDTHS
 #undef LF_STRETCH
 
 typedef void (*lf_stretch_function)(const lf_pass *pass, lf_stretch stretch);
+#define LF_FROM_L3_FLOAT(name) {name##_from_l3_narrow, name##_from_l3_wide}
+#define LF_FROM_L3_INT8(name) {name##_narrow, name##_wide}
+#define LF_ENTRY_OF_STRETCHES(type, name, bytes, sums)                                             \
+    [type] = {[LF_STRETCH_USUAL] = {name##_narrow, name##_wide},                                   \
+              [LF_STRETCH_FROM_L3] = LF_FROM_L3_##sums(name),                                      \
+              [LF_STRETCH_ANY] = {name##_any_narrow, name##_any_wide}},
 static const lf_stretch_function lf_stretches[LF_WEIGHT_TYPES][LF_STRETCH_KINDS][2] = {
-    [LF_FLOAT32] = {[LF_STRETCH_USUAL] = {float32_narrow, float32_wide},
-                    [LF_STRETCH_FROM_L3] = {float32_from_l3_narrow, float32_from_l3_wide},
-                    [LF_STRETCH_ANY] = {float32_any_narrow, float32_any_wide}},
-    [LF_FLOAT16] = {[LF_STRETCH_USUAL] = {float16_narrow, float16_wide},
-                    [LF_STRETCH_FROM_L3] = {float16_from_l3_narrow, float16_from_l3_wide},
-                    [LF_STRETCH_ANY] = {float16_any_narrow, float16_any_wide}},
-    [LF_INT8] = {[LF_STRETCH_USUAL] = {int8_narrow, int8_wide},
-                 [LF_STRETCH_FROM_L3] = {int8_narrow, int8_wide}, /* gains nothing */
-                 [LF_STRETCH_ANY] = {int8_any_narrow, int8_any_wide}},
-};
+    LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_STRETCHES)};
 
 /* All panels of a layer: the wide ones come first in memory. */
 LF_INLINE void lf_panels_pass(lf_weight_type type, const lf_pass *pass) {

@@ -45,14 +45,22 @@ LF_INLINE void lf_small_pass(lf_weight_type type, size_t vectors, const lf_pass 
 /* Out of line, so that other layers find their code in fewer pages. */
 static LF_NOINLINE void small_pass(lf_weight_type type, const lf_pass *pass) {
     const int is_single = pass->layer->padded_hidden == LF_LANES;
-    if (type == LF_FLOAT32 && is_single)
-        lf_small_pass(LF_FLOAT32, 1, pass);
-    else if (type == LF_FLOAT32)
-        lf_small_pass(LF_FLOAT32, LF_PANEL_VECTORS, pass);
-    else if (is_single)
-        lf_small_pass(LF_FLOAT16, 1, pass);
-    else
-        lf_small_pass(LF_FLOAT16, LF_PANEL_VECTORS, pass);
+    switch (type) {
+    case LF_FLOAT32:
+        if (is_single)
+            lf_small_pass(LF_FLOAT32, 1, pass);
+        else
+            lf_small_pass(LF_FLOAT32, LF_PANEL_VECTORS, pass);
+        return;
+    case LF_FLOAT16:
+        if (is_single)
+            lf_small_pass(LF_FLOAT16, 1, pass);
+        else
+            lf_small_pass(LF_FLOAT16, LF_PANEL_VECTORS, pass);
+        return;
+    case LF_INT8: /* never small */
+        return;
+    }
 }
 
 #endif

@@ -1,18 +1,2 @@
-#include "region.h"
-
-#if defined(__x86_64__)
-LF_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
-
-#include "vec_avx512.h"
-#include "dot_avx512.h"
-#include "../generic/kernels.h"
-
-LF_TARGET_END
-
-const lf_isa lf_isa_avx512 = {
-    .name = "avx512",
-    .required = LF_CPU_AVX512F | LF_CPU_AVX512BW | LF_CPU_AVX512VL | LF_CPU_AVX512DQ | LF_CPU_AVX2 |
-                LF_CPU_FMA,
-    LF_KERNELS,
-};
-#endif
+#define LF_THIS_ISA avx512
+#include "kernels_of_this_isa.h"

@@ -128,6 +128,7 @@ class NativeModel:
             layers,
             WEIGHT_TYPES[weight_dtype],
             ffi.NULL if isa is None else isa.encode(),
+            ffi.NULL,  # Python writes and reads snapshots itself
             result,
         )
         del kept  # the core has packed what it needs

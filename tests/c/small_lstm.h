@@ -24,7 +24,7 @@ static inline lf_status small_lstm(const char *isa, lf_weight_type type, lf_mode
                                        .bias_ih = bias[l],
                                        .bias_hh = bias[l]};
     }
-    return lf_model_create(I, H, 0, L, layers, type, isa, model);
+    return lf_model_create(I, H, 0, L, layers, type, isa, NULL, model);
 }
 
 /* All gates are open and 1 comes in at each step, so that every c is the number of steps taken. */
@@ -33,7 +33,7 @@ static inline lf_status counting_lstm(const char *isa, lf_model **model) {
     for (int j = 0; j < 4 * H; j++)
         open[j] = 60;
     const lf_layer_weights layer = {.weight_ih = zeros, .weight_hh = zeros, .bias_ih = open};
-    return lf_model_create(I, H, 0, 1, &layer, LF_FLOAT32, isa, model);
+    return lf_model_create(I, H, 0, 1, &layer, LF_FLOAT32, isa, NULL, model);
 }
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "cpu.h"
 #include "internal.h"
+#include "lstm_fast_probes.h"
 #include "pseudo_random.h"
 
 enum { I = 5, H = 19, L = 2, T = 7 };
@@ -105,7 +106,8 @@ static void check_fetches(void) {
         float ys[3 * HIDDEN];
         const lf_layer_weights layer = {.weight_ih = zeros, .weight_hh = zeros};
         lf_model *model;
-        CHECK(lf_model_create(inputs, HIDDEN, 0, 1, &layer, LF_FLOAT32, NULL, &model) == LF_OK);
+        CHECK(lf_model_create(inputs, HIDDEN, 0, 1, &layer, LF_FLOAT32, NULL, NULL, &model) ==
+              LF_OK);
         CHECK(model->is_in_l3 == sizes[n].is_in_l3 && model->turns_within);
         model->turns_within = UINT64_MAX;
         listen_to_steps(model, zeros, ys);
@@ -122,7 +124,7 @@ static void check_fetches(void) {
 }
 
 static lf_status create(const char *isa, lf_model **model) {
-    return lf_model_create(I, H, 0, L, layers, LF_FLOAT32, isa, model);
+    return lf_model_create(I, H, 0, L, layers, LF_FLOAT32, isa, NULL, model);
 }
 
 static void check_isas(void) {
@@ -160,13 +162,15 @@ static void check_biases(void) {
 static void check_create(void) {
     lf_model *model = NULL;
     lf_stream *stream = NULL;
-    CHECK(lf_model_create(0, H, 0, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create(I, 0, 0, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create(I, H, 0, 0, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create(SIZE_MAX, H, 0, L, layers, LF_FLOAT32, NULL, &model) == LF_ERR_SHAPE);
-    CHECK(lf_model_create(I, H, 0, L, NULL, LF_FLOAT32, NULL, &model) == LF_ERR_ARGUMENT);
-    CHECK(lf_model_create(I, H, 0, L, layers, LF_FLOAT32, NULL, NULL) == LF_ERR_ARGUMENT);
-    CHECK(lf_model_create(I, H, 0, L, layers, (lf_weight_type)3, NULL, &model) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create(0, H, 0, L, layers, LF_FLOAT32, NULL, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(I, 0, 0, L, layers, LF_FLOAT32, NULL, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(I, H, 0, 0, layers, LF_FLOAT32, NULL, NULL, &model) == LF_ERR_SHAPE);
+    CHECK(lf_model_create(SIZE_MAX, H, 0, L, layers, LF_FLOAT32, NULL, NULL, &model) ==
+          LF_ERR_SHAPE);
+    CHECK(lf_model_create(I, H, 0, L, NULL, LF_FLOAT32, NULL, NULL, &model) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create(I, H, 0, L, layers, LF_FLOAT32, NULL, NULL, NULL) == LF_ERR_ARGUMENT);
+    CHECK(lf_model_create(I, H, 0, L, layers, (lf_weight_type)3, NULL, NULL, &model) ==
+          LF_ERR_ARGUMENT);
     CHECK(create("sse9", &model) == LF_ERR_ISA_UNKNOWN);
     const lf_layer_weights kept = layers[1];
     layers[1].weight_hh = NULL;
@@ -180,8 +184,8 @@ static void check_create(void) {
     bias[0][3] = 0;
     check_biases();
     weight_hh[0][5] = 65520;
-    CHECK(lf_model_create(I, H, 0, L, layers, LF_FLOAT16, NULL, &model) == LF_ERR_RANGE);
-    CHECK(lf_model_create(I, H, 0, L, layers, LF_INT8, NULL, &model) == LF_OK);
+    CHECK(lf_model_create(I, H, 0, L, layers, LF_FLOAT16, NULL, NULL, &model) == LF_ERR_RANGE);
+    CHECK(lf_model_create(I, H, 0, L, layers, LF_INT8, NULL, NULL, &model) == LF_OK);
     lf_model_destroy(model);
     model = NULL;
     weight_hh[0][5] = 0;
@@ -206,8 +210,8 @@ static void check_stream(const char *isa, lf_weight_type type) {
     lf_model *model, *other_model;
     lf_stream *stream, *twin, *other;
     float ys[T * H], y[H + 1], h[L * H], c[L * H], h2[L * H], c2[L * H];
-    CHECK(lf_model_create(I, H, 0, L, layers, type, isa, &model) == LF_OK);
-    CHECK(lf_model_create(I, H, 0, L, layers, type, isa, &other_model) == LF_OK);
+    CHECK(lf_model_create(I, H, 0, L, layers, type, isa, NULL, &model) == LF_OK);
+    CHECK(lf_model_create(I, H, 0, L, layers, type, isa, NULL, &other_model) == LF_OK);
     CHECK(lf_stream_create(model, &stream) == LF_OK && lf_stream_create(model, &twin) == LF_OK);
     CHECK(lf_stream_create(other_model, &other) == LF_OK);
     CHECK(strcmp(lf_model_isa(model), isa) == 0);

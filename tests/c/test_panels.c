@@ -84,7 +84,7 @@ int main(void) {
     for (size_t i = 0; i < lf_isa_count(); i++)
         for (int type = LF_FLOAT32; type <= LF_INT8 && !lf_isa_missing(i, 0); type++) {
             lf_model *model;
-            CHECK(lf_model_create(I, H, 0, 1, &layer, (lf_weight_type)type, lf_isa_name(i),
+            CHECK(lf_model_create(I, H, 0, 1, &layer, (lf_weight_type)type, lf_isa_name(i), NULL,
                                   &model) == LF_OK);
             check_directions(model);
             lf_model_destroy(model);

@@ -54,7 +54,7 @@ static lf_model *projected_lstm(void) {
         layers[l] = (lf_layer_weights){
             .weight_ih = weight_ih[l], .weight_hh = weight_hh[l], .weight_hr = weight_hr[l]};
     }
-    CHECK(lf_model_create(I, H, P, L, layers, LF_FLOAT32, NULL, &model) == LF_OK);
+    CHECK(lf_model_create(I, H, P, L, layers, LF_FLOAT32, NULL, NULL, &model) == LF_OK);
     return model;
 }
 

@@ -89,7 +89,8 @@ static void drop(variant *v) {
 }
 
 static lf_status create(const variant *v, lf_weight_type type, const char *isa, lf_model **model) {
-    return lf_model_create(v->inputs, v->units, v->projected, LAYERS, v->layers, type, isa, model);
+    return lf_model_create(v->inputs, v->units, v->projected, LAYERS, v->layers, type, isa, NULL,
+                           model);
 }
 
 /* A stream, prepared on the way and reset, and a pool of several: the same bits; leaves them in ys. */
@@ -184,7 +185,7 @@ static void test_statuses(void) {
     REFUSED(v.layers[0].h_0 = spoiled, LF_ERR_NONFINITE);
     REFUSED(v.layers[0].c_0 = spoiled, LF_ERR_NONFINITE);
     REFUSED(v.layers[0].bias_hr = spoiled, LF_ERR_NONFINITE);
-    CHECK(lf_model_create(v.inputs, v.units, 0, LAYERS, v.layers, LF_FLOAT32, NULL, &model) ==
+    CHECK(lf_model_create(v.inputs, v.units, 0, LAYERS, v.layers, LF_FLOAT32, NULL, NULL, &model) ==
           LF_ERR_ARGUMENT);
 
     for (int n_allowed = 0;; n_allowed++) { /* each allocation fails in turn */
