@@ -33,8 +33,8 @@ class StreamPool(ABC):
     Threads may call at the same time as long as no two use the same session; who does gets
     `ConcurrentUseError`. The work itself runs without Python's lock.
 
-    After a fork a pool and its handles go on in the child. Sessions that another thread stepped at
-    that moment raise `ForkedError` there until they are reset, given a state or closed
+    After a fork a pool and its handles go on in the child. Sessions that another thread was
+    stepping at that moment raise `ForkedError` there until they are reset, given a state or closed
     (docs/forks.md).
 
     Sizes: n is the sessions in a call, I input_size, H hidden_size, P output_size (H, or proj_size

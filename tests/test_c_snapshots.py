@@ -23,7 +23,7 @@ WIDTHS = {"everything": 7, "as wide": 19}  # of a projection; the last can't be 
 def lstm_of(kind, dtype):
     if kind in WIDTHS:
         weights = everything(sizes=(11, 19, WIDTHS[kind]))
-        return LSTM.from_weights(weights, weight_dtype=dtype, backend="native")
+        return LSTM.from_weights(weights, weight_dtype=dtype, backend="native", keep_weights=True)
     return LSTM.random(5, 19, seed=2, weight_dtype=dtype, backend="native", **SIZES[kind])
 
 
