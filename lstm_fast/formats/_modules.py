@@ -71,8 +71,11 @@ def from_module(module: Any, *, ignore: str | Iterable[str] = ()) -> list[Found 
 
 
 def _tensor(title: str, name: str, value: Any) -> Tensor:
+    import torch
+
     dtype = str(value.dtype).removeprefix("torch.")
-    return Tensor(tuple(value.shape), f"{name}, {dtype}", partial(_read, title, name, value))
+    shape = () if torch.nn.parameter.is_lazy(value) else tuple(value.shape)
+    return Tensor(shape, f"{name}, {dtype}", partial(_read, title, name, value))
 
 
 def _read(title: str, name: str, value: Any) -> Float32:
