@@ -120,8 +120,8 @@ def _hidden_size(shape: tuple[int, ...], name: str, projected: bool) -> int:
     return int(shape[1])
 
 
-def _take(kept: _Kept, kind: str, hidden_size: int) -> Float32:
-    rows = KINDS[kind][0]
+def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> Float32:
+    rows = "H" if kind == "h_0" and not projected else KINDS[kind][0]
     length = {"4H": 4 * hidden_size, "3H": 3 * hidden_size, "H": hidden_size}.get(rows)
     shape = (length, *[None] * (len(KINDS[kind]) - 1))
     what = "expected %s"
@@ -215,7 +215,7 @@ class _Reader:
     def value(self, parameter: Parameter, kind: str) -> Float32:
         kept = self.kept[parameter]
         try:
-            value = _take(kept, kind, self.hidden_size)
+            value = _take(kept, kind, self.hidden_size, "weight_hr" in self.kinds)
         except ValueError as error:
             if parameter.kind not in OURS:
                 raise
