@@ -44,9 +44,8 @@ OTHER_LAYERS = HEADS | {
     "embedding", "embeddings", "embed", "emb", "encoder", "decoder", "backbone", "frontend",
     "features", "conv", "convs", "cnn", "stem", "prenet", "postnet", "policy", "actor", "critic",
 }  # fmt: skip
-OUTPUTS = frozenset(
-    {"out", "output", "output_layer", "out_layer"}
-)  # "output_norm" may be in a cell
+# Of these no more than the whole name: "output_norm" may be in a cell.
+OUTPUTS = frozenset({"out", "output", "output_layer", "out_layer"})
 IN_CELLS = re.compile("gate|peep|zoneout|atten|attn|recur|resid|skip|highway|mask|drop|scale")
 IN_CELLS_SHORT = frozenset({"ih", "hh", "hr", "h", "c", "u"})
 PARAMETRIZATIONS = "parametrizations."

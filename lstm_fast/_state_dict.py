@@ -302,7 +302,10 @@ def read_stack(
     if known:
         notes.append(f"left out, as no part of the LSTM: {_beside.listed(known)}")
     if taken:
-        assumptions.append(f"taken by name for no part of the LSTM: {_beside.listed(taken)}")
+        assumptions.append(
+            f"taken by name for no part of the LSTM: {_beside.listed(taken)} "
+            "(ignore= or --ignore says that they are none)"
+        )
     return Stack(weights, reader.sources(), tuple(notes), tuple(assumptions))
 
 

@@ -11,9 +11,10 @@ damaged raises `FormatError`. A format whose library is not installed says which
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -89,6 +90,7 @@ def read(
     """
     path = Path(path)
     module = _choose(path, format)
+    _check_options(module, options)
     try:
         found: list[Found | Refused] = module.read(path, **options)
     except (MemoryError, RecursionError, OverflowError) as error:
@@ -96,6 +98,15 @@ def read(
     if found and all(one.error is not None for one in found):
         raise found[0].error or AssertionError
     return found
+
+
+def _check_options(module: ModuleType, options: Mapping[str, Any]) -> None:
+    known = list(inspect.signature(module.read).parameters)[1:]
+    for option in options:
+        if option not in known:
+            title = module.__name__.rpartition(".")[2]
+            there = ", ".join(known) or "none"
+            raise TypeError(f"files of format {title} have no option {option}; they have {there}")
 
 
 def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Found:

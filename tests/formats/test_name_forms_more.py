@@ -1,4 +1,4 @@
-"""Models as people write them: what stands around an LSTM, and what may stand beside its weights."""
+"""Models as people write them: what is around an LSTM, and what may be beside its weights."""
 
 from __future__ import annotations
 
@@ -196,6 +196,7 @@ def test_a_head_or_an_embedding_in_a_layer_is_left_out_with_a_warning(tmp_path):
     with pytest.warns(FormatWarning, match=text):
         ours = formats.load(path, backend="reference")
     assert excess_of_run(ours.weights, run_of(module.decoder)) <= 1
+    formats.load(path, backend="reference", ignore=["decoder.fc.*"])  # said, and so no warning
     # As wide as the state, an embedding might start it.
     wide = {f"rnn.{name}": value for name, value in nn.LSTM(H, H).state_dict().items()}
     wide["rnn.emb.weight"] = torch.ones(9, H)
@@ -269,7 +270,8 @@ def test_a_whole_awd_lstm(tmp_path, saved):
 
 def test_a_piece_that_is_computed_itself():
     module = weight_norm(lstm())
-    prune.random_unstructured(module, "weight_hh_l0_v", 0.5)
+    some = torch.arange(4 * H * H).reshape(4 * H, H) % 3 != 0  # in every row, which has a norm
+    prune.custom_from_mask(module, "weight_hh_l0_v", some)
     (found,) = pytorch.from_module(module)
     assert excess_of_run(found.weights, run_of(module)) <= 1
 
@@ -319,3 +321,12 @@ def test_what_is_beside_weights_that_we_wrote(tmp_path, capsys):
     expected = r"'extra' is no part.*--ignore extra on the command line, or ignore=\['extra'\]"
     assert re.search(expected, capsys.readouterr().err)
     assert main(["inspect", str(path), "--ignore", "extra"]) == 0
+
+
+def test_an_option_that_a_format_does_not_have(tmp_path, capsys):
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"")
+    assert main(["inspect", str(path), "--ignore", "x"]) == 1
+    assert "files of format onnx have no option ignore; they have" in capsys.readouterr().err
+    with pytest.raises(TypeError, match=r"format safetensors have no option forget_bias.*ignore"):
+        formats.load(tmp_path / "a.onnx", format="safetensors", forget_bias=1)
