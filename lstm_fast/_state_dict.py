@@ -24,6 +24,14 @@ __all__ = ["Stack", "prefixes", "read_mapping", "read_stack", "read_weights"]
 
 # Names that are not of `torch.nn.LSTM`, so that another module may mean something else by them.
 OURS = frozenset({ONE_BIAS, "bias_hr", "peephole", "layer_norm", "h_0", "c_0"})
+# What they are taken for where even the number of the layer, which we write, is missing.
+MEANINGS = {
+    "bias_hr": "the bias of the projection",
+    "peephole": "peepholes of the gates i, f, o",
+    "layer_norm": "the scale of a layer normalisation of the gates i, f, g, o",
+    "h_0": "the initial state",
+    "c_0": "the initial state",
+}
 
 
 @dataclass(frozen=True)
@@ -112,8 +120,8 @@ def _hidden_size(shape: tuple[int, ...], name: str, projected: bool) -> int:
     return int(shape[1])
 
 
-def _take(kept: _Kept, kind: str, hidden_size: int) -> Float32:
-    rows = KINDS[kind][0]
+def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> Float32:
+    rows = "H" if kind == "h_0" and not projected else KINDS[kind][0]
     length = {"4H": 4 * hidden_size, "3H": 3 * hidden_size, "H": hidden_size}.get(rows)
     shape = (length, *[None] * (len(KINDS[kind]) - 1))
     what = "expected %s"
@@ -207,7 +215,7 @@ class _Reader:
     def value(self, parameter: Parameter, kind: str) -> Float32:
         kept = self.kept[parameter]
         try:
-            value = _take(kept, kind, self.hidden_size)
+            value = _take(kept, kind, self.hidden_size, "weight_hr" in self.kinds)
         except ValueError as error:
             if parameter.kind not in OURS:
                 raise
@@ -244,6 +252,8 @@ class _Reader:
                 )
                 unused = f", and {', '.join(kept.unused)} is not used" if kept.unused else ""
                 found.append(text + unused)
+            if kept.name == self.group.prefix + parameter.kind and parameter.kind in MEANINGS:
+                found.append(f"{kept.name} is taken for {MEANINGS[parameter.kind]}")
         return found
 
 
@@ -287,11 +297,16 @@ def read_stack(
     weights = make_weights(layers, reader.direction, display)
     sizes = _beside.Sizes(weights.input_size, weights.hidden_size, weights.output_size)
     shapes = {name: tensors[name].shape for name in group.beside}
-    left_out = _beside.harmless(group.prefix, group.beside, shapes, sizes)
-    notes = reader.notes()
-    if left_out:
-        notes.append(f"left out, as no part of the LSTM: {_beside.listed(left_out)}")
-    return Stack(weights, reader.sources(), tuple(notes), tuple(reader.assumptions()))
+    known, taken = _beside.harmless(group.prefix, group.beside, shapes, sizes)
+    notes, assumptions = reader.notes(), reader.assumptions()
+    if known:
+        notes.append(f"left out, as no part of the LSTM: {_beside.listed(known)}")
+    if taken:
+        assumptions.append(
+            f"taken by name for no part of the LSTM: {_beside.listed(taken)} "
+            "(ignore= or --ignore says that they are none)"
+        )
+    return Stack(weights, reader.sources(), tuple(notes), tuple(assumptions))
 
 
 class _Given:
@@ -318,7 +333,7 @@ class _Other(_Given):
     def shape(self) -> tuple[int, ...]:
         try:
             return super().shape
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):  # a lazy tensor of PyTorch has none yet
             return ()
 
 
@@ -365,5 +380,15 @@ def read_weights(mapping: Mapping[str, Any], prefix: str = "", cell: Cell = PLAI
 
 
 def _is_tensor(value: Any) -> bool:
-    """Whether a value that is no parameter is one that a module could compute with."""
-    return hasattr(value, "shape") or isinstance(value, (list, tuple, int, float))
+    """Whether a value that is no parameter is one that a module could compute with.
+
+    Numbers and words that people keep beside weights, such as a hidden_size, are not.
+    """
+    if isinstance(value, np.generic):
+        return False
+    if not isinstance(value, (list, tuple)):
+        return hasattr(type(value), "shape")
+    try:
+        return to_float32(value, "a list", None, "").size > 0
+    except (TypeError, ValueError, RuntimeError):
+        return False

@@ -11,9 +11,10 @@ damaged raises `FormatError`. A format whose library is not installed says which
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -136,6 +137,7 @@ def read(
     path = Path(path)
     sample = _sample(path)
     module = _choose(sample, format)
+    _check_options(module, options)
     try:
         found: list[Found | Refused] = module.read(path, **options)
         if found and all(one.error is not None for one in found):
@@ -149,6 +151,15 @@ def read(
     except (MemoryError, RecursionError, OverflowError) as error:
         raise FormatError(f"{path}: damaged: {error or type(error).__name__}") from error
     return found
+
+
+def _check_options(module: ModuleType, options: Mapping[str, Any]) -> None:
+    known = list(inspect.signature(module.read).parameters)[1:]
+    for option in options:
+        if option not in known:
+            title = module.__name__.rpartition(".")[2]
+            there = ", ".join(known) or "none"
+            raise TypeError(f"files of format {title} have no option {option}; they have {there}")
 
 
 def no_lstm(path: object) -> FormatError:

@@ -20,7 +20,8 @@ from . import _state_dicts
 from ._files import FormatError, Found, Refused, checked
 from ._state_dicts import Tensor
 
-QUANTIZED = ("_all_weight_values", "_packed_weight_ih")  # of an LSTM, and not of a Linear
+# Of an LSTM, and not of a Linear; the last, of one that is trained for quantization.
+QUANTIZED = ("_all_weight_values", "_packed_weight_ih", "layers.0.layer_fw.cell.igates.weight")
 
 
 def from_module(module: Any, *, ignore: str | Iterable[str] = ()) -> list[Found | Refused]:
@@ -71,8 +72,11 @@ def from_module(module: Any, *, ignore: str | Iterable[str] = ()) -> list[Found 
 
 
 def _tensor(title: str, name: str, value: Any) -> Tensor:
+    import torch
+
     dtype = str(value.dtype).removeprefix("torch.")
-    return Tensor(tuple(value.shape), f"{name}, {dtype}", partial(_read, title, name, value))
+    shape = () if torch.nn.parameter.is_lazy(value) else tuple(value.shape)
+    return Tensor(shape, f"{name}, {dtype}", partial(_read, title, name, value))
 
 
 def _read(title: str, name: str, value: Any) -> Float32:
@@ -89,7 +93,7 @@ def _read(title: str, name: str, value: Any) -> Float32:
 
 
 def _quantized(title: str, state: Iterable[str]) -> list[Refused]:
-    """Return one for each module that PyTorch quantized as a whole, with no float weights left."""
+    """Return one for each module that PyTorch quantized as a whole, or made ready for that."""
     prefixes = {
         name[: name.index(word)]: None for name in state for word in QUANTIZED if word in name
     }
@@ -111,7 +115,8 @@ def _replace_computed(title: str, prefix: str, module: Any, tensors: dict[str, T
     Raises:
         FormatError: it raises something itself.
     """
-    for name, says, compute in _computed(module):
+    # Long names first: a piece that is computed, such as weight_hh_l0_v, is there for the weight.
+    for name, says, compute in sorted(_computed(module), key=lambda one: -len(one[0])):
         if PIECE.fullmatch(name) is None:
             continue
         full = prefix + name

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Float32
+from .._beside import advice
 from .._names import grouped
 from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
@@ -210,7 +211,8 @@ def _canonical_layers(
         layers.append(replace(layer, **values))
     if unknown := sorted(set(tensors) - used):
         raise FormatError(
-            f"{path}: tensor {unknown[0]!r} is no part of the LSTM; ignore= leaves it out"
+            f"{path}: tensor {unknown[0]!r} is no part of the LSTM; leave out what is not: "
+            f"{advice(unknown, '')}"
         )
     return layers
 
