@@ -112,7 +112,7 @@ def run_with_blocked(modules, *arguments):
 @pytest.mark.parametrize(
     ("module", "arguments", "says"),
     [
-        ("opentelemetry", [], "pip install 'opentelemetry-api>=1.20'"),
+        ("opentelemetry", [], "pip install '.[otel]'"),
         ("opentelemetry.sdk", [], "opentelemetry-sdk"),
         ("fi_instrumentation", ["--futureagi"], "pip install traceAI-langchain"),
     ],
