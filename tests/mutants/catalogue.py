@@ -73,14 +73,14 @@ C = [
     # ---- one caller at a time, overlaps ----
     Mutant(
         "csrc/stream.c",
-        "    if (!enter(source)) {",
-        "    if (!enter(source) && 0) {",
+        "    lf_status status = enter(source, LOOKS);\n    if (status != LF_OK)\n",
+        "    lf_status status = enter(source, LOOKS);\n    if (status != LF_OK && 0)\n",
         QUICK,
     ),
     Mutant(
         "csrc/stream.c",
-        "        leave(target);\n        return LF_ERR_BUSY;",
-        "        return LF_ERR_BUSY;",
+        "        leave(source);\n        return status;\n",
+        "        return status;\n",
         QUICK,
     ),
     Mutant(
@@ -245,7 +245,7 @@ C = [
         QUICK,
     ),
     Mutant(
-        "csrc/pool.c",
+        "csrc/pool_calls.c",
         "        if (lengths[n] > steps) {",
         "        if (lengths[n] > steps + 1) {",
         QUICK,
@@ -258,7 +258,7 @@ C = [
     ),
     Mutant(
         "csrc/pool.c",
-        "            release_all(pool, claims->first, n);\n",
+        "            release_many(pool, claims->first, n);\n",
         "",
         POOL_ERRORS,
     ),
@@ -271,7 +271,7 @@ C = [
     Mutant(
         "csrc/pool_pass.c",
         "                memset(frames->ys + (n * frames->steps + t) * P, 0,\n"
-        "                       (frames->steps - t) * P * sizeof(float));\n",
+        "                       (frames->end - t) * P * sizeof(float));\n",
         "",
         "tests/test_pool.py",
     ),
@@ -283,7 +283,7 @@ C = [
     ),
     Mutant(
         "csrc/pool_memory.c",
-        "                memcpy(states, pool->states, old_bytes);\n",
+        "                memcpy(room.states, old.states, old_bytes);\n",
         "",
         QUICK,
     ),
@@ -324,8 +324,8 @@ PYTHON = [
     ),
     Mutant(
         "lstm_fast/pool.py",
-        "                self.close(handle)\n                raise\n",
-        "                raise\n",
+        "                self.close(left)\n            raise\n",
+        "                pass\n            raise\n",
         POOL_ERRORS,
     ),
     Mutant(
