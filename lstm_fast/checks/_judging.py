@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._weights import Weights, check_weight_dtype
-from ._mistakes import Float64, Machine, Moment, Noise, intended, run
+from ._mistakes import TIES, Float64, Machine, Moment, Noise, intended, run
 from .bounds import ACTIVATION
 from .evidence import Evidence
 
@@ -81,11 +81,11 @@ class Case:
         self.allowed_first = max(at_first, default=0.0)
 
     def _run(
-        self, machine: Machine, noise: Noise | None = None, steps: int | None = None
+        self, machine: Machine, noise: Noise | None = None, tie: float = TIES[0]
     ) -> Iterator[Moment]:
         evidence = self.evidence
         made, starts = evidence.recordings, evidence.starts
-        return run(machine, made, starts, noise, steps=steps, done=evidence.done)
+        return run(machine, made, starts, noise, done=evidence.done, tie=tie)
 
     def _compared(self, machine: Machine, moment: Moment, number: int) -> Iterator[Pair]:
         """Yield what is to be seen of a moment beside its record, which has that number."""
@@ -126,13 +126,20 @@ class Case:
 
     def judge(self, machine: Machine) -> Outcome:
         """Compare all that was recorded with a machine; stop where a mistake can't be it."""
+        for tie in TIES if machine.keeps else TIES[:1]:
+            outcome = self._judge(machine, tie)
+            if outcome.explains:
+                break
+        return outcome
+
+    def _judge(self, machine: Machine, tie: float) -> Outcome:
         outcome, spread = Outcome(), dict[tuple[str, int], float]()
         is_right = machine is self.machine
         flips = _flips(machine, self.evidence)
         narrow = _narrow(machine)
         total = 0
         with np.errstate(all="ignore"):
-            for moment in self._run(machine, self.noise):
+            for moment in self._run(machine, self.noise, tie):
                 for pair in self._compared(machine, moment, moment.sequence):
                     total += 1
                     self._compare(outcome, spread, pair, flips[moment.sequence], narrow)

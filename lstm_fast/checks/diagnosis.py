@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._weights import Weights
 from ._fitting import fit
-from ._judging import Case, Outcome
+from ._judging import FAR, Case, Outcome
 from ._mistakes import Machine, Mistake, catalogue, families, numbered, same, timers
+from .bounds import ACTIVATION
 from .evidence import Evidence, evidence_of, gather
 from .references import as_reference
 from .target import Recording
@@ -181,38 +182,60 @@ def _explaining(
 
     Those that are the same by number count once, as the first of them.
     """
-    found: list[tuple[Mistake, Machine, Outcome]] = []
-    names: list[list[str]] = []  # of each that was found, and of what is the same
+    found: list[_Found] = []
     count = 0
     for mistake, machine in candidates:
         count += 1
-        if any(mistake.id in ids for ids in names):
+        if not machine.keeps and any(mistake.id in one.ids for one in found):
             continue
         outcome = case.judge(machine)
         if not outcome.explains:
             continue
-        twin = next((n for n, (_, other, _) in enumerate(found) if same(machine, other)), None)
+        twin = next((one for one in found if same(machine, one.machine)), None)
         if twin is None:
-            found.append((mistake, machine, outcome))
-            names.append([mistake.id])
+            found.append(_Found(mistake, machine, outcome, [mistake.id]))
         else:
-            names[twin].append(mistake.id)
+            twin.ids.append(mistake.id)
+    found = _told_apart(case, found)
     return [
         Diagnosis(
-            mistake.id,
-            mistake.words,
-            mistake.advice,
+            one.mistake.id,
+            one.mistake.words,
+            one.mistake.advice,
             case.before.residual,
-            outcome.residual,
-            outcome.tolerance,
+            one.outcome.residual,
+            one.outcome.tolerance,
             confident=len(found) == 1,
-            also=tuple(other.id for other, *_ in found if other.id != mistake.id),
-            same=tuple(ids[1:]),
+            also=tuple(other.mistake.id for other in found if other is not one),
+            same=tuple(one.ids[1:]),
             first_step=_first_step(case),
             shows=_shows(case),
         )
-        for (mistake, _, outcome), ids in zip(found, names, strict=True)
+        for one in found
     ], count
+
+
+class _Found(NamedTuple):
+    """A mistake that explains the record; ids: its own, and of those that are the same."""
+
+    mistake: Mistake
+    machine: Machine
+    outcome: Outcome
+    ids: list[str]
+
+
+def _told_apart(case: Case, found: list[_Found]) -> list[_Found]:
+    """Return what is left where states are rounded, each id once.
+
+    Once a hidden value may have fallen either way, much is allowed; but those that follow the
+    record to the last bit until then are believed before those that do not.
+    """
+    if any(one.machine.keeps for one in found):
+        rows = [np.square(case.window_residuals(one.machine)).mean() for one in found]
+        most = FAR**2 * min(rows) + ACTIVATION**2
+        found = [one for one, row in zip(found, rows, strict=True) if row <= most]
+    first = {one.mistake.id: one for one in reversed(found)}
+    return [one for one in found if first[one.mistake.id] is one]
 
 
 def _first_step(case: Case) -> int | None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import INT8, PLANTS, Plant, Port
+from planted import Port
+from plants import INT8, PLANTS, Plant
 
 import lstm_fast
 from lstm_fast import LSTM, Activation, Cell

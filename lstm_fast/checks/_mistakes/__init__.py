@@ -18,10 +18,11 @@ from .roundings import Float64
 from .running import Moment, run
 from .scales import families, int8_scales, roundings
 from .stacking import swaps
-from .stepping import Noise
+from .stepping import TIES, Noise
 from .streaming import contexts, states, times
 
 __all__ = [
+    "TIES",
     "Family",
     "Float64",
     "Machine",

@@ -15,7 +15,7 @@ from ..target import Recording, State
 from .frames import FRAMES
 from .machine import Layer, Machine
 from .roundings import ROUNDINGS, Float64
-from .stepping import TIE_OF_RECORDED, After, Noise, settled, step
+from .stepping import TIE_OF_OUTPUT, TIES, After, Noise, settled, step
 
 Rows = list[Float64]  # of each layer
 
@@ -42,6 +42,7 @@ def run(
     *,
     steps: int | None = None,
     done: Sequence[int] = (),
+    tie: float = TIES[0],
 ) -> Iterator[Moment]:
     """Step a machine over recordings, one after the other, each after a reset.
 
@@ -53,10 +54,11 @@ def run(
         noise: what disturbs rows 1 and up; None has row 0 only.
         steps: at most so many of each recording.
         done: the steps since its reset that were taken before each; (): none.
+        tie: how wide a doubt about rounding is, see TIES.
     """
     if noise is not None:
         noise.restart()
-    session = _Session(machine, noise)
+    session = _Session(machine, noise, tie)
     for number, (recording, start) in enumerate(zip(recordings, starts, strict=True)):
         before = done[number] if done else 0
         session.begin(recording, start, before, is_first=number == 0)
@@ -67,8 +69,8 @@ def run(
 class _Session:
     """A machine's state, and the frames that it is given."""
 
-    def __init__(self, machine: Machine, noise: Noise | None) -> None:
-        self._machine, self._noise = machine, noise
+    def __init__(self, machine: Machine, noise: Noise | None, tie: float) -> None:
+        self._machine, self._noise, self._tie = machine, noise, tie
         first = [_start(layer) for layer in machine.layers]
         self._first_h, self._first_c = [h for h, _ in first], [c for _, c in first]
         self._h, self._c = self._first_h, self._first_c
@@ -122,7 +124,7 @@ class _Session:
         y = y if machine.output == "h" else c[-1]
         y = y * machine.output_gain + (machine.skip * self._xs[t] if machine.skip else 0.0)
         if machine.output_rounding:
-            y = settled(y, machine.output_rounding, TIE_OF_RECORDED)
+            y = settled(y, machine.output_rounding, TIE_OF_OUTPUT)
         self._count += 1
         is_due = machine.timer is not None and self._count % machine.timer.steps == 0
         after = self._reset_by_timer(h, c) if is_due else (h, c)
@@ -146,7 +148,17 @@ class _Session:
                 below = old[n - 1]
             bounded = machine.layers[n - 1].bounded if n else machine.x_bounded
             h, c = self._own(n, t, "h", old, new_h), self._own(n, t, "c", self._c, new_c)
-            after = step(machine, layer, below, h, c, self._noise, x_is_bounded=bounded, led=led)
+            after = step(
+                machine,
+                layer,
+                below,
+                h,
+                c,
+                self._noise,
+                x_is_bounded=bounded,
+                led=led,
+                tie=self._tie,
+            )
             after = self._with_residual(n, after, below)
             new_h.append(after.h)
             new_c.append(after.c)

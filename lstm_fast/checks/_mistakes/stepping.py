@@ -10,11 +10,13 @@ from ..bounds import ACTIVATION, U
 from .machine import Layer, Machine
 from .roundings import ROUNDINGS, Float64, Matrix
 
-# A value that is to be rounded may fall either way where rounding is nearer than this times the
+# A value that is to be rounded may fall either way where rounding is nearer than a tie times the
 # disturbance, which is some hundred times what PyTorch 2.13 is off by. Where each step starts from
-# what was recorded, to be wide costs nothing; where errors go on, every doubt blinds all after it.
+# what was recorded, to be wide costs nothing. Where errors go on, every doubt blinds all after it,
+# and a value that falls the other way without a doubt spoils all: so several ties are tried.
 TIE_OF_RECORDED = 4.0
-TIE = 0.15
+TIES = (0.05, 0.15, 0.5)
+TIE_OF_OUTPUT = 0.5  # it goes no further, but errors before it do
 IN_DOUBT = 16 * ACTIVATION  # a disturbance above this is a value before that fell either way
 
 
@@ -57,10 +59,11 @@ def step(
     *,
     x_is_bounded: bool,
     led: bool,
+    tie: float = TIES[0],
 ) -> After:
     """Return what a step of one layer makes of x (B, I), h (B, P) and c (B, H).
 
-    led: the state is a recorded one, and so will be the next.
+    led: the state is a recorded one, and so will be the next. tie: see TIES.
     """
     w_ih, w_hh = layer.w_ih.rounded(machine.rounding), layer.w_hh.rounded(machine.rounding)
     int8 = machine.int8
@@ -70,7 +73,7 @@ def step(
         h = int8.rounded(h, bounded=layer.bounded)
     a = (x @ w_ih.value.T) * layer.gain_ih + (h @ w_hh.value.T) * layer.gain_hh
     units = a.shape[1] // 4
-    tie = TIE_OF_RECORDED if led else TIE
+    tie = TIE_OF_RECORDED if led else tie
     if noise is not None:
         signs = noise.next()
         a = np.broadcast_to(a, (noise.rows, a.shape[1])).copy()
@@ -166,7 +169,7 @@ def _unit_by_unit(
 
 
 def _gates(
-    layer: Layer, a: Float64, c: Float64, units: slice = slice(None), tie: float = TIE
+    layer: Layer, a: Float64, c: Float64, units: slice = slice(None), tie: float = TIES[0]
 ) -> tuple[Float64, Float64]:
     """From pre-activations (B, 4, H), without biases, and c to r and the new c, (B, H).
 
