@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 import warnings
+from contextlib import suppress
 
 import numpy as np
 
@@ -53,6 +54,15 @@ def steps_in(state):
     return counts.pop()
 
 
+def once_let_in(call, *arguments, **options):
+    """Call it again while the pool grows, which refuses everybody."""
+    while True:
+        try:
+            return call(*arguments, **options)
+        except ConcurrentUseError:
+            pass
+
+
 class Pool:
     """Sessions of a pool, EACH for each thread; four that no thread uses; and others that come."""
 
@@ -68,17 +78,16 @@ class Pool:
         keys = np.array([int(session) for session in mine], np.uint64)
         y = np.empty((EACH, UNITS), np.float32)
         while True:
-            pool.run(mine, XS, out=out)
-            pool.prepare(mine)
-            pool.step(keys, X, out=y)
-            self.inner.state(mine[0])
-            self.inner.snapshot(mine[1])
-            try:
-                self.close(pool.open())
-                if random.random() < 0.01:
+            once_let_in(pool.run, mine, XS, out=out)
+            once_let_in(pool.prepare, mine)
+            once_let_in(pool.step, keys, X, out=y)
+            once_let_in(self.inner.state, mine[0])
+            once_let_in(self.inner.snapshot, mine[1])
+            with suppress(PoolFullError):
+                once_let_in(self.close, once_let_in(pool.open))
+            if random.random() < 0.01:
+                with suppress(ConcurrentUseError):
                     self.inner.grow(1)
-            except (ConcurrentUseError, PoolFullError):
-                pass
             yield
 
     def close(self, session):
@@ -187,7 +196,7 @@ class Traced(Pool):
         for _ in super().work(thread):
             for session in mine:
                 with session.segment():
-                    self.pool.step([session], X[:1])
+                    once_let_in(self.pool.step, [session], X[:1])
             yield
 
     def close(self, session):
@@ -237,9 +246,10 @@ def begin_work(subjects):
                 next(turn)
                 may_work.wait()
 
-    for n in range(THREADS):
-        threading.Thread(target=work, args=(n,), daemon=True).start()
-    return may_work
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    return may_work, threads
 
 
 def child(subjects, pipe):
@@ -276,7 +286,7 @@ def main():
     sys.setswitchinterval(1e-4)
     kinds = {"pools": [Pool, Pool], "streams": [Streams], "traced": [Traced]}
     subjects = [kind() for kind in kinds[KIND]]
-    may_work = begin_work(subjects)
+    may_work, threads = begin_work(subjects)
     reports = []
     for _ in range(FORKS):
         time.sleep(random.random() * 0.01)
@@ -289,6 +299,7 @@ def main():
         "forks": len(reports),
         "failures": [report["failure"] for report in reports if report["failure"]],
         "torn": sum(report["torn"] for report in reports),
+        "busy": sum(thread.is_alive() for thread in threads),
         "slowest": max(report["seconds"] for report in reports),
     }
     print(json.dumps(summary), flush=True)

@@ -52,6 +52,7 @@ def test_forks_of_a_busy_process(backend, kind):
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["failures"] == []
     assert report["forks"] == forks
+    assert report["busy"] == 8  # no thread had come to its end before
     if backend == "native" and kind != "traced":
         assert report["torn"] > 0  # the control: some children did find half of a step
 
