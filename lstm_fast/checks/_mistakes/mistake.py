@@ -88,7 +88,7 @@ class Family:
             id=f"{self.id}{where}",
             words=lambda *numbers: f"{self.words(*numbers)}, in layer {index} alone",
             change=change,
-            name=None if self.name is None else lambda *n: f"{self.name(*n)}{where}",  # type: ignore[misc]
+            name=lambda *numbers: f"{self.at(numbers).id}{where}",
         )
 
 
