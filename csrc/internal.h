@@ -309,7 +309,7 @@ enum { LF_STOPPED = -1 };
 typedef int (*lf_go_on)(void *context);
 int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
                             lf_go_on go_on, void *context);
-/* The steps of one piece, for count sessions at a time: at least 1, and some 5 to 20 ms of vector kernels. */
+/* The steps of one piece, for count sessions at a time: at least 1, and some 5 to 20 ms. */
 size_t lf_piece_steps(const lf_model *model, size_t count);
 
 /* memory.c. Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give the first back with free; weights

@@ -84,7 +84,7 @@ lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, siz
 
 /* ---- in pieces ---- */
 
-/* Copies the states of a call's sessions to `before`, or back, and then drops what was prepared since. */
+/* Copies the states of a call's sessions to `before`, or back. */
 static void copy_states(lf_pool *pool, const lf_claim *claims, float *before, int back) {
     uint32_t at = claims->first;
     for (size_t n = 0; n < claims->count; n++) {

@@ -251,12 +251,15 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
     return leave(stream);
 }
 
-/* Bytes of weights read, and what a step of the smallest model takes counted as such. */
+/* Bytes of weights read, and what a step of the smallest model takes counted as such. Plain C is slower by far:
+ * where the CPU has no fma, or is not trusted to have one, each is a call. */
 #define PIECE_BYTES ((size_t)128 << 20)
+#define PLAIN_PIECE_BYTES ((size_t)8 << 20)
 #define LEAST_STEP_BYTES ((size_t)4 << 10)
 
 size_t lf_piece_steps(const lf_model *model, size_t count) {
-    const size_t each = PIECE_BYTES / (model->packed_bytes + LEAST_STEP_BYTES);
+    const size_t bytes = model->isa->required ? PIECE_BYTES : PLAIN_PIECE_BYTES;
+    const size_t each = bytes / (model->packed_bytes + LEAST_STEP_BYTES);
     return each > count ? each / count : 1;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from cases import bits, state_bits
-from lstm_fast import ConcurrentUseError
+from lstm_fast import LSTM, ConcurrentUseError, available
 
 if not hasattr(signal, "setitimer"):
     pytest.skip("this system has no interval timer", allow_module_level=True)
@@ -53,9 +54,7 @@ def is_stepwise(implementation):
 
 
 def long_frames(lstm, pieces=30):
-    """Frames for so many pieces of a run; for fewer where steps are slow."""
-    if lstm.isa == "scalar":
-        pieces = min(pieces, 3)
+    """Frames for so many pieces of a run."""
     count = 600 if lstm.backend == "reference" else pieces * lstm._model.piece
     rng = np.random.default_rng(0)
     return rng.standard_normal((count, lstm.input_size)).astype(np.float32)
@@ -83,6 +82,46 @@ def test_pieces_change_no_bits(lstm):
     for stream in streams:
         assert bits(stream.run(xs)) == expected
         assert state_bits(stream) == state
+
+
+@pytest.mark.parametrize("kind", ["stream", "pool"])
+def test_looks_for_signals_wait_little_for_a_busy_thread(kind):
+    """Each is a wait for Python's lock there, so they must be few."""
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "RUSAGE_THREAD") or LSTM.random(1, 1).backend != "native":
+        pytest.skip("no native core, or nothing counts the waits of a thread here")
+    lstm, over, interval = LSTM.random(128, 128), threading.Event(), sys.getswitchinterval()
+    pieces, stream, pool = 100, lstm.stream(), lstm.pool(1)
+    handle, xs = pool.open(), np.zeros((pieces * lstm._model.piece, 128), np.float32)
+    run = {"stream": lambda: stream.run(xs), "pool": lambda: pool.run([handle], xs[None])}[kind]
+
+    def work():
+        while not over.is_set():
+            pass
+
+    def waits():
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+    busy = threading.Thread(target=work)
+    try:
+        sys.setswitchinterval(0.05)  # a look takes that long, or more
+        busy.start()
+        before = waits()
+        run()
+        assert waits() - before < pieces // 2
+    finally:
+        sys.setswitchinterval(interval)
+        over.set()
+        busy.join()
+
+
+def test_pieces_of_plain_c_are_shorter():
+    """Its steps are slow where it calls fma, and Ctrl-C waits for a piece."""
+    isas = [name.removeprefix("native:") for name in available() if name.startswith("native:")]
+    if len(isas) < 2 or "scalar" not in isas:
+        pytest.skip("there is nothing to compare")
+    pieces = {isa: LSTM.random(128, 128, isa=isa)._model.piece for isa in isas}
+    assert all(pieces["scalar"] <= pieces[isa] // 8 for isa in isas if isa != "scalar")
 
 
 def test_pieces_of_a_pool_change_no_bits(lstm):

@@ -11,6 +11,7 @@
 #include <numpy/arrayobject.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../pool.h"
 
@@ -248,11 +249,35 @@ static PyObject *pool_step(PyObject *module, PyObject *const *arguments, Py_ssiz
 
 /* ---- long runs, in pieces: between them Python's signal handlers get their turn ---- */
 
+/* Nanoseconds of some clock, which may be set back. */
+static uint64_t now(void) {
+    struct timespec time = {0, 0};
+    (void)timespec_get(&time, TIME_UTC);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/*
+ * Where other threads run Python, its lock comes after a wait of some milliseconds each time. So the next look is
+ * only after ten times as long as the last one took, but not later than SELDOM.
+ */
+#define SELDOM UINT64_C(100000000)
+
+typedef struct looks {
+    PyThreadState *thread;
+    uint64_t last, pause; /* when the last one was over, and what is to pass before the next */
+} looks;
+
 static int look_for_signals(void *context) {
-    PyThreadState **state = context;
-    PyEval_RestoreThread(*state);
+    looks *const all = context;
+    const uint64_t begin = now();
+    if (begin - all->last < all->pause)
+        return 1;
+    PyEval_RestoreThread(all->thread);
+    const uint64_t waited = now() - begin;
     const int goes_on = PyErr_CheckSignals() == 0;
-    *state = PyEval_SaveThread();
+    all->thread = PyEval_SaveThread();
+    all->last = now();
+    all->pause = waited < SELDOM / 10 ? 10 * waited : SELDOM;
     return goes_on;
 }
 
@@ -267,10 +292,10 @@ static PyObject *stream_run(PyObject *module, PyObject *arguments) {
     (void)module;
     if (!PyArg_ParseTuple(arguments, "KKKK", &stream, &xs, &steps, &ys))
         return NULL;
-    PyThreadState *state = PyEval_SaveThread();
+    looks all = {PyEval_SaveThread(), 0, 0};
     const int status = lf_stream_run_in_pieces(pointer(stream), pointer(xs), (size_t)steps,
-                                               pointer(ys), look_for_signals, &state);
-    PyEval_RestoreThread(state);
+                                               pointer(ys), look_for_signals, &all);
+    PyEval_RestoreThread(all.thread);
     return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
 }
 
@@ -282,11 +307,11 @@ static PyObject *pool_run(PyObject *module, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "KKKKKKK", &pool, &handles, &count, &steps, &lengths, &xs,
                           &ys))
         return NULL;
-    PyThreadState *state = PyEval_SaveThread();
+    looks all = {PyEval_SaveThread(), 0, 0};
     const int status = lf_pool_run_in_pieces(pointer(pool), pointer(handles), (size_t)count,
                                              (size_t)steps, pointer(lengths), pointer(xs),
-                                             pointer(ys), &bad, look_for_signals, &state);
-    PyEval_RestoreThread(state);
+                                             pointer(ys), &bad, look_for_signals, &all);
+    PyEval_RestoreThread(all.thread);
     return PyErr_Occurred() ? NULL : Py_BuildValue("iK", status, (unsigned long long)bad);
 }
 
