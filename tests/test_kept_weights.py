@@ -171,6 +171,17 @@ def test_the_same_lstm_of_the_file_is_read_again(tmp_path):
         assert as_bits(lstm.state_dict()) == as_bits(LSTM.random(2, 3, seed=seed).state_dict())
 
 
+@pytest.mark.parametrize("given", [lambda patterns: patterns, iter], ids=["list", "iterator"])
+def test_options_are_those_of_then(given, tmp_path):
+    """A list of patterns that is changed later, or an iterator, which is at its end."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({**WEIGHTS, "mask": np.zeros(3, np.float32)}))
+    patterns = ["mas*"]
+    lstm = lstm_fast.load(path, weight_dtype="int8", ignore=given(patterns))
+    patterns.clear()
+    assert as_bits(lstm.state_dict()) == as_bits(WEIGHTS)
+
+
 # ---- memory --------------------------------------------------------------------------------------
 
 

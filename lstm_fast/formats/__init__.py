@@ -14,7 +14,7 @@ import importlib
 import inspect
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -258,11 +258,17 @@ def load(
     Warns:
         FormatWarning: once, with all that was assumed or left out and can change a result.
     """
+    options = {key: _settled(value) for key, value in options.items()}
     found = pick(path, read(path, format, **options), name)
     if found.assumptions:
         warnings.warn(f"{path}: {'; '.join(found.assumptions)}", FormatWarning, stacklevel=2)
     source = partial(_read_again, os.path.abspath(path), name, format, options)
     return LSTM._build(found.weights, weight_dtype, backend, isa, keep_weights, source)
+
+
+def _settled(option: Any) -> Any:
+    """Return an option as it is now: a list may change later, and an iterator ends."""
+    return tuple(option) if isinstance(option, (list, Iterator)) else option
 
 
 def _read_again(

@@ -60,6 +60,11 @@ class File:
             raise FormatError(f"{path}: damaged, or no ONNX model: {error}") from error
         if not self.model.HasField("graph"):
             raise FormatError(f"{path}: damaged, or no ONNX model: there is no graph in it")
+        if self.model.ir_version >= 3 and not self.model.opset_import:  # it stands at the end
+            raise FormatError(
+                f"{path}: damaged: the version of its operators (opset_import) is missing, as "
+                "where a file is cut short: fetch or export it again"
+            )
         self._budget = FOLDED_BYTES + 4 * len(data)
         self._external: set[Path] = set()
 

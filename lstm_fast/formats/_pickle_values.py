@@ -34,12 +34,18 @@ class Dict(list[Any]):
 
     def entries(self) -> dict[str, Any]:
         """Return those whose key can be a part of a name: a string or a small whole number."""
-        keys, values = self[::2], self[1::2]
-        return {
-            key if type(key) is str else str(key): value
-            for key, value in zip(keys, values, strict=True)
-            if _is_name(key) or (type(key) is int and -LARGEST_INDEX < key < LARGEST_INDEX)
-        }
+        return {name: value for name, value in self._named() if name is not None}
+
+    def pairs(self) -> Iterator[tuple[str, Any]]:
+        """Yield all of them; one with another key, such as a number with a point, by its place."""
+        for index, (name, value) in enumerate(self._named()):
+            yield f"[{index}]" if name is None else name, value
+
+    def _named(self) -> Iterator[tuple[str | None, Any]]:
+        for key, value in zip(self[::2], self[1::2], strict=True):
+            is_index = type(key) is int and -LARGEST_INDEX < key < LARGEST_INDEX
+            name = key if _is_name(key) else str(key) if is_index else None
+            yield name, value
 
     def __repr__(self) -> str:
         return f"<{len(self) // 2} entries>"
@@ -76,7 +82,7 @@ CONTAINERS = (Dict, Object, list, tuple)
 def parts(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a container holds, each part with the name that leads to it."""
     if isinstance(value, Dict):
-        yield from value.entries().items()
+        yield from dict(value.pairs()).items()
     elif isinstance(value, (list, tuple)):
         for index, part in enumerate(value):
             is_named = isinstance(part, (list, tuple)) and len(part) == 2 and _is_name(part[0])
@@ -101,17 +107,21 @@ def _is_name(value: Any) -> bool:
     return type(value) is str and len(value) <= LONGEST_NAME
 
 
-def size(value: Any) -> int:
-    """Return about how many parts a container has."""
-    if isinstance(value, Object):
-        return sum(len(held) for held in _held(value) if isinstance(held, (list, tuple)))
-    return len(value)
+def lists(value: Any) -> list[Any]:
+    """Return the lists, tuples and dicts that `parts` goes through."""
+    held = _held(value) if isinstance(value, Object) else (value,)
+    return [one for one in held if isinstance(one, (list, tuple))]
+
+
+def encoded(value: Any) -> Any:
+    """Return the text that bytes are kept as before protocol 3, or the value itself."""
+    is_call = isinstance(value, Object) and value.name == "_codecs.encode" and value.args
+    return value.args[0] if is_call else value
 
 
 def contents(value: Any) -> bytes | None:
     """Return the bytes that a value is, or None; before protocol 3 they are kept as text."""
-    if isinstance(value, Object) and value.name == "_codecs.encode" and value.args:
-        value = value.args[0]
+    value = encoded(value)
     if isinstance(value, str):
         try:
             return value.encode("latin-1")

@@ -26,6 +26,11 @@ PT2 = (
     "torch.save(program.state_dict, 'model.pt')"
 )
 READ_HERE = {"config.json", "metadata.json", "model.weights.h5"}
+ZIP_END = b"PK\5\6"  # before the last bytes of a zip file, and a comment of at most 64 KiB
+CUT_ZIP = (
+    "a damaged zip file, whose end is missing: it was cut short, or is still being written: fetch "
+    "or write it again"
+)
 # What a zip file is, by the names of files and folders of which it has one.
 ZIPS = (
     ({"serialized_exported_program.json", "serialized_exported_program.pt"}, PT2),
@@ -64,7 +69,7 @@ def zip_kind(sample: Sample) -> bool | str:
             if any(name.endswith("data.pkl") for name in names):
                 return False  # of PyTorch, whose reader says what is wrong
     except Exception:  # zipfile has many errors for damaged files
-        return False
+        return False if ZIP_END in sample.end else CUT_ZIP
     parts = {part for name in names for part in name.split("/")}
     if READ_HERE & parts or all(name.endswith(".npy") for name in names):
         return False  # of Keras or NumPy, whose reader says what is wrong
@@ -81,7 +86,7 @@ def zip_kind(sample: Sample) -> bool | str:
 
 def pickle_kind(sample: Sample) -> bool | str:
     """Tell what a pickle is in which nobody keeps an LSTM under PyTorch's names."""
-    if sample.head[:1] != b"\x80" or not 2 <= sample.head[1] <= 5:
+    if sample.head[:1] != b"\x80" or sample.head[1:2] not in (b"\2", b"\3", b"\4", b"\5"):
         return False
     both = sample.head + sample.tail
     if b"StructuredToParameterName@@" in both or sample.name.endswith((".pdparams", ".pdopt")):

@@ -40,6 +40,12 @@ class Sample:
         return self.at(max(0, self.size - HEAD), HEAD)
 
     @cached_property
+    def end(self) -> bytes:
+        """Its last 64 KiB and a bit, in which a zip file says what is in it."""
+        count = (1 << 16) + 22
+        return self.at(max(0, self.size - count), count)
+
+    @cached_property
     def text(self) -> str | None:
         """How it begins, if that is text: without a mark of byte order and space before it."""
         head = self.head

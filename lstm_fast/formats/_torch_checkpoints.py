@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ._pickle_values import CONTAINERS, Dict, Object, PickleError, parts, printable, size
+from ._pickle_values import CONTAINERS, Dict, Object, PickleError, lists, parts, printable
 from ._torch_tensors import Tensors, Values
 
 DEEPEST = 64  # containers within each other
 MOST_AGAIN = 100_000  # parts of containers that are met once more, under another name
+SHORT = 8  # parts of a list that cost no more than what holds it
 NAMES_BYTES = 32 << 20  # of all names together
 IS_LSTM = re.compile(r"weight_[ih]h")
 
@@ -109,11 +110,22 @@ class Search:
         """Return whether to look into a container: once, or a few times under other names."""
         if node.depth > DEEPEST or node.is_below(node.value):
             return False
-        if id(node.value) in self._seen:
-            self._again -= 1 + size(node.value)
-            return self._again >= 0
-        self._seen.add(id(node.value))
-        return True
+        if isinstance(node.value, Object):
+            again = id(node.value) in self._seen
+            self._seen.add(id(node.value))
+            return self._may_walk(lists(node.value), int(again))
+        return self._may_walk([node.value], int(id(node.value) in self._seen))
+
+    def _may_walk(self, walked: Iterable[Any], again: int = 0) -> bool:
+        """Return whether to go through these: each is free once, and counted where it is met again.
+
+        Many objects, each met once, may share what they hold.
+        """
+        for one in walked:
+            again += len(one) if id(one) in self._seen and len(one) > SHORT else 0
+            self._seen.add(id(one))
+        self._again -= again
+        return not again or self._again >= 0
 
     def _visit(self, node: _Node) -> Iterator[_Node]:
         """Note the tensors in a container, and yield the containers in it."""
@@ -123,13 +135,13 @@ class Search:
             yield from self._visit_module(node, name, attributes)
             return
         found: StateDict | None = None
-        inside = attributes.items() if isinstance(node.value, Dict) else parts(node.value)
-        for key, part in inside:
+        for key, part in parts(node.value):
             if key == METADATA:
                 continue
             values = self._values(node, key, part)
             if values is not None or _is_packed(key):
-                found = self._state_dict(node) if found is None else found
+                is_new = found is None or key in found.tensors  # two lists of pairs in one
+                found = self._state_dict(node) if found is None or is_new else found
                 self._note(found, key, values)
             if values is None and isinstance(part, CONTAINERS):
                 yield _Node(part, key, node.depth + 1, node)
@@ -138,10 +150,15 @@ class Search:
         """Do so for a module, with the names that its `state_dict` would have."""
         found = self._state_dict(node) if node.inside is None else node.inside
         prefix = node.path(in_module=True)
+        self._charge(prefix)
         if QUANTIZED_LSTM.fullmatch(name):
             found.quantized[prefix] = name
             return
-        held = attributes if name.startswith(SCRIPTED) else _in_module(attributes)
+        is_script = name.startswith(SCRIPTED)
+        inside = [attributes.get(key) for key in (PARAMETERS, BUFFERS, MODULES, NOT_SAVED)]
+        if not is_script and not self._may_walk(one for part in inside for one in lists(part)):
+            return
+        held = attributes if is_script else _in_module(attributes)
         for key, part in held.items():
             values = self._values(node, key, part)
             if values is not None:

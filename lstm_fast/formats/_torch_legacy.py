@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from ._pickle_machine import Machine
-from ._pickle_values import PickleError, contents, printable
+from ._pickle_values import PickleError, contents, encoded, printable
 from ._torch_storages import Storage, StorageId, persistent
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -113,6 +113,7 @@ class Nested:
         Raises:
             ValueError: it is damaged.
         """
+        value = encoded(value)  # of which many objects may share one
         if id(value) not in self._made:
             data = contents(value) or b""
             top = Legacy(io.BytesIO(data), len(data)).load()

@@ -22,6 +22,8 @@ KINDS = {
 }
 ITEM_BYTES = {name: size for name, size in KINDS.values() if name != "bytes"}
 
+LONGEST_KEY = 256  # of a storage; PyTorch numbers them
+
 ReadBytes = Callable[[int, int], bytes]  # from which byte on, and how many
 
 
@@ -86,7 +88,9 @@ def _view(value: Any, count: int) -> tuple[str, int, int] | None:
 
 
 def _text(value: Any) -> str | None:
-    """Return a name that may be kept as text, bytes or a number."""
+    """Return a name that may be kept as text, bytes or a number; none is long."""
+    if isinstance(value, (str, bytes)) and len(value) > LONGEST_KEY:
+        return None
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     if type(value) is int and is_count(value):

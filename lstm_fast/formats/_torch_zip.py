@@ -15,6 +15,10 @@ from ._torch_storages import Storage, StorageId, persistent
 
 ZIP = b"PK\x03\x04"
 LOCAL_HEADER_BYTES = 30  # before the member's name, which stands here a second time
+PACK_AGAIN = (
+    "PyTorch never does that: unpack it, and pack its folder again without compression, `zip -0 -r "
+    "model.pt FOLDER`"
+)
 ENCRYPTED = 1  # a flag
 PIECE_BYTES = 1 << 20
 
@@ -82,11 +86,14 @@ class Archive:
         return persistent(value, self._storage)
 
     def _storage(self, known: StorageId) -> Storage:
-        read = partial(self._read, f"{self.root}data/{known.key}")
+        read = partial(self._read_storage, known.key)
         member = self.members.get(f"{self.root}data/{known.key}")
         claimed = known.count * known.item_bytes
         size = claimed if member is None else member.file_size  # the first cannot be read anyway
         return Storage(known.dtype, size, read, self.is_big_endian)
+
+    def _read_storage(self, key: str, start: int, count: int) -> bytes:
+        return self._read(f"{self.root}data/{key}", start, count)
 
     def _read(self, name: str, start: int = 0, count: int | None = None) -> bytes:
         """Return some of a member's bytes.
@@ -120,7 +127,7 @@ class Archive:
         if member.flag_bits & ENCRYPTED:
             raise ValueError(f"{name} is encrypted; PyTorch never does that")
         if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
-            raise ValueError(f"{name} is compressed; PyTorch never does that")
+            raise ValueError(f"{name} is compressed; {PACK_AGAIN}")
         header = self._take(name, member.header_offset, LOCAL_HEADER_BYTES)
         if not header.startswith(ZIP):
             raise ValueError(f"damaged: {name} is not where it should be")

@@ -24,7 +24,7 @@ from ._state_dicts import Tensor
 from ._torch_checkpoints import Search, StateDict
 from ._torch_legacy import MAGIC, Legacy
 from ._torch_tensors import Tensors, Values
-from ._torch_zip import ZIP, Archive, find_root
+from ._torch_zip import PACK_AGAIN, ZIP, Archive, find_root
 
 __all__ = ["SUFFIXES", "from_module", "read", "recognise"]
 
@@ -92,7 +92,7 @@ def read(
 def _read_zip(path: Path, archive: Archive, ignore: Patterns) -> list[Found | Refused]:
     top = _unpickled(path, archive.load)
     if archive.is_compressed and not archive.is_script:
-        raise FormatError(f"{path}: it is compressed; PyTorch never does that")
+        raise FormatError(f"{path}: it is compressed; {PACK_AGAIN}")
     return _find(path, top, ignore, archive)
 
 

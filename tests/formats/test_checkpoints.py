@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import pathlib
 import pickle
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from test_safetensors import same
 
+import lstm_fast
 from lstm_fast import FormatError, formats
 from lstm_fast.formats import pytorch
 
@@ -304,3 +306,36 @@ def test_what_is_no_file_of_pytorchs_is_said(tmp_path):
 def test_a_path_is_taken_as_a_string_too(net, saved):
     assert same(only(str(saved(net))).weights, expected(net))
     assert pathlib.Path(cases.__file__).exists()
+
+
+class Kind(enum.Enum):
+    BEST = 1
+
+
+OTHER_KEYS = {
+    "a loss": 0.25,
+    "a pair": ("rnn", 1),
+    "an enum": Kind.BEST,
+    "None": None,
+    "NumPy's": np.int64(3),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KEYS)
+def test_what_stands_under_another_key_is_found(kind, saved, net):
+    """Left out it would leave the other one the only one, and nobody would know."""
+    other = cases.Net()
+    path = saved({"last": other.state_dict(), OTHER_KEYS[kind]: net.state_dict()})
+    with pytest.raises(FormatError, match=r"2 LSTMs in it.*'\[1\].rnn', 'last.rnn'"):
+        lstm_fast.load(path)
+    assert same(lstm_fast.load(path, name="[1].rnn").weights, expected(net))
+
+
+def test_names_that_are_there_twice_are_two_lstms(saved, net):
+    """A list of the names of a model and of its average: neither is taken for the other."""
+    average = cases.Net()
+    path = saved([*net.named_parameters(), *average.named_parameters()])
+    with pytest.raises(FormatError, match=r"2 LSTMs in it.*'again.rnn', 'rnn'"):
+        lstm_fast.load(path)
+    assert same(lstm_fast.load(path, name="rnn").weights, expected(net))
+    assert same(lstm_fast.load(path, name="again.rnn").weights, expected(average))

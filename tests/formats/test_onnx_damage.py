@@ -200,6 +200,14 @@ def test_every_truncation_is_an_error(tmp_path):
         assert errors_only(data[:length], tmp_path / "m.onnx")
 
 
+def test_a_cut_between_two_fields_is_an_error(tmp_path):
+    """The version of the operators stands last: what is before it is a whole message."""
+    path = tmp_path / "a.onnx"
+    path.write_bytes((FIXTURES[0].parent / "torchscript_opset7.onnx").read_bytes()[:-4])
+    with pytest.raises(FormatError, match=r"opset_import\) is missing.*export it again"):
+        read(path)
+
+
 def test_without_the_library_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'lstm-fast\[onnx\]'"):

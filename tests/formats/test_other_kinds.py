@@ -405,3 +405,20 @@ def test_the_command_says_it_in_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"lstm-fast: {path}: it is a Git LFS pointer")
     assert main(["inspect", str(tmp_path)]) == 1
     assert "it is a directory: give" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.keras", "a.npz", "a.zip"])
+def test_a_zip_file_that_is_cut_short(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(archive(**{"data.pkl": b"." * 9000})[:-40])
+    with pytest.raises(
+        FormatError, match=r"damaged zip file, whose end is missing.*write it again"
+    ):
+        formats.load(path)
+
+
+def test_a_pickle_of_one_byte(tmp_path):
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"\x80")
+    with pytest.raises(FormatError, match="damaged: it is cut short"):
+        formats.load(path)

@@ -181,7 +181,51 @@ KEY = doubled(b")", b"??\x86", 100)  # a tuple whose hash takes 2 to the power o
 COLLIDING = b"".join(
     b"\x8a\x10" + (n * (2**61 - 1)).to_bytes(16, "little") + b"N" for n in range(20_000)
 )
+MANY = b"}q\x00(" + b"".join(text(f"{n:x}") + b"K\x01" for n in range(20_000)) + b"u0"
+
+
+def module(parameters=b"}", others=b"") -> bytes:
+    """Return a module pickled whole, with these opcodes for its parameters."""
+    state = text("_parameters") + parameters + text("_modules") + b"}" + others
+    return NAME + b")R}(" + state + b"ub"
+
+
+def often(value: bytes, count: int = 20_000) -> bytes:
+    return b"](" + value * count + b"e"
+
+
+def inner_file() -> bytes:
+    """Return opcodes of a legacy file with one storage, that takes long, kept as text."""
+    known = (
+        b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x01Nt"
+    )
+    head = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {}))
+    data = head + b"\x80\x02" + b"N0" * 50_000 + known + b"Q.\x80\x02]" + text("0") + b"a."
+    return text((data + struct.pack("<qf", 1, 1)).decode("latin-1"))
+
+
+NESTED = (
+    b"ctorch._utils\n_rebuild_tensor_v2\nq\x000ctorch.storage\n_load_from_bytes\nq\x010"
+    b"c_codecs\nencode\nq\x020" + inner_file() + b"q\x030"
+)
+NESTED_TENSOR = b"h\x00(h\x01h\x02h\x03\x85R\x85RK\x00K\x01\x85K\x01\x85\x89}tR"
+LONG_KEY = (
+    text("k" * 1_000_000) + b"q\x000ctorch\nFloatStorage\nq\x010" + text("storage") + b"q\x020"
+)
+DEEP_MODULES = (
+    text("k" * 4000) + b"q\x000"
+    + (NAME + b")R}(" + text("_parameters") + b"}" + text("_modules") + b"}(h\x00") * 60
+    + module() + b"uub" * 60
+)  # fmt: skip
 HOSTILE = {
+    "a dict that many objects share": MANY + often(NAME + b"h\x00\x85R"),
+    "a state that many objects share": MANY + often(NAME + b")Rh\x00b"),
+    "parameters that many modules share": MANY + often(module(b"h\x00")),
+    "a large module, often": MANY + module(b"h\x00") + b"q\x010" + often(b"h\x01"),
+    "names left out that many modules share": MANY
+    + often(module(others=text("_non_persistent_buffers_set") + b"h\x00")),
+    "bytes as a tag, often": b"B" + struct.pack("<I", 1_000_000) + b"k" * 1_000_000 + b"q\x000"
+    + often(b"h\x00K\x01\x86Q", 100_000),
     "a key that hashes for ever": b"}(" + KEY + b"K\x01u",
     "an element of a set that hashes for ever": b"\x8f(" + KEY + b"\x90",
     "a frozen set of it": b"(" + KEY + b"\x91",
@@ -263,6 +307,33 @@ def test_hostile_pickles_end_soon(name, tmp_path):
     said, taken = read_in_a_child(path)
     assert said.startswith("there is no LSTM in it")
     assert taken < BASE_BYTES + BYTES_PER_BYTE * path.stat().st_size
+
+
+def test_a_storage_within_bytes_is_read_once(tmp_path):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(NESTED + often(NESTED_TENSOR, 2_000) + b".")
+    said, taken = read_in_a_child(path)
+    assert said.startswith("there is no LSTM in it (no weight_ih_l0")
+    assert taken < BASE_BYTES + BYTES_PER_BYTE * path.stat().st_size
+
+
+def test_the_key_of_a_storage_is_short(tmp_path):
+    """Each storage has a name of its own made of it."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(b"\x80\x02" + LONG_KEY + often(b"(h\x02h\x01h\x00NK\x01tQ") + b".")
+    said, taken = read_in_a_child(path)
+    assert said == "damaged: what it says of a storage makes no sense"
+    assert taken < BASE_BYTES + BYTES_PER_BYTE * path.stat().st_size
+
+
+def test_prefixes_of_modules_count_as_names(tmp_path):
+    path = tmp_path / "a.pkl"
+    leaves = b"".join(text(f"{n}") + module() for n in range(30_000))
+    path.write_bytes(
+        DEEP_MODULES.replace(module(), module().replace(b"}ub", b"}(" + leaves + b"uub")) + b"."
+    )
+    said, _ = read_in_a_child(path)
+    assert said.endswith("the names of its tensors are too long")
 
 
 @pytest.mark.parametrize("name", TOO_LARGE)
