@@ -86,8 +86,14 @@ def main(argv: list[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     predictor = make_predictor()
     buckets = [evaluate.by_steps(EDGES), evaluate.by("question", order=QUESTIONS)]
-    result = evaluate.run(predictor, sequences(options.count, options.seed), buckets, name="recall")
-    print(result.report())
+    try:
+        result = evaluate.run(
+            predictor, sequences(options.count, options.seed), buckets, name="recall"
+        )
+        print(result.report())
+    except ImportError as error:
+        print(f"This example needs more: {error}", file=sys.stderr)
+        return 2
     result.draw(options.out / "recall.png")
     result.write_rows(options.out / "recall.csv")
     print(f"\nwrote {options.out / 'recall.png'} and {options.out / 'recall.csv'}\n")

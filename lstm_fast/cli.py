@@ -108,7 +108,7 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
         help="also pool<N>: N streams a call; half<N>: a random half of N; pools: 1 to 1024 and a "
         "half of 2048; default: %(default)s",
     )
-    add("--peers", metavar="P", help="also onnxruntime,torch,openvino, where installed")
+    add("--peers", metavar="P", help="also onnxruntime,torch,openvino; each has to be installed")
     add(
         "--seconds", type=_seconds, metavar="N", help="per row; default 0.25, below a minute in all"
     )

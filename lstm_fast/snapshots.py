@@ -87,6 +87,11 @@ def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
         raise SnapshotError(
             f"the snapshot has version {header['version']}, this lstm_fast reads {VERSION}"
         )
+    if header["weight_dtype"] != lstm.weight_dtype:
+        raise SnapshotError(
+            f"the snapshot was taken with other weights: of type {header['weight_dtype']}, and "
+            f"these are stored as {lstm.weight_dtype}, so the next bits would differ"
+        )
     if header["fingerprint"] != lstm.fingerprint:
         raise SnapshotError(
             f"the snapshot was taken with other weights ({header['weight_dtype']}, fingerprint "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -267,3 +269,27 @@ def test_random_is_pytorchs_distribution():
     name = "weight_hh_l1"
     assert np.array_equal(same.state_dict()[name], lstm.state_dict()[name])
     assert not np.array_equal(other.state_dict()[name], lstm.state_dict()[name])
+
+
+def test_a_source_folder_that_hides_an_installation_is_named(tmp_path):
+    """After `pip install .`, Python in the source folder imports that, without a core."""
+    source, site = tmp_path / "source", tmp_path / "site"
+    ignored = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
+    shutil.copytree(Path(lstm_fast.__file__).parent, source / "lstm_fast", ignore=ignored)
+    (site / "lstm_fast").mkdir(parents=True)
+    code = (
+        "import os, sys\n"
+        "others = [one for one in sys.path if not os.path.isdir(os.path.join(one, 'lstm_fast'))]\n"
+        f"sys.path[:] = [{str(source)!r}, {str(site)!r}, *others]\n"
+        "from lstm_fast._backends import missing; print(missing('native'))"
+    )
+
+    def said():
+        return subprocess.run(
+            [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+
+    assert "install lstm_fast again" in said()  # negative control: nothing is hidden
+    (site / "lstm_fast/_native.abi3.so").touch()
+    assert f"the source folder {source}" in said()
+    assert f"installed in {site}: run it from another folder" in said()

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
@@ -68,6 +70,18 @@ def _reference() -> ModuleType:
 IMPORTS = {"native": _native, "numba": _numba, "reference": _reference}
 
 
+_PACKAGE = Path(__file__).parents[1]
+
+
+def _installed_elsewhere() -> str:
+    """Return where another lstm_fast with a native core is installed, which this one hides."""
+    for folder in sys.path:
+        other = Path(folder) / _PACKAGE.name
+        if other != _PACKAGE and any(other.glob("_native*")):
+            return str(folder)
+    return ""
+
+
 def missing(name: str) -> str:
     """Return in words why there is no native or no Numba backend here, and what to do."""
     if name == "numba":
@@ -77,6 +91,12 @@ def missing(name: str) -> str:
         return (
             f"the native core cannot be loaded from the zip file {archive}, since Python loads "
             "extension modules from folders alone: unpack it, or install lstm_fast beside it"
+        )
+    if others := _installed_elsewhere():
+        return (
+            f"Python imports the source folder {_PACKAGE.parent}, in which nothing was built, and "
+            f"so hides the lstm_fast that is installed in {others}: run it from another folder, or "
+            "install with pip install --editable ."
         )
     return (
         "the native core is missing: install lstm_fast again from its source folder (pip install "
