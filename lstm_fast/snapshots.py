@@ -87,16 +87,13 @@ def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
         raise SnapshotError(
             f"the snapshot has version {header['version']}, this lstm_fast reads {VERSION}"
         )
-    if header["weight_dtype"] != lstm.weight_dtype:
-        raise SnapshotError(
-            f"the snapshot was taken with other weights: of type {header['weight_dtype']}, and "
-            f"these are stored as {lstm.weight_dtype}, so the next bits would differ"
-        )
     if header["fingerprint"] != lstm.fingerprint:
+        is_other_type = header["weight_dtype"] != lstm.weight_dtype
+        bound = "; a snapshot is bound to the type of the weights, too" if is_other_type else ""
         raise SnapshotError(
             f"the snapshot was taken with other weights ({header['weight_dtype']}, fingerprint "
             f"{str(header['fingerprint'])[:12]}...) than these ({lstm.weight_dtype}, "
-            f"{lstm.fingerprint[:12]}...)"
+            f"{lstm.fingerprint[:12]}...){bound}"
         )
     layers, width = lstm.num_layers, lstm.output_size
     expected = layers * (width + lstm.hidden_size)
