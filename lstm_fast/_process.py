@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from threading import RLock, get_ident, main_thread
+from types import FrameType
 
 import numpy as np
 
@@ -20,7 +22,10 @@ process_number = np.ones(1, np.int64)
 
 def _begin_in_child() -> None:
     process_number[0] += 1
-    bookkeeping.release()
+    try:
+        bookkeeping.release()
+    except RuntimeError:  # a server that forks in C may run only this one of the three
+        bookkeeping._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library does
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
@@ -34,3 +39,14 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 def handles_signals() -> bool:
     """Say whether this is the thread in which Python calls signal handlers."""
     return get_ident() == main_thread().ident
+
+
+def is_over(thread: int, call: FrameType | None) -> bool:
+    """Say whether a thread has left this call of a function, in whatever way.
+
+    A signal handler's exception may have come before the call could say so itself.
+    """
+    frame = sys._current_frames().get(thread)
+    while frame is not None and frame is not call:
+        frame = frame.f_back
+    return frame is None

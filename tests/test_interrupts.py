@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 from itertools import pairwise
@@ -359,3 +360,75 @@ def test_a_lost_session_is_noticed(implementation, handler):
         return handle
 
     assert lost_sessions(open_carelessly, pool.close, pool, handler) > 0
+
+
+def test_another_thread_may_use_what_an_interrupted_call_has_left(implementation, handler):
+    """Also while the exception, and with it all that the call was in, is kept."""
+    lstm = implementation.random(2, 3)
+    stream, pool = lstm.stream(), lstm.pool(3)
+    handles, kept, refused = [pool.open() for _ in range(3)], [], []
+    x, random = np.ones((3, 2), np.float32), np.random.default_rng(0)
+    handler(raise_interrupt)
+
+    def use():
+        stream.state  # noqa: B018
+        stream.step(x[0])
+        pool.step(handles, x)
+        pool.prepare(handles)
+        pool.reset(handles[0])
+
+    def use_for_ever():
+        while True:
+            use()
+
+    def use_in_a_thread():
+        try:
+            use()
+        except ConcurrentUseError as error:
+            refused.append(error)
+
+    for _ in range(200):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 1e-5 + random.random() * 3e-4)
+            use_for_ever()
+        except InterruptError as error:
+            kept.append(error)
+        thread = threading.Thread(target=use_in_a_thread)
+        thread.start()
+        thread.join()
+    assert not refused
+
+
+def test_a_server_that_forks_in_c_and_tells_python_only_in_the_child():
+    """Nothing of the parent's is locked there, and nothing is printed."""
+    program = """
+import ctypes, os, threading, numpy
+from lstm_fast import LSTM
+from lstm_fast._process import bookkeeping
+
+def hold():
+    with bookkeeping:
+        held.set()
+        end.wait()
+
+held, end = threading.Event(), threading.Event()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = ctypes.PyDLL(None).fork()
+if not child:
+    ctypes.pythonapi.PyOS_AfterFork_Child()
+    pool = LSTM.random(2, 2, backend="reference").pool(1)
+    pool.step([pool.open()], numpy.ones((1, 2)))
+    os._exit(0)
+end.set()
+assert os.waitpid(child, 0)[1] == 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import Float32, LSTMState
-from .._process import bookkeeping, process_number
+from .._process import bookkeeping, is_over, process_number
 from ..errors import PoolFullError
 from ..pool import (
     HANDLE_LIMIT,
@@ -74,12 +74,7 @@ class _Call:
         """
         if self.process != process_number.item():
             return True
-        if self.thread != get_ident():
-            return False
-        frame: FrameType | None = sys._getframe()
-        while frame is not None and frame is not self.frame:
-            frame = frame.f_back
-        return frame is None
+        return is_over(self.thread, self.frame)
 
 
 class PoolOfStreams(StreamPool):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from threading import get_ident
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from .. import reference
 from .._arrays import Float32, LSTMState, canonical
-from .._process import process_number
+from .._process import bookkeeping, is_over, process_number
 from .._weights import MATRICES, LayerWeights, Weights
 from ..cell import Activation
 from ..errors import ConcurrentUseError
@@ -143,22 +145,29 @@ class ReferenceStream(PooledStream):
         self._lstm = lstm
         self._model = model
         self._state = lstm.initial_state  # replaced as a whole, never written to
-        self._owner: dict[int, int] = {}  # the thread inside, by the process that it is in
+        # the thread inside, and its call, by the process that it is in
+        self._owner: dict[int, tuple[int, FrameType]] = {}
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Refuse a second thread.
 
-        Not a lock: one that a signal handler's exception left locked would stay so, while this
-        thread's own mark does it no harm. setdefault is one step that no thread can come between.
-        What a thread of the parent has left is of another process.
+        Not a lock: one that a signal handler's exception left locked would stay so, while a mark
+        of a call that is over does no harm. What a thread of the parent has left is of another
+        process.
         """
-        if self._owner.setdefault(process_number.item(), get_ident()) != get_ident():
-            raise ConcurrentUseError(IN_USE)
+        mine = get_ident(), sys._getframe(2)  # of the method that has this in a `with`
+        with bookkeeping:
+            thread, call = self._owner.get(process_number.item(), mine)
+            if thread != get_ident() and not is_over(thread, call):
+                raise ConcurrentUseError(IN_USE)
+            self._owner = {process_number.item(): mine}
         try:
             yield
         finally:
-            self._owner.clear()
+            with bookkeeping:
+                if mine in self._owner.values():  # it is another's where this was left long ago
+                    self._owner = {}
 
     def _advance(self, xs: Float32, ys: Float32) -> None:
         with (
