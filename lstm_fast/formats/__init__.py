@@ -24,9 +24,7 @@ from typing import Any
 from .._weights import Weights
 from ..errors import FormatWarning
 from ..lstm import LSTM
-from . import _inventories, _recognise_containers, _recognise_others
 from ._files import FormatError, Found, MissingExtraError, Refused
-from ._next_steps import RESAVE_CHECKPOINT
 from ._sample import HEAD, Sample
 
 __all__ = [
@@ -39,6 +37,8 @@ __all__ = [
     "load",
     "read",
 ]
+
+# What recognises files is imported where one is read, not with the package.
 
 # A reader is a module here with
 #     SUFFIXES                     of file names, such as (".onnx",)
@@ -73,6 +73,8 @@ def _choose(sample: Sample, format: str | None) -> ModuleType:
     Raises:
         FormatError: it is of another kind than the readers', or than the format that was named.
     """
+    from . import _recognise_others
+
     path, head = sample.path, sample.head
     if format is not None and format not in READERS:
         raise ValueError(f"there is no format {format!r}; choose one of {', '.join(READERS)}")
@@ -108,6 +110,9 @@ def _sample(path: Path) -> Sample:
         OSError: it cannot be opened.
         FormatError: it is a directory or a pipe, or the common name of a checkpoint's files.
     """
+    from . import _recognise_containers
+    from ._next_steps import RESAVE_CHECKPOINT
+
     if path.is_dir():
         raise FormatError(f"{path}: {_recognise_containers.directory(path)}")
     if path.exists() and not path.is_file():  # which might never end
@@ -134,6 +139,8 @@ def read(
             compute; or a library is missing (`MissingExtraError`).
         TypeError, ValueError: the format is unknown, or has no such option.
     """
+    from . import _recognise_others
+
     path = Path(path)
     sample = _sample(path)
     module = _choose(sample, format)
@@ -164,6 +171,8 @@ def _check_options(module: ModuleType, options: Mapping[str, Any]) -> None:
 
 def no_lstm(path: object) -> FormatError:
     """Return the error for a file in which there is no LSTM: it says what there is."""
+    from . import _inventories, _recognise_others
+
     text = f"{path}: there is no LSTM in it"
     if isinstance(path, (str, os.PathLike)) and os.path.isfile(path):
         sample = _sample(Path(path))
