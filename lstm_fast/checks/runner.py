@@ -37,7 +37,7 @@ ALONE: dict[str, Callable[..., CheckResult]] = {
 }
 NAMES = ("agreement", *ALONE, "drift")
 DIAGNOSED = ("agreement", "reset", "drift")
-SHARING = (*DIAGNOSED, "determinism", "isolation", "chunks")  # fail where sessions share a state
+SHARING = (*DIAGNOSED, "determinism", "isolation", "chunks", "nan")
 
 
 def run(

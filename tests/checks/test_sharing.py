@@ -69,10 +69,12 @@ def test_a_module_that_keeps_its_state_on_itself():
     torch.manual_seed(0)
     module = Keeps()
     target = adapters.from_torch(module, 5)
-    report = checks.run(target, module.lstm, QUICK, only=["agreement", "reset", "isolation"])
-    for name in ("agreement", "reset", "isolation"):
+    report = checks.run(target, module.lstm, QUICK, only=["agreement", "reset", "isolation", "nan"])
+    for name in ("agreement", "reset", "isolation", "nan"):
         assert ONE_STATE in report[name].note
         assert "keeps its state on itself" in report[name].note
+    assert "the likely cause is that sessions share one state" in report["isolation"].text
+    assert "batch_first" not in report["isolation"].text
 
 
 def test_a_batch_that_meets_a_state_of_another_size_names_sharing():
