@@ -17,6 +17,9 @@ that was tried; a state in the wrong place, or a quantisation that depends on th
 and more. This stands between.
 """
 
+SEE_DETERMINISM = "; see determinism"
+"""Ends a text; left out of a report without that check."""
+
 
 class Context:
     """A target with what a check needs to use it."""

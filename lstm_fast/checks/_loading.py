@@ -14,11 +14,13 @@ from typing import Any
 
 from ..lstm import LSTM
 from . import adapters
-from .target import Target, TargetError, theirs
+from .target import NoTargetError, Target, TargetError, theirs
 
 __all__ = ["as_target", "load_target"]
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".safetensors")
+KERAS = (".keras", ".h5", ".hdf5")
+WANTED = f"expected a file .onnx, {', '.join(TORCH)}, or module:factory"
 
 
 def load_target(
@@ -51,11 +53,11 @@ def load_target(
         return adapters.from_onnx(path, origin=origin, **(onnx or {}))
     if path.suffix.lower() in TORCH:
         return _of_torch(path, name, input_size, ignore, origin)
+    if path.suffix.lower() in KERAS:
+        raise TargetError(f"{text}: Keras: give module:factory, whose model has stateful=True")
     module, separator, attribute = text.partition(":")
     if not separator or not module or not attribute:
-        raise TargetError(
-            f"{text!r} is no target: expected a file .onnx, {', '.join(TORCH)}, or module:factory"
-        )
+        raise TargetError(f"{text!r} is no target: {WANTED}")
     return _of_module(module, attribute, input_size, origin)
 
 
@@ -211,6 +213,9 @@ def as_target(value: Any, input_size: int | None = None, origin: str | None = No
         return adapters.from_keras(value, input_size, origin=origin)
     if "torch" in roots:
         return adapters.from_torch(value, input_size, origin=origin)
+    if callable(getattr(value, "step", None)) and callable(getattr(value, "reset", None)):
+        kind = type(value).__name__
+        raise NoTargetError(f"{kind} is one session; a target makes a new one each time", kind)
     raise TargetError(
         f"{type(value).__name__} is neither a Target nor what an adapter knows, which is an LSTM, "
         "a torch module or a Keras model: lstm_fast.checks.adapters makes a Target of others, with "

@@ -56,9 +56,10 @@ def _plain(report: Report, width: int) -> str:
         lines.append(head + body[0])
         lines += [" " * len(head) + line for line in body[1:]]
     for name, paragraphs, reproduction in _failures(report):
-        lines += ["", f"{name}: to reproduce"]
-        lines += [line for one in paragraphs for line in textwrap.wrap(one, width)]
-        lines += ["", reproduction.rstrip()]
+        lines += [""]
+        for paragraph in paragraphs:
+            lines += [*textwrap.wrap(f"{name}: {paragraph}", width), ""]
+        lines += [f"{name}: to reproduce", "", reproduction.rstrip()]
     return "\n".join([*lines, "", report.summary])
 
 
@@ -81,9 +82,9 @@ def _with_rich(report: Report, color: bool, width: int) -> str:
         table.add_row(result.name, mark, Text(result.text))
     console.print(table)
     for name, paragraphs, reproduction in _failures(report):
-        console.print(Text(f"{name}: to reproduce", STYLES["FAILED"]))
         for paragraph in paragraphs:
-            console.print(Text(paragraph))
+            console.print(Text.assemble((f"{name}: ", STYLES["FAILED"]), f"{paragraph}\n"))
+        console.print(Text(f"{name}: to reproduce", STYLES["FAILED"]))
         # Code is not wrapped: it is there to be copied.
         if color:
             console.print(

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._weights import Weights
 from . import reproduction
-from ._context import Context
+from ._context import SEE_DETERMINISM, Context
 from ._free import free
 from ._near import Float64
 from .bounds import excess, initial, step
@@ -333,7 +333,7 @@ def _result(
     else:
         text += (
             ". A new session gives something else for these frames: it depends on those before "
-            "it, or on chance; see determinism"
+            f"it, or on chance{SEE_DETERMINISM}"
         )
     return CheckResult("agreement", "failed", text, numbers, code)
 

@@ -16,11 +16,11 @@ from ..errors import LstmFastError
 from . import _arguments, adapters
 from ._loading import as_target, load_target
 from .options import DEFAULT, Options
-from .references import NoReference, Reference, as_reference
+from .references import COMPUTES_BEFORE, NoReference, Reference, as_reference
 from .results import MAIN, Report
 from .runner import NAMES, run
 from .speed import SLOW_RATIO
-from .target import Target, TargetError, theirs, told
+from .target import NoTargetError, Target, TargetError, theirs, told
 
 __all__ = ["add", "as_target", "load_target"]
 
@@ -34,7 +34,7 @@ exit status:
        that steps with unusual frames take more than {SLOW_RATIO:g} times as long
   1    a check failed, or the target broke down in one
   2    it could not be run: whatever the target raises before the first check
-       is one line on standard error
+       is one line on standard error, with an example below where one helps
   3    nothing failed, but it was not compared with the LSTM that it should be:
        {" or ".join(MAIN)} was skipped, such as for want of a reference, and
        none of --no-reference, --only and --skip asked for that
@@ -154,13 +154,20 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _tell(error: BaseException) -> None:
-    """Say in one line why it could not be run."""
+    """Say in one line why it could not be run; below it, the code that would work, where known."""
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        error = FileNotFoundError(f"{error.filename}: there is no such file")
+    example = error.example if isinstance(error, NoTargetError) else ""
+    if isinstance(error, NoTargetError):
+        error = TargetError(f"{error.args[0]}. This works:")
     is_ours = isinstance(error, (LstmFastError, OSError, ValueError, TypeError, ImportError))
     text = " ".join((str(error) if is_ours and str(error).strip() else told(error)).split())
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     _progress("")
     print(f"lstm-fast: {text}", file=sys.stderr)
+    if example:
+        print(f"\n{example}", end="", file=sys.stderr)
 
 
 def _report(options: argparse.Namespace) -> Report:
@@ -193,7 +200,13 @@ def _report(options: argparse.Namespace) -> Report:
     _progress("")
     if isinstance(reference, NoReference) and any(one.is_missing for one in report.results):
         print(f"lstm-fast: no reference: {reference.reason}", file=sys.stderr)
-    return replace(report, remarks=report.remarks + _close(target))
+    return replace(report, target=_title(options, report), remarks=report.remarks + _close(target))
+
+
+def _title(options: argparse.Namespace, report: Report) -> str:
+    """Return what to call a target: module:factory as it was typed, else by its own name."""
+    is_file = options.target is None or Path(options.target).is_file()
+    return report.target if is_file else str(options.target)
 
 
 def _close(target: Target) -> tuple[str, ...]:
@@ -274,7 +287,7 @@ def _of_file(options: argparse.Namespace, file: str, target: Target) -> Referenc
         return found
     return NoReference(
         f"the LSTM in {Path(file).name} takes {found.weights.input_size} values per frame, the "
-        f"model {target.input_size} {HOW}"
+        f"model {target.input_size}: {COMPUTES_BEFORE}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from .target import (
     BatchSession,
     Recording,
     Target,
+    TargetError,
     close,
     open_batch,
     open_session,
@@ -31,6 +33,11 @@ from .target import (
 __all__ = ["isolation"]
 
 STEPS = 24
+SIZES = re.compile("size|shape|dim|batch.*expected|broadcast", re.IGNORECASE)
+LIKELY_SHARED = (
+    ". Where it keeps a state of another batch size, the likely cause is that sessions share one "
+    "state: a session, or a batch, has to start with one of its own"
+)
 LOOPS = 3  # each thread runs its frames that often
 
 
@@ -153,8 +160,13 @@ def run_batch(batch: BatchSession, xs: list[Frames], size: int | None) -> list[R
     """Reset a batch and record its rows."""
     reset(batch)
     frames = np.stack([one.array for one in xs], axis=1)  # (T, n, I)
-    with theirs(f"step(xs) of a batch of {len(xs)}"):
-        rows = [to_array(batch.step(now.copy()), "step(xs)", (len(xs), size)) for now in frames]
+    try:
+        with theirs(f"step(xs) of a batch of {len(xs)}"):
+            rows = [to_array(batch.step(now.copy()), "step(xs)", (len(xs), size)) for now in frames]
+    except TargetError as error:
+        if SIZES.search(str(error)):
+            raise TargetError(f"{error}{LIKELY_SHARED}") from error
+        raise
     ys = np.stack(rows, axis=1)
     return [
         Recording(one.array, np.ascontiguousarray(row)) for one, row in zip(xs, ys, strict=True)

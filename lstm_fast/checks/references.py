@@ -25,6 +25,11 @@ class NoReference:
     on_purpose: bool = False
 
 
+COMPUTES_BEFORE = (
+    "where the model computes something before its LSTM, that LSTM cannot be compared frame by "
+    "frame. Export or wrap the LSTM alone and check that, or use --no-reference (reference=None) "
+    "for the other checks"
+)
 NOT_GIVEN = NoReference(
     "no reference was given (reference= gives one, reference=None does without)"
 )
@@ -112,7 +117,7 @@ def reference_for(target: Target, value: Any) -> Reference:
     if wanted.weights.input_size != target.input_size:
         raise ValueError(
             f"the reference takes {wanted.weights.input_size} values per frame, {target.name} "
-            f"takes {target.input_size}"
+            f"takes {target.input_size}: {COMPUTES_BEFORE}"
         )
     return wanted
 

@@ -8,7 +8,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from . import reproduction
+from ._context import SEE_DETERMINISM
 from ._explain import explain
+from ._sharing import sharing
 from .agreement import agreement
 from .containment import nan_containment
 from .endurance import drift
@@ -35,6 +37,7 @@ ALONE: dict[str, Callable[..., CheckResult]] = {
 }
 NAMES = ("agreement", *ALONE, "drift")
 DIAGNOSED = ("agreement", "reset", "drift")
+SHARING = (*DIAGNOSED, "determinism", "isolation", "chunks", "nan")
 
 
 def run(
@@ -72,19 +75,26 @@ def run(
     first = record(target, uniform(1, target.input_size, options.seed, options.scale).array)
     results: list[CheckResult] = []
     explained: tuple[tuple[dict[str, Any], ...], str] | None = None  # once, for all that fail
+    shared: str | None = None  # once, too; it explains before all numeric mistakes
     for name in chosen:
         if progress:
             progress(name)
         start = time.monotonic()
         result = _one(name, target, wanted, options)
         is_new = name != "drift" or explained is None  # after agreement it says nothing more
-        if result.failed and name in DIAGNOSED and is_new and isinstance(wanted, Reference):
+        if result.failed and name in SHARING and shared is None:
+            shared = sharing(target, options)
+        if result.failed and name in SHARING and shared:
+            result = replace(result, note=shared)
+        elif result.failed and name in DIAGNOSED and is_new and isinstance(wanted, Reference):
             explained = explained or explain(target, wanted)
             result = replace(result, diagnosis=explained[0], note=explained[1])
         if result.failed and not result.reproduction:
             needed = wanted if name in WITH_REFERENCE and isinstance(wanted, Reference) else None
             whole = reproduction.whole(name, target, options, needed)
             result = replace(result, reproduction=whole)
+        if "determinism" not in chosen:
+            result = replace(result, text=result.text.replace(SEE_DETERMINISM, ""))
         result = replace(result, warnings=result.warnings + _few_judged(result))
         results.append(replace(result, seconds=time.monotonic() - start))
     facts = {

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import reproduction
 from ._compare import Difference, difference
-from ._context import ROUNDING, Context
+from ._context import ROUNDING, SEE_DETERMINISM, Context
 from .options import Options
 from .probes import Frames, full
 from .results import CheckResult
@@ -36,7 +36,7 @@ def reset(target: Target, options: Options | None = None) -> CheckResult:
             "reset",
             "failed",
             "two new sessions give different outputs for the same frames, so there is nothing that "
-            "a reset could return to; see determinism",
+            f"a reset could return to{SEE_DETERMINISM}",
             reproduction=_fresh_reproduction(target, probe),
         )
     remembered, failed = 0, []

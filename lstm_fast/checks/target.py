@@ -23,6 +23,7 @@ from ..errors import LstmFastError
 
 __all__ = [
     "BatchSession",
+    "NoTargetError",
     "Recording",
     "Session",
     "State",
@@ -40,11 +41,30 @@ __all__ = [
 ]
 
 LARGEST_FRAME = 1 << 24  # values; a program that says more is not given the memory
+EXAMPLE = """\
+from lstm_fast.checks import adapters
+
+
+def {function}():  # {session}: the class, which has reset() and step(x)
+    return adapters.from_sessions({session}, input_size=40)  # 40: the values in a frame
+"""
 State: TypeAlias = tuple[Float32, Float32]  # h (L, P) and c (L, H)
 
 
 class TargetError(LstmFastError):
     """What is checked cannot be run: its program died, its output has no sense, a name is wrong."""
+
+
+class NoTargetError(TargetError, TypeError):
+    """What was given is no target yet; below the text stands a factory that makes one."""
+
+    def __init__(self, text: str, session: str = "MySession", function: str = "make") -> None:
+        """Take a text, the name of the class of sessions, and that of the factory."""
+        super().__init__(text)
+        self.example = EXAMPLE.format(session=session, function=function)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}. This works:\n\n{self.example}"
 
 
 @runtime_checkable

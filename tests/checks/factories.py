@@ -18,6 +18,14 @@ def module():
     return torch.nn.LSTM(5, 8)
 
 
+def one_session():
+    return Numpy().session()
+
+
+def no_input_size():
+    return adapters.from_sessions(Numpy().session)
+
+
 def right():
     return Numpy()
 

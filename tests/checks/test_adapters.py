@@ -241,3 +241,38 @@ def test_sessions_are_closed():
     before = len(closed)
     record(target, np.zeros((1, 5)))
     assert len(closed) == before + 1 > 20
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_torch_lstm_with_a_layer_before_it(batch_first):
+    """How frames lie is asked of the LSTM inside."""
+    torch = one_thread()
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before = torch.nn.Linear(5, 6)
+            self.lstm = torch.nn.LSTM(6, 7, batch_first=batch_first)
+
+        def forward(self, x, state):
+            return self.lstm(self.before(x), state)
+
+    target = adapters.from_torch(Model(), 5)
+    assert target.frames == ("batch_first" if batch_first else "sequence")
+    report = checks.run(target, None, QUICK, only=["chunks", "isolation", "reset"])
+    assert report.passed, report
+    other = "sequence" if batch_first else "batch_first"
+    with pytest.raises(ValueError, match=r"takes 6 values .* computes something before its LSTM"):
+        checks.run(target, target.module.lstm, QUICK)
+
+    class Turned(Model):
+        def forward(self, x, state):
+            y, state = super().forward(x.transpose(0, 1), state)
+            return y.transpose(0, 1), state
+
+    # A wrong guess is a failure that says what to write.
+    (result,) = checks.run(adapters.from_torch(Turned(), 5), None, QUICK, only=["chunks"]).results
+    assert result.failed
+    assert f'from_torch(module, frames="{other}")' in result.text
+    said = adapters.from_torch(Turned(), 5, frames=other)
+    assert checks.run(said, None, QUICK, only=["chunks", "isolation"]).passed

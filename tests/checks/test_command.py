@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import wrong_targets
-from wrong_targets import WEIGHTS
+from wrong_targets import WEIGHTS, Numpy
 
-from lstm_fast import cli
+from lstm_fast import checks, cli
 from lstm_fast.checks import _arguments
 from lstm_fast.formats import safetensors
 
@@ -124,6 +124,8 @@ def test_program(reference_file):
         (["missing.onnx"], "missing.onnx: there is no such file"),
         (["missing.pt"], "missing.pt: there is no such file"),
         (["factories"], "expected a file .onnx"),
+        (["m.keras"], "Keras: give module:factory, whose model has stateful=True"),
+        (["factories:right", "--reference", "nofile"], "nofile: there is no such file"),
         (["factories:none_such"], "factories has no none_such"),
         (["no_such_module:x"], "can't import no_such_module"),
         (["factories:nothing"], "NoneType is neither a Target"),
@@ -168,6 +170,32 @@ def test_what_cannot_run_is_two(arguments, says, capsys, tmp_path, monkeypatch):
     assert says in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("name", ["one_session", "no_input_size"])
+def test_what_is_no_target_yet_is_told_the_lines_that_work(name, capsys, monkeypatch):
+    assert check(f"factories:{name}") == 2
+    first, _, example = capsys.readouterr().err.partition("\n\n")
+    assert "\n" not in first
+    shown = {"MySession": lambda: Numpy().session(), "Session": lambda: Numpy().session()}
+    exec(example.replace("40", "5"), shown)
+    assert checks.run(shown["make"](), None, only=["determinism"]).passed
+
+
+def test_the_title_is_what_was_typed_and_the_mistake_stands_before_the_code(capsys, reference_file):
+    more = ["--reference", reference_file, "--only", "reset"]
+    assert check("factories:forgets_to_reset_c", *more) == 1
+    out = capsys.readouterr().out
+    assert "\nfactories:forgets_to_reset_c: FAILED" in out
+    assert out.index("reset: likely mistake: ") < out.index("reset: to reproduce\n\nimport")
+
+
+def test_a_model_with_layers_before_its_lstm_is_told_once(capsys, tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "inner.pt"
+    torch.save(torch.nn.LSTM(6, 8).state_dict(), path)
+    assert check("factories:right", "--reference", str(path)) == 2
+    assert "computes something before its LSTM" in capsys.readouterr().err
 
 
 def test_no_reference_for_what_needs_one_is_two(capsys):

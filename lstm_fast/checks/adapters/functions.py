@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import Float32
-from ..target import Session, State, Target, TargetError, to_array
+from ..target import NoTargetError, Session, State, Target, TargetError, to_array
 
 __all__ = ["from_c", "from_function", "from_sessions"]
 
@@ -21,7 +21,7 @@ SIGNATURE = ctypes.CFUNCTYPE(None, POINTER, POINTER, POINTER, POINTER)
 
 def from_sessions(
     make: Callable[[], Session],
-    input_size: int,
+    input_size: int | None = None,
     output_size: int | None = None,
     *,
     name: str = "sessions",
@@ -32,12 +32,17 @@ def from_sessions(
 
     Args:
         make: called for each session.
-        input_size: I, the values in a frame.
+        input_size: I, the values in a frame; always needed.
         output_size: P, the values that a step returns; None leaves it open.
         name: for the report.
         origin: Python that makes the target again, for reproductions.
         threads: whether sessions may run in threads of their own.
+
+    Raises:
+        TargetError: input_size is not given; the text shows what to write.
     """
+    if input_size is None:
+        raise NoTargetError("from_sessions needs the values in a frame, input_size")
     return _Sessions(make, input_size, output_size, name, origin, threads)
 
 

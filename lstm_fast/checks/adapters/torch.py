@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import Float32
-from ..target import State, Target, TargetError
+from ..target import State, Target, TargetError, told
 from ._extras import need
 
 __all__ = ["TorchTarget", "from_torch"]
@@ -36,7 +36,8 @@ def from_torch(
             that returns (y, state); state is any tensor, tuple or list of such, or None at first.
         input_size: I; None takes module.input_size.
         frames: the shape of x: "sequence" (T, N, I), "batch_first" (N, T, I), "step" (N, I) or
-            "vector" (I,). None: as nn.LSTM and nn.LSTMCell want it, and "sequence" for others.
+            "vector" (I,). None: as nn.LSTM and nn.LSTMCell want it; for others "batch_first" where
+            all nn.LSTM in them are that, else "sequence".
         initial: the state of a new session and after a reset, with N of 1; None is None.
         name: for the report.
         origin: Python that makes the target again, for reproductions.
@@ -68,8 +69,9 @@ class TorchTarget(Target):
         self.is_lstm = isinstance(module, torch.nn.LSTM)
         if self.is_lstm and module.bidirectional:
             raise TargetError("this nn.LSTM is bidirectional: it can't be stepped frame by frame")
+        self._is_guess = frames is None and not (self.is_cell or self.is_lstm)
         if frames is None:
-            first = getattr(module, "batch_first", False)
+            first = _is_batch_first(module)
             frames = "step" if self.is_cell else "batch_first" if first else "sequence"
         if frames not in FRAMES:
             raise ValueError(f"frames is one of {', '.join(FRAMES)}, found {frames!r}")
@@ -103,8 +105,13 @@ class TorchTarget(Target):
             frames = frames[0]
         elif self.frames == "vector":
             frames = frames[0, 0]
-        with self.torch.inference_mode():
-            result = self.module(frames, state)
+        try:
+            with self.torch.inference_mode():
+                result = self.module(frames, state)
+        except RuntimeError as error:
+            if not self._is_guess or len(xs) == 1:  # one step of n rows runs either way
+                raise
+            raise TargetError(f"{told(error)}. {self._advice(frames)}") from error
         if self.is_cell:
             result = result[0], result
         try:
@@ -117,6 +124,29 @@ class TorchTarget(Target):
         if self.frames == "batch_first":
             y = y.swapaxes(0, 1)
         return y.reshape(*xs.shape[:2], -1), state
+
+    def _advice(self, frames: Any) -> str:
+        """Say what to try where the shape of the frames was guessed."""
+        is_first = self.frames == "batch_first"
+        other, kind = ("sequence", "not batch_first") if is_first else ("batch_first",) * 2
+        return (
+            f"The frames had shape {tuple(frames.shape)}, taken as {FRAMES[self.frames]}; if the "
+            f'module is {kind}: from_torch(module, frames="{other}")'
+        )
+
+
+def _is_batch_first(module: Any) -> bool:
+    """Say whether a module takes (N, T, I): by its own word, or by that of every LSTM in it."""
+    own = getattr(module, "batch_first", None)
+    if isinstance(own, bool):
+        return own
+    inner = module.modules() if hasattr(module, "modules") else ()
+    found = [
+        bool(getattr(one, "batch_first", False))
+        for one in inner
+        if "LSTM" in (type(one).__name__, getattr(one, "original_name", None))
+    ]
+    return bool(found) and all(found)
 
 
 class _Session:
