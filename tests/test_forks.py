@@ -176,11 +176,23 @@ def test_half_of_a_step_says_what_to_do_until_that_is_done(backend):
     try:
         for cure in cures:
             found = {in_child(lambda cure=cure: use(cure)) for _ in range(15)}
+            for _ in range(500):  # on a busy machine the other thread is seldom inside
+                if "works" in found:
+                    break
+                found.add(in_child(lambda cure=cure: use(cure)))
             assert "works" in found
             assert found <= {"whole", "works"}
     finally:
         end()
     assert isinstance(stream.state.h, np.ndarray)  # the parent has noticed nothing
+
+
+def says_of(call):
+    try:
+        call()
+    except ForkedError:
+        return "says so"
+    return "works"
 
 
 @pytest.mark.parametrize("kind", ["stream", "pool"])
@@ -196,39 +208,47 @@ def test_a_run_that_a_signal_handler_forks_in(implementation, kind):
         "stream": (lambda: stream.run(xs), lambda: stream.step(xs[0])),
         "pool": (lambda: pool.run([handle], xs[None]), lambda: pool.step([handle], xs[:1])),
     }[kind]
-    parent, pipe, is_running = os.getpid(), os.pipe(), False
+    parent, pipe, is_running, forks = os.getpid(), os.pipe(), False, []
 
     def fork_in_the_run(*_):
         if is_running:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
-                if not os.fork():
-                    signal.alarm(PATIENCE)
+                forks.append(os.fork())
+            if not forks[-1]:
+                signal.alarm(PATIENCE)
 
     previous = signal.signal(signal.SIGUSR1, fork_in_the_run)
-    timer = threading.Timer(0.002, os.kill, (parent, signal.SIGUSR1))
     try:
-        timer.start()
-        is_running = True
-        try:
-            result = bits(run())
-        except ForkedError:
-            result = "stopped"
-        is_running = False
-        if os.getpid() == parent:
+        for _ in range(
+            100
+        ):  # until the signal comes neither too early nor too late; mostly at once
+            timer = threading.Timer(0.002, os.kill, (parent, signal.SIGUSR1))
+            timer.start()
+            is_running = True
+            try:
+                result = bits(run())
+            except ForkedError:
+                result = "stopped"
+            is_running = False
+            if os.getpid() != parent:
+                says = f"{result}, {says_of(again)}" if result == "stopped" else "too late"
+                os.write(pipe[1], says.encode())
+                break
             timer.join()
             assert result == expected
-            os.wait()  # fails where the signal came too late
-            found = os.read(pipe[0], 100).decode()
+            found = "too early"
+            if forks:
+                os.waitpid(forks.pop(), 0)
+                found = os.read(pipe[0], 100).decode()
+            if not found.startswith("too"):
+                break
+            stream.reset()
+            pool.reset(handle)
+        if os.getpid() == parent:
             # the sessions of other pools than the native one are put back to where they were
             goes_on = kind == "pool" and implementation.backend != "native"
             assert found == ("stopped, works" if goes_on else "stopped, says so")
-        else:
-            try:
-                again()
-                os.write(pipe[1], f"{result}, works".encode())
-            except ForkedError:
-                os.write(pipe[1], f"{result}, says so".encode())
     finally:
         if os.getpid() != parent:
             os._exit(0)

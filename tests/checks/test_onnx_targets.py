@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx_models import recurrent, sequence, ten_vad
+from onnx_target_models import recurrent, sequence, ten_vad
 from passing import passes
 from silero_path import silero_files
 
