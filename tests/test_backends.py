@@ -278,8 +278,8 @@ def test_a_source_folder_that_hides_an_installation_is_named(tmp_path):
     shutil.copytree(Path(lstm_fast.__file__).parent, source / "lstm_fast", ignore=ignored)
     (site / "lstm_fast").mkdir(parents=True)
     code = (
-        "import os, sys\n"
-        "others = [one for one in sys.path if not os.path.isdir(os.path.join(one, 'lstm_fast'))]\n"
+        "import sys; from pathlib import Path\n"
+        "others = [one for one in sys.path if not [*Path(one).glob('lstm_fast/_native*.so')]]\n"
         f"sys.path[:] = [{str(source)!r}, {str(site)!r}, *others]\n"
         "from lstm_fast._backends import missing; print(missing('native'))"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -82,7 +83,9 @@ def test_pyinstaller_finds_the_hook():
 
 def seen_by_freezers(script):
     """The modules of ours that import statements lead to, wherever those stand."""
-    finder = ModuleFinder(path=[str(PACKAGE.parent)], excludes=["numpy", "_cffi_backend"])
+    alone = script.parent / "alone"  # with nothing else that is installed beside it
+    shutil.copytree(PACKAGE, alone / PACKAGE.name, dirs_exist_ok=True)
+    finder = ModuleFinder(path=[str(alone)], excludes=["numpy", "_cffi_backend"])
     finder.run_script(str(script))
     missing, _ = finder.any_missing_maybe()
     return {name for name in finder.modules if name.startswith("lstm_fast")}, missing

@@ -16,6 +16,7 @@ import importlib.util
 import os
 import sys
 import warnings
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
@@ -77,7 +78,8 @@ def _installed_elsewhere() -> str:
     """Return where another lstm_fast with a native core is installed, which this one hides."""
     for folder in sys.path:
         other = Path(folder) / _PACKAGE.name
-        if other != _PACKAGE and any(other.glob("_native*")):
+        built = (other / f"_native{suffix}" for suffix in EXTENSION_SUFFIXES)
+        if other != _PACKAGE and any(path.exists() for path in built):
             return str(folder)
     return ""
 
