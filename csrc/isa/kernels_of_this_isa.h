@@ -2,17 +2,11 @@
 #include "this_isa.h"
 
 #if LF_THIS(IS_LISTED)
-#if LF_THIS(HAS_TARGET)
-LF_TARGET_BEGIN(LF_THIS(TARGET))
-#endif
+#include "begin_this_isa.h"
 
-#include LF_THIS(VECTORS)
-#include LF_THIS(DOT)
 #include "../generic/kernels.h"
 
-#if LF_THIS(HAS_TARGET)
-LF_TARGET_END
-#endif
+#include "end_this_isa.h"
 
 #define LF_DESCRIPTOR(isa) LF_DESCRIPTOR_OF(isa)
 #define LF_DESCRIPTOR_OF(isa)                                                                      \

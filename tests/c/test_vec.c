@@ -7,15 +7,11 @@
 #error "LF_THIS_ISA is not in isa_list.inc"
 #endif
 
-#if LF_THIS(HAS_TARGET)
-LF_TARGET_BEGIN(LF_THIS(TARGET))
-#endif
-#include LF_THIS(VECTORS)
-#include LF_THIS(DOT)
+#include "isa/begin_this_isa.h"
+
 #include "vec_ops.h"
-#if LF_THIS(HAS_TARGET)
-LF_TARGET_END
-#endif
+
+#include "isa/end_this_isa.h"
 
 #define NAME_OF(isa) #isa
 #define NAME(isa) NAME_OF(isa)
