@@ -21,9 +21,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PARALLEL := -n auto --dist loadfile # a process per CPU; files stay whole, for their fixtures
 COMPILERS ?= $(foreach cc,gcc clang,$(if $(shell command -v $(cc)),$(cc)))
 
-C_SOURCES := $(wildcard csrc/*.c csrc/isa/*.c)
+C_SOURCES := $(filter-out csrc/python/%,$(wildcard csrc/*.c csrc/*/*.c))
 C_FILES := $(C_SOURCES) $(wildcard csrc/python/*.c csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h tests/emulate/*.h)
-BUILD_INPUTS := pyproject.toml setup.py $(C_FILES) csrc/isa_list.inc
+BUILD_INPUTS := pyproject.toml setup.py $(C_FILES) csrc/cpu/isa_list.inc
 INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci

@@ -1,5 +1,5 @@
 /* Which process this is, of those that forks have made of one another. */
-#include "internal.h"
+#include "forks.h"
 
 _Atomic uint32_t lf_process_number = 1;
 

@@ -3,48 +3,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu.h"
-#include "internal.h"
+#include "cpu/cpu.h"
+#include "forks.h"
+#include "matrix.h"
+#include "model.h"
+#include "tuning.h"
 
 /* Far above any LSTM, and low enough that no product of two sizes below can overflow. */
 #define SIZE_LIMIT ((size_t)LF_MAX_SIZE)
 
-/*
- * Whether passes go to and fro (see lf_place in generic/panels.h). It pays where L2 doesn't hold all, and
- * where L1 holds a panel but not all; elsewhere going one way all the time is a little quicker, for the
- * prefetchers of the CPU.
- */
-#define L1_HOLDS ((size_t)32 << 10) /* all */
-
-/*
- * Above so many eighths of L2, it lacks a good part of the weights; up to so many times L2, they are taken to be
- * in L3. Those that come from memory are better not asked for ahead (benchmarks/NOTES.md).
- */
-#define L2_LACKS_EIGHTHS 9
-#define L3_HAS_L2S 10
-
-/* Ticks of lf_ticks in which others can have read as much as L2 holds; a pass of ours takes its own time on
- * top, at least so many bytes of weights in each. */
-#define CACHES_KEEP ((uint64_t)1 << 17)
-#define BYTES_A_TICK 4
-
+/* Its weights do, or leave no room for anything else. */
 static int exceeds_l2(const lf_model *model) {
     return model->packed_bytes > lf_cpu_l2_bytes() - lf_cpu_l2_bytes() / 4;
 }
 
 static int is_in_l3(const lf_model *model) {
-    return model->packed_bytes > lf_cpu_l2_bytes() / 8 * L2_LACKS_EIGHTHS &&
-           model->packed_bytes <= lf_cpu_l2_bytes() * L3_HAS_L2S;
+    return model->packed_bytes > lf_cpu_l2_bytes() / 8 * LF_L2_LACKS_EIGHTHS &&
+           model->packed_bytes <= lf_cpu_l2_bytes() * LF_L3_HAS_L2S;
 }
 
-static uint64_t choose_to_turn_round(const lf_model *model) {
-    const lf_isa *isa = model->isa;
-    const lf_layer *layer = &model->layers[0];
-    const size_t panel_units = isa->lanes * (layer->wide_panels ? isa->panel_vectors : 1);
-    const size_t unit_bytes = lf_packed_unit_bytes(isa, model->weight_type, layer);
-    const int pays = model->packed_bytes > L1_HOLDS &&
-                     (unit_bytes * panel_units <= LF_L1_KEEPS || model->exceeds_l2);
-    return pays ? CACHES_KEEP + model->packed_bytes / BYTES_A_TICK : 0;
+/*
+ * Whether traversals go to and fro, and after how long a pause not. It pays where L2 doesn't hold all, and where L1
+ * holds a panel but not all; elsewhere going one way all the time is a little quicker, for the prefetchers of the CPU.
+ */
+static uint64_t hot_gap(const lf_model *model) {
+    const lf_geometry g = lf_geometry_of(model->isa, model->weight_type);
+    const lf_matrix m = lf_layer_matrix(&model->layers[0], g, LF_INPUT);
+    const size_t panel_bytes = lf_panel_at(&m, g, 0).rows * m.stride;
+    const size_t dequantisation_bytes =
+        lf_panel_at(&m, g, 0).rows * lf_dequantisation_row_bytes(g, LF_HALVES);
+    const int pays = model->packed_bytes > LF_L1_HOLDS &&
+                     (panel_bytes + dequantisation_bytes <= LF_L1_KEEPS || model->exceeds_l2);
+    return pays ? LF_CACHES_KEEP_TICKS + model->packed_bytes / LF_BYTES_A_TICK : 0;
 }
 
 static int all_finite(const float *values, size_t count) {
@@ -101,8 +91,8 @@ static lf_status make_start(lf_model *model, const lf_layer_weights *layers) {
         trained += layers[l].h_0 || layers[l].c_0;
     if (!trained)
         return LF_OK;
-    const size_t h_floats = model->num_layers * model->padded_output;
-    const size_t floats = h_floats + model->num_layers * model->padded_hidden;
+    const size_t h_floats = lf_h_floats(model);
+    const size_t floats = h_floats + lf_c_floats(model);
     model->start = lf_alloc_zeroed(floats * sizeof(float));
     if (!model->start)
         return LF_ERR_MEMORY;
@@ -128,7 +118,7 @@ static lf_layer layer_of(const lf_model *model, const lf_layer_weights *layers, 
         .x_is_bounded = l ? lf_is_bounded(&layers[l - 1]) : layers[0].x_is_bounded,
         .h_is_bounded = lf_is_bounded(&layers[l]),
     };
-    layer.wide_panels = (uint32_t)lf_wide_panels(model->isa, model->weight_type, &layer);
+    layer.wide_panels = lf_wide_panels(model->isa, model->weight_type, &layer);
     return layer;
 }
 
@@ -137,9 +127,7 @@ static size_t all_bytes(const lf_model *model, const lf_layer_weights *layers) {
     size_t bytes = 0;
     for (size_t l = 0; l < model->num_layers; l++) {
         const lf_layer layer = layer_of(model, layers, l);
-        const size_t more =
-            layer.padded_hidden * lf_packed_unit_bytes(model->isa, model->weight_type, &layer) +
-            lf_variant_bytes(model->isa, model->weight_type, &layer, &layers[l]);
+        const size_t more = lf_layer_bytes(model->isa, model->weight_type, &layer, &layers[l]);
         if (more > SIZE_MAX / 2 - bytes)
             return 0;
         bytes += more;
@@ -151,15 +139,9 @@ static size_t all_bytes(const lf_model *model, const lf_layer_weights *layers) {
 static void pack(lf_model *model, const lf_layer_weights *layers) {
     char *at = model->panels;
     for (size_t l = 0; l < model->num_layers; l++) {
-        lf_layer layer = layer_of(model, layers, l);
-        layer.panels = at;
-        at = lf_pack_layer(at, model->isa, model->weight_type, &layer, &layers[l]);
-        if (!lf_is_plain(&layers[l])) {
-            at = lf_pack_variant(at, model->isa, model->weight_type, &layer, &layers[l],
-                                 &model->variants[l]);
-            layer.variant = &model->variants[l];
-        }
-        model->layers[l] = layer;
+        model->layers[l] = layer_of(model, layers, l);
+        at = lf_pack_layer(at, model->isa, model->weight_type, &model->layers[l], &layers[l],
+                           model->variants ? &model->variants[l] : NULL);
     }
 }
 
@@ -208,8 +190,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     if (status == LF_OK) {
         model->exceeds_l2 = exceeds_l2(model);
         model->is_in_l3 = is_in_l3(model);
-        model->panels = lf_alloc_weights(model->isa, model->packed_bytes, !model->exceeds_l2,
-                                         &model->panel_block);
+        model->panels = lf_alloc_weights(model->packed_bytes, &model->panel_block);
         if (variants)
             model->variants = calloc(num_layers, sizeof *model->variants);
         status = model->panels && (model->variants || !variants) ? make_start(model, layers)
@@ -220,7 +201,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         return status;
     }
     pack(model, layers);
-    model->turns_within = choose_to_turn_round(model);
+    model->hot_gap = hot_gap(model);
     *result = model;
     return LF_OK;
 }

@@ -2,7 +2,7 @@
  * benchmarks. */
 #include <string.h>
 
-#include "internal.h"
+#include "kernel.h"
 #include "lstm_fast_probes.h"
 
 lf_status lf_activate_f32(const char *isa_name, const lf_function *function, const float *x,

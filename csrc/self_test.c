@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "internal.h"
+#include "kernel.h"
 
 #ifndef LF_VERSION
 #define LF_VERSION "unknown" /* the build files name it */

@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "internal.h"
 #include "sha256.h"
+#include "snapshot.h"
+#include "state.h"
 
 #define MAGIC "LSTMFAST"
 enum { MAGIC_BYTES = 8, LENGTH_BYTES = 4, LONGEST_HEADER = 256 };

@@ -2,52 +2,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu.h"
-#include "internal.h"
-
-/* Layers start on vector boundaries. */
-static size_t h_floats(const lf_model *model) { return model->num_layers * model->padded_output; }
-static size_t c_floats(const lf_model *model) { return model->num_layers * model->padded_hidden; }
-
-void lf_state_read(const lf_model *model, const float *h, const float *c, float *h_out,
-                   float *c_out) {
-    const size_t P = model->output_size, H = model->hidden_size;
-    for (size_t l = 0; l < model->num_layers; l++) {
-        memcpy(h_out + l * P, h + l * model->padded_output, P * sizeof(float));
-        memcpy(c_out + l * H, c + l * model->padded_hidden, H * sizeof(float));
-    }
-}
-
-void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in,
-                    const float *c_in) {
-    const size_t P = model->output_size, H = model->hidden_size;
-    memset(h, 0, h_floats(model) * sizeof(float)); /* the padding, too: it may hold NaN */
-    memset(c, 0, c_floats(model) * sizeof(float));
-    for (size_t l = 0; l < model->num_layers; l++) {
-        memcpy(h + l * model->padded_output, h_in + l * P, P * sizeof(float));
-        memcpy(c + l * model->padded_hidden, c_in + l * H, H * sizeof(float));
-    }
-    model->isa->canonicalise_f32(h, h_floats(model));
-    model->isa->canonicalise_f32(c, c_floats(model));
-}
-
-void lf_state_start(const lf_model *model, float *h, float *c) {
-    const size_t h_bytes = h_floats(model) * sizeof(float);
-    const size_t c_bytes = c_floats(model) * sizeof(float);
-    if (model->start) {
-        memcpy(h, model->start, h_bytes);
-        memcpy(c, model->start + h_floats(model), c_bytes);
-    } else {
-        memset(h, 0, h_bytes);
-        memset(c, 0, c_bytes);
-    }
-}
+#include "forks.h"
+#include "overlap.h"
+#include "pieces.h"
+#include "snapshot.h"
+#include "state.h"
+#include "stream.h"
 
 /* Behind c, of which whole cache lines belong to it; a step swaps the two. */
 static void place_h(lf_stream *stream) {
     const size_t aligned = LF_ALIGNMENT / sizeof(float);
-    stream->h = stream->c + lf_round_up(c_floats(stream->model), aligned);
-    stream->h_next = stream->h + lf_round_up(h_floats(stream->model), aligned);
+    stream->h = stream->c + lf_round_up(lf_c_floats(stream->model), aligned);
+    stream->h_next = stream->h + lf_round_up(lf_h_floats(stream->model), aligned);
 }
 
 lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
@@ -56,8 +22,8 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     const size_t aligned = LF_ALIGNMENT / sizeof(float);
     const size_t header = lf_round_up(sizeof(lf_stream), LF_ALIGNMENT);
     const size_t x = lf_round_up(model->input_size, aligned);
-    const size_t h = lf_round_up(h_floats(model), aligned);
-    const size_t c = lf_round_up(c_floats(model), aligned);
+    const size_t h = lf_round_up(lf_h_floats(model), aligned);
+    const size_t c = lf_round_up(lf_c_floats(model), aligned);
     const size_t pre = model->variants ? LF_PRE_ROWS * model->padded_hidden : 0;
     /* two bytes each, for the ISA that wants them widest: a frame, an h, and what becomes one */
     size_t widest = x > model->padded_hidden ? x : model->padded_hidden;
@@ -68,16 +34,7 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     if (!stream)
         return LF_ERR_MEMORY;
     stream->model = model;
-    stream->input_size = model->input_size;
-    stream->output_size = model->output_size;
-    stream->num_layers = model->num_layers;
-    stream->layers = model->layers;
-    stream->take_frame_f32 =
-        model->weight_type == LF_INT8 ? model->isa->measure_frame_f32 : model->isa->take_frame_f32;
-    stream->layer_pass = model->isa->layer_pass[model->weight_type];
-    stream->give_output_f32 = model->isa->give_output_f32;
-    stream->turns_within = model->turns_within;
-    stream->is_in_l3 = model->is_in_l3;
+    stream->engine = lf_engine_of(model);
     stream->x = (float *)((char *)stream + header);
     stream->c = stream->x + x;
     place_h(stream);
@@ -134,51 +91,12 @@ static lf_status leave(lf_stream *stream) {
     return LF_OK;
 }
 
-/* Elsewhere in glibc a thread's first look at it would allocate, in the middle of a step. */
-#if defined(__GLIBC__)
-#define THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
-#else
-#define THREAD_LOCAL _Thread_local
-#endif
-
-/* A thread's, not a stream's: what the caches hold is what this thread has read last, and it may have
- * stepped other streams since. */
-static THREAD_LOCAL struct {
-    uint64_t start;
-    int descending;
-} last_pass;
-
-lf_way lf_next_way(uint64_t within) {
-    lf_way way = {0, 0};
-    if (within) {
-        const uint64_t now = lf_ticks();
-        way.is_hot = now - last_pass.start < within;
-        way.descending = last_pass.descending = way.is_hot && !last_pass.descending;
-        last_pass.start = now;
-    }
-    return way;
-}
-
-lf_way lf_next_way_at_once(uint64_t within) {
-    lf_way way = {0, 0};
-    if (within) {
-        way.is_hot = 1;
-        way.descending = last_pass.descending = !last_pass.descending;
-    }
-    return way;
-}
-
-/* The halves first .. end - 1 of one layer's sums, and the new state unless that is the second alone. */
-static void pass_over(lf_stream *stream, size_t l, const float *input, size_t first, size_t end,
-                      lf_way way, int32_t x_magnitude) {
-    const lf_layer *layer = &stream->layers[l];
+/* One layer: halves of its sums, and the new state unless that is the recurrent one alone. */
+static void pass_over(lf_stream *stream, size_t l, const float *input, lf_halves halves,
+                      lf_traversal traversal, int32_t x_magnitude) {
+    const lf_layer *layer = &stream->engine.layers[l];
     const size_t h_at = l * layer->padded_output, c_at = l * layer->padded_hidden;
     lf_pass pass = {
-        .layer = layer,
-        .first_half = first,
-        .end_half = end,
-        .descending = way.descending,
-        .fetches_ahead = way.is_hot && stream->is_in_l3,
         .x_magnitude = x_magnitude,
         .x = input,
         .h = stream->h + h_at,
@@ -188,23 +106,24 @@ static void pass_over(lf_stream *stream, size_t l, const float *input, size_t fi
         .quants = {stream->quants[0], stream->quants[1]},
         .pre = stream->pre,
     };
-    stream->layer_pass(&pass);
+    lf_run_pass(&stream->engine, l, halves, traversal, &pass);
 }
 
-static void advance(lf_stream *stream, const float *x, float *y, lf_way way) {
-    const size_t end_half = stream->prepared ? 1 : 2;
+static void advance(lf_stream *stream, const float *x, float *y, lf_traversal traversal) {
+    const lf_engine *engine = &stream->engine;
+    const lf_halves halves = stream->prepared ? lf_input_half : lf_both_halves;
     const float *input = stream->x;
-    int32_t magnitude = stream->take_frame_f32(stream->x, x, stream->input_size);
-    for (size_t l = 0; l < stream->num_layers; l++) {
-        pass_over(stream, l, input, 0, end_half, way, magnitude);
+    int32_t magnitude = engine->take_frame_f32(stream->x, x, engine->input_size);
+    for (size_t l = 0; l < engine->num_layers; l++) {
+        pass_over(stream, l, input, halves, traversal, magnitude);
         magnitude = 0;
-        input = stream->h_next + l * stream->layers[l].padded_output;
+        input = stream->h_next + l * engine->layers[l].padded_output;
     }
     float *h = stream->h;
     stream->h = stream->h_next;
     stream->h_next = h;
     stream->prepared = 0;
-    stream->give_output_f32(y, input, stream->output_size);
+    engine->give_output_f32(y, input, engine->output_size);
 }
 
 lf_status lf_stream_prepare(lf_stream *stream) {
@@ -214,10 +133,10 @@ lf_status lf_stream_prepare(lf_stream *stream) {
     if (status != LF_OK)
         return status;
     if (!stream->prepared) {
-        const lf_way way = lf_next_way(stream->turns_within);
+        const lf_traversal traversal = lf_next_traversal(stream->engine.hot_gap);
         /* the first layer last: the step begins with what this leaves in the caches */
-        for (size_t l = stream->num_layers; l-- > 0;)
-            pass_over(stream, l, NULL, 1, 2, way, 0);
+        for (size_t l = stream->engine.num_layers; l-- > 0;)
+            pass_over(stream, l, NULL, lf_recurrent_half, traversal, 0);
         stream->prepared = 1;
     }
     return leave(stream);
@@ -227,18 +146,18 @@ static lf_status check_run(const lf_stream *stream, const float *xs, size_t step
                            const float *ys) {
     if (!stream || (steps && (!xs || !ys)))
         return LF_ERR_ARGUMENT;
-    return lf_overlap(xs, steps * stream->input_size * sizeof(float), ys,
-                      steps * stream->output_size * sizeof(float))
+    return lf_overlap(xs, steps * stream->engine.input_size * sizeof(float), ys,
+                      steps * stream->engine.output_size * sizeof(float))
                ? LF_ERR_OVERLAP
                : LF_OK;
 }
 
 static void advance_many(lf_stream *stream, const float *xs, size_t steps, float *ys) {
-    const size_t I = stream->input_size, P = stream->output_size;
-    const uint64_t within = stream->turns_within;
+    const size_t I = stream->engine.input_size, P = stream->engine.output_size;
+    const uint64_t hot_gap = stream->engine.hot_gap;
     for (size_t t = 0; t < steps; t++)
         advance(stream, xs + t * I, ys + t * P,
-                t ? lf_next_way_at_once(within) : lf_next_way(within));
+                t ? lf_next_traversal_at_once(hot_gap) : lf_next_traversal(hot_gap));
 }
 
 lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {
@@ -251,25 +170,13 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
     return leave(stream);
 }
 
-/* Bytes of weights read, and what a step of the smallest model takes counted as such. Plain C is slower by far:
- * where the CPU has no fma, or is not trusted to have one, each is a call. */
-#define PIECE_BYTES ((size_t)128 << 20)
-#define PLAIN_PIECE_BYTES ((size_t)8 << 20)
-#define LEAST_STEP_BYTES ((size_t)4 << 10)
-
-size_t lf_piece_steps(const lf_model *model, size_t count) {
-    const size_t bytes = model->isa->required ? PIECE_BYTES : PLAIN_PIECE_BYTES;
-    const size_t each = bytes / (model->packed_bytes + LEAST_STEP_BYTES);
-    return each > count ? each / count : 1;
-}
-
 int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
                             lf_go_on go_on, void *context) {
     lf_status status = check_run(stream, xs, steps, ys);
     if (status != LF_OK)
         return (int)status;
     const lf_model *model = stream->model;
-    const size_t piece = lf_piece_steps(model, 1), h = h_floats(model), c = c_floats(model);
+    const size_t piece = lf_piece_steps(model, 1), h = lf_h_floats(model), c = lf_c_floats(model);
     float *before = malloc((h + c) * sizeof(float));
     if (!before)
         return LF_ERR_MEMORY;
@@ -280,8 +187,8 @@ int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, fl
         memcpy(before + h, stream->c, c * sizeof(float));
         while (steps > piece && result == LF_OK) {
             advance_many(stream, xs, piece, ys);
-            xs += piece * stream->input_size;
-            ys += piece * stream->output_size;
+            xs += piece * stream->engine.input_size;
+            ys += piece * stream->engine.output_size;
             steps -= piece;
             result = go_on(context) ? LF_OK : LF_STOPPED;
             if (lf_process() != process) { /* go_on has forked, and this is the child */
@@ -352,8 +259,8 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
         leave(source);
         return status;
     }
-    memcpy(target->h, source->h, h_floats(source->model) * sizeof(float));
-    memcpy(target->c, source->c, c_floats(source->model) * sizeof(float));
+    memcpy(target->h, source->h, lf_h_floats(source->model) * sizeof(float));
+    memcpy(target->c, source->c, lf_c_floats(source->model) * sizeof(float));
     target->prepared = 0;
     leave(source);
     return leave(target);

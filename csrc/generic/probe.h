@@ -1,6 +1,6 @@
 /*
  * The machine's limits, for benchmarks: how fast this ISA reads memory, how fast it multiplies. Both
- * are written as the kernels are, so that the kernels could reach them.
+ * are written as the kernels are, so that the kernels could reach them. And what a wrong compiler flag shows in.
  */
 #ifndef LF_GENERIC_PROBE_H
 #define LF_GENERIC_PROBE_H
@@ -9,7 +9,7 @@ enum { LF_PROBE_CHAINS = 12 }; /* enough to hide an fma's latency, few enough fo
 
 /* Reads count floats (whole panels) in the order of their addresses, as lf_add_products does. */
 static float probe_read(const float *values, size_t count) {
-    enum { ROWS = LF_GATES * LF_PANEL_VECTORS };
+    enum { ROWS = LF_GATES * LF_WIDE_PANEL };
     vf seen[ROWS];
     for (size_t j = 0; j < ROWS; j++)
         seen[j] = vf_set1(0.0f);
@@ -46,6 +46,14 @@ static size_t probe_fma(size_t turns, float *result) {
     vf_store(lanes, chain[0]);
     *result = lanes[0];
     return turns * LF_PROBE_CHAINS * LF_LANES;
+}
+
+/* A multiplication that feeds an addition, in vectors and in plain C; never part of any result. */
+static LF_NOINLINE float canary(const float *v) {
+    _Alignas(64) float lanes[LF_LANES];
+    vf_store(lanes, vf_add(vf_mul(vf_set1(v[0]), vf_set1(v[1])), vf_set1(v[2])));
+    const float plain = v[0] * v[1] + v[2];
+    return plain == lanes[0] ? plain : NAN;
 }
 
 #endif

@@ -5,21 +5,21 @@
 #ifndef LF_GENERIC_QUANTISE_H
 #define LF_GENERIC_QUANTISE_H
 
-/* Starts as 0, and is NaN once a value was not finite. */
-LF_INLINE vf lf_spoil(vf spoil, vf value) { return vf_fma(value, vf_set1(0.0f), spoil); }
+/* What is 0 at first is NaN once a value was not finite. */
+LF_INLINE vf lf_mark_nonfinite(vf mark, vf value) { return vf_fma(value, vf_set1(0.0f), mark); }
 
 /* Whether some value is not finite. count: whole vectors, here and below. */
-static int lf_any_spoiled(const float *values, size_t count) {
-    vf spoil = vf_set1(0.0f);
+static int lf_any_nonfinite(const float *values, size_t count) {
+    vf mark = vf_set1(0.0f);
     for (size_t j = 0; j < count; j += LF_LANES)
-        spoil = lf_spoil(spoil, vf_load(values + j));
-    return vf_any_spoiled(spoil);
+        mark = lf_mark_nonfinite(mark, vf_load(values + j));
+    return vf_any_nonfinite(mark);
 }
 
 /* quants[j] = values[j] * factor, rounded to the nearest even and kept within +-127. Returns the correction,
  * see lf_operand. */
 LF_INLINE int32_t lf_quantise(lf_quant *quants, const float *values, size_t count, float factor,
-                              vf *spoil) {
+                              vf *mark) {
     const vf lowest = vf_set1(-127.0f), highest = vf_set1(127.0f), f = vf_set1(factor);
     vi total = vi_set1(0);
     for (size_t j = 0; j < count; j += LF_LANES) {
@@ -28,18 +28,18 @@ LF_INLINE int32_t lf_quantise(lf_quant *quants, const float *values, size_t coun
         const vi quant = vi_from_float(vf_min(a, highest));
         vi_store_quant(quants + j, quant);
         total = vi_add(total, quant);
-        if (spoil)
-            *spoil = lf_spoil(*spoil, value);
+        if (mark)
+            *mark = lf_mark_nonfinite(*mark, value);
     }
     return LF_INT8_OFFSET ? -LF_INT8_OFFSET * vi_total(total) : 0;
 }
 
 /* Of values in [-1, 1], which have a fixed scale. */
 static lf_operand lf_quantise_bounded(lf_quant *quants, const float *values, size_t count) {
-    vf spoil = vf_set1(0.0f);
+    vf mark = vf_set1(0.0f);
     lf_operand operand = {1.0f / 127.0f, 0};
-    operand.correction = lf_quantise(quants, values, count, 127.0f, &spoil);
-    if (vf_any_spoiled(spoil))
+    operand.correction = lf_quantise(quants, values, count, 127.0f, &mark);
+    if (vf_any_nonfinite(mark))
         operand.scale = NAN;
     return operand;
 }
@@ -67,9 +67,8 @@ static lf_operand lf_quantise_frame(lf_quant *quants, const float *values, size_
 }
 
 /* int8: sums without what the offset of the weights has added. */
-LF_INLINE vi lf_corrected(const int32_t *sums, lf_operand operand) {
-    const vi whole = vi_load(sums);
-    return LF_INT8_OFFSET ? vi_add(whole, vi_set1(operand.correction)) : whole;
+LF_INLINE vi lf_corrected(vi sums, lf_operand operand) {
+    return LF_INT8_OFFSET ? vi_add(sums, vi_set1(operand.correction)) : sums;
 }
 
 #endif

@@ -7,38 +7,40 @@
 #ifndef LF_GENERIC_SMALL_H
 #define LF_GENERIC_SMALL_H
 
-enum { LF_SMALL_BYTES = 24 << 10 }; /* of weights; leaves room in the smallest L1 */
-
 LF_INLINE int lf_is_small(lf_weight_type type, const lf_layer *layer) {
-    return type != LF_INT8 && layer->padded_hidden <= LF_PANEL_VECTORS * LF_LANES &&
-           lf_panel_unit_bytes(type, layer) * layer->padded_hidden <= LF_SMALL_BYTES;
+    const lf_matrix m = lf_layer_matrix(layer, LF_GEOMETRY(type), LF_INPUT);
+    return type != LF_INT8 && layer->padded_hidden <= LF_WIDE_PANEL * LF_LANES &&
+           (size_t)m.stride * m.rows <= LF_SMALL_BYTES;
 }
 
-/* A whole step of the plain cell. */
-LF_INLINE void lf_small_pass(lf_weight_type type, size_t vectors, const lf_pass *pass) {
-    enum { ROWS = LF_GATES * LF_PANEL_VECTORS };
-    const size_t rows = LF_GATES * vectors;
-    const lf_panel p = lf_panel_at(type, vectors, pass->layer, pass->layer->panels);
-    vf a[ROWS], recurrent[ROWS];
+/* A whole step of the plain cell. units: vectors of them. */
+LF_INLINE void lf_small_pass(lf_weight_type type, size_t units, const lf_pass *pass) {
+    const size_t vectors = LF_GATES * units;
+    const lf_layer *const layer = pass->layer;
+    const lf_matrix m = lf_layer_matrix(layer, LF_GEOMETRY(type), LF_INPUT);
+    const float *const biases = (const float *)(const void *)m.panels;
+    const char *weights = m.panels + vectors * LF_LANES * m.offset;
+    vf a[LF_WIDE_VECTORS], recurrent[LF_WIDE_VECTORS];
     LF_UNROLL_ALL
-    for (size_t j = 0; j < rows; j++) {
-        a[j] = vf_load(p.start[0] + j * LF_LANES);
+    for (size_t j = 0; j < vectors; j++) {
+        a[j] = vf_load(biases + j * LF_LANES);
         recurrent[j] = vf_set1(0.0f);
     }
-    (void)lf_add_products(type, rows, LF_FROM_L1, p.weights[0], pass->x, p.count[0], a);
-    (void)lf_add_products(type, rows, LF_FROM_L1, p.weights[1], pass->h, p.count[1], recurrent);
+    weights = lf_add_products(type, vectors, LF_FROM_L1, weights, pass->x, layer->input_size, a);
+    (void)lf_add_products(type, vectors, LF_FROM_L1, weights, pass->h, layer->output_size,
+                          recurrent);
     LF_UNROLL_ALL
-    for (size_t j = 0; j < rows; j++)
+    for (size_t j = 0; j < vectors; j++)
         a[j] = vf_add(a[j], recurrent[j]);
     LF_UNROLL_ALL
-    for (size_t v = 0; v < vectors; v++) {
-        vf o, c = vf_load(pass->c + v * LF_LANES);
-        const vf gates[LF_GATES] = {a[v], a[vectors + v], a[2 * vectors + v], a[3 * vectors + v]};
+    for (size_t u = 0; u < units; u++) {
+        vf o, c = vf_load(pass->c + u * LF_LANES);
+        const vf gates[LF_GATES] = {a[u], a[units + u], a[2 * units + u], a[3 * units + u]};
         lf_next_cell(&lf_plain_cell, gates, &c, &o);
         /* of c as it comes: tanh of a subnormal is that subnormal, and o times it becomes the same zero */
         const vf h = vf_mul(o, lf_plain_cell.output(c));
-        vf_store(pass->c + v * LF_LANES, vf_any_odd(c) ? lf_canonical(c) : c);
-        vf_store(pass->h_out + v * LF_LANES, vf_any_odd(h) ? lf_canonical(h) : h);
+        vf_store(pass->c + u * LF_LANES, vf_any_noncanonical(c) ? lf_canonical(c) : c);
+        vf_store(pass->h_out + u * LF_LANES, vf_any_noncanonical(h) ? lf_canonical(h) : h);
     }
 }
 
@@ -50,13 +52,13 @@ static LF_NOINLINE void small_pass(lf_weight_type type, const lf_pass *pass) {
         if (is_single)
             lf_small_pass(LF_FLOAT32, 1, pass);
         else
-            lf_small_pass(LF_FLOAT32, LF_PANEL_VECTORS, pass);
+            lf_small_pass(LF_FLOAT32, LF_WIDE_PANEL, pass);
         return;
     case LF_FLOAT16:
         if (is_single)
             lf_small_pass(LF_FLOAT16, 1, pass);
         else
-            lf_small_pass(LF_FLOAT16, LF_PANEL_VECTORS, pass);
+            lf_small_pass(LF_FLOAT16, LF_WIDE_PANEL, pass);
         return;
     case LF_INT8: /* never small */
         return;

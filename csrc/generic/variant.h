@@ -168,99 +168,66 @@ static LF_NOINLINE void lf_variant_cell(const lf_layer *layer, float *pre, float
     lf_zero_tail(r, layer->hidden_size, padded);
 }
 
-/* One strip of a projection: where its parts are, and what its sums start from. */
-typedef struct lf_strip {
-    const float *bias, *scale, *start;
-    const char *weights, *end;
-} lf_strip;
+/* What the sums of a projection become: h, by the scale of the int8 operand r. */
+typedef struct lf_projected {
+    const lf_layer *layer;
+    lf_operand r;
+    float *h_out;
+} lf_projected;
 
-enum { LF_STRIP_OUTPUTS = LF_GATES * LF_LANES };
-
-LF_INLINE lf_strip lf_strip_at(lf_weight_type type, const lf_layer *layer, const char *strip) {
-    const float *header = (const float *)(const void *)strip;
-    const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
-    const char *weights = strip + lf_strip_header_rows(type) * LF_STRIP_OUTPUTS * sizeof(float);
-    lf_strip result = {
-        .bias = header,
-        .scale = header + LF_STRIP_OUTPUTS,
-        .start = type == LF_INT8 ? lf_zeros : header,
-        .weights = weights,
-        .end = weights +
-               lf_round_up(layer->hidden_size, group) * LF_STRIP_OUTPUTS * lf_weight_bytes(type),
-    };
-    return result;
+/* Its sums start from the bias; those of int8 get it when they are made floats. */
+LF_INLINE const float *lf_projection_start(lf_weight_type type, const lf_matrix *m,
+                                           const lf_panel *p) {
+    return type == LF_INT8 ? lf_zeros
+                           : (const float *)(const void *)(m->panels + p->row * m->stride);
 }
 
-/* From the sums of one strip to h, from output `first` on. r: the int8 operand. */
-LF_INLINE void lf_strip_output(lf_weight_type type, const lf_layer *layer, const lf_strip *strip,
-                               const float *sums, lf_operand r, size_t first, float *h_out) {
-    const int32_t *whole = (const int32_t *)(const void *)sums;
-    const float bound = layer->variant->cell.proj_clip;
-    for (size_t j = 0; j < LF_STRIP_OUTPUTS && first + j < layer->padded_output; j += LF_LANES) {
-        vf h = vf_load(sums + j);
-        if (type == LF_INT8)
-            h = vf_fma(vf_from_int(lf_corrected(whole + j, r)),
-                       vf_mul(vf_load(strip->scale + j), vf_set1(r.scale)),
-                       vf_load(strip->bias + j));
+LF_INLINE void lf_take_projection(void *context, lf_weight_type type, size_t vectors,
+                                  const lf_panel *p, const vf *sum, const vi *whole) {
+    const lf_projected *const to = context;
+    const lf_variant *const variant = to->layer->variant;
+    const float bound = variant->cell.proj_clip;
+    const float *const dequantisation =
+        type == LF_INT8 ? lf_dequantisation_rows(&variant->projection, 1, p->row) : NULL;
+    LF_UNROLL_ALL
+    for (size_t j = 0; j < vectors; j++) {
+        const size_t row = p->row + j * LF_LANES;
+        vf h = sum[j];
+        if (type == LF_INT8) {
+            const float *const bias = dequantisation + 2 * j * LF_LANES, *scale = bias + LF_LANES;
+            h = vf_fma(vf_from_int(lf_corrected(whole[j], to->r)),
+                       vf_mul(vf_load(scale), vf_set1(to->r.scale)), vf_load(bias));
+        }
         if (bound > 0)
             h = lf_clip(h, bound);
-        vf_store(h_out + first + j, lf_canonical(h));
+        if (row < to->layer->padded_output) /* the last panel may have more rows */
+            vf_store(to->h_out + row, lf_canonical(h));
     }
+}
+
+/* h = W_hr r + b_hr for one session. */
+LF_INLINE void lf_project(lf_weight_type type, const lf_layer *layer, const float *r, void *quants,
+                          float *h_out) {
+    const lf_matrix *const m = &layer->variant->projection;
+    lf_projected to = {.layer = layer, .h_out = h_out};
+    if (type == LF_INT8)
+        to.r = lf_quantise_frame(quants, r, layer->padded_hidden);
+    const lf_segment operand = {type == LF_INT8 ? quants : r, layer->hidden_size};
+    lf_matvec(type, m, &operand, 1, type == LF_INT8 ? NULL : m->panels, m->stride,
+              lf_take_projection, &to);
     lf_zero_tail(h_out, layer->output_size, layer->padded_output);
 }
 
-/* The sums of one strip: floats, or for int8 integers that are still to be corrected. */
-LF_INLINE void lf_sum_strip(lf_weight_type type, const lf_strip *strip, const void *r, size_t count,
-                            float *sums) {
-    vf sum[LF_GATES];
-    vi whole[LF_GATES];
-    LF_UNROLL_ALL
-    for (size_t j = 0; j < LF_GATES; j++) {
-        sum[j] = vf_load(strip->start + j * LF_LANES);
-        whole[j] = vi_set1(0);
-    }
-    if (type == LF_INT8)
-        (void)lf_add_products_int8(LF_GATES, strip->weights, r, count, whole);
-    else
-        (void)lf_add_products(type, LF_GATES, LF_FROM_L2, strip->weights, r, count, sum);
-    LF_UNROLL_ALL
-    for (size_t j = 0; j < LF_GATES; j++) {
-        if (type == LF_INT8)
-            vi_store((int32_t *)(void *)sums + j * LF_LANES, whole[j]);
-        else
-            vf_store(sums + j * LF_LANES, sum[j]);
-    }
-}
-
-/* h = W_hr r + b_hr for one stream. */
-LF_INLINE void lf_project(lf_weight_type type, const lf_layer *layer, const float *r, void *quants,
-                          float *h_out) {
-    _Alignas(64) union { /* whole: int8 */
-        float parts[LF_STRIP_OUTPUTS];
-        int32_t whole[LF_STRIP_OUTPUTS];
-    } sums;
-    lf_operand operand = {0};
-    if (type == LF_INT8)
-        operand = lf_quantise_frame(quants, r, layer->padded_hidden);
-    const char *at = layer->variant->projection;
-    for (size_t first = 0; first < layer->output_size; first += LF_STRIP_OUTPUTS) {
-        const lf_strip strip = lf_strip_at(type, layer, at);
-        lf_sum_strip(type, &strip, type == LF_INT8 ? quants : r, layer->hidden_size, sums.parts);
-        lf_strip_output(type, layer, &strip, sums.parts, operand, first, h_out);
-        at = strip.end;
-    }
-}
-
-/* What a variant does after all sums of a layer: one stream. */
+/* What a variant does after all sums of a layer: one session. */
 LF_INLINE void lf_variant_output(lf_weight_type type, const lf_pass *pass) {
     const lf_layer *layer = pass->layer;
-    if (!layer->variant->projection) {
+    if (!layer->variant->projection.panels) {
         lf_variant_cell(layer, pass->pre, pass->c, pass->h_out);
         return;
     }
     float *const r = pass->pre + LF_GATES * layer->padded_hidden;
     lf_variant_cell(layer, pass->pre, pass->c, r);
-    lf_project(type, layer, r, pass->quants[1], pass->h_out);
+    lf_project(type, layer, r, pass->quants[LF_RECURRENT], pass->h_out);
 }
 
 #endif

@@ -14,8 +14,9 @@
 #include <immintrin.h>
 #endif
 
-#include "../cpu.h"
-#include "../internal.h"
+#include "../cpu/cpu.h"
+#include "../kernel.h"
+#include "../tuning.h"
 
 #define LF_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__) && !defined(LF_EMULATE)

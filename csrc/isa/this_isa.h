@@ -5,7 +5,7 @@
 #include "region.h"
 
 #define LF_ISA(name)
-#include "../isa_list.inc"
+#include "../cpu/isa_list.inc"
 #undef LF_ISA
 
 #define LF_JOINED(isa, field) LF_ISA_##isa##_##field

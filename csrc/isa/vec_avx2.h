@@ -1,10 +1,9 @@
 /* The vector vocabulary in AVX2 and FMA: eight lanes. Their meaning: vec_scalar.h, in C. */
 #define LF_LANES 8
-#define LF_PANEL_VECTORS 2
+#define LF_WIDE_PANEL 2 /* so many narrow panels */
 #define LF_HAS_NARROW_PANELS 0
-#define LF_SPREADS_OPERANDS 1 /* two loads a cycle are just what weights take */
-#define LF_KEEPS_CONSTANTS 0  /* no registers for those of sigmoid and tanh */
-#define LF_TILE_STREAMS 3     /* times four gates, and an operand each, fit the registers */
+#define LF_KEEPS_CONSTANTS 0 /* no registers for those of sigmoid and tanh */
+#define LF_TILE_ROWS 3       /* times four gates, and an operand each, fit the registers */
 #define LF_TILE_QUICKEST 3
 #define LF_EACH_TILE LF_UP_TO_3
 
@@ -46,13 +45,13 @@ static inline vm vf_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 static inline vm vf_not_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_NLT_UQ); }
 static inline vf vf_keep(vm mask, vf a) { return _mm256_and_ps(mask, a); }
 static inline vm vf_is_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
-static inline int vf_any_odd(vf a) {
+static inline int vf_any_noncanonical(vf a) {
     const vf zero = _mm256_setzero_ps();
     vf subnormal = _mm256_and_ps(_mm256_cmp_ps(vf_abs(a), _mm256_set1_ps(0x1p-126f), _CMP_LT_OQ),
                                  _mm256_cmp_ps(a, zero, _CMP_NEQ_OQ));
     return _mm256_movemask_ps(_mm256_or_ps(subnormal, vf_is_nan(a)));
 }
-static inline int vf_any_spoiled(vf a) {
+static inline int vf_any_nonfinite(vf a) {
     return _mm256_movemask_ps(_mm256_cmp_ps(vf_abs(a), _mm256_set1_ps(INFINITY), _CMP_NLT_UQ));
 }
 static inline vf vf_select(vm mask, vf yes, vf no) { return _mm256_blendv_ps(no, yes, mask); }
@@ -93,7 +92,6 @@ static inline int32_t vi_largest(vi a) {
     most = _mm_max_epi32(most, _mm_unpackhi_epi64(most, most));
     return _mm_cvtsi128_si32(_mm_max_epi32(most, _mm_shuffle_epi32(most, 1)));
 }
-static inline vf vf_spread(vf a, vi lane) { return _mm256_permutevar8x32_ps(a, lane); }
 static inline vf vf_from_int(vi a) { return _mm256_cvtepi32_ps(a); }
 static inline vi vi_from_float(vf a) { return _mm256_cvtps_epi32(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

@@ -1,12 +1,11 @@
 /* The vector vocabulary in AVX-512 (F, BW, VL, DQ): sixteen lanes, masks in mask registers. */
 #define LF_LANES 16
-#define LF_PANEL_VECTORS 2
+#define LF_WIDE_PANEL 2        /* so many narrow panels */
 #define LF_HAS_NARROW_PANELS 1 /* four chains keep up with L2 */
-#define LF_SPREADS_OPERANDS 0
-#define LF_KEEPS_CONSTANTS 1 /* enough registers for those of sigmoid and tanh */
+#define LF_KEEPS_CONSTANTS 1   /* enough registers for those of sigmoid and tanh */
 /* Six streams times four gates, and an operand each, fit the registers. Four are quicker where there is a
  * choice: the sums of more, waiting to be stored, hold up the loads of the next tile. */
-#define LF_TILE_STREAMS 6
+#define LF_TILE_ROWS 6
 #define LF_TILE_QUICKEST 4
 #define LF_EACH_TILE LF_UP_TO_6
 
@@ -45,10 +44,10 @@ static inline vf vf_shift_into_exponent(vf a) {
 static inline vm vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 static inline vm vf_not_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
 static inline vm vf_is_nan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
-static inline int vf_any_odd(vf a) { /* denormal, quiet NaN, signalling NaN */
+static inline int vf_any_noncanonical(vf a) { /* denormal, quiet NaN, signalling NaN */
     return _mm512_fpclass_ps_mask(a, 0x20 | 0x01 | 0x80);
 }
-static inline int vf_any_spoiled(vf a) { /* NaN, an infinity */
+static inline int vf_any_nonfinite(vf a) { /* NaN, an infinity */
     return _mm512_fpclass_ps_mask(a, 0x01 | 0x80 | 0x08 | 0x10);
 }
 static inline vf vf_div_where(vm mask, vf a, vf b, vf other) {
@@ -75,7 +74,6 @@ static inline vi vi_magnitude(vf a) {
 }
 static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 static inline int32_t vi_largest(vi a) { return _mm512_reduce_max_epi32(a); }
-static inline vf vf_spread(vf a, vi lane) { return _mm512_permutexvar_ps(lane, a); }
 static inline vf vf_from_int(vi a) { return _mm512_cvtepi32_ps(a); }
 static inline vi vi_from_float(vf a) { return _mm512_cvtps_epi32(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

@@ -4,11 +4,10 @@
 #include <string.h>
 
 #define LF_LANES 1
-#define LF_PANEL_VECTORS 2
+#define LF_WIDE_PANEL 2 /* so many narrow panels */
 #define LF_HAS_NARROW_PANELS 0
-#define LF_SPREADS_OPERANDS 0 /* one is loaded for each k */
-#define LF_KEEPS_CONSTANTS 1  /* those of sigmoid and tanh are four bytes each in any case */
-#define LF_TILE_STREAMS 2     /* times four gates, and an operand each, fit the registers */
+#define LF_KEEPS_CONSTANTS 1 /* those of sigmoid and tanh are four bytes each in any case */
+#define LF_TILE_ROWS 2       /* times four gates, and an operand each, fit the registers */
 #define LF_TILE_QUICKEST 2
 #define LF_EACH_TILE LF_UP_TO_2
 
@@ -60,11 +59,11 @@ static inline vm vf_not_less(vf a, vf b) { return !(a < b); }
 static inline vf vf_keep(vm mask, vf a) { return mask ? a : 0.0f; }
 static inline vm vf_is_nan(vf a) { return a != a; }
 /* Is any lane NaN, or smaller than a normal number but not zero? */
-static inline int vf_any_odd(vf a) {
+static inline int vf_any_noncanonical(vf a) {
     return a != a || (lf_bits(a) << 1 != 0 && (lf_bits(a) << 1) < 0x01000000u);
 }
 /* Is any lane not finite? */
-static inline int vf_any_spoiled(vf a) { return !(vf_abs(a) < INFINITY); }
+static inline int vf_any_nonfinite(vf a) { return !(vf_abs(a) < INFINITY); }
 /* Where the mask is set; elsewhere it is `other`, or zero. */
 static inline vf vf_div_where(vm mask, vf a, vf b, vf other) { return mask ? a / b : other; }
 static inline vf vf_square_where(vm mask, vf a) {
@@ -89,11 +88,6 @@ static inline int32_t vi_total(vi a) { return a; }
 static inline vi vi_magnitude(vf a) { return (int32_t)(lf_bits(a) & 0x7FFFFFFFu); }
 static inline vi vi_max(vi a, vi b) { return a > b ? a : b; }
 static inline int32_t vi_largest(vi a) { return a; }
-/* In all lanes what a has in lane[0] modulo LF_LANES; all lanes of `lane` are the same. */
-static inline vf vf_spread(vf a, vi lane) {
-    (void)lane;
-    return a;
-}
 static inline vf vf_from_int(vi a) { return (float)a; }
 static inline vi vi_from_float(vf a) { return (int32_t)nearbyintf(a); }
 static inline vf vf_load_float16(const uint16_t *p) {

@@ -13,7 +13,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "../pool.h"
+#include "../pool/pool.h"
+#include "../stream.h"
+#include "../tuning.h"
 
 enum { NOT_THIS_WAY = -1 };
 
@@ -49,19 +51,16 @@ typedef struct CoreStream {
 } CoreStream;
 
 /*
- * Bytes of weights below which a step keeps Python's lock: it takes a few microseconds, as much as numpy
- * does for a thousand elements without letting go of it. Two threads that give it up for that long
- * hand it to and fro, which is slower than one thread, with a p99 above ten times the step
- * (benchmarks/NOTES.md).
+ * A short step keeps Python's lock: it takes a few microseconds, as much as numpy does for a thousand elements without
+ * letting go of it. Two threads that give it up for that long hand it to and fro, which is slower than one thread, with
+ * a p99 above ten times the step.
  */
-#define QUICK ((size_t)1 << 20)
-
 static PyObject *attach(PyObject *self, PyObject *address) {
     lf_stream *stream = PyLong_AsVoidPtr(address);
     if (!stream && PyErr_Occurred())
         return NULL;
     ((CoreStream *)self)->stream = stream;
-    ((CoreStream *)self)->is_quick = stream && stream->model->packed_bytes < QUICK;
+    ((CoreStream *)self)->is_quick = stream && stream->model->packed_bytes < LF_KEEPS_PYTHONS_LOCK;
     Py_RETURN_NONE;
 }
 
@@ -148,7 +147,7 @@ static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
         !is_plain(found[0], numpy.float32, 1, 0))
         return step_the_long_way(self, arguments, count, names);
 
-    const size_t size = stream->output_size;
+    const size_t size = stream->engine.output_size;
     PyObject *y = found[1];
     int status = NOT_THIS_WAY;
     if (!y || y == Py_None) {
@@ -159,7 +158,7 @@ static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     } else {
         Py_INCREF(y);
     }
-    if (size_of(found[0], 0) == stream->input_size && is_plain(y, numpy.float32, 1, 1) &&
+    if (size_of(found[0], 0) == stream->engine.input_size && is_plain(y, numpy.float32, 1, 1) &&
         size_of(y, 0) == size) {
         const float *x_data = data_of(found[0]);
         float *y_data = data_of(y);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cpu.h"
-#include "internal.h"
+#include "../kernel.h"
 
 #define LF_ISA(name) extern const lf_isa lf_isa_##name;
 #include "isa_list.inc"

@@ -1,14 +1,8 @@
 /*
  * From the pre-activations of one vector of hidden units to their new c and h, in registers.
- *
- * Variants of the cell belong here, as fields of lf_cell that are compile-time constants in the
- * kernels that are built: a field that is off leaves no instruction behind, so the plain cell
- * stays as it is. A peephole adds to the gates, a clip follows the gates or c, a coupled
- * input-forget gate replaces one line, another activation another; projection takes what would be
- * h from here and runs it through lf_add_products. A trained initial state is a matter of reset alone.
  */
-#ifndef LF_GENERIC_EPILOGUE_H
-#define LF_GENERIC_EPILOGUE_H
+#ifndef LF_GENERIC_CELL_H
+#define LF_GENERIC_CELL_H
 
 /* What is applied where; the plain cell is lf_plain_cell. */
 typedef struct lf_cell {
@@ -41,33 +35,33 @@ LF_INLINE int lf_update_cell(const lf_cell *cell, const vf a[LF_GATES], float *c
     lf_next_cell(cell, a, &next, &o);
     vf_store(c, next);
     vf_store(o_out, o);
-    return vf_any_odd(next);
+    return vf_any_noncanonical(next);
 }
 
 /* Whether any of them is still to be made canonical: for a single step it is quicker to look once, in the
  * end; for a batch, whose c has left L1 by then, at once. */
-LF_INLINE int lf_any_odd(const float *values, size_t count) {
+LF_INLINE int lf_any_noncanonical(const float *values, size_t count) {
     int result = 0;
     LF_UNROLL_NONE
     for (size_t j = 0; j < count; j += LF_LANES)
-        result |= vf_any_odd(vf_load(values + j));
+        result |= vf_any_noncanonical(vf_load(values + j));
     return result;
 }
 
-/* From c and o to h, which may be where o is; count units, whole vectors. c_is_odd: some c is still to be made
+/* From c and o to h, which may be where o is; count units, whole vectors. c_is_noncanonical: some c is still to be made
  * canonical. */
 LF_INLINE void lf_output(const lf_cell *cell, float *c, const float *o, float *h, size_t count,
-                         int c_is_odd) {
-    int h_is_odd = 0;
-    if (c_is_odd)
+                         int c_is_noncanonical) {
+    int h_is_noncanonical = 0;
+    if (c_is_noncanonical)
         canonicalise_f32(c, count);
     LF_UNROLL_NONE
     for (size_t j = 0; j < count; j += LF_LANES) {
         vf next = vf_mul(vf_load(o + j), cell->output(vf_load(c + j)));
         vf_store(h + j, next);
-        h_is_odd |= vf_any_odd(next);
+        h_is_noncanonical |= vf_any_noncanonical(next);
     }
-    if (h_is_odd)
+    if (h_is_noncanonical)
         canonicalise_f32(h, count);
 }
 

@@ -1,33 +1,8 @@
-/* What a pool holds: the states, the prepared halves, and room for more of them. */
+/* Makes, grows and frees a pool, and says what is in it. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "pool.h"
-
-/* ---- prepared halves ---- */
-
-int lf_pool_keep(lf_pool *pool, lf_slot *slot) {
-    lf_pool_lock(pool);
-    const uint32_t at = pool->free_prepared;
-    if (at != LF_NONE)
-        pool->free_prepared = pool->next_prepared[at];
-    lf_pool_unlock(pool);
-    slot->prepared = at;
-    return at != LF_NONE;
-}
-
-void lf_pool_drop(lf_pool *pool, lf_slot *slot) {
-    if (slot->prepared == LF_NONE)
-        return;
-    memset(pool->kept + slot->prepared * pool->kept_floats, 0, pool->kept_floats * sizeof(float));
-    lf_pool_lock(pool);
-    pool->next_prepared[slot->prepared] = pool->free_prepared;
-    pool->free_prepared = slot->prepared;
-    lf_pool_unlock(pool);
-    slot->prepared = LF_NONE;
-}
-
-/* ---- memory ---- */
 
 static void add_slots(lf_pool *pool, lf_slot *slots, size_t first, size_t end) {
     for (size_t n = end; n-- > first;) {
@@ -105,6 +80,7 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
         return LF_ERR_MEMORY;
     lf_seed_handles(pool);
     pool->model = model;
+    pool->engine = lf_engine_of(model);
     atomic_store(&pool->process, lf_process());
     pool->threads = threads;
     pool->prepared = prepared;
@@ -148,4 +124,40 @@ size_t lf_pool_bytes(lf_pool *pool) {
     const size_t kept = sizeof *pool->next_prepared + pool->kept_floats * sizeof(float);
     return sizeof *pool + capacity * sizeof(lf_slot) + states + pool->prepared * kept +
            pool->work_bytes;
+}
+
+size_t lf_pool_capacity(lf_pool *pool) {
+    lf_pool_enter_in_time(pool);
+    const size_t capacity = pool->room.capacity;
+    lf_pool_leave(pool, LF_OK);
+    return capacity;
+}
+
+size_t lf_pool_open_count(lf_pool *pool) {
+    lf_pool_arrive(pool);
+    lf_pool_lock(pool);
+    const size_t count = pool->open_count;
+    lf_pool_unlock(pool);
+    return count;
+}
+
+size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) {
+    size_t count = 0;
+    lf_pool_enter_in_time(pool);
+    for (size_t n = 0; n < pool->room.capacity; n++) {
+        const unsigned long long handle = atomic_load(&pool->room.slots[n].handle);
+        if (handle && count++ < most)
+            handles[count - 1] = handle;
+    }
+    lf_pool_leave(pool, LF_OK);
+    return count;
+}
+
+int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
+    const size_t index = lf_handle_slot(handle);
+    lf_pool_enter_in_time(pool);
+    const int open = handle && index < pool->room.capacity &&
+                     atomic_load(&pool->room.slots[index].handle) == handle;
+    lf_pool_leave(pool, LF_OK);
+    return open;
 }

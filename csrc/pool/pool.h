@@ -1,9 +1,16 @@
-/* A pool from inside: pool.c knows whose turn it is, pool_memory.c what is where, pool_pass.c what is
- * computed. */
+/*
+ * A pool from inside. The files build on each other in this order: lock.c and handles.c; mend.c, what a fork leaves;
+ * enter.c, who is inside; claims.c, whose a session is; kept.c, prepared halves; work.c, workspaces; pass.c, what is
+ * computed; then what callers call: pool.c, sessions.c and calls.c.
+ */
 #ifndef LF_POOL_H
 #define LF_POOL_H
 
-#include "internal.h"
+#include <stdatomic.h>
+
+#include "../forks.h"
+#include "../pass.h"
+#include "../pieces.h"
 
 #define LF_NONE UINT32_MAX
 
@@ -18,24 +25,24 @@ typedef struct lf_slot {
     uint32_t prepared;                 /* which of pool->kept is its own; LF_NONE: none */
 } lf_slot;
 
-/* What one call needs while it computes, for up to LF_BATCH_STREAMS streams at a time. */
+/* What one call needs while it computes, for up to LF_BATCH_SESSIONS at a time. */
 typedef struct lf_work {
     atomic_flag taken;
-    float *x;        /* [streams][x_floats]: frames */
+    float *x;        /* [sessions][x_floats]: frames */
     float *sums;     /* as lf_batch.sums */
-    float *pre;      /* [streams][pre_floats]: for variants */
-    char *quants[2]; /* int8: [streams][quant_bytes] */
+    float *pre;      /* [sessions][pre_floats]: for variants */
+    char *quants[2]; /* int8: [sessions][quant_bytes] */
     size_t x_floats, quant_bytes;
-    /* what is in the batch: each stream's slot and the number of its frames in the call */
-    lf_slot *slots[LF_BATCH_STREAMS];
-    size_t numbers[LF_BATCH_STREAMS];
+    /* what is in the batch: each session's slot and the number of its frames in the call */
+    lf_slot *slots[LF_BATCH_SESSIONS];
+    size_t numbers[LF_BATCH_SESSIONS];
     /* rows, as lf_batch wants them */
-    const float *x_rows[LF_BATCH_STREAMS];
-    float *h_rows[LF_BATCH_STREAMS], *c_rows[LF_BATCH_STREAMS], *o_rows[LF_BATCH_STREAMS];
-    float *kept_rows[LF_BATCH_STREAMS], *y_rows[LF_BATCH_STREAMS];
-    void *quant_rows[2][LF_BATCH_STREAMS];
-    float *pre_rows[LF_BATCH_STREAMS];
-    lf_operand operands[2][LF_BATCH_STREAMS];
+    const float *x_rows[LF_BATCH_SESSIONS];
+    float *h_rows[LF_BATCH_SESSIONS], *c_rows[LF_BATCH_SESSIONS], *o_rows[LF_BATCH_SESSIONS];
+    float *kept_rows[LF_BATCH_SESSIONS], *y_rows[LF_BATCH_SESSIONS];
+    void *quant_rows[2][LF_BATCH_SESSIONS];
+    float *pre_rows[LF_BATCH_SESSIONS];
+    lf_operand operands[2][LF_BATCH_SESSIONS];
 } lf_work;
 
 /* Where the sessions are; grow moves them. */
@@ -47,7 +54,8 @@ typedef struct lf_room {
 
 struct lf_pool {
     const lf_model *model;
-    _Atomic uint32_t process; /* in which the rest is in order: see pool_forks.c */
+    lf_engine engine;
+    _Atomic uint32_t process; /* in which the rest is in order: see mend.c */
     _Atomic uint32_t mending; /* in which it is being put in order */
     atomic_flag lock;         /* for the two lists of what is free, and the count */
     _Atomic int32_t users;    /* calls inside; negative while it grows */
@@ -106,34 +114,44 @@ static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
 #define LF_ALONE (UINT32_C(1) << 20)
 #define LF_LOOKS (UINT32_C(1) << 30)
 
-/* pool.c. lock is for a few instructions; enter_alone fails where any call is inside. */
+/* lock.c: for a few instructions. */
 void lf_wait_a_little(void);
 void lf_pool_lock(lf_pool *pool);
 void lf_pool_unlock(lf_pool *pool);
+
+/* handles.c. lf_handle_slot: of a handle, which may be made up. */
+void lf_seed_handles(const void *anything);
+unsigned long long lf_new_handle(size_t slot);
+size_t lf_handle_slot(unsigned long long handle);
+
+/* mend.c: puts in order what a fork has left, once per process; any thread may come. */
+void lf_pool_mend(lf_pool *pool);
+
+/* enter.c. arrive mends what a fork has left, as the others do, too. 0 while the pool grows, and for enter_alone also
+ * while any call is inside; enter_in_time waits. leave returns the status. */
+void lf_pool_arrive(lf_pool *pool);
 int lf_pool_enter(lf_pool *pool);
+void lf_pool_enter_in_time(lf_pool *pool);
 lf_status lf_pool_leave(lf_pool *pool, lf_status status);
 int lf_pool_enter_alone(lf_pool *pool);
 void lf_pool_leave_alone(lf_pool *pool);
-void lf_seed_handles(const void *anything);
+
+/* claims.c: one session for an owner, or all of them or none for claims->owner; on LF_OK they are to be released. */
+lf_status lf_pool_claim(lf_pool *pool, unsigned long long handle, uint32_t owner, lf_slot **slot);
+void lf_slot_release(lf_slot *slot);
 lf_status lf_pool_claim_all(lf_pool *pool, const unsigned long long *handles, size_t count,
                             lf_claim *claims, size_t *bad);
 void lf_pool_release_all(lf_pool *pool, const lf_claim *claims);
 
-/* pool_memory.c: the caller owns the slot. keep finds room for a prepared half, 0 where there is none;
- * drop zeroes it and gives it back. */
+/* kept.c: the caller owns the slot. keep finds room for a prepared half, 0 where there is none; drop zeroes it and gives
+ * it back. */
 int lf_pool_keep(lf_pool *pool, lf_slot *slot);
 void lf_pool_drop(lf_pool *pool, lf_slot *slot);
 
-/* pool_forks.c: puts in order what a fork has left, once per process; any thread may come. */
-void lf_pool_mend(lf_pool *pool);
-
-/* pool_calls.c: as lf_pool_run_f32, and as lf_stream_run_in_pieces. */
-int lf_pool_run_in_pieces(lf_pool *pool, const unsigned long long *handles, size_t count,
-                          size_t steps, const size_t *lengths, const float *xs, float *ys,
-                          size_t *bad, lf_go_on go_on, void *context);
-
-/* pool_pass.c */
+/* work.c: one block for all workspaces, null where there is no memory. Give back with free. */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes);
+
+/* pass.c: the steps of frames; and how many sessions of the claim are prepared after it. */
 void lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_frames *frames);
 size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim);
 

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "internal.h"
+#include "memory.h"
 
 #if defined(__linux__)
 /*

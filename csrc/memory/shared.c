@@ -1,21 +1,21 @@
 /*
  * Large pages for weights that are too small for one of their own: they lie side by side in one, each model
- * in a place of its own, and the page goes when the last of them does. Places are never used twice, so a
+ * in a part of its own, and the page goes when the last of them does. Parts are never used twice, so a
  * model that stays keeps one page at most.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "memory.h"
 
-/* As long as a row of the widest panel, float32 with AVX-512: see beside_weights in pool_pass.c. */
+/* As long as a row of the widest panel, float32 with AVX-512: see beside_weights in pool/work.c. */
 #define APART ((size_t)8 * LF_ALIGNMENT)
 
 struct lf_page {
     char *memory;         /* [LF_LARGE_PAGE] */
     size_t used;          /* for whoever has the page in hand */
-    _Atomic size_t users; /* places in it, one while it is current or in hand, and lookers-on */
+    _Atomic size_t users; /* parts in it, one while it is current or in hand, and lookers-on */
 };
 
 /*
@@ -66,23 +66,23 @@ char *lf_page_take(size_t bytes, lf_page **result) {
         (void)leave(page);
         page = fresh;
     }
-    char *place = page->memory + page->used;
+    char *part = page->memory + page->used;
     page->used += bytes;
     atomic_fetch_add(&page->users, 1);
     put_back(page);
     *result = page;
-    return memset(place, 0, bytes);
+    return memset(part, 0, bytes);
 }
 
 void lf_page_give_back(lf_page *page) {
     (void)leave(page);
     lf_page *last;
-    do { /* again where the last place was given back meanwhile, and nothing was current */
+    do { /* again where the last part was given back meanwhile, and nothing was current */
         last = take_in_hand();
         if (!last)
             return; /* whoever has it in hand looks again */
         if (atomic_load(&last->users) == 1) {
-            (void)leave(last); /* nobody has a place in it */
+            (void)leave(last); /* nobody has a part of it */
             return;
         }
         atomic_fetch_add(&last->users, 1); /* or it might be gone when it is looked at again */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../overlap.h"
 #include "pool.h"
 
 /* One of pool->threads workspaces; its number, from 1, is also the owner of what the call claims. */

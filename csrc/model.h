@@ -1,0 +1,57 @@
+/* A model from inside: weights that are packed once and never change, and what a pass has to know of them. */
+#ifndef LF_MODEL_H
+#define LF_MODEL_H
+
+#include "kernel.h"
+#include "memory/memory.h"
+
+struct lf_model {
+    const lf_isa *isa;
+    lf_weight_type weight_type;
+    size_t input_size;
+    size_t hidden_size;
+    size_t output_size;
+    size_t num_layers;
+    size_t padded_hidden, padded_output;
+    size_t packed_bytes;
+    uint64_t hot_gap;     /* see traversal.h */
+    int exceeds_l2;       /* its weights do, or leave no room for anything else */
+    int is_in_l3;         /* a good part: hot passes prefetch it */
+    char *panels;         /* of all layers, one block */
+    lf_block panel_block; /* in which that is */
+    lf_variant *variants; /* [num_layers], or null where all are plain */
+    float *start;         /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
+    int has_projection, has_fingerprint;
+    unsigned char fingerprint[LF_FINGERPRINT_BYTES];
+    lf_layer layers[]; /* [num_layers] */
+};
+
+/* Layers of a state start on vector boundaries. */
+static inline size_t lf_h_floats(const lf_model *model) {
+    return model->num_layers * model->padded_output;
+}
+static inline size_t lf_c_floats(const lf_model *model) {
+    return model->num_layers * model->padded_hidden;
+}
+
+/* variants.c: the options of a layer, or those of the plain cell; whether they make sense, are those of the plain cell,
+ * and keep h in [-1, 1]. */
+const lf_cell_options *lf_options_of(const lf_layer_weights *weights);
+lf_status lf_check_variant(const lf_layer_weights *weights, size_t hidden_size, size_t proj_size);
+int lf_is_plain(const lf_layer_weights *weights);
+int lf_is_bounded(const lf_layer_weights *weights);
+
+/*
+ * layer.c. Of a layer whose sizes are known: how many of its panels are wide; the bytes of everything it packs, whole
+ * cache lines where it has a variant; and packing it from `out` on, which is zeroed and becomes layer->panels. Returns
+ * its end. variant: for a layer that is not plain.
+ */
+uint32_t lf_wide_panels(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);
+size_t lf_layer_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
+                      const lf_layer_weights *weights);
+char *lf_pack_layer(char *out, const lf_isa *isa, lf_weight_type type, lf_layer *layer,
+                    const lf_layer_weights *weights, lf_variant *variant);
+/* b_ih + b_hh of one row */
+float lf_bias(const lf_layer_weights *weights, size_t row);
+
+#endif

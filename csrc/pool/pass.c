@@ -1,0 +1,162 @@
+/* What a pool computes: the sessions of a call in batches, each through all layers. */
+#include <string.h>
+
+#include "../pass.h"
+#include "pool.h"
+
+/*
+ * One layer of the sessions in the batch, and h and c where they keep them. y_rows: the caller's, or null. A session
+ * that is alone takes the kernel of a stream, which is made for one.
+ */
+static void pass_over(lf_pool *pool, lf_work *work, size_t sessions, size_t l, lf_halves halves,
+                      lf_traversal traversal, float *const *y_rows) {
+    const lf_engine *engine = &pool->engine;
+    const lf_layer *layer = &engine->layers[l];
+    const size_t h_at = l * layer->padded_output, c_at = l * layer->padded_hidden;
+    const int keeps = halves.end - halves.first != LF_HALVES;
+    for (size_t s = 0; s < sessions; s++) {
+        const lf_slot *slot = work->slots[s];
+        work->h_rows[s] = lf_slot_state(pool, slot) + h_at;
+        work->c_rows[s] = lf_slot_c(pool, slot) + c_at;
+        if (keeps)
+            work->kept_rows[s] = pool->kept + slot->prepared * pool->kept_floats + LF_GATES * c_at;
+    }
+    if (sessions == 1) {
+        lf_pass pass = {
+            .x = work->x_rows[0],
+            .h = work->h_rows[0],
+            .c = work->c_rows[0],
+            .h_out = work->o_rows[0],
+            .recurrent = keeps ? work->kept_rows[0] : NULL,
+            .quants = {work->quant_rows[0][0], work->quant_rows[1][0]},
+            .pre = work->pre,
+        };
+        lf_run_pass(engine, l, halves, traversal, &pass);
+        if (halves.first == LF_RECURRENT) /* no new h */
+            return;
+        memcpy(work->h_rows[0], pass.h_out, layer->padded_output * sizeof(float));
+        if (y_rows)
+            engine->give_output_f32(y_rows[0], pass.h_out, engine->output_size);
+        return;
+    }
+    lf_batch batch = {
+        .sessions = sessions,
+        .x = work->x_rows,
+        .h = work->h_rows,
+        .c = work->c_rows,
+        .o = work->o_rows,
+        .y = y_rows,
+        .recurrent = keeps ? work->kept_rows : NULL,
+        .sums = work->sums,
+        .quants = {work->quant_rows[0], work->quant_rows[1]},
+        .operands = {work->operands[0], work->operands[1]},
+        .pre = work->pre_rows,
+    };
+    lf_run_batch(engine, l, halves, traversal, &batch);
+}
+
+/* Step t of the sessions in the batch, all of them prepared or none. */
+static void step(lf_pool *pool, lf_work *work, size_t sessions, size_t t, int prepared,
+                 const lf_frames *frames) {
+    const lf_model *model = pool->model;
+    const size_t I = model->input_size, P = model->output_size;
+    const lf_traversal traversal = lf_next_traversal(sessions * model->hot_gap);
+    for (size_t s = 0; s < sessions; s++) {
+        const size_t frame = work->numbers[s] * frames->steps + t;
+        float *x = work->x + s * work->x_floats;
+        model->isa->take_frame_f32(x, frames->xs + frame * I, I);
+        work->x_rows[s] = x;
+        work->y_rows[s] = frames->ys + frame * P;
+    }
+    for (size_t l = 0; l < model->num_layers; l++) {
+        const int is_last = l + 1 == model->num_layers;
+        pass_over(pool, work, sessions, l, prepared ? lf_input_half : lf_both_halves, traversal,
+                  is_last ? work->y_rows : NULL);
+        for (size_t s = 0; s < sessions; s++)
+            work->x_rows[s] = work->h_rows[s];
+    }
+    for (size_t s = 0; prepared && s < sessions; s++)
+        lf_pool_drop(pool, work->slots[s]);
+}
+
+/* The steps of the sessions in the batch; those whose frames are used up leave it. */
+static void run(lf_pool *pool, lf_work *work, size_t sessions, int prepared,
+                const lf_frames *frames) {
+    const size_t P = pool->model->output_size;
+    for (size_t t = frames->first; t < frames->end; t++) {
+        size_t left = 0;
+        for (size_t s = 0; frames->lengths && s < sessions; s++) {
+            const size_t n = work->numbers[s], length = frames->lengths[n];
+            if (t < length) {
+                work->slots[left] = work->slots[s];
+                work->numbers[left++] = n;
+            } else {
+                memset(frames->ys + (n * frames->steps + t) * P, 0,
+                       (frames->end - t) * P * sizeof(float));
+            }
+        }
+        if (frames->lengths)
+            sessions = left;
+        if (!sessions)
+            return;
+        step(pool, work, sessions, t, prepared && t == 0, frames);
+    }
+}
+
+/* What the coming sessions will read is prefetched while these are computed. */
+static void prefetch_state(const lf_pool *pool, const lf_slot *slot) {
+    const char *state = (const char *)lf_slot_state(pool, slot);
+    const size_t bytes = pool->state_floats * sizeof(float);
+    for (size_t at = 0; at < bytes && at < 2048; at += LF_ALIGNMENT)
+        __builtin_prefetch(state + at, 1, 2);
+}
+
+void lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_frames *frames) {
+    size_t remaining[2] = {claim->count - claim->prepared, claim->prepared};
+    /* Those that are prepared leave out a half, so batches are of one kind. */
+    for (int prepared = 0; prepared < 2; prepared++) {
+        uint32_t at = claim->first;
+        size_t number = 0;
+        while (remaining[prepared]) {
+            const size_t batches =
+                (remaining[prepared] + LF_BATCH_SESSIONS - 1) / LF_BATCH_SESSIONS;
+            const size_t sessions = remaining[prepared] / batches;
+            for (size_t s = 0; s < sessions; number++) {
+                lf_slot *slot = &pool->room.slots[at];
+                at = slot->next;
+                if ((slot->prepared != LF_NONE) != prepared)
+                    continue;
+                work->slots[s] = slot;
+                work->numbers[s++] = number;
+            }
+            remaining[prepared] -= sessions;
+            uint32_t ahead = at;
+            for (size_t s = 0; s < remaining[prepared] && s < LF_BATCH_SESSIONS; s++) {
+                prefetch_state(pool, &pool->room.slots[ahead]);
+                ahead = pool->room.slots[ahead].next;
+            }
+            run(pool, work, sessions, prepared, frames);
+        }
+    }
+}
+
+size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim) {
+    size_t ready = 0, sessions = 0;
+    uint32_t at = claim->first;
+    for (size_t n = 0; n < claim->count; n++) {
+        lf_slot *slot = &pool->room.slots[at];
+        at = slot->next;
+        if (slot->prepared != LF_NONE)
+            ready++;
+        else if (lf_pool_keep(pool, slot))
+            work->slots[sessions++] = slot;
+        if (sessions && (sessions == LF_BATCH_SESSIONS || n + 1 == claim->count)) {
+            const lf_traversal traversal = lf_next_traversal(sessions * pool->model->hot_gap);
+            for (size_t l = 0; l < pool->model->num_layers; l++)
+                pass_over(pool, work, sessions, l, lf_recurrent_half, traversal, NULL);
+            ready += sessions;
+            sessions = 0;
+        }
+    }
+    return ready;
+}

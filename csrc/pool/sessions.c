@@ -1,0 +1,129 @@
+/* Calls on a single session: it is opened, reset, saved, closed. */
+#include <string.h>
+
+#include "../snapshot.h"
+#include "../state.h"
+#include "pool.h"
+
+/* A session that starts from h and c, or from where sessions start if these are null. */
+static lf_status open_from(lf_pool *pool, const float *h, const float *c,
+                           unsigned long long *handle) {
+    if (!lf_pool_enter(pool))
+        return LF_ERR_BUSY;
+    lf_pool_lock(pool);
+    const uint32_t index = pool->free_slot;
+    if (index != LF_NONE) {
+        pool->free_slot = pool->room.slots[index].next;
+        pool->open_count++;
+    }
+    lf_pool_unlock(pool);
+    if (index == LF_NONE)
+        return lf_pool_leave(pool, LF_ERR_FULL);
+    lf_slot *slot = &pool->room.slots[index];
+    if (h)
+        lf_state_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
+    else
+        lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
+    *handle = lf_new_handle(index);
+    atomic_store_explicit(&slot->handle, *handle, memory_order_relaxed);
+    lf_slot_release(slot);
+    return lf_pool_leave(pool, LF_OK);
+}
+
+lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
+    return pool && handle ? open_from(pool, NULL, NULL, handle) : LF_ERR_ARGUMENT;
+}
+
+lf_status lf_pool_restore(lf_pool *pool, const void *bytes, size_t size,
+                          unsigned long long *handle) {
+    const float *h, *c;
+    if (!pool || !handle)
+        return LF_ERR_ARGUMENT;
+    const lf_status status = lf_snapshot_read(pool->model, bytes, size, &h, &c);
+    return status == LF_OK ? open_from(pool, h, c, handle) : status;
+}
+
+/* Enters, and takes one session as LF_ALONE, and perhaps LF_LOOKS; on LF_OK done_with must follow. */
+static lf_status use_one(lf_pool *pool, unsigned long long handle, uint32_t owner, lf_slot **slot) {
+    if (!pool)
+        return LF_ERR_ARGUMENT;
+    if (!lf_pool_enter(pool))
+        return LF_ERR_BUSY;
+    const lf_status status = lf_pool_claim(pool, handle, owner, slot);
+    if (status == LF_ERR_REPEATED) /* by another call of this kind */
+        return lf_pool_leave(pool, LF_ERR_BUSY);
+    return status == LF_OK ? LF_OK : lf_pool_leave(pool, status);
+}
+
+static lf_status done_with(lf_pool *pool, lf_slot *slot) {
+    lf_slot_release(slot);
+    return lf_pool_leave(pool, LF_OK);
+}
+
+static void zero(lf_pool *pool, lf_slot *slot) {
+    lf_pool_drop(pool, slot);
+    memset(lf_slot_state(pool, slot), 0, pool->state_floats * sizeof(float));
+}
+
+lf_status lf_pool_close(lf_pool *pool, unsigned long long handle) {
+    lf_slot *slot;
+    const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
+    if (status != LF_OK)
+        return status;
+    zero(pool, slot);
+    atomic_store_explicit(&slot->handle, 0, memory_order_relaxed);
+    lf_slot_release(slot);
+    lf_pool_lock(pool);
+    slot->next = pool->free_slot;
+    pool->free_slot = (uint32_t)(slot - pool->room.slots);
+    pool->open_count--;
+    lf_pool_unlock(pool);
+    return lf_pool_leave(pool, LF_OK);
+}
+
+lf_status lf_pool_reset(lf_pool *pool, unsigned long long handle) {
+    lf_slot *slot;
+    const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
+    if (status != LF_OK)
+        return status;
+    zero(pool, slot);
+    lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
+    return done_with(pool, slot);
+}
+
+lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float *h, float *c) {
+    lf_slot *slot;
+    if (!h || !c)
+        return LF_ERR_ARGUMENT;
+    const lf_status status = use_one(pool, handle, LF_ALONE | LF_LOOKS, &slot);
+    if (status != LF_OK)
+        return status;
+    lf_state_read(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
+    return done_with(pool, slot);
+}
+
+lf_status lf_pool_snapshot(lf_pool *pool, unsigned long long handle, void *bytes, size_t size) {
+    lf_slot *slot;
+    if (!pool)
+        return LF_ERR_ARGUMENT;
+    lf_status status = lf_snapshot_check_room(pool->model, bytes, size);
+    if (status == LF_OK)
+        status = use_one(pool, handle, LF_ALONE | LF_LOOKS, &slot);
+    if (status != LF_OK)
+        return status;
+    lf_snapshot_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), bytes);
+    return done_with(pool, slot);
+}
+
+lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const float *h,
+                                const float *c) {
+    lf_slot *slot;
+    if (!h || !c)
+        return LF_ERR_ARGUMENT;
+    const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
+    if (status != LF_OK)
+        return status;
+    lf_pool_drop(pool, slot);
+    lf_state_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
+    return done_with(pool, slot);
+}

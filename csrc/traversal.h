@@ -1,0 +1,22 @@
+/*
+ * The order in which a pass walks through the panels. Every other one starts with the last panels, since the caches
+ * still have those. After a pause they have nothing, and then the order of the addresses is the quickest.
+ */
+#ifndef LF_TRAVERSAL_H
+#define LF_TRAVERSAL_H
+
+#include <stdint.h>
+
+typedef struct lf_traversal {
+    int descending;
+    int is_hot; /* right after another pass, of whatever model */
+} lf_traversal;
+
+/* The one of this thread's next pass. hot_gap: ticks of lf_ticks from the start of one pass to the next that are no
+ * pause; 0: this pass goes one way, is not hot, and doesn't count for the next. */
+lf_traversal lf_next_traversal(uint64_t hot_gap);
+
+/* The same right after a pass, without a look at the clock, which still has the start of the pass before. */
+lf_traversal lf_next_traversal_at_once(uint64_t hot_gap);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * Every number that was fitted to a machine: what it decides, on which CPU it was measured and when, and the entry of
+ * benchmarks/NOTES.md that says how to measure it again. The vectors' own choices stand in isa/vec_<isa>.h.
+ */
+#ifndef LF_TUNING_H
+#define LF_TUNING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes of a panel that L1 still has at the next pass, beside what else that needs. Decides the width of float32 panels,
+ * and whether traversals go to and fro. Zen 5 (48 KiB L1d): "To and fro", 64 -> 64 10 %. */
+#define LF_L1_KEEPS ((size_t)40 << 10)
+
+/* Weights that L1 holds altogether, so that the order of the panels doesn't matter. Zen 5: "To and fro". */
+#define LF_L1_HOLDS ((size_t)32 << 10)
+
+/* Weights of a layer whose sums stay in registers from frame to h. It leaves room in the smallest L1 (32 KiB). Zen 5:
+ * "Zen 5 again: how long a step's chain is", 1 -> 16 15 %. */
+enum { LF_SMALL_BYTES = 24 << 10 };
+
+/* Above so many eighths of L2, it lacks a good part of the weights; up to so many times L2, they are taken to be in L3.
+ * Those that come from memory are better not prefetched. Zen 5: "Lines that L2 keeps here and there", 256 -> 256 20 %
+ * while others use L2. */
+enum { LF_L2_LACKS_EIGHTHS = 9, LF_L3_HAS_L2S = 10 };
+
+/* How far ahead weights are prefetched from L3. The same entry: 512 bytes are too few, 4 to 8 KiB alike. */
+enum { LF_L3_PREFETCH_BYTES = 4096 };
+
+/* The hot gap: ticks of lf_ticks in which others can have read as much as L2 holds; a pass takes its own time on top,
+ * at least so many bytes of weights in each. Zen 5: "A cold step again". */
+#define LF_CACHES_KEEP_TICKS ((uint64_t)1 << 17)
+enum { LF_BYTES_A_TICK = 4 };
+
+/* A strip of a matrix for several rows: four vectors of rows, and as many columns as make 256 bytes of each. 8 KiB
+ * (AVX2) or 16 KiB (AVX-512) of weights stay in L1, which a neighbour may share, while operands and sums pass by.
+ * Zen 3: "Pools: tiles, strips and blocks", 256 -> 256 25 %. */
+enum { LF_STRIP_VECTORS = 4, LF_STRIP_COLUMN_BYTES = 256 };
+
+/* Sessions that share one pass over the weights at most: enough to pay for fetching a block from L2, and few enough for
+ * their sums in one panel to stay close. Zen 3: the same entry, 1 to 3 % over 96. */
+enum { LF_BATCH_SESSIONS = 128 };
+
+/* From so many bytes on weights share a large page, and from so many they have their own. Zen 5: "Small weights and large
+ * pages", int8 128 -> 128 cold 15 %; Zen 3: "Large pages for weights", cold 10 to 20 %. */
+#define LF_LARGE_PAGE_SHARED ((size_t)16 << 10)
+#define LF_LARGE_PAGE_ALONE ((size_t)256 << 10)
+
+/* Bytes of weights below which a step keeps Python's lock. Zen 5: "Python's lock", p99 of two threads 10 times. */
+#define LF_KEEPS_PYTHONS_LOCK ((size_t)1 << 20)
+
+/* A piece of a long run, between two looks at signals: bytes of weights read, of which the smallest model takes so many
+ * a step. Plain C is slower by far: where the CPU has no fma, each is a call. */
+#define LF_PIECE_BYTES ((size_t)128 << 20)
+#define LF_PLAIN_PIECE_BYTES ((size_t)8 << 20)
+#define LF_LEAST_STEP_BYTES ((size_t)4 << 10)
+
+#endif
