@@ -1,7 +1,7 @@
 """sigmoid and tanh as the kernels compute them, over floats of every kind.
 
 The slow test covers all 2^32 floats. The errors that this measures are those that
-csrc/generic/activations.h and the README state, and that tolerances.py builds on.
+csrc/generic/activations.h and docs/contract.md state, and that tolerances.py builds on.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ PROGRAMS = {
     "test_pages.c": PAGES,
     "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
     "test_core.c": [WRAP],
+    "test_matrix.c": [],
     "test_panels.c": [],
     "test_pool.c": [WRAP],
     "test_variants.c": [WRAP],
@@ -69,6 +70,11 @@ def core(request, tmp_path_factory):
     return directory, compiler, compile_all(directory, compiler, CSRC.glob("isa/*.c"))
 
 
+def core_sources():
+    """All but the kernels and what is for Python."""
+    return [path for path in CSRC.rglob("*.c") if path.parent.name not in {"isa", "python"}]
+
+
 def compile_all(directory, compiler, more):
     """The objects of the core and of these sources, as many at a time as there are CPUs."""
 
@@ -79,7 +85,7 @@ def compile_all(directory, compiler, more):
         return target
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(compile_one, sorted([*more, *CSRC.glob("*.c")], reverse=True)))
+        return list(pool.map(compile_one, sorted([*more, *core_sources()], reverse=True)))
 
 
 def build_only(core, source, *options):
@@ -117,7 +123,7 @@ def test_an_isa_that_is_not_listed_is_not_tested_as_another(core):
 
 def listed(field):
     """What isa_list.inc says of each ISA."""
-    text = (CSRC / "isa_list.inc").read_text().replace("\\\n", "")
+    text = (CSRC / "cpu/isa_list.inc").read_text().replace("\\\n", "")
     return dict(re.findall(rf"#define LF_ISA_([a-z0-9]+)_{field} +(.*)", text))
 
 

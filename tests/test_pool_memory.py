@@ -1,4 +1,4 @@
-"""What a session takes: `nbytes` grows as the README and csrc/lstm_fast.h say."""
+"""What a session takes: `nbytes` grows as docs/pools.md and csrc/lstm_fast.h say."""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ from ._numba_flags import FORKED, new_flags
 from ._numba_intrinsics import CHAINED, LANES
 from ._numba_kernels import FLOATS, HIDDEN_SCALE, OVERLAP, copy_state, ffi, steps
 from ._numba_pieces import piece_steps, run_in_pieces
-from ._numba_places import aligned, quickest
 from ._pool_of_streams import PooledStream, PoolOfStreams
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
 
 name = "numba"
+CACHE_LINE = 64
 from_buffer, ndarray = ffi.from_buffer, np.ndarray  # looked up twice in each step
 
 
@@ -49,6 +49,15 @@ def build(weights: Weights, isa: str | None, weight_dtype: str) -> NumbaModel:
 def _whole(count: int, group: int) -> int:
     """Round up to whole groups."""
     return -(-count // group) * group
+
+
+def _aligned(values: NDArray[Any]) -> NDArray[Any]:
+    """Copy to where a cache line begins: a vector across two of them is read twice."""
+    raw = np.empty(values.nbytes + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    copy = raw[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 def _by_gate(values: NDArray[Any], padded: int, gates: int = 4) -> NDArray[Any]:
@@ -132,7 +141,7 @@ class NumbaModel:
         self.floats: Float32
         self.weights: NDArray[Any]
         self._pack(weights)
-        self._place()
+        self.weights = _aligned(self.weights)
         self.nbytes = self.floats.nbytes + self.weights.nbytes
         self.piece = piece_steps(self.nbytes)
 
@@ -159,23 +168,10 @@ class NumbaModel:
             self.floats,
             np.array([self.inputs, self.units, self.layers, self.padded], np.int64),
             self.initial.copy(),
-            aligned(np.zeros((1 + self.layers, 4, self.padded), self.whole)),
+            _aligned(np.zeros((1 + self.layers, 4, self.padded), self.whole)),
             np.zeros(self.inputs + self.units + 2 * CHAINED, self.whole),
             new_flags(),
         )
-
-    def _place(self) -> None:
-        """Put the weights where steps are quick."""
-        arrays = self.arrays()  # by a name, so that they live until the end
-        addresses = _addresses(arrays)
-        x, y = np.zeros(self.inputs, np.float32), np.empty(self.outputs, np.float32)
-        frame, answer = from_buffer(FLOATS, x), from_buffer(FLOATS, y, True)
-        addresses_p = ffi.cast("void *", addresses.ctypes.data)
-
-        def step(address: int) -> None:
-            self.kernel(ffi.cast("void *", address), addresses_p, frame, answer, 1)
-
-        self.weights = quickest(self.weights, step)
 
     def stream(self, lstm: LSTM) -> NumbaStream:
         return NumbaStream(lstm, self)
@@ -245,7 +241,7 @@ class VariantModel(NumbaModel):
             self.floats,
             np.array([*sizes, len(self.floats)], np.int64),
             self.initial.copy(),
-            aligned(np.zeros((1 + self.layers) * rows + self.padded_out, self.whole)),
+            _aligned(np.zeros((1 + self.layers) * rows + self.padded_out, self.whole)),
             np.zeros(sum(groups), self.whole),
             new_flags(),
             self.table,

@@ -248,7 +248,7 @@ def load(
 
     Args:
         path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, or arrays of
-            TensorFlow 1 as .npz. README.md has the list with what each may hold.
+            TensorFlow 1 as .npz. docs/formats.md lists what each may hold.
         name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.
         format: one of `formats.READERS`; None finds out.
         weight_dtype: see `LSTM.from_state_dict`.

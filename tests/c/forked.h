@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "pool.h"
+#include "pool/pool.h"
+#include "stream.h"
 #include "small_lstm.h"
 
 enum { N = 5, ROOM = 4, KEPT = 2, WORKS = 2, SECONDS = 60, STEPS = 40 };

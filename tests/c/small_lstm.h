@@ -2,7 +2,7 @@
 #ifndef SMALL_LSTM_H
 #define SMALL_LSTM_H
 
-#include "internal.h"
+#include "model.h"
 #include "pseudo_random.h"
 
 enum { I = 5, H = 19, L = 2 };

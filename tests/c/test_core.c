@@ -11,8 +11,9 @@
 #include <fenv.h>
 #include <math.h>
 
-#include "cpu.h"
-#include "internal.h"
+#include "cpu/cpu.h"
+#include "forks.h"
+#include "stream.h"
 #include "lstm_fast_probes.h"
 #include "pseudo_random.h"
 
@@ -40,7 +41,7 @@ static void make_weights(void) {
         xs[j] = 2 * pseudo_random(&random_state);
 }
 
-static int turns_round(uint64_t within) { return lf_next_way(within).descending; }
+static int turns_round(uint64_t within) { return lf_next_traversal(within).descending; }
 
 /* Every other pass, unless there was a pause. */
 static void check_turns(void) {
@@ -48,16 +49,17 @@ static void check_turns(void) {
     const int first = turns_round(ever);
     CHECK(turns_round(ever) == !first && turns_round(ever) == first);
     CHECK(!turns_round(0) && turns_round(ever) == !first); /* one that never turns is no pass */
-    CHECK(lf_next_way_at_once(1).descending == first && !lf_next_way_at_once(0).descending);
+    CHECK(lf_next_traversal_at_once(1).descending == first &&
+          !lf_next_traversal_at_once(0).descending);
     CHECK(turns_round(ever) == !first);
     for (int n = 0; n < 2; n++) /* either way */
-        CHECK(lf_next_way(ever).is_hot);
+        CHECK(lf_next_traversal(ever).is_hot);
     for (int n = 0; n < 2; n++)
-        CHECK(lf_next_way_at_once(1).is_hot);
-    CHECK(!lf_next_way(0).is_hot && !lf_next_way_at_once(0).is_hot);
+        CHECK(lf_next_traversal_at_once(1).is_hot);
+    CHECK(!lf_next_traversal(0).is_hot && !lf_next_traversal_at_once(0).is_hot);
 #if defined(__x86_64__)
     for (int n = 0; n < 4; n++)
-        CHECK(!turns_round(1) && !lf_next_way(1).is_hot); /* each is later than that */
+        CHECK(!turns_round(1) && !lf_next_traversal(1).is_hot); /* each is later than that */
     CHECK(turns_round(ever));
 #endif
 }
@@ -66,7 +68,7 @@ static int asked[2]; /* passes for their weights ahead, or not */
 static void (*real_pass)(lf_pass *pass);
 
 static void listen(lf_pass *pass) {
-    asked[pass->fetches_ahead]++;
+    asked[pass->prefetches]++;
     real_pass(pass);
 }
 
@@ -108,13 +110,13 @@ static void check_fetches(void) {
         lf_model *model;
         CHECK(lf_model_create(inputs, HIDDEN, 0, 1, &layer, LF_FLOAT32, NULL, NULL, &model) ==
               LF_OK);
-        CHECK(model->is_in_l3 == sizes[n].is_in_l3 && model->turns_within);
-        model->turns_within = UINT64_MAX;
+        CHECK(model->is_in_l3 == sizes[n].is_in_l3 && model->hot_gap);
+        model->hot_gap = UINT64_MAX;
         listen_to_steps(model, zeros, ys);
         CHECK(asked[sizes[n].is_in_l3] == 6 && asked[!sizes[n].is_in_l3] == 0);
 #if defined(__x86_64__)
         /* each is after a pause, but for the second and third frame of `run` */
-        model->turns_within = 1;
+        model->hot_gap = 1;
         listen_to_steps(model, zeros, ys);
         CHECK(asked[1] == 2 * sizes[n].is_in_l3);
 #endif

@@ -1,6 +1,6 @@
 /* Feature detection on made-up machines: what CPUID offers counts only if the OS saves it. */
 #include "check.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 
 #define FMA (1u << 12)
 #define F16C (1u << 29)

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "lstm_fast.h"
 
 static uint32_t features;

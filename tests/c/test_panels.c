@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "internal.h"
+#include "model.h"
 #include "pseudo_random.h"
 
 enum { I = 24, H = 39, ROW = 64 }; /* ROW: what each ISA pads them to, and more */
@@ -32,13 +32,13 @@ static rows new_rows(void) {
 }
 
 static void pass_over(const lf_model *model, rows *r, size_t first, size_t end, int descending,
-                      int fetches_ahead) {
+                      int prefetches) {
     lf_pass pass = {
         .layer = &model->layers[0],
         .first_half = first,
         .end_half = end,
         .descending = descending,
-        .fetches_ahead = fetches_ahead,
+        .prefetches = prefetches,
         .x = r->x,
         .h = r->h,
         .c = r->c,
@@ -55,7 +55,7 @@ static int same(const rows *a, const rows *b) {
 
 static void check_directions(const lf_model *model) {
     const lf_layer *layer = &model->layers[0];
-    const size_t wide = layer->wide_panels * model->isa->panel_vectors * model->isa->lanes;
+    const size_t wide = layer->wide_panels * model->isa->wide_panel * model->isa->lanes;
     CHECK(wide && wide < layer->padded_hidden); /* and some of one vector */
     rows whole = new_rows();
     pass_over(model, &whole, 0, 2, 0, 0);

@@ -7,7 +7,7 @@
 
 #include "allocations.h"
 #include "check.h"
-#include "pool.h"
+#include "pool/pool.h"
 #include "small_lstm.h"
 
 enum { SESSIONS = 3 };

@@ -8,7 +8,7 @@
 
 #include "allocations.h"
 #include "check.h"
-#include "pool.h"
+#include "pool/pool.h"
 #include "small_lstm.h"
 
 enum { N = 170, T = 3 };
@@ -82,14 +82,14 @@ static lf_pool *used_pool(const lf_model *model, size_t prepared, size_t threads
 /* Sums stand half a row beside where rows of weights begin, and there is room for all of them. */
 static void check_workspace(const lf_model *model) {
     lf_pool *pool;
-    const size_t row = LF_GATES * model->isa->panel_vectors * model->isa->lanes;
+    const size_t row = LF_GATES * model->isa->wide_panel * model->isa->lanes;
     CHECK(lf_pool_create(model, 1, 0, 3, &pool) == LF_OK);
     for (size_t n = 0; n < pool->threads; n++) {
         const lf_work *work = &pool->work[n];
         const size_t bytes = row * sizeof(float);
         CHECK((uintptr_t)work->sums % bytes == bytes / 2);
-        CHECK((char *)(work->sums + 2 * row * LF_BATCH_STREAMS) <= (char *)work->quants[0]);
-        CHECK(work->o_rows[LF_BATCH_STREAMS - 1] + model->padded_output <= work->sums);
+        CHECK((char *)(work->sums + 2 * row * LF_BATCH_SESSIONS) <= (char *)work->quants[0]);
+        CHECK(work->o_rows[LF_BATCH_SESSIONS - 1] + model->padded_output <= work->sums);
         CHECK((uintptr_t)work->quants[0] % LF_ALIGNMENT == 0);
     }
     lf_pool_destroy(pool);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "pool.h"
+#include "pool/pool.h"
 #include "small_lstm.h"
 
 enum {

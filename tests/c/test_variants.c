@@ -8,7 +8,7 @@
 
 #include "allocations.h"
 #include "check.h"
-#include "internal.h"
+#include "model.h"
 
 enum { MOST = 41, LAYERS = 2, STEPS = 4, SESSIONS = 7 };
 
