@@ -32,9 +32,10 @@ from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
 from . import _json, _state_dicts
 from ._files import FormatError, Found, Refused, checked, size_limit
+from ._recognise_ours import FORMATS
 from ._state_dicts import DTYPES, Tensor, decode
 
-SUFFIXES = (".safetensors", ".safetensors.index.json")
+SUFFIXES, recognise = FORMATS["safetensors"]
 KEY = "lstm_fast"
 VERSION = 1
 MAX_DIMENSIONS = 64  # of a NumPy array
@@ -42,14 +43,6 @@ ITEM_BYTES = {
     **{"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4},
     **{"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1},
 }
-
-
-def recognise(path: Path, head: bytes) -> bool:
-    """Return whether it is a safetensors file or the index of one in shards."""
-    if head[:1] == b"{":
-        return path.name.endswith(".index.json") and b'"weight_map"' in head
-    length = int.from_bytes(head[:8], "little")
-    return head[8:9] == b"{" and 2 <= length <= path.stat().st_size - 8
 
 
 def read(

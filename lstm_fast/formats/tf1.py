@@ -29,9 +29,10 @@ from ..cell import ActivationLike, Cell
 from . import gates
 from ._files import FormatError, Found, Refused, checked
 from ._inventory import listed
+from ._recognise_ours import FORMATS
 from ._tf1_file import ARRAYS, DIAGONALS, NAME, Value, read_arrays
 
-SUFFIXES = (".npz",)
+SUFFIXES, recognise = FORMATS["tf1"]
 FORGET_BIAS = (
     "forget_bias must be given: it is not in the arrays. BasicLSTMCell, LSTMCell, LSTMBlockCell "
     "and LSTMBlockFusedCell add forget_bias=1.0 at run time unless they were made with another; "
@@ -163,18 +164,6 @@ def _place(scope: str) -> _Place:
     if way is not None and within:
         parts[way] = "*"
     return _Place("/".join(parts), layer, backward, within)
-
-
-def recognise(path: Path, head: bytes) -> bool:
-    """Return whether it is an .npz file."""
-    if not head.startswith(b"PK\x03\x04"):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except Exception:  # zipfile has many errors for damaged files
-        return False
-    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 class _Made(NamedTuple):

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Float32
-from .._weights import LayerWeights
-from ..cell import Activation, Cell
-from ._files import FormatError, checked
-from ._tflite_file import STORED, File, Operator, Subgraph, Tensor
-from .gates import to_pytorch
+from ..._arrays import Float32
+from ..._weights import LayerWeights
+from ...cell import Activation, Cell
+from .._files import FormatError, checked
+from ..gates import to_pytorch
+from ._file import STORED, File, Operator, Subgraph, Tensor
 
 # The gates in the order of the operators' inputs, and in the order of our rows i, f, g, o.
 GATES = ("input", "forget", "cell", "output")

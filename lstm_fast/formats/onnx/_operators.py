@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._onnx_file import DTYPES, Array, File
+from ._file import DTYPES, Array, File
 
 Arguments = list["Array | None"]
 Attributes = dict[str, Any]

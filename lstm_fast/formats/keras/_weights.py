@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..cell import PLAIN
-from ._keras_files import OLD_LAYERS
-from ._keras_hdf5 import Hdf5Error, Object, WholeFileError
-from ._keras_parts import CellPart, Layer, Other, Path, Run
+from ...cell import PLAIN
+from ._file import OLD_LAYERS
+from ._hdf5 import Hdf5Error, Object, WholeFileError
+from ._model import CellPart, Layer, Other, Path, Run
 
 MOST_SHOWN = 1000
 LEAF = re.compile(r"(kernel|recurrent_kernel|bias)(_[0-9]+)?(:[0-9]+)?")

@@ -11,18 +11,18 @@ import io
 from functools import partial
 from typing import Any, BinaryIO
 
+from .._recognise_ours import TORCH_MAGIC
 from ._pickle_machine import Machine
 from ._pickle_values import PickleError, contents, encoded, printable
-from ._torch_storages import Storage, StorageId, persistent
+from ._storages import Storage, StorageId, persistent
 
-MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 COUNT_BYTES = 8  # of the count before a storage's values
 
 
 def is_magic(value: Any) -> bool:
     """Return whether it is what PyTorch's files begin with."""
-    return type(value) is int and value == MAGIC
+    return type(value) is int and value == TORCH_MAGIC
 
 
 class Legacy:

@@ -1,65 +1,32 @@
-"""PyTorch: state dicts in .pt, .pth and .bin files, checkpoints around one, TorchScript, modules.
-
-Files are read without PyTorch, by an unpickler that runs nothing of theirs (see `_pickle_machine`);
-what else a checkpoint holds beside its weights does not matter. A module that is at hand needs no
-file: `from_module`.
-"""
+"""From a file of PyTorch's to LSTMs of ours: what is unpickled, then the LSTMs in it."""
 
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .._arrays import Float32
-from . import _state_dicts
-from ._files import FormatError, Found, Refused, checked, size_limit
-from ._modules import from_module
+from ..._arrays import Float32
+from .. import _state_dicts
+from .._files import FormatError, Found, Refused, checked, size_limit
+from .._recognise_ours import OLD_TORCH, PADDLE, PICKLE, ZIP
+from .._state_dicts import Tensor
+from ._checkpoints import Search, StateDict
+from ._legacy import Legacy
 from ._pickle_machine import TooLargeError
-from ._pickle_opcodes import NEWEST_PROTOCOL
 from ._pickle_values import Dict, described, parts, printable
-from ._state_dicts import Tensor
-from ._torch_checkpoints import Search, StateDict
-from ._torch_legacy import MAGIC, Legacy
-from ._torch_tensors import Tensors, Values
-from ._torch_zip import PACK_AGAIN, ZIP, Archive, find_root
-
-__all__ = ["SUFFIXES", "from_module", "read", "recognise"]
+from ._tensors import Tensors, Values
+from ._zip_file import PACK_AGAIN, Archive
 
 Patterns: TypeAlias = "str | Iterable[str]"  # of `ignore`
 
-SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".pkl", ".pickle")
 HEAD_BYTES = 512
-PICKLE = b"\x80"  # of protocol 2 and newer
-OLD_MAGIC = b"L%dL\n" % MAGIC  # as protocol 0 and 1 write it
 TAR = b"ustar"
 TAR_PLACE = 257
-PADDLE = "StructuredToParameterName@@"
 QUANTIZED = ("_all_weight_values", "_packed_params")
 NAMES_SHOWN = 12
 MOST_SHARED = 8  # what tensors with several names may take more, as float32, than the file
-
-
-def recognise(path: Path, head: bytes) -> bool:
-    """Return whether `torch.save`, `torch.jit.save` or `pickle.dump` wrote it."""
-    if head.startswith(ZIP):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return find_root(archive) is not None
-        except Exception:  # zipfile has many errors for damaged files
-            return False
-    if head.startswith(PICKLE):
-        versions = [bytes([version]) for version in range(2, NEWEST_PROTOCOL + 1)]
-        return head[1:2] in versions and PADDLE.encode() not in head + _tail(path)
-    return head.startswith(OLD_MAGIC)
-
-
-def _tail(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - HEAD_BYTES))
-        return file.read()
 
 
 def read(
@@ -120,7 +87,7 @@ def _read_pickle(
                 "and save a dict of its arrays with pickle.dump or numpy.savez"
             ) from error
         is_large = isinstance(error.__cause__, TooLargeError)
-        if not is_large and not head.startswith((PICKLE, OLD_MAGIC)):
+        if not is_large and not head.startswith((PICKLE, OLD_TORCH)):
             text = str(error).removeprefix(f"{path}: ")
             raise FormatError(
                 f"{path}: it is neither a zip file nor a pickle, which PyTorch's files are; {text}"

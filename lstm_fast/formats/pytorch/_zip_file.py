@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ._files import FormatError, checked, size_limit
+from .._files import FormatError, checked, size_limit
+from .._recognise_ours import ZIP, torch_root
 from ._pickle_machine import Machine
-from ._torch_storages import Storage, StorageId, persistent
+from ._storages import Storage, StorageId, persistent
 
-ZIP = b"PK\x03\x04"
 LOCAL_HEADER_BYTES = 30  # before the member's name, which stands here a second time
 PACK_AGAIN = (
     "PyTorch never does that: unpack it, and pack its folder again without compression, `zip -0 -r "
@@ -43,7 +43,7 @@ class Archive:
         except Exception as error:  # zipfile has many errors for damaged files
             text = error or type(error).__name__
             raise FormatError(f"{path}: damaged zip file: {text}") from error
-        root = find_root(self._zip)
+        root = torch_root(self._zip.namelist())
         if root is None:
             raise FormatError(
                 f"{path}: there is no data.pkl in it, as torch.save and torch.jit.save write; an "
@@ -146,10 +146,3 @@ class Archive:
             found = zlib.crc32(self._take(name, begin + start, count), found)
         if member.CRC not in (0, found):
             raise ValueError(f"damaged: the checksum of {name} is wrong")
-
-
-def find_root(archive: zipfile.ZipFile) -> str | None:
-    """Return what stands before the names of the archive's members."""
-    names = (name for name in archive.namelist() if name.endswith("data.pkl"))
-    name = min(names, key=len, default=None)
-    return None if name is None else name.removesuffix("data.pkl")

@@ -1,20 +1,4 @@
-"""Keras: .keras and .weights.h5 of Keras 3, .h5 and .keras of Keras 2; without Keras or h5py.
-
-    LSTM, CuDNNLSTM, RNN of LSTMCells, each also in Bidirectional and TimeDistributed, in models in
-    models; those that follow each other and are as wide make one stack.
-
-A file of weights alone (`save_weights`) says nothing about activations or order: there, every LSTM
-is on its own, with the activations that the options give. Where they give none, the version that
-the file says is asked for its defaults, which `Found.assumptions` tells; for a version whose
-default is not known, recurrent_activation must be given.
-
-Keras's arrays are transposed to ours and their gates i, f, c, o are ours, too. `unit_forget_bias`
-is how the bias was once initialised; it is in the weights, and nothing is added.
-
-libhdf5 does not survive damaged files, so the little of HDF5 that Keras uses is read here: see
-`_keras_hdf5`. `_keras_config` has what a model is made of, `_keras_weights` where its arrays are,
-and `_keras_found` makes stacks of them.
-"""
+"""From a Keras file to LSTMs of ours: those in its config, then what else looks like one."""
 
 from __future__ import annotations
 
@@ -24,25 +8,15 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ..cell import Activation
-from ._files import FormatError, Found, Refused, checked, size_limit
-from ._inventory import counted, listed
-from ._keras_config import read_model
-from ._keras_files import Opened, opened
-from ._keras_found import Entry, Reader, entries, found_of, guessed, name_of
-from ._keras_hdf5 import SIGNATURE, Hdf5Error, WholeFileError
-from ._keras_parts import CellPart, ConfigError, Layer, Model, Other, Taken
-from ._keras_weights import Groups, Names, Store, weights_names
-
-SUFFIXES = (".keras", ".h5", ".hdf5")
-
-
-def recognise(path: Path, head: bytes) -> bool:
-    """Return whether it is an HDF5 file, or a zip file that begins as Keras's do."""
-    if head[:4] == b"PK\3\4":
-        first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
-        return path.suffix == ".keras" or first in (b"metadata.json", b"config.json")
-    return head[:8] == SIGNATURE
+from ...cell import Activation
+from .._files import FormatError, Found, Refused, checked, size_limit
+from .._inventory import counted, listed
+from ._config import read_model
+from ._file import Opened, opened
+from ._hdf5 import Hdf5Error, WholeFileError
+from ._model import CellPart, ConfigError, Layer, Model, Other, Taken
+from ._stacks import Entry, Reader, entries, found_of, guessed, name_of
+from ._weights import Groups, Names, Store, weights_names
 
 
 def read(

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files import FormatError, MissingExtraError
+from .._files import FormatError, MissingExtraError
 
 Array: TypeAlias = NDArray[Any]
 Proto: TypeAlias = Any  # a message of the package onnx, whose classes are made at run time

@@ -18,7 +18,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
+from .._recognise_ours import HDF5
+
 UNDEFINED = 2**64 - 1  # an address that is none
 WORK = 1 << 20  # bytes of structure that a file of any size may have; see File._read
 
@@ -227,7 +228,7 @@ class File:
         self._heaps: dict[int, dict[int, bytes]] = {}
         head = self._read(0, 96)
         version, *_, offset_size, length_size = _unpack("BBBBBBB", head, 8)
-        if head[:8] != SIGNATURE:
+        if head[:8] != HDF5:
             raise Hdf5Error("it does not begin as an HDF5 file does")
         if version not in (0, 1):
             raise Hdf5Error(f"it is {NEWER}" if version < 4 else "its superblock is damaged")

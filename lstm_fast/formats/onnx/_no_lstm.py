@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ._inventory import counted
-from ._onnx_graph import Scope
+from .._inventory import counted
+from ._graph import Scope
 
 OTHERS = ("RNN", "GRU", "AttnLSTM", "DynamicQuantizeGRU")
 PRODUCTS = frozenset({"Gemm", "MatMul", "FusedMatMul", "FusedGemm", "Conv", "MatMulInteger"})

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Float32
-from .._weights import DIRECTIONS, Direction, LayerWeights
-from ..cell import ACTIVATIONS, Activation, Cell, Coupled
-from ._onnx_file import Array
-from .gates import ORDERS, to_pytorch
+from ..._arrays import Float32
+from ..._weights import DIRECTIONS, Direction, LayerWeights
+from ...cell import ACTIVATIONS, Activation, Cell, Coupled
+from ..gates import ORDERS, to_pytorch
+from ._file import Array
 
 # The inputs of LSTM, and those that DynamicQuantizeLSTM adds.
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import Float32
+from ..._arrays import Float32
+from .._state_dicts import decode
+from ._legacy import Nested
 from ._pickle_values import Dict, Global, Object, contents
-from ._state_dicts import decode
-from ._torch_legacy import Nested
-from ._torch_storages import ITEM_BYTES, Storage, is_count
+from ._storages import ITEM_BYTES, Storage, is_count
 
 MAX_DIMENSIONS = 64  # of a NumPy array
 MAX_WRAPPERS = 8  # around a tensor

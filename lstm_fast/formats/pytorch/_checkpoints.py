@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ._pickle_values import CONTAINERS, Dict, Object, PickleError, lists, parts, printable
-from ._torch_tensors import Tensors, Values
+from ._tensors import Tensors, Values
 
 DEEPEST = 64  # containers within each other
 MOST_AGAIN = 100_000  # parts of containers that are met once more, under another name

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._files import FormatError
-from ._onnx_file import Array, File, Proto
-from ._onnx_fold import Folder, Unknown
-from ._onnx_graph import Scope
-from ._onnx_lstm import Options
+from .._files import FormatError
+from ._constants import Folder, Unknown
+from ._file import Array, File, Proto
+from ._graph import Scope
+from ._lstm import Options
 
 LONGEST = 12  # nodes between two layers; exporters write up to about 4
 ONLY_SHAPES = ("Shape", "Size")

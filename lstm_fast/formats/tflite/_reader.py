@@ -1,32 +1,18 @@
-"""TensorFlow Lite: UNIDIRECTIONAL_SEQUENCE_LSTM, BIDIRECTIONAL_SEQUENCE_LSTM and LSTM operators.
-
-All of their variants: coupled gates (CIFG), peepholes, projection, layer normalisation, clips,
-tanh and relu; float32 and float16 weights, and int8 ones of dynamic range quantisation, which are
-dequantised. Fully integer LSTMs are refused, each alone. Stacks and Keras's Bidirectional are put
-together.
-"""
+"""From the LSTM operators of a TFLite file to LSTMs of ours; why there is none."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
 
-from .._weights import Weights, make_weights
-from ._files import FormatError, Found, Refused, checked
-from ._inventory import counted
-from ._tflite_file import IDENTIFIER, File
-from ._tflite_ops import CODES, Graph
-from ._tflite_stacks import Node, stacks_of
+from ..._weights import Weights, make_weights
+from .._files import FormatError, Found, Refused, checked
+from .._inventory import counted
+from ._file import File
+from ._operators import CODES, Graph
+from ._stacks import Node, stacks_of
 
-__all__ = ["SUFFIXES", "read", "recognise"]
-
-SUFFIXES = (".tflite", ".lite")
 PRODUCTS = {"FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D"}
-
-
-def recognise(path: Path, head: bytes) -> bool:
-    """Tell by the identifier, which stands behind the first four bytes."""
-    return head[4:8] == IDENTIFIER
 
 
 def read(path: Path) -> list[Found | Refused]:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import Float32
-from ._files import FormatError, MissingExtraError, checked
+from ..._arrays import Float32
+from .._files import FormatError, MissingExtraError, checked
+from .._recognise_ours import TFLITE
 
-IDENTIFIER = b"TFL3"
 MAX_CODES, MAX_SUBGRAPHS, MAX_RANK = 10_000, 1_000, 8
 MAX_OPERATORS = 12_000  # in all subgraphs: what is read in less than a second
 OPERATOR_BYTES = 32  # the least that one takes in a file
@@ -72,10 +72,9 @@ class File:
         self.schema: Any = tflite
         self.path = path
         self.data = path.read_bytes()
-        if self.data[4:8] != IDENTIFIER:
+        if self.data[4:8] != TFLITE:
             raise FormatError(
-                f"{path}: not a TFLite file: its identifier is {self.data[4:8]!r}, not "
-                f"{IDENTIFIER!r}"
+                f"{path}: not a TFLite file: its identifier is {self.data[4:8]!r}, not {TFLITE!r}"
             )
         # Entries of lists; twice, for a list may be used by several. And bytes of weights: what is
         # stored in one byte becomes four, and a coupled gate's rows are zeros that no file holds.

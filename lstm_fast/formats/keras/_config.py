@@ -1,7 +1,7 @@
 """The LSTMs that a Keras model's config tells of: what they compute, and which make a stack.
 
 A config is JSON: a tree of layers with their options. What is said here holds for Keras 2 and 3;
-`_keras_calls` has how layers are called, `_keras_parts` what they are for us.
+`_calls` has how layers are called, `_model` what they are for us.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from ..cell import Cell
-from ._keras_calls import assumptions, call_of, mask_after, name_of, references
-from ._keras_parts import CellPart, ConfigError, Layer, Model, Other, Path, Run, Taken, activation
+from ...cell import Cell
+from ._calls import assumptions, call_of, mask_after, name_of, references
+from ._model import CellPart, ConfigError, Layer, Model, Other, Path, Run, Taken, activation
 
 # Layers that pass on what they get when nobody trains; a stack goes on across them.
 IDLE = frozenset(

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .._recognise_ours import NEWEST_PICKLE
 from ._pickle_values import Dict, Global, Object, PickleError
 
 if TYPE_CHECKING:
     from ._pickle_machine import Machine
 
-NEWEST_PROTOCOL = 5
 LONGEST_NUMBER = 64  # bytes; a random generator's state has whole numbers of 16
 LONGEST_LINE = 4096
 # A class of Python 2 and an object of protocol 2 are made through these.
@@ -45,8 +45,8 @@ def opcode(code: bytes, cost: int = 16, **options: Any) -> Callable[..., Any]:
 
 @opcode(b"\x80")
 def _protocol(machine: Machine) -> None:
-    if (version := machine.number(1)) > NEWEST_PROTOCOL:
-        raise PickleError(f"it is of protocol {version}; {NEWEST_PROTOCOL} is the newest known")
+    if (version := machine.number(1)) > NEWEST_PICKLE:
+        raise PickleError(f"it is of protocol {version}; {NEWEST_PICKLE} is the newest known")
 
 
 @opcode(b"\x95")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import _json
-from ._files import FormatError, checked, size_limit
-from ._keras_hdf5 import File, Object
-from ._keras_versions import Version
+from .. import _json
+from .._files import FormatError, checked, size_limit
+from ._hdf5 import File, Object
+from ._versions import Version
 
 WEIGHTS = "model.weights.h5"
 LAYERS = "layers"

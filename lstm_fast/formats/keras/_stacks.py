@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._arrays import Float32
-from .._weights import Direction, LayerWeights, make_weights
-from ..cell import Cell
-from ._files import Found
-from ._keras_hdf5 import Hdf5Error, Object
-from ._keras_parts import CellPart, ConfigError, Layer, Run, Taken
-from ._keras_weights import Arrays, Store
-from .gates import to_pytorch
+from ..._arrays import Float32
+from ..._weights import Direction, LayerWeights, make_weights
+from ...cell import Cell
+from .._files import Found
+from ..gates import to_pytorch
+from ._hdf5 import Hdf5Error, Object
+from ._model import CellPart, ConfigError, Layer, Run, Taken
+from ._weights import Arrays, Store
 
 REVERSED = (
     "go_backwards: Keras returns the outputs in the order in which it goes, the last step first; "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..cell import Activation, Cell
-from ._keras_versions import Version
+from ...cell import Activation, Cell
+from ._versions import Version
 
 # What Keras calls an activation, and what it is here. What hard_sigmoid is depends on the version.
 ACTIVATIONS = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._onnx_file import Proto
+from ._file import Proto
 
 DEEPEST = 24  # calls in calls: more is a function that calls itself
 MOST_SCOPES = 20_000

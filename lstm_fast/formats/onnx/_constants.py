@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._files import FormatError
-from ._onnx_file import Array, File, Proto
-from ._onnx_graph import Scope
-from ._onnx_ops import OPERATORS
+from .._files import FormatError
+from ._file import Array, File, Proto
+from ._graph import Scope
+from ._operators import OPERATORS
 
 DEEPEST = 60  # steps from an initialiser to a weight; real files have about 5
 DOMAINS = ("", "ai.onnx", "com.microsoft")

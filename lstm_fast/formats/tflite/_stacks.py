@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._weights import Direction
-from ._files import FormatError
-from ._tflite_file import Operator
-from ._tflite_ops import (
+from ..._weights import Direction
+from .._files import FormatError
+from ._file import Operator
+from ._operators import (
     BIDIRECTIONAL,
     CODES,
     SEQUENCE,

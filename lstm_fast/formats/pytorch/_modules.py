@@ -14,11 +14,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from .._arrays import Float32
-from .._names import PIECE, prefixes
-from . import _state_dicts
-from ._files import FormatError, Found, Refused, checked
-from ._state_dicts import Tensor
+from ..._arrays import Float32
+from ..._names import PIECE, prefixes
+from .. import _state_dicts
+from .._files import FormatError, Found, Refused, checked
+from .._state_dicts import Tensor
 
 # Of an LSTM, and not of a Linear; the last, of one that is trained for quantization.
 QUANTIZED = ("_all_weight_values", "_packed_weight_ih", "layers.0.layer_fw.cell.igates.weight")

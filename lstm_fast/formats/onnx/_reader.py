@@ -1,13 +1,4 @@
-"""LSTMs in ONNX models: the operators LSTM and com.microsoft's DynamicQuantizeLSTM.
-
-    lstm = lstm_fast.load("model.onnx")            # or name= of the node, where there are several
-
-Weights may be initialisers, in the file or beside it, or computed from some by the operators in
-`_onnx_ops`; nodes may be inside of `If` branches and functions. Nodes that hand on nothing but Y,
-as exporters write the layers of a stack, become one LSTM, named by the first; nodes with the same
-weights are found once. What onnxruntime computes is what we compute, also where ONNX's text leaves
-room: `clip` does not bound c on its way out, `input_forget` makes f = 1 - i.
-"""
+"""From the nodes of an ONNX model to LSTMs of ours: each node's weights, then their stacks."""
 
 from __future__ import annotations
 
@@ -18,21 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .._weights import LayerWeights, make_weights
-from ._files import FormatError, Found, Refused, checked
-from ._onnx_chain import Chains, Node
-from ._onnx_file import Array, File, Proto
-from ._onnx_fold import Folder, Unknown
-from ._onnx_graph import Scope, scopes
-from ._onnx_lstm import INPUTS, QUANTISED, Options, initial_row, layers, options
-from ._onnx_nothing import nothing
-from ._onnx_ops import dequantise
-from .gates import ORDERS
+from ..._weights import LayerWeights, make_weights
+from .._files import FormatError, Found, Refused, checked
+from ..gates import ORDERS
+from ._constants import Folder, Unknown
+from ._file import Array, File, Proto
+from ._graph import Scope, scopes
+from ._lstm import INPUTS, QUANTISED, Options, initial_row, layers, options
+from ._no_lstm import nothing
+from ._operators import dequantise
+from ._stacks import Chains, Node
 
-__all__ = ["SUFFIXES", "read", "recognise"]
-
-SUFFIXES = (".onnx",)
-NEXT_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca"  # of a ModelProto, after its version
 KINDS = {("", "LSTM"), ("ai.onnx", "LSTM"), ("com.microsoft", "DynamicQuantizeLSTM")}
 # Our names for what is in an input
 MEANT = {
@@ -43,11 +30,6 @@ MEANT = {
     "initial_h": ("h_0",),
     "initial_c": ("c_0",),
 }
-
-
-def recognise(path: Path, head: bytes) -> bool:
-    """Tell whether it begins like a ModelProto: with the version of the format, and a field."""
-    return len(head) > 3 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in NEXT_FIELDS
 
 
 def read(path: Path) -> list[Found | Refused]:
