@@ -43,6 +43,7 @@ __all__ = [
 
 # A reader is a module or package here with
 #     read(path, **options)        a list of Found and Refused
+#     inventory(path)              in words what is in a file without an LSTM; it need not be there
 # It is imported when a file needs it. To add one, add how its files are told to FORMATS.
 READERS = tuple(FORMATS)
 
@@ -169,17 +170,25 @@ def _check_options(name: str, module: ModuleType, options: Mapping[str, Any]) ->
 
 def no_lstm(path: object) -> FormatError:
     """Return the error for a file in which there is no LSTM: it says what there is."""
-    from . import _inventories, _recognise_others
+    from . import _recognise_others
 
     text = f"{path}: there is no LSTM in it"
     if isinstance(path, (str, os.PathLike)) and os.path.isfile(path):
         sample = _sample(Path(path))
         if more := _recognise_others.likely(sample):
             return FormatError(f"{text}: {more}")
-        name = _choose(sample, None)
-        if more := _inventories.of(name, Path(path)):
+        if more := _inventory(_module(_choose(sample, None)), sample.path):
             return FormatError(f"{text}; {more}")
     return FormatError(text)
+
+
+def _inventory(module: ModuleType, path: Path) -> str | None:
+    """Return in words what there is in a file that a reader has read; None if it cannot say."""
+    try:
+        text: str | None = module.inventory(path) if hasattr(module, "inventory") else None
+    except Exception:  # it is no more than a help, and of a file that may be damaged
+        return None
+    return text
 
 
 def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Found:

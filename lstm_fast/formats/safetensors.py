@@ -32,6 +32,7 @@ from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
 from . import _json, _state_dicts
 from ._files import FormatError, Found, Refused, checked, size_limit
+from ._inventory import listed
 from ._recognise_ours import FORMATS
 from ._state_dicts import DTYPES, Tensor, decode
 
@@ -246,3 +247,16 @@ def _arrays(weights: Weights) -> Mapping[str, Float32]:
         for index, layer in enumerate(weights.layers)
         for kind, value in layer.parameters().items()
     }
+
+
+def inventory(path: Path) -> str:
+    """Return in words what there is in a file without an LSTM."""
+    if path.name.endswith(".json"):
+        index = _json.parse(path, "index", path.read_bytes(), size_limit(path))
+        names = index.get("weight_map") if isinstance(index, dict) else None
+    else:
+        with path.open("rb") as file:
+            text = file.read(int.from_bytes(file.read(8), "little"))
+        names = _json.parse(path, "header", text, size_limit(path))
+    names = [name for name in names or () if name != "__metadata__"]
+    return f"there are tensors {listed(names)}" if names else "there is no tensor"
