@@ -177,12 +177,12 @@ def no_lstm(path: object) -> FormatError:
         sample = _sample(Path(path))
         if more := _recognise_others.likely(sample):
             return FormatError(f"{text}: {more}")
-        if more := _inventory(_module(_choose(sample, None)), sample.path):
+        if more := _contents(_module(_choose(sample, None)), sample.path):
             return FormatError(f"{text}; {more}")
     return FormatError(text)
 
 
-def _inventory(module: ModuleType, path: Path) -> str | None:
+def _contents(module: ModuleType, path: Path) -> str | None:
     """Return in words what there is in a file that a reader has read; None if it cannot say."""
     try:
         text: str | None = module.inventory(path) if hasattr(module, "inventory") else None

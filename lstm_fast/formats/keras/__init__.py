@@ -12,8 +12,8 @@ Keras's arrays are transposed to ours and their gates i, f, c, o are ours, too. 
 is how the bias was once initialised; it is in the weights, and nothing is added.
 
 libhdf5 does not survive damaged files, so the little of HDF5 that Keras uses is read here: see
-`_hdf5`. `_config` has what a model is made of, `_weights` where its arrays are,
-and `_stacks` makes stacks of them.
+`_hdf5`. `_config` has what a model is made of, `_weights` where its arrays are, and `_stacks` makes
+stacks of them.
 """
 
 from __future__ import annotations
