@@ -96,6 +96,13 @@ def test_freezers_see_every_backend_and_reader(tmp_path):
     script.write_text("import lstm_fast")
     seen, _ = seen_by_freezers(script)
     assert {f"lstm_fast.formats.{reader}" for reader in formats.READERS} <= seen
+    inside = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for reader in formats.READERS
+        for path in (PACKAGE / "formats" / reader).glob("_[!_]*.py")
+    }
+    assert "lstm_fast.formats.onnx._file" in inside
+    assert inside <= seen
     backends = {f"lstm_fast._backends.{path.stem}" for path in (PACKAGE / "_backends").glob("*.py")}
     assert backends - {"lstm_fast._backends.__init__"} <= seen
     assert "lstm_fast.bench.suite" not in seen  # the test can fail: nothing leads there

@@ -25,6 +25,7 @@ from .._weights import Weights
 from ..errors import FormatWarning
 from ..lstm import LSTM
 from ._files import FormatError, Found, MissingExtraError, Refused
+from ._recognise_ours import FORMATS
 from ._sample import HEAD, Sample
 
 __all__ = [
@@ -38,14 +39,13 @@ __all__ = [
     "read",
 ]
 
-# What recognises files is imported where one is read, not with the package.
+# What tells other kinds of files is imported where a file is read, not with the package.
 
-# A reader is a module here with
-#     SUFFIXES                     of file names, such as (".onnx",)
-#     recognise(path, head)        whether a file that begins with these bytes is one
+# A reader is a module or package here with
 #     read(path, **options)        a list of Found and Refused
-# To add one, add its name.
-READERS = ("safetensors", "pytorch", "onnx", "keras", "tflite", "nam", "tf1")
+#     inventory(path)              in words what is in a file without an LSTM; it need not be there
+# It is imported when a file needs it. To add one, add how its files are told to FORMATS.
+READERS = tuple(FORMATS)
 
 
 def _module(name: str) -> ModuleType:
@@ -67,8 +67,8 @@ def __getattr__(name: str) -> ModuleType:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _choose(sample: Sample, format: str | None) -> ModuleType:
-    """Return the reader of a file.
+def _choose(sample: Sample, format: str | None) -> str:
+    """Return the name of a file's reader, without importing any.
 
     Raises:
         FormatError: it is of another kind than the readers', or than the format that was named.
@@ -78,28 +78,27 @@ def _choose(sample: Sample, format: str | None) -> ModuleType:
     path, head = sample.path, sample.head
     if format is not None and format not in READERS:
         raise ValueError(f"there is no format {format!r}; choose one of {', '.join(READERS)}")
-    modules = {name: _module(name) for name in READERS}
-    is_safetensors = bool(modules["safetensors"].recognise(path, head))
+    is_safetensors = FORMATS["safetensors"].recognise(path, head)
     if text := _recognise_others.certain(sample, is_safetensors=is_safetensors):
         raise FormatError(f"{path}: {text}")
     if format is not None:
-        own = modules[format]
-        others = [n for n, module in modules.items() if module.recognise(path, head)]
+        others = [name for name, one in FORMATS.items() if one.recognise(path, head)]
         if others and format not in others:
             raise FormatError(
                 f"{path}: it is no file of the format {format!r}, but of {others[0]!r}; leave "
                 "format out, or name that"
             )
-        return own
-    named = [one for one in modules.values() if path.name.lower().endswith(one.SUFFIXES)]
-    for module in [*named, *modules.values()]:  # a name is believed before another format's content
-        if module.recognise(path, head):
-            return module
+        return format
+    file_name = path.name.lower()
+    named = [name for name, one in FORMATS.items() if file_name.endswith(one.suffixes)]
+    for name in [*named, *FORMATS]:  # a file's name is believed before another format's content
+        if FORMATS[name].recognise(path, head):
+            return name
     if named:
         return named[0]  # its own error says best what is wrong
     if text := _recognise_others.likely(sample):
         raise FormatError(f"{path}: {text}")
-    known = ", ".join(suffix for module in modules.values() for suffix in module.SUFFIXES)
+    known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
     raise FormatError(f"{path}: unknown format; known are {known}; format= names one")
 
 
@@ -143,8 +142,9 @@ def read(
 
     path = Path(path)
     sample = _sample(path)
-    module = _choose(sample, format)
-    _check_options(module, options)
+    name = _choose(sample, format)
+    module = _module(name)
+    _check_options(name, module, options)
     try:
         found: list[Found | Refused] = module.read(path, **options)
         if found and all(one.error is not None for one in found):
@@ -160,28 +160,35 @@ def read(
     return found
 
 
-def _check_options(module: ModuleType, options: Mapping[str, Any]) -> None:
+def _check_options(name: str, module: ModuleType, options: Mapping[str, Any]) -> None:
     known = list(inspect.signature(module.read).parameters)[1:]
     for option in options:
         if option not in known:
-            title = module.__name__.rpartition(".")[2]
             there = ", ".join(known) or "none"
-            raise TypeError(f"files of format {title} have no option {option}; they have {there}")
+            raise TypeError(f"files of format {name} have no option {option}; they have {there}")
 
 
 def no_lstm(path: object) -> FormatError:
     """Return the error for a file in which there is no LSTM: it says what there is."""
-    from . import _inventories, _recognise_others
+    from . import _recognise_others
 
     text = f"{path}: there is no LSTM in it"
     if isinstance(path, (str, os.PathLike)) and os.path.isfile(path):
         sample = _sample(Path(path))
         if more := _recognise_others.likely(sample):
             return FormatError(f"{text}: {more}")
-        name = _choose(sample, None).__name__.rpartition(".")[2]
-        if more := _inventories.of(name, Path(path)):
+        if more := _contents(_module(_choose(sample, None)), sample.path):
             return FormatError(f"{text}; {more}")
     return FormatError(text)
+
+
+def _contents(module: ModuleType, path: Path) -> str | None:
+    """Return in words what there is in a file that a reader has read; None if it cannot say."""
+    try:
+        text: str | None = module.inventory(path) if hasattr(module, "inventory") else None
+    except Exception:  # it is no more than a help, and of a file that may be damaged
+        return None
+    return text
 
 
 def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Found:

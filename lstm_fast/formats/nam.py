@@ -24,8 +24,9 @@ from .._arrays import Float32
 from .._weights import LayerWeights, make_weights
 from . import _json, gates
 from ._files import FormatError, Found, checked, size_limit
+from ._recognise_ours import FORMATS
 
-SUFFIXES = (".nam",)
+SUFFIXES, recognise = FORMATS["nam"]
 WARM_UP = (
     "streams start from the file's own state; Neural Amp Modeler's players then run half a second "
     "of silence before the first sample"
@@ -53,11 +54,6 @@ class _Model(NamedTuple):
     def expected(self) -> int:
         above = (self.num_layers - 1) * self.layer_length(1)
         return self.layer_length(0) + above + self.head_length
-
-
-def recognise(path: Path, head: bytes) -> bool:
-    """Return whether it is a model of Neural Amp Modeler."""
-    return head.lstrip()[:1] == b"{" and b'"architecture"' in head
 
 
 def read(path: str | os.PathLike[str]) -> list[Found]:

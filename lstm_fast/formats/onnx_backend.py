@@ -19,9 +19,9 @@ from onnx.backend.base import Backend, BackendRep
 
 from .._weights import make_weights
 from ..lstm import LSTM
-from ._onnx_file import Array, Proto
-from ._onnx_graph import scope_of
-from ._onnx_lstm import INPUTS, layers, options
+from .onnx._file import Array, Proto
+from .onnx._graph import scope_of
+from .onnx._lstm import INPUTS, layers, options
 
 __all__ = ["LstmFastBackend", "PreparedNode"]
 

@@ -32,9 +32,11 @@ from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
 from . import _json, _state_dicts
 from ._files import FormatError, Found, Refused, checked, size_limit
+from ._inventory import listed
+from ._recognise_ours import FORMATS
 from ._state_dicts import DTYPES, Tensor, decode
 
-SUFFIXES = (".safetensors", ".safetensors.index.json")
+SUFFIXES, recognise = FORMATS["safetensors"]
 KEY = "lstm_fast"
 VERSION = 1
 MAX_DIMENSIONS = 64  # of a NumPy array
@@ -42,14 +44,6 @@ ITEM_BYTES = {
     **{"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4},
     **{"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1},
 }
-
-
-def recognise(path: Path, head: bytes) -> bool:
-    """Return whether it is a safetensors file or the index of one in shards."""
-    if head[:1] == b"{":
-        return path.name.endswith(".index.json") and b'"weight_map"' in head
-    length = int.from_bytes(head[:8], "little")
-    return head[8:9] == b"{" and 2 <= length <= path.stat().st_size - 8
 
 
 def read(
@@ -253,3 +247,16 @@ def _arrays(weights: Weights) -> Mapping[str, Float32]:
         for index, layer in enumerate(weights.layers)
         for kind, value in layer.parameters().items()
     }
+
+
+def inventory(path: Path) -> str:
+    """Return in words what there is in a file without an LSTM."""
+    if path.name.endswith(".json"):
+        index = _json.parse(path, "index", path.read_bytes(), size_limit(path))
+        names = index.get("weight_map") if isinstance(index, dict) else None
+    else:
+        with path.open("rb") as file:
+            text = file.read(int.from_bytes(file.read(8), "little"))
+        names = _json.parse(path, "header", text, size_limit(path))
+    names = [name for name in names or () if name != "__metadata__"]
+    return f"there are tensors {listed(names)}" if names else "there is no tensor"

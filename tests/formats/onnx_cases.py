@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lstm_fast import LSTM
 from lstm_fast.cell import ACTIVATIONS
 from lstm_fast.formats import read
-from lstm_fast.formats._onnx_lstm import AMBIGUOUS, NAMES
+from lstm_fast.formats.onnx._lstm import AMBIGUOUS, NAMES
 from variant_tolerances import batch
 from variant_tolerances import excess as excess_of
 

@@ -9,7 +9,8 @@ import pytest
 from keras_cases import FILES, FOLDER, excess_along, excess_of_batch, recorded
 
 from lstm_fast import Activation, FormatError, formats
-from lstm_fast.formats import _keras_found, gates
+from lstm_fast.formats import gates
+from lstm_fast.formats.keras import _stacks
 
 PLAIN = "keras3_variants.keras"
 GUESS = "does not say what it computes"
@@ -67,7 +68,7 @@ def test_every_wrong_gate_order_is_seen(file_name, monkeypatch):
 
 
 def test_a_forget_bias_that_is_added_twice_is_seen(monkeypatch):
-    original = _keras_found.to_pytorch
+    original = _stacks.to_pytorch
 
     def added(values, order):
         values = original(values, order)
@@ -76,14 +77,14 @@ def test_a_forget_bias_that_is_added_twice_is_seen(monkeypatch):
             values[len(values) // 4 : len(values) // 2] += 0.5  # of both biases
         return values
 
-    monkeypatch.setattr(_keras_found, "to_pytorch", added)
+    monkeypatch.setattr(_stacks, "to_pytorch", added)
     for found, arrays in pairs(PLAIN):
         assert (excess_along(found.weights, **arrays) > 1) == (found.name != "no_bias"), found.name
 
 
 @pytest.mark.parametrize(("mine", "other"), [(2, 3), (3, 2)])
 def test_the_other_versions_hard_sigmoid_is_seen(mine, other, monkeypatch):
-    hard = formats._keras_parts.HARD_SIGMOID
+    hard = formats.keras._model.HARD_SIGMOID
     monkeypatch.setitem(hard, mine, hard[other])
     for part in ("activations", "more_activations"):
         for found, arrays in pairs(f"keras{mine}_{part}.keras"):

@@ -18,9 +18,14 @@ import pytest
 
 from lstm_fast import FormatError
 from lstm_fast.formats import pytorch
-from lstm_fast.formats._pickle_machine import BASE_BYTES, BYTES_PER_BYTE, Machine, TooLargeError
-from lstm_fast.formats._pickle_opcodes import OPCODES
-from lstm_fast.formats._pickle_values import (
+from lstm_fast.formats.pytorch._pickle_machine import (
+    BASE_BYTES,
+    BYTES_PER_BYTE,
+    Machine,
+    TooLargeError,
+)
+from lstm_fast.formats.pytorch._pickle_opcodes import OPCODES
+from lstm_fast.formats.pytorch._pickle_values import (
     Dict,
     Global,
     Object,

@@ -11,6 +11,7 @@ from framework_runs import GOLDEN, excess_of_run, is_each_wrong_order_seen, load
 
 from lstm_fast import Activation, FormatError, FormatWarning, formats
 from lstm_fast.formats import tf1
+from lstm_fast.formats.tf1 import _cells
 
 FILES = GOLDEN / "tf1"
 # What the cells were made with, which is not in the files.
@@ -74,7 +75,7 @@ def test_a_wrong_option_is_seen(name, change):
 @pytest.mark.parametrize("order", ["fio", "ofi", "iof", "foi", "oif"])
 @pytest.mark.parametrize("name", ["peepholes", "block_fused"])
 def test_a_wrong_order_of_peepholes_is_seen(monkeypatch, name, order):
-    monkeypatch.setattr(tf1, "DIAGONALS", tuple(f"w_{gate}_diag" for gate in order))
+    monkeypatch.setattr(_cells, "DIAGONALS", tuple(f"w_{gate}_diag" for gate in order))
     assert excess_of_run(read(name).weights, run_of(name), ours=False) > 1
 
 

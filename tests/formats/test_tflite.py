@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from lstm_fast import LSTM, formats, reference
-from lstm_fast.formats import FormatError, _tflite_ops, gates
+from lstm_fast.formats import FormatError, gates
+from lstm_fast.formats.tflite import _operators
 from tolerances import U
 from variant_tolerances import batch, excess, step_excess, variant_step
 
@@ -105,17 +106,17 @@ def test_load_makes_an_lstm_that_steps(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("order", list(itertools.permutations(_tflite_ops.GATES))[1:])
+@pytest.mark.parametrize("order", list(itertools.permutations(_operators.GATES))[1:])
 def test_every_other_order_of_gates_is_seen(name, order, monkeypatch):
     """The negative control of the tests above."""
-    names = _tflite_ops.GATES
+    names = _operators.GATES
     letters = "".join("igfo"[("input", "cell", "forget", "output").index(g)] for g in order)
     if name == "basic":
         right = gates.ORDERS["tensorflow1"]
         swapped = right.translate(str.maketrans("ifgo", letters))
         monkeypatch.setitem(gates.ORDERS, "tensorflow1", swapped)
     else:
-        monkeypatch.setattr(_tflite_ops, "GATES", order)
+        monkeypatch.setattr(_operators, "GATES", order)
     assert order != names
     try:
         found, run = load(name)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_fast import formats
-from lstm_fast.formats import FormatError, MissingExtraError, _tflite_ops
+from lstm_fast.formats import FormatError, MissingExtraError
 from lstm_fast.formats import tflite as reader
+from lstm_fast.formats.tflite import _operators
 
 tflite = pytest.importorskip("tflite", reason="the library tflite is not installed")
 
@@ -368,6 +369,6 @@ def test_the_basic_kernel_has_tanh(tmp_path):
 
 
 def test_every_code_has_its_options():
-    assert set(_tflite_ops.OPTIONS) == set(_tflite_ops.CODES)
-    for name in _tflite_ops.OPTIONS.values():
+    assert set(_operators.OPTIONS) == set(_operators.CODES)
+    for name in _operators.OPTIONS.values():
         assert hasattr(tflite, name)

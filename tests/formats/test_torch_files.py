@@ -300,11 +300,11 @@ def test_storages_within_bytes_are_read_once(path, monkeypatch):
     with pytest.raises(FormatError, match=r"weight_hh_l0.*more than there are"):
         pytorch.read(write_zip(path, weights, values()))
     # The same bytes for a thousand tensors are unpickled once.
-    from lstm_fast.formats import _torch_legacy
+    from lstm_fast.formats.pytorch import _legacy
 
     loads = []
-    load = _torch_legacy.Legacy.load
-    monkeypatch.setattr(_torch_legacy.Legacy, "load", lambda self: loads.append(1) or load(self))
+    load = _legacy.Legacy.load
+    monkeypatch.setattr(_legacy.Legacy, "load", lambda self: loads.append(1) or load(self))
     one = b"\x80\x02B" + struct.pack("<I", len(file.getvalue())) + file.getvalue() + b"q\x000}("
     for n in range(1000):
         call = b"ctorch.storage\n_load_from_bytes\nh\x00\x85RK\x00K\x10\x85K\x01\x85"

@@ -1,0 +1,106 @@
+"""The formats that are read here: how a file of each is told, without importing its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+ZIP = b"PK\x03\x04"
+TFLITE = b"TFL3"  # behind the first four bytes
+PICKLE = b"\x80"  # of protocol 2 and newer
+NEWEST_PICKLE = 5  # its protocol
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # the first object in files of PyTorch before 1.6
+OLD_TORCH = b"L%dL\n" % TORCH_MAGIC  # as a pickle of protocol 0 and 1 writes it
+PADDLE = "StructuredToParameterName@@"  # a key in PaddlePaddle's pickles
+PADDLE_TAIL_BYTES = 512
+ONNX_NEXT_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca"  # of a ModelProto, after its version
+
+
+class Format(NamedTuple):
+    """A format: what its files' names end with, and whether a file that begins so is one."""
+
+    suffixes: tuple[str, ...]
+    recognise: Callable[[Path, bytes], bool]
+
+
+def torch_root(names: Iterable[str]) -> str | None:
+    """Return what stands before the names in a zip file of PyTorch's; None where it is no such."""
+    name = min((one for one in names if one.endswith("data.pkl")), key=len, default=None)
+    return None if name is None else name.removesuffix("data.pkl")
+
+
+def _zip_names(path: Path) -> list[str]:
+    """Return the names in a zip file; none where it is damaged."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception:  # zipfile has many errors for damaged files
+        return []
+
+
+def _is_safetensors(path: Path, head: bytes) -> bool:
+    """Return whether it is a safetensors file or the index of one in shards."""
+    if head[:1] == b"{":
+        return path.name.endswith(".index.json") and b'"weight_map"' in head
+    length = int.from_bytes(head[:8], "little")
+    return head[8:9] == b"{" and 2 <= length <= path.stat().st_size - 8
+
+
+def _is_pytorch(path: Path, head: bytes) -> bool:
+    """Return whether `torch.save`, `torch.jit.save` or `pickle.dump` wrote it."""
+    if head.startswith(ZIP):
+        return torch_root(_zip_names(path)) is not None
+    if head.startswith(PICKLE):
+        versions = [bytes([version]) for version in range(2, NEWEST_PICKLE + 1)]
+        return head[1:2] in versions and PADDLE.encode() not in head + _tail(path)
+    return head.startswith(OLD_TORCH)
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - PADDLE_TAIL_BYTES))
+        return file.read()
+
+
+def _is_onnx(path: Path, head: bytes) -> bool:
+    """Return whether it begins like a ModelProto: with the version of the format, and a field."""
+    return len(head) > 3 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in ONNX_NEXT_FIELDS
+
+
+def _is_keras(path: Path, head: bytes) -> bool:
+    """Return whether it is an HDF5 file, or a zip file that begins as Keras's do."""
+    if head.startswith(ZIP):
+        first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+        return path.suffix == ".keras" or first in (b"metadata.json", b"config.json")
+    return head.startswith(HDF5)
+
+
+def _is_tflite(path: Path, head: bytes) -> bool:
+    return head[4:8] == TFLITE
+
+
+def _is_nam(path: Path, head: bytes) -> bool:
+    """Return whether it is a model of Neural Amp Modeler."""
+    return head.lstrip()[:1] == b"{" and b'"architecture"' in head
+
+
+def _is_tf1(path: Path, head: bytes) -> bool:
+    """Return whether it is an .npz file."""
+    names = _zip_names(path) if head.startswith(ZIP) else []
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+# By the reader's name, in the order in which they are asked.
+FORMATS = {
+    "safetensors": Format((".safetensors", ".safetensors.index.json"), _is_safetensors),
+    "pytorch": Format((".pt", ".pth", ".bin", ".ckpt", ".jit", ".pkl", ".pickle"), _is_pytorch),
+    "onnx": Format((".onnx",), _is_onnx),
+    "keras": Format((".keras", ".h5", ".hdf5"), _is_keras),
+    "tflite": Format((".tflite", ".lite"), _is_tflite),
+    "nam": Format((".nam",), _is_nam),
+    "tf1": Format((".npz",), _is_tf1),
+}

@@ -1,0 +1,140 @@
+"""Who computes a name in an ONNX model: graphs, the graphs inside their nodes, functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._file import Proto
+
+DEEPEST = 24  # calls in calls: more is a function that calls itself
+MOST_SCOPES = 20_000
+
+# AttributeProto.AttributeType: where the value is
+VALUES = {1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 6: "floats", 7: "ints", 8: "strings"}
+
+
+@dataclass(eq=False)
+class Scope:
+    """A graph, or the body of a function for one call: the names that it gives a meaning.
+
+    outputs: its own. tensors: initialisers, by name. producers: the index of the node that
+    computes a name, and which of its outputs that is. inputs: what is given at run time.
+    bound: what the caller gives a function's inputs. attributes: what it gives its attributes.
+    children: the scopes inside, by the node's index and its attribute, "" for a function.
+    shapes: what the file says of values, None where a size is known at run time.
+    """
+
+    parent: Scope | None = None
+    outputs: tuple[str, ...] = ()
+    nodes: list[Proto] = field(default_factory=list)
+    tensors: dict[str, Proto] = field(default_factory=dict)
+    producers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    inputs: set[str] = field(default_factory=set)
+    bound: dict[str, tuple[Scope, str]] = field(default_factory=dict)
+    attributes: dict[str, Proto] = field(default_factory=dict)
+    children: dict[tuple[int, str], Scope] = field(default_factory=dict)
+    shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
+
+    def owner(self, name: str) -> tuple[Scope, str] | None:
+        """Return the scope that gives a name its meaning here, and its name there."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.bound:
+                scope, name = scope.bound[name]
+            elif name in scope.tensors or name in scope.producers or name in scope.inputs:
+                return scope, name
+            else:
+                scope = scope.parent
+        return None
+
+    def attributes_of(self, node: Proto) -> dict[str, Any]:
+        """Return a node's attributes by name; strings as str, tensors and graphs as they are."""
+        found: dict[str, Any] = {}
+        for one in node.attribute:
+            attribute = one
+            if one.ref_attr_name:
+                if one.ref_attr_name not in self.attributes:
+                    continue  # the caller leaves it out, so the operator's default holds
+                attribute = self.attributes[one.ref_attr_name]
+            kept = VALUES.get(attribute.type)
+            found[one.name] = None if kept is None else _plain(getattr(attribute, kept))
+        return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, (int, float)) or hasattr(value, "DESCRIPTOR"):  # a tensor or a graph
+        return value
+    return [_plain(one) for one in value]
+
+
+def scope_of(graph: Proto, parent: Scope | None) -> Scope:
+    """Return the scope of a GraphProto."""
+    scope = Scope(parent, tuple(output.name for output in graph.output), list(graph.node))
+    scope.tensors = {tensor.name: tensor for tensor in graph.initializer}
+    scope.inputs = {value.name for value in graph.input}
+    scope.inputs.update(tensor.values.name for tensor in graph.sparse_initializer)
+    for value in [*graph.input, *graph.value_info]:
+        shape = value.type.tensor_type.shape
+        scope.shapes[value.name] = tuple(
+            dim.dim_value if dim.HasField("dim_value") else None for dim in shape.dim
+        )
+    _produced(scope)
+    return scope
+
+
+def _produced(scope: Scope) -> None:
+    for at, node in enumerate(scope.nodes):
+        for index, name in enumerate(node.output):
+            if name:
+                scope.producers[name] = (at, index)
+
+
+def _call(function: Proto, node: Proto, caller: Scope) -> Scope:
+    """Return the scope of a function's body for one call."""
+    scope = Scope(None, tuple(function.output), list(function.node))
+    scope.inputs = set(function.input)
+    given = zip(function.input, node.input, strict=False)
+    scope.bound = {inner: (caller, outer) for inner, outer in given if outer}
+    scope.attributes = {one.name: one for one in function.attribute_proto}
+    for one in node.attribute:
+        reference = one.ref_attr_name
+        scope.attributes[one.name] = caller.attributes.get(reference, one) if reference else one
+    _produced(scope)
+    return scope
+
+
+def scopes(model: Proto) -> list[Scope]:
+    """Return the scope of the model's graph, and of everything inside it, outer ones first.
+
+    Raises:
+        ValueError: they are nested without end.
+    """
+    functions = {(f.domain, f.name): f for f in model.functions}
+    found = [scope_of(model.graph, None)]
+    depths = [0]
+    for at, scope in enumerate(found):  # grows while it is walked
+        for index, node in enumerate(scope.nodes):
+            for key, child in _inside(scope, node, functions):
+                if depths[at] >= DEEPEST or len(found) >= MOST_SCOPES:
+                    raise ValueError("its functions and graphs are nested without end")
+                scope.children[index, key] = child
+                found.append(child)
+                depths.append(depths[at] + 1)
+    return found
+
+
+def _inside(
+    scope: Scope, node: Proto, functions: dict[tuple[str, str], Proto]
+) -> Iterator[tuple[str, Scope]]:
+    function = functions.get((node.domain, node.op_type))
+    if function is not None:
+        yield "", _call(function, node, scope)
+    for attribute in node.attribute:
+        if attribute.type == 5:
+            yield attribute.name, scope_of(attribute.g, scope)
+        for graph in attribute.graphs:
+            yield attribute.name, scope_of(graph, scope)

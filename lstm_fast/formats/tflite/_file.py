@@ -1,0 +1,242 @@
+"""A TFLite file, read with care: FlatBuffers' Python accessors check nothing that a file claims.
+
+Every list is charged against the size of the file before it is walked, so that one that claims
+more than the file can hold ends in an error and not in an endless loop or in memory.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._arrays import Float32
+from .._files import FormatError, MissingExtraError, checked
+from .._recognise_ours import TFLITE
+
+MAX_CODES, MAX_SUBGRAPHS, MAX_RANK = 10_000, 1_000, 8
+MAX_OPERATORS = 12_000  # in all subgraphs: what is read in less than a second
+OPERATOR_BYTES = 32  # the least that one takes in a file
+# What is stored as weights, and how TFLite's kernels take it: UINT8 are the bits of signed ones.
+STORED = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "i1"}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What a file says of a tensor."""
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    variable: bool
+    table: Any = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"tensor {self.index} {self.name!r}"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What a file says of an operator; an input of -1 is an optional one that is not there."""
+
+    number: int
+    code: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    table: Any = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"operator {self.number} {self.code}"
+
+
+def _names(enum: Any) -> dict[int, str]:
+    """Return the names of a generated enum's values."""
+    return {value: name for name, value in vars(enum).items() if isinstance(value, int)}
+
+
+class File:
+    """A file's bytes with what of its structure is safe to use."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import tflite
+        except ImportError as error:
+            raise MissingExtraError(path, "tflite", "tflite") from error
+        self.schema: Any = tflite
+        self.path = path
+        self.data = path.read_bytes()
+        if self.data[4:8] != TFLITE:
+            raise FormatError(
+                f"{path}: not a TFLite file: its identifier is {self.data[4:8]!r}, not {TFLITE!r}"
+            )
+        # Entries of lists; twice, for a list may be used by several. And bytes of weights: what is
+        # stored in one byte becomes four, and a coupled gate's rows are zeros that no file holds.
+        self._entries = 2 * len(self.data) + (1 << 16)
+        self._memory = 6 * len(self.data) + (16 << 20)
+        self.operators = 0
+        self.types = _names(self.schema.TensorType)
+        with self.reading("the model"):
+            self.model = self.schema.Model.GetRootAs(self.data, 0)
+            self.codes = self._codes()
+            number = self._count(self.model.SubgraphsLength(), 4, MAX_SUBGRAPHS, "subgraphs")
+            self.subgraphs = [Subgraph(self, n, self.model.Subgraphs(n)) for n in range(number)]
+
+    def reading(self, part: str) -> AbstractContextManager[None]:
+        """Turn what the accessors raise on damaged bytes into an error that names the part."""
+        return checked(self.path, part, struct.error, IndexError, TypeError, OverflowError)
+
+    def _count(self, number: int, size: int, limit: int | None, what: str) -> int:
+        """Charge a list's entries, of that many bytes, and return their number."""
+        self._entries -= number * size
+        if self._entries < 0:
+            raise ValueError(f"claims {number} {what}, which it cannot hold")
+        if limit is not None and number > limit:
+            raise ValueError(f"claims {number} {what}, more than the {limit} that are read")
+        return number
+
+    def _codes(self) -> list[str]:
+        number = self._count(self.model.OperatorCodesLength(), 16, MAX_CODES, "operator codes")
+        names = _names(self.schema.BuiltinOperator)
+        codes = []
+        for n in range(number):
+            code = self.model.OperatorCodes(n)
+            value = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # since 2.4, and before
+            codes.append(names.get(value, f"number {value}"))
+        return codes
+
+    def vector(self, table: Any, name: str, what: str) -> NDArray[Any]:
+        """Return a vector of numbers, or an empty one if there is none."""
+        self._count(getattr(table, f"{name}Length")(), 4, None, what)
+        values = getattr(table, f"{name}AsNumpy")()
+        return values if isinstance(values, np.ndarray) else np.zeros(0, np.int32)
+
+    def text(self, value: bytes | None) -> str:
+        """Decode a name, of which 1,000 bytes are enough."""
+        self._count(len(value or b""), 1, None, "bytes of names")
+        return (value or b"")[:1000].decode("utf-8", "replace")
+
+    def take_memory(self, count: int) -> None:
+        """Charge memory for so many float32 values, before it is taken."""
+        self._memory -= 4 * count
+        if self._memory < 0:
+            raise FormatError(f"{self.path}: its LSTMs claim more weights than it can hold")
+
+    def _raw(self, tensor: Tensor) -> NDArray[np.uint8]:
+        """Return a tensor's bytes, without a copy; empty where it is no constant."""
+        index = tensor.table.Buffer()
+        if index >= self.model.BuffersLength():
+            raise ValueError(f"is in buffer {index}, but there are {self.model.BuffersLength()}")
+        buffer = self.model.Buffers(index)
+        offset, size = buffer.Offset(), buffer.Size()
+        if offset > 1:  # outside of the FlatBuffer, as in files above 2 GB
+            if offset + size > len(self.data):
+                raise ValueError(f"is at byte {offset}, {size} bytes, but the file is cut short")
+            return np.frombuffer(self.data, np.uint8, size, offset)
+        values = buffer.DataAsNumpy()
+        return values if isinstance(values, np.ndarray) else np.zeros(0, np.uint8)
+
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether the file holds its values."""
+        with self.reading(str(tensor)):
+            return self._raw(tensor).size > 0
+
+    def values(self, tensor: Tensor, dtype: str) -> NDArray[Any]:
+        """Return a constant's values as they are stored, without a copy."""
+        with self.reading(str(tensor)):
+            raw = self._raw(tensor)
+            expected = math.prod(tensor.shape) * np.dtype(dtype).itemsize
+            if raw.size != expected:
+                raise ValueError(
+                    f"has {raw.size} bytes, but {tensor.type} of shape {tensor.shape} takes "
+                    f"{expected}"
+                )
+            return raw.view(dtype).reshape(tensor.shape)
+
+    def floats(self, tensor: Tensor) -> Float32:
+        """Return a constant as float32; dequantised where it is quantised."""
+        if tensor.type not in STORED:
+            raise FormatError(
+                f"{self.path}: {tensor} is {tensor.type}; weights are {', '.join(STORED)}"
+            )
+        stored = self.values(tensor, STORED[tensor.type])
+        with self.reading(str(tensor)):
+            if tensor.table.Sparsity() is not None:
+                raise ValueError("is sparse, which is not supported: convert without sparsity")
+            if tensor.type == "FLOAT32":
+                return stored
+            value: Float32 = stored.astype(np.float32)
+            if tensor.type != "FLOAT16":
+                with np.errstate(all="ignore"):  # what isn't finite is refused with its place
+                    value *= self._scale(tensor)
+            return value
+
+    def _scale(self, tensor: Tensor) -> NDArray[Any]:
+        """Return the scales of a quantised tensor, in a shape that multiplies it."""
+        table = tensor.table.Quantization()
+        if table is None or table.ScaleLength() == 0:
+            raise ValueError(f"is {tensor.type} without a scale")
+        scales = self.vector(table, "Scale", "scales").astype(np.float32)
+        if self.vector(table, "ZeroPoint", "zero points").any():
+            raise ValueError("has a zero point, but an LSTM's weights are quantised symmetrically")
+        if len(scales) == 1:
+            return scales
+        axis = table.QuantizedDimension()
+        if not 0 <= axis < len(tensor.shape) or len(scales) != tensor.shape[axis]:
+            raise ValueError(
+                f"has {len(scales)} scales along axis {axis} for the shape {tensor.shape}"
+            )
+        return scales.reshape([-1 if n == axis else 1 for n in range(len(tensor.shape))])
+
+
+class Subgraph:
+    """The operators of one subgraph; what they say is read where there is an LSTM among them."""
+
+    def __init__(self, file: File, number: int, table: Any) -> None:
+        self.file, self.number, self._table = file, number, table
+        with file.reading(f"subgraph {number}"):
+            count = file._count(table.OperatorsLength(), OPERATOR_BYTES, MAX_OPERATORS, "operators")
+            file.operators += count
+            if file.operators > MAX_OPERATORS:
+                raise ValueError(f"there are more than the {MAX_OPERATORS} operators that are read")
+            self.codes = [self._code(table.Operators(n)) for n in range(count)]
+
+    def _code(self, operator: Any) -> str:
+        code: str = self.file.codes[operator.OpcodeIndex()]
+        return code
+
+    def operators(self) -> list[Operator]:
+        """Read all of them."""
+        return [self._operator(number, code) for number, code in enumerate(self.codes)]
+
+    def _operator(self, number: int, code: str) -> Operator:
+        with self.file.reading(f"operator {number} {code}"):
+            table = self._table.Operators(number)
+            inputs = self.file.vector(table, "Inputs", "inputs").tolist()
+            outputs = self.file.vector(table, "Outputs", "outputs").tolist()
+            return Operator(number, code, tuple(inputs), tuple(outputs), table)
+
+    def outputs(self) -> set[int]:
+        """Return the tensors that leave the subgraph."""
+        with self.file.reading(f"subgraph {self.number}"):
+            return set(self.file.vector(self._table, "Outputs", "outputs").tolist())
+
+    def tensor(self, index: int) -> Tensor:
+        """Return the tensor of that index."""
+        with self.file.reading(f"tensor {index}"):
+            if not 0 <= index < self._table.TensorsLength():
+                raise ValueError(f"there are only {self._table.TensorsLength()} tensors")
+            table = self._table.Tensors(index)
+            self.file._count(table.ShapeLength(), 4, MAX_RANK, "dimensions")
+            shape = tuple(self.file.vector(table, "Shape", "dimensions").tolist())
+            if any(size < 0 for size in shape):
+                raise ValueError(f"has shape {shape}")
+            type_name = self.file.types.get(table.Type(), f"of type {table.Type()}")
+            name = self.file.text(table.Name())
+            return Tensor(index, name, shape, type_name, bool(table.IsVariable()), table)
