@@ -14,7 +14,7 @@
 
 /* Its weights do, or leave no room for anything else. */
 static int exceeds_l2(const lf_model *model) {
-    return model->packed_bytes > lf_cpu_l2_bytes() - lf_cpu_l2_bytes() / 4;
+    return model->packed_bytes > lf_cpu_l2_bytes() / 4 * LF_L2_FITS_QUARTERS;
 }
 
 static int is_in_l3(const lf_model *model) {

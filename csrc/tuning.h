@@ -19,6 +19,10 @@
  * "Zen 5 again: how long a step's chain is", 1 -> 16 15 %. */
 enum { LF_SMALL_BYTES = 24 << 10 };
 
+/* Weights that fit L2 and leave room for anything else: so many quarters of it. Decides on traversal to and fro, and on
+ * prefetches in pools. Zen 5, no figure of its own: "To and fro". */
+enum { LF_L2_FITS_QUARTERS = 3 };
+
 /* Above so many eighths of L2, it lacks a good part of the weights; up to so many times L2, they are taken to be in L3.
  * Those that come from memory are better not prefetched. Zen 5: "Lines that L2 keeps here and there", 256 -> 256 20 %
  * while others use L2. */
@@ -38,8 +42,12 @@ enum { LF_BYTES_A_TICK = 4 };
 enum { LF_STRIP_VECTORS = 4, LF_STRIP_COLUMN_BYTES = 256 };
 
 /* Sessions that share one pass over the weights at most: enough to pay for fetching a block from L2, and few enough for
- * their sums in one panel to stay close. Zen 3: the same entry, 1 to 3 % over 96. */
+ * their sums in one panel to stay close. Zen 5: "Pools on Zen 5, once more", 1 to 2 % over 96 with 100 sessions. */
 enum { LF_BATCH_SESSIONS = 128 };
+
+/* Bytes of each coming session's state that a pool prefetches at most. Zen 5: the same entry, a quarter for large pools in
+ * random order. */
+enum { LF_STATE_PREFETCH_BYTES = 2048 };
 
 /* From so many bytes on weights share a large page, and from so many they have their own. Zen 5: "Small weights and large
  * pages", int8 128 -> 128 cold 15 %; Zen 3: "Large pages for weights", cold 10 to 20 %. */

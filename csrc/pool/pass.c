@@ -107,7 +107,7 @@ static void run(lf_pool *pool, lf_work *work, size_t sessions, int prepared,
 static void prefetch_state(const lf_pool *pool, const lf_slot *slot) {
     const char *state = (const char *)lf_slot_state(pool, slot);
     const size_t bytes = pool->state_floats * sizeof(float);
-    for (size_t at = 0; at < bytes && at < 2048; at += LF_ALIGNMENT)
+    for (size_t at = 0; at < bytes && at < LF_STATE_PREFETCH_BYTES; at += LF_ALIGNMENT)
         __builtin_prefetch(state + at, 1, 2);
 }
 
