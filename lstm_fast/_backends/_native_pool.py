@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import Float32, LSTMState, StateLike
-from .._native import ffi, lib
 from .._process import handles_signals
 from ..errors import PoolFullError
 from ..pool import (
@@ -23,7 +22,7 @@ from ..pool import (
     to_count,
     to_handle,
 )
-from .native import FLOATS, address_of, fail, from_buffer, short_ways
+from ._native_core import FLOATS, address_of, fail, ffi, from_buffer, lib, short_ways
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
