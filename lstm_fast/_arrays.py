@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._foreign import REAL_KINDS, as_array, what_is_no_number
+from ._foreign_arrays import REAL_KINDS, as_array, what_is_no_number
 
 Float32: TypeAlias = NDArray[np.float32]
 FLOAT32 = np.dtype(np.float32)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from . import _beside
 from ._arrays import Float32, to_float32
-from ._foreign import as_array
-from ._forms import Form, Tensor, compute, form_of
-from ._names import ONE_BIAS, Group, Parameter, as_patterns, grouped, is_ignored, prefixes
+from ._computed_parameters import Form, Tensor, compute, form_of
+from ._foreign_arrays import as_array
+from ._other_tensors import Sizes, advice, harmless, listed, refusal
+from ._parameter_names import ONE_BIAS, Group, Parameter, as_patterns, grouped, is_ignored, prefixes
 from ._weights import KINDS, Direction, LayerWeights, Weights, make_weights
 from .cell import PLAIN, Cell
 
@@ -87,13 +87,13 @@ def _not_computable(parameter: Parameter, pieces: Mapping[str, str]) -> str:
     names = [name for piece, name in sorted(pieces.items()) if piece]
     if "" in pieces:
         return (
-            f"{_beside.listed(names)} beside {pieces['']}, which may be computed from them; if it "
-            f"is not, leave them out: {_beside.advice(names, pieces[''])}"
+            f"{listed(names)} beside {pieces['']}, which may be computed from them; if it "
+            f"is not, leave them out: {advice(names, pieces[''])}"
         )
     if parameter.kind in OURS:
-        return _beside.refusal(names, names[0])
+        return refusal(names, names[0])
     return (
-        f"{_beside.listed(names)}: a weight in a form from which it cannot be computed; save the "
+        f"{listed(names)}: a weight in a form from which it cannot be computed; save the "
         "model without it (torch.nn.utils.parametrize.remove_parametrizations or prune.remove), or "
         "take lstm_fast.formats.pytorch.from_module(model)"
     )
@@ -210,7 +210,7 @@ class _Reader:
         others = [self.kept[one(k)].name for k in ("bias_ih", "bias_hh") if one(k) in self.kept]
         if one(ONE_BIAS) in self.kept and others:
             name = self.kept[one(ONE_BIAS)].name
-            raise ValueError(_beside.refusal([name], self.group.prefix))
+            raise ValueError(refusal([name], self.group.prefix))
 
     def value(self, parameter: Parameter, kind: str) -> Float32:
         kept = self.kept[parameter]
@@ -219,8 +219,8 @@ class _Reader:
         except ValueError as error:
             if parameter.kind not in OURS:
                 raise
-            advice = _beside.advice([kept.name], self.group.prefix)
-            raise ValueError(f"{error}; if it is no part of the LSTM: {advice}") from None
+            how = advice([kept.name], self.group.prefix)
+            raise ValueError(f"{error}; if it is no part of the LSTM: {how}") from None
         return self.arrange(value) if KINDS[kind][0] == "4H" else value
 
     def sources(self) -> dict[str, str]:
@@ -295,15 +295,15 @@ def read_stack(
                 parameter = Parameter(kind, n, reverse)
                 display[parameter.called] = reader.called(parameter)
     weights = make_weights(layers, reader.direction, display)
-    sizes = _beside.Sizes(weights.input_size, weights.hidden_size, weights.output_size)
+    sizes = Sizes(weights.input_size, weights.hidden_size, weights.output_size)
     shapes = {name: tensors[name].shape for name in group.beside}
-    known, taken = _beside.harmless(group.prefix, group.beside, shapes, sizes)
+    known, taken = harmless(group.prefix, group.beside, shapes, sizes)
     notes, assumptions = reader.notes(), reader.assumptions()
     if known:
-        notes.append(f"left out, as no part of the LSTM: {_beside.listed(known)}")
+        notes.append(f"left out, as no part of the LSTM: {listed(known)}")
     if taken:
         assumptions.append(
-            f"taken by name for no part of the LSTM: {_beside.listed(taken)} "
+            f"taken by name for no part of the LSTM: {listed(taken)} "
             "(ignore= or --ignore says that they are none)"
         )
     return Stack(weights, reader.sources(), tuple(notes), tuple(assumptions))
@@ -346,7 +346,7 @@ def read_mapping(
     """Read a stack from a state dict of `torch.nn.LSTM` or `torch.nn.LSTMCell`.
 
     Args:
-        mapping: names to values, each anything that `_foreign.as_array` takes.
+        mapping: names to values, each anything that `_foreign_arrays.as_array` takes.
         prefix: what stands before the names, such as "model.decoder.rnn.".
         cell: the options of every layer's cell.
         ignore: patterns of names that are left out, as of `fnmatch`.

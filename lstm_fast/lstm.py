@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NoReturn, final
 
-from . import _backends, _made_by
+from . import _backends, _call_instead
 from ._arrays import Float32, LSTMState, StateLike, canonical
 from ._batches import Parts, run_batch
-from ._kept import Kept, Source, keeps
+from ._kept_weights import Kept, Source, keeps
 from ._state_dict import read_mapping
 from ._weights import Direction, Weights, check_weight_dtype, make_weights, random_weights
 from .cell import PLAIN, Cell
@@ -57,7 +57,7 @@ class LSTM:
     _asked: str | None  # the backend that the caller named
 
     def __init__(self, *args: NoReturn, **options: NoReturn) -> None:
-        raise TypeError(_made_by.of_lstm(args, options))
+        raise TypeError(_call_instead.of_lstm(args, options))
 
     @classmethod
     def _build(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _made_by, snapshots
+from . import _call_instead, snapshots
 from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
 from .errors import ConcurrentUseError, ForkedError, StaleHandleError
 
@@ -46,7 +46,7 @@ class StreamPool(ABC):
     def __new__(cls, *args: Any, **options: Any) -> StreamPool:
         """Refuse to make what only an LSTM can."""
         if cls is StreamPool:
-            raise TypeError(_made_by.of_session("StreamPool", "pool", args, options))
+            raise TypeError(_call_instead.of_session("StreamPool", "pool", args, options))
         return super().__new__(cls)
 
     def __init__(self, lstm: LSTM) -> None:

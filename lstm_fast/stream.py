@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from . import _made_by, snapshots
+from . import _call_instead, snapshots
 from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Stream(ABC):
     def __new__(cls, *args: Any, **options: Any) -> Stream:
         """Refuse to make what only an LSTM can."""
         if cls is Stream:
-            raise TypeError(_made_by.of_session("Stream", "stream", args, options))
+            raise TypeError(_call_instead.of_session("Stream", "stream", args, options))
         return super().__new__(cls)
 
     @property
