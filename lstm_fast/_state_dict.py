@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Float32, to_float32
+from ._arguments import to_float32
+from ._arrays import Float32
 from ._computed_parameters import Form, Tensor, compute, form_of
 from ._foreign_arrays import as_array
 from ._other_tensors import Sizes, advice, harmless, listed, refusal

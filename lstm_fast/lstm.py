@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import operator
-import os
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NoReturn, final
 
 from . import _backends, _call_instead
+from ._arguments import keeps, to_count, to_size, usable_cpus
 from ._arrays import Float32, LSTMState, StateLike, canonical
 from ._batches import Parts, run_batch
-from ._kept_weights import Kept, Source, keeps
+from ._kept_weights import Kept, Source
 from ._state_dict import read_mapping
 from ._weights import Direction, Weights, check_weight_dtype, make_weights, random_weights
 from .cell import PLAIN, Cell
 from .errors import BackendUnavailableError, FormatWarning
-from .pool import StreamPool, to_count
+from .pool import StreamPool
 from .stream import Stream
 
 __all__ = ["LSTM"]
 
-MAX_SIZE = 2**28  # LF_MAX_SIZE in csrc/lstm_fast.h
 PREPARED = 64  # sessions that a pool has room to prepare, unless it is told
 THREADS = 8  # workspaces at most, unless it is told: each takes some 2 KiB times H
 MAX_THREADS = 4096
@@ -200,7 +198,7 @@ class LSTM:
         what is raised: see `from_state_dict`.
         """
         sizes = {
-            name: _size(value, name)
+            name: to_size(value, name)
             for name, value in (
                 ("input_size", input_size),
                 ("hidden_size", hidden_size),
@@ -443,26 +441,6 @@ class LSTM:
         kept = self._kept
         state = (self._weight_dtype, self._asked, self.keeps_weights, kept.source)
         return _unpickle, (kept.get(), *state)
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # some systems have no such thing, some sandboxes forbid it
-        return os.cpu_count() or 1
-
-
-def _size(value: Any, name: str) -> int:
-    try:
-        size = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
-    if size < 1:
-        raise ValueError(f"{name} must be 1 or more, found {size}")
-    if size > MAX_SIZE:
-        raise ValueError(f"{name} must be at most {MAX_SIZE}, found {size}")
-    return size
 
 
 def _unpickle(

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from . import _call_instead, snapshots
-from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
+from ._arguments import check_out, to_float32, to_state
+from ._arrays import Float32, LSTMState, StateLike
 
 if TYPE_CHECKING:
     from .lstm import LSTM

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import is_integer
 from ._options import check_number
 from ._tables import Table, render
 from ._texts import BAD, NONE, pvalue_text
@@ -139,7 +140,7 @@ def drift(
     for what, value in (("alpha", alpha), ("psi_size", psi_size), ("ks_size", ks_size)):
         check_number(value, what)
     for what, value in (("bins", bins), ("min_count", min_count)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        if not is_integer(value):
             raise TypeError(f"{what} must be an integer, found {value!r}")
     if not 0 < alpha < 1 or psi_size < 0 or not 0 <= ks_size <= 1 or bins < 2 or min_count < 2:
         raise ValueError(

@@ -8,8 +8,7 @@ from copy import copy
 from itertools import islice
 from typing import Any, Literal, NoReturn, TypeAlias
 
-import numpy as np
-
+from .._arguments import is_integer
 from ._extras import stats, with_progress
 from ._options import check_options, check_predictor, check_sequences, to_buckets
 from .buckets import Buckets
@@ -148,7 +147,7 @@ class Step:
         check_predictor(predictor)
         self._many: Any = None
         if batch is not None:
-            if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+            if not is_integer(batch) or batch < 1:
                 raise ValueError(f"batch must be an integer of 1 or more, found {batch!r}")
             self._many = getattr(predictor, "batch", None)
             if not callable(self._many):

@@ -317,7 +317,7 @@ C = [
 
 PYTHON = [
     Mutant(
-        "lstm_fast/_arrays.py",
+        "lstm_fast/_arguments.py",
         "    if not out.flags.writeable:\n",
         "    if False:\n",
         "tests/test_errors.py",
