@@ -18,7 +18,7 @@ from ._computed_parameters import Form, Tensor, compute, form_of
 from ._foreign_arrays import as_array
 from ._other_tensors import Sizes, advice, harmless, listed, refusal
 from ._parameter_names import ONE_BIAS, Group, Parameter, as_patterns, grouped, is_ignored, prefixes
-from ._weights import KINDS, Direction, LayerWeights, Weights, make_weights
+from ._weights import KINDS, Direction, LayerWeights, Weights, make_weights, own
 from .cell import PLAIN, Cell
 
 __all__ = ["Stack", "prefixes", "read_mapping", "read_stack", "read_weights"]
@@ -121,7 +121,8 @@ def _hidden_size(shape: tuple[int, ...], name: str, projected: bool) -> int:
     return int(shape[1])
 
 
-def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> Float32:
+def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> tuple[Float32, Any]:
+    """Return a parameter as float32, and the array as it was given, whose memory it may be."""
     rows = "H" if kind == "h_0" and not projected else KINDS[kind][0]
     length = {"4H": 4 * hidden_size, "3H": 3 * hidden_size, "H": hidden_size}.get(rows)
     shape = (length, *[None] * (len(KINDS[kind]) - 1))
@@ -130,10 +131,10 @@ def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> Float32:
         what += ": 4 * hidden_size rows, gates i, f, g, o"
     free = "input_size" if kind == "weight_ih" else "proj_size" if rows == "P" else "hidden_size"
     given = kept.read()
+    given = given if type(given) is np.ndarray else as_array(given, kept.name)
     value = to_float32(given, kept.name, shape, what, free=free)
-    finite = np.isfinite(value)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+    if not np.isfinite(value).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
         found = as_array(given, kept.name)[where]
         says = f" (by {kept.form.says})" if kept.form.says else ""
         raise ValueError(f"{kept.name} is not finite in float32: {found} at {list(where)}{says}")
@@ -141,7 +142,7 @@ def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> Float32:
         raise ValueError(
             f"{kept.name} has shape {value.shape}, expected an input_size of 1 or more"
         )
-    return value
+    return value, given
 
 
 def _direction(parameters: Iterable[Parameter]) -> Direction:
@@ -205,6 +206,7 @@ class _Reader:
         if one(ONE_BIAS) in self.kept:
             values["bias_ih"] = self.value(one(ONE_BIAS), "bias_ih")
             values["bias_hh"] = np.zeros_like(values["bias_ih"])
+            values["bias_hh"].flags.writeable = False
         return LayerWeights(**values, cell=cell)
 
     def _check_one_bias(self, one: Callable[[str], Parameter]) -> None:
@@ -216,13 +218,13 @@ class _Reader:
     def value(self, parameter: Parameter, kind: str) -> Float32:
         kept = self.kept[parameter]
         try:
-            value = _take(kept, kind, self.hidden_size, "weight_hr" in self.kinds)
+            value, given = _take(kept, kind, self.hidden_size, "weight_hr" in self.kinds)
         except ValueError as error:
             if parameter.kind not in OURS:
                 raise
             how = advice([kept.name], self.group.prefix)
             raise ValueError(f"{error}; if it is no part of the LSTM: {how}") from None
-        return self.arrange(value) if KINDS[kind][0] == "4H" else value
+        return own(self.arrange(value) if KINDS[kind][0] == "4H" else value, given)
 
     def sources(self) -> dict[str, str]:
         found = {}
@@ -295,7 +297,7 @@ def read_stack(
             for kind in KINDS:
                 parameter = Parameter(kind, n, reverse)
                 display[parameter.called] = reader.called(parameter)
-    weights = make_weights(layers, reader.direction, display)
+    weights = make_weights(layers, reader.direction, display, copy=False, finite=True)
     sizes = Sizes(weights.input_size, weights.hidden_size, weights.output_size)
     shapes = {name: tensors[name].shape for name in group.beside}
     known, taken = harmless(group.prefix, group.beside, shapes, sizes)

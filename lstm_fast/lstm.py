@@ -68,6 +68,7 @@ class LSTM:
         source: Source | None = None,
     ) -> LSTM:
         keeps(keep, weight_dtype)  # says what is wrong with it before the work
+        check_weight_dtype(weights, weight_dtype)
         self = cls._pack(weights, weight_dtype, backend, isa)
         object.__setattr__(self, "_kept", Kept(weights, weight_dtype, keep, source))
         return self
@@ -76,7 +77,6 @@ class LSTM:
     def _pack(
         cls, weights: Weights, weight_dtype: str, backend: str | None, isa: str | None
     ) -> LSTM:
-        check_weight_dtype(weights, weight_dtype)
         module, isa = _backends.choose(backend, isa, weights)
         self = object.__new__(cls)
         set_once = object.__setattr__

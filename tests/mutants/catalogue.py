@@ -323,6 +323,12 @@ PYTHON = [
         "tests/test_errors.py",
     ),
     Mutant(
+        "lstm_fast/_weights.py",
+        "    if np.may_share_memory(value, source):\n",
+        "    if False:\n",
+        "tests/test_weight_copies.py",
+    ),
+    Mutant(
         "lstm_fast/pool.py",
         "                self.close(left)\n            raise\n",
         "                pass\n            raise\n",
