@@ -9,11 +9,12 @@ from typing import Any, NoReturn, final
 
 from . import _backends, _call_instead
 from ._arguments import keeps, to_count, to_size, usable_cpus
-from ._arrays import Float32, LSTMState, StateLike, canonical
+from ._arrays import Float32, LSTMState, StateLike
 from ._batches import Parts, run_batch
 from ._kept_weights import Kept, Source
+from ._sizes import HasSizes
 from ._state_dict import read_mapping
-from ._weights import Direction, Weights, check_weight_dtype, make_weights, random_weights
+from ._weights import Weights, check_weight_dtype, make_weights, random_weights
 from .cell import PLAIN, Cell
 from .errors import BackendUnavailableError, FormatWarning
 from .pool import StreamPool
@@ -27,7 +28,7 @@ MAX_THREADS = 4096
 
 
 @final
-class LSTM:
+class LSTM(HasSizes):
     """A stack of LSTM layers with fixed weights, in PyTorch's layout and gate order (i, f, g, o).
 
     Make one with `lstm_fast.load`, `from_state_dict` or `random`; then `stream()` gives one session
@@ -37,17 +38,8 @@ class LSTM:
     anew where it lands; copying returns the object itself.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_asked",
-        "_backend",
-        "_kept",
-        "_model",
-        "_outline",
-        "_weight_dtype",
-    )
+    __slots__ = ("__weakref__", "_asked", "_backend", "_kept", "_model", "_weight_dtype")
 
-    _outline: Weights  # without the matrices
     _kept: Kept
     _model: _backends.Model
     _backend: str
@@ -233,59 +225,6 @@ class LSTM:
         twin = build(weights, weight_dtype, self._backend, self.isa, keep_weights, source)
         object.__setattr__(twin, "_asked", self._asked)
         return twin
-
-    @property
-    def input_size(self) -> int:
-        """I: the values in one frame."""
-        return self._outline.input_size
-
-    @property
-    def hidden_size(self) -> int:
-        """H: the units of each layer."""
-        return self._outline.hidden_size
-
-    @property
-    def num_layers(self) -> int:
-        """L: the layers, each fed by the one below."""
-        return self._outline.num_layers
-
-    @property
-    def proj_size(self) -> int:
-        """P: the size of h where there is a projection, else 0."""
-        return self.output_size if self._outline.layers[0].weight_hr is not None else 0
-
-    @property
-    def output_size(self) -> int:
-        """The values of h in one direction, which one step returns: proj_size or hidden_size."""
-        return self._outline.output_size
-
-    @property
-    def direction(self) -> Direction:
-        """Which way it runs: "forward", "reverse" or "bidirectional". Only the first can stream."""
-        return self._outline.direction
-
-    @property
-    def bidirectional(self) -> bool:
-        """Whether each layer runs both ways."""
-        return self._outline.direction == "bidirectional"
-
-    @property
-    def num_directions(self) -> int:
-        """D: 2 where it is bidirectional, else 1."""
-        return self._outline.num_directions
-
-    @property
-    def initial_state(self) -> LSTMState:
-        """What a session starts from and `reset` returns to: zeros, unless it was trained.
-
-        Copies, of shapes (L * D, P) and (L * D, H).
-        """
-        state = LSTMState.empty(len(self._outline.layers), self.output_size, self.hidden_size)
-        for values, name in zip(state, ("h_0", "c_0"), strict=True):
-            for n, layer in enumerate(self._outline.layers):
-                trained = getattr(layer, name)
-                values[n] = 0 if trained is None else canonical(trained)
-        return state
 
     @property
     def weights(self) -> Weights:
