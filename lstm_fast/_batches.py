@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import Float32, LSTMState, StateLike, to_float32, to_state
+from ._arguments import to_float32, to_lengths, to_state
+from ._arrays import Float32, LSTMState, StateLike
 from ._weights import Direction
-from .pool import StreamPool, to_lengths
+from .pool import StreamPool
 from .stream import Stream
 
 if TYPE_CHECKING:

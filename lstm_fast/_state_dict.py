@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from . import _beside
-from ._arrays import Float32, to_float32
-from ._foreign import as_array
-from ._forms import Form, Tensor, compute, form_of
-from ._names import ONE_BIAS, Group, Parameter, as_patterns, grouped, is_ignored, prefixes
-from ._weights import KINDS, Direction, LayerWeights, Weights, make_weights
+from ._arguments import to_float32
+from ._arrays import Float32
+from ._computed_parameters import Form, Tensor, compute, form_of
+from ._foreign_arrays import as_array
+from ._other_tensors import Sizes, advice, harmless, listed, refusal
+from ._parameter_names import ONE_BIAS, Group, Parameter, as_patterns, grouped, is_ignored, prefixes
+from ._weights import KINDS, Direction, LayerWeights, Weights, make_weights, own
 from .cell import PLAIN, Cell
 
 __all__ = ["Stack", "prefixes", "read_mapping", "read_stack", "read_weights"]
@@ -87,13 +88,13 @@ def _not_computable(parameter: Parameter, pieces: Mapping[str, str]) -> str:
     names = [name for piece, name in sorted(pieces.items()) if piece]
     if "" in pieces:
         return (
-            f"{_beside.listed(names)} beside {pieces['']}, which may be computed from them; if it "
-            f"is not, leave them out: {_beside.advice(names, pieces[''])}"
+            f"{listed(names)} beside {pieces['']}, which may be computed from them; if it "
+            f"is not, leave them out: {advice(names, pieces[''])}"
         )
     if parameter.kind in OURS:
-        return _beside.refusal(names, names[0])
+        return refusal(names, names[0])
     return (
-        f"{_beside.listed(names)}: a weight in a form from which it cannot be computed; save the "
+        f"{listed(names)}: a weight in a form from which it cannot be computed; save the "
         "model without it (torch.nn.utils.parametrize.remove_parametrizations or prune.remove), or "
         "take lstm_fast.formats.pytorch.from_module(model)"
     )
@@ -120,7 +121,8 @@ def _hidden_size(shape: tuple[int, ...], name: str, projected: bool) -> int:
     return int(shape[1])
 
 
-def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> Float32:
+def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> tuple[Float32, Any]:
+    """Return a parameter as float32, and the array as it was given, whose memory it may be."""
     rows = "H" if kind == "h_0" and not projected else KINDS[kind][0]
     length = {"4H": 4 * hidden_size, "3H": 3 * hidden_size, "H": hidden_size}.get(rows)
     shape = (length, *[None] * (len(KINDS[kind]) - 1))
@@ -129,10 +131,10 @@ def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> Float32:
         what += ": 4 * hidden_size rows, gates i, f, g, o"
     free = "input_size" if kind == "weight_ih" else "proj_size" if rows == "P" else "hidden_size"
     given = kept.read()
+    given = given if type(given) is np.ndarray else as_array(given, kept.name)
     value = to_float32(given, kept.name, shape, what, free=free)
-    finite = np.isfinite(value)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+    if not np.isfinite(value).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
         found = as_array(given, kept.name)[where]
         says = f" (by {kept.form.says})" if kept.form.says else ""
         raise ValueError(f"{kept.name} is not finite in float32: {found} at {list(where)}{says}")
@@ -140,7 +142,7 @@ def _take(kept: _Kept, kind: str, hidden_size: int, projected: bool) -> Float32:
         raise ValueError(
             f"{kept.name} has shape {value.shape}, expected an input_size of 1 or more"
         )
-    return value
+    return value, given
 
 
 def _direction(parameters: Iterable[Parameter]) -> Direction:
@@ -204,24 +206,25 @@ class _Reader:
         if one(ONE_BIAS) in self.kept:
             values["bias_ih"] = self.value(one(ONE_BIAS), "bias_ih")
             values["bias_hh"] = np.zeros_like(values["bias_ih"])
+            values["bias_hh"].flags.writeable = False
         return LayerWeights(**values, cell=cell)
 
     def _check_one_bias(self, one: Callable[[str], Parameter]) -> None:
         others = [self.kept[one(k)].name for k in ("bias_ih", "bias_hh") if one(k) in self.kept]
         if one(ONE_BIAS) in self.kept and others:
             name = self.kept[one(ONE_BIAS)].name
-            raise ValueError(_beside.refusal([name], self.group.prefix))
+            raise ValueError(refusal([name], self.group.prefix))
 
     def value(self, parameter: Parameter, kind: str) -> Float32:
         kept = self.kept[parameter]
         try:
-            value = _take(kept, kind, self.hidden_size, "weight_hr" in self.kinds)
+            value, given = _take(kept, kind, self.hidden_size, "weight_hr" in self.kinds)
         except ValueError as error:
             if parameter.kind not in OURS:
                 raise
-            advice = _beside.advice([kept.name], self.group.prefix)
-            raise ValueError(f"{error}; if it is no part of the LSTM: {advice}") from None
-        return self.arrange(value) if KINDS[kind][0] == "4H" else value
+            how = advice([kept.name], self.group.prefix)
+            raise ValueError(f"{error}; if it is no part of the LSTM: {how}") from None
+        return own(self.arrange(value) if KINDS[kind][0] == "4H" else value, given)
 
     def sources(self) -> dict[str, str]:
         found = {}
@@ -294,16 +297,16 @@ def read_stack(
             for kind in KINDS:
                 parameter = Parameter(kind, n, reverse)
                 display[parameter.called] = reader.called(parameter)
-    weights = make_weights(layers, reader.direction, display)
-    sizes = _beside.Sizes(weights.input_size, weights.hidden_size, weights.output_size)
+    weights = make_weights(layers, reader.direction, display, copy=False, finite=True)
+    sizes = Sizes(weights.input_size, weights.hidden_size, weights.output_size)
     shapes = {name: tensors[name].shape for name in group.beside}
-    known, taken = _beside.harmless(group.prefix, group.beside, shapes, sizes)
+    known, taken = harmless(group.prefix, group.beside, shapes, sizes)
     notes, assumptions = reader.notes(), reader.assumptions()
     if known:
-        notes.append(f"left out, as no part of the LSTM: {_beside.listed(known)}")
+        notes.append(f"left out, as no part of the LSTM: {listed(known)}")
     if taken:
         assumptions.append(
-            f"taken by name for no part of the LSTM: {_beside.listed(taken)} "
+            f"taken by name for no part of the LSTM: {listed(taken)} "
             "(ignore= or --ignore says that they are none)"
         )
     return Stack(weights, reader.sources(), tuple(notes), tuple(assumptions))
@@ -346,7 +349,7 @@ def read_mapping(
     """Read a stack from a state dict of `torch.nn.LSTM` or `torch.nn.LSTMCell`.
 
     Args:
-        mapping: names to values, each anything that `_foreign.as_array` takes.
+        mapping: names to values, each anything that `_foreign_arrays.as_array` takes.
         prefix: what stands before the names, such as "model.decoder.rnn.".
         cell: the options of every layer's cell.
         ignore: patterns of names that are left out, as of `fnmatch`.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._arrays import Float32
 from .cell import PLAIN, Cell
@@ -181,6 +182,7 @@ def make_weights(
     direction: Direction = "forward",
     names: dict[str, str] | None = None,
     copy: bool = True,
+    finite: bool = False,
 ) -> Weights:
     """Check layers against each other and return them as a stack, with arrays of its own.
 
@@ -190,7 +192,9 @@ def make_weights(
         direction: see `Weights`.
         names: what to call parameters in errors, by PyTorch's names ("weight_ih_l0"); those that
             are not in it are called by PyTorch's.
-        copy: False takes the arrays as they are: of weights that nobody will keep.
+        copy: False takes the arrays as they are: those that nobody else has (see `own`), or of
+            weights that nobody will keep.
+        finite: whether all values are known to be finite, so that they are not looked at again.
 
     Raises:
         ValueError: a shape does not fit, a value is not finite, or two things are asked for that
@@ -209,21 +213,32 @@ def make_weights(
         if index >= weights.num_directions:
             below = weights.output_size * weights.num_directions
         sizes = {"I": below, "H": weights.hidden_size, "P": weights.output_size}
-        _check_layer(layer, called, sizes)
+        _check_layer(layer, called, sizes, finite)
         checked.append(_owned(layer) if copy else layer)
     return Weights(tuple(checked), direction)
 
 
+def own(value: Float32, source: NDArray[Any]) -> Float32:
+    """Return value as a C-contiguous array that nobody else can change.
+
+    source: what value was made from. Where they may share memory, value is copied.
+    """
+    if np.may_share_memory(value, source):
+        value = np.array(value, np.float32, order="C")
+    value = np.ascontiguousarray(value)
+    value.flags.writeable = False
+    return value
+
+
 def _owned(layer: LayerWeights) -> LayerWeights:
     """Return a copy whose arrays nobody else can change."""
-    values = {}
-    for kind, value in layer.parameters().items():
-        values[kind] = np.array(value, np.float32, order="C")
-        values[kind].flags.writeable = False
+    values = {kind: own(value, value) for kind, value in layer.parameters().items()}
     return LayerWeights(**values, cell=layer.cell)
 
 
-def _check_layer(layer: LayerWeights, called: dict[str, str], sizes: dict[str, int]) -> None:
+def _check_layer(
+    layer: LayerWeights, called: dict[str, str], sizes: dict[str, int], finite: bool
+) -> None:
     if not isinstance(layer.cell, Cell):
         raise TypeError(f"cell must be a lstm_fast.Cell, found {type(layer.cell).__name__}")
     hidden_size, output_size = sizes["H"], sizes["P"]
@@ -239,9 +254,8 @@ def _check_layer(layer: LayerWeights, called: dict[str, str], sizes: dict[str, i
                 "," if len(shape) == 1 else ""
             )
             raise ValueError(f"{called[kind]} has shape {value.shape}, expected {shape}: ({text})")
-        finite = np.isfinite(value)
-        if not finite.all():
-            where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        if not finite and not np.isfinite(value).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
             raise ValueError(
                 f"{called[kind]} is not finite in float32: {value[where]} at {list(where)}"
             )
@@ -295,9 +309,10 @@ def check_weight_dtype(weights: Weights, weight_dtype: str) -> None:
             if value is None:
                 continue
             name = kind + weights.suffix(index)
-            largest = float(np.abs(value).max())
-            if weight_dtype == "float16" and largest >= FLOAT16_OVERFLOW:
-                raise ValueError(f"{name} reaches {largest:g}, float16 only 65504")
+            if weight_dtype == "float16":
+                largest = max(float(value.max()), -float(value.min()))
+                if largest >= FLOAT16_OVERFLOW:
+                    raise ValueError(f"{name} reaches {largest:g}, float16 only 65504")
             if weight_dtype == "int8" and value.shape[1] > INT8_COLUMNS:
                 raise ValueError(
                     f"{name} has {value.shape[1]} columns, int8 can sum {INT8_COLUMNS} exactly"
@@ -321,8 +336,8 @@ def random_weights(
     bound = 1 / np.sqrt(hidden_size)
 
     def draw(*shape: int) -> Float32:
-        value: Float32 = ((2 * rng.random(shape) - 1) * bound).astype(np.float32)
-        return value
+        drawn = (2 * rng.random(shape) - 1) * bound
+        return own(drawn.astype(np.float32), drawn)
 
     rows, output_size = 4 * hidden_size, proj_size or hidden_size
     directions = 2 if direction == "bidirectional" else 1
@@ -333,4 +348,4 @@ def random_weights(
         b_ih, b_hh = (draw(rows), draw(rows)) if bias else (None, None)
         w_hr = draw(output_size, hidden_size) if proj_size else None
         layers.append(LayerWeights(weight_ih, weight_hh, b_ih, b_hh, w_hr, cell=cell))
-    return make_weights(layers, direction)
+    return make_weights(layers, direction, copy=False, finite=True)

@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from ._arguments import is_number
+
 __all__ = ["ACTIVATIONS", "Activation", "Cell"]
 
 # name: the parameters that it has, with ONNX's default values
@@ -29,7 +31,7 @@ BOUNDED = frozenset({"sigmoid", "tanh", "hard_sigmoid", "softsign"})  # within [
 
 def _float32(value: Any, what: str) -> float:
     """Return a finite number as float32 keeps it."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if not is_number(value):
         raise TypeError(f"{what} must be a number, found {type(value).__name__}")
     with np.errstate(over="ignore"):
         number = float(np.float32(value))

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import operator
-import os
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NoReturn, final
 
-from . import _backends, _made_by
-from ._arrays import Float32, LSTMState, StateLike, canonical
+from . import _backends, _call_instead
+from ._arguments import keeps, to_count, to_size, usable_cpus
+from ._arrays import Float32, LSTMState, StateLike
 from ._batches import Parts, run_batch
-from ._kept import Kept, Source, keeps
+from ._kept_weights import Kept, Source
+from ._sizes import HasSizes
 from ._state_dict import read_mapping
-from ._weights import Direction, Weights, check_weight_dtype, make_weights, random_weights
+from ._weights import Weights, check_weight_dtype, make_weights, random_weights
 from .cell import PLAIN, Cell
 from .errors import BackendUnavailableError, FormatWarning
-from .pool import StreamPool, to_count
+from .pool import StreamPool
 from .stream import Stream
 
 __all__ = ["LSTM"]
 
-MAX_SIZE = 2**28  # LF_MAX_SIZE in csrc/lstm_fast.h
 PREPARED = 64  # sessions that a pool has room to prepare, unless it is told
 THREADS = 8  # workspaces at most, unless it is told: each takes some 2 KiB times H
 MAX_THREADS = 4096
 
 
 @final
-class LSTM:
+class LSTM(HasSizes):
     """A stack of LSTM layers with fixed weights, in PyTorch's layout and gate order (i, f, g, o).
 
     Make one with `lstm_fast.load`, `from_state_dict` or `random`; then `stream()` gives one session
@@ -39,17 +38,8 @@ class LSTM:
     anew where it lands; copying returns the object itself.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_asked",
-        "_backend",
-        "_kept",
-        "_model",
-        "_outline",
-        "_weight_dtype",
-    )
+    __slots__ = ("__weakref__", "_asked", "_backend", "_kept", "_model", "_weight_dtype")
 
-    _outline: Weights  # without the matrices
     _kept: Kept
     _model: _backends.Model
     _backend: str
@@ -57,7 +47,7 @@ class LSTM:
     _asked: str | None  # the backend that the caller named
 
     def __init__(self, *args: NoReturn, **options: NoReturn) -> None:
-        raise TypeError(_made_by.of_lstm(args, options))
+        raise TypeError(_call_instead.of_lstm(args, options))
 
     @classmethod
     def _build(
@@ -70,6 +60,7 @@ class LSTM:
         source: Source | None = None,
     ) -> LSTM:
         keeps(keep, weight_dtype)  # says what is wrong with it before the work
+        check_weight_dtype(weights, weight_dtype)
         self = cls._pack(weights, weight_dtype, backend, isa)
         object.__setattr__(self, "_kept", Kept(weights, weight_dtype, keep, source))
         return self
@@ -78,7 +69,6 @@ class LSTM:
     def _pack(
         cls, weights: Weights, weight_dtype: str, backend: str | None, isa: str | None
     ) -> LSTM:
-        check_weight_dtype(weights, weight_dtype)
         module, isa = _backends.choose(backend, isa, weights)
         self = object.__new__(cls)
         set_once = object.__setattr__
@@ -200,7 +190,7 @@ class LSTM:
         what is raised: see `from_state_dict`.
         """
         sizes = {
-            name: _size(value, name)
+            name: to_size(value, name)
             for name, value in (
                 ("input_size", input_size),
                 ("hidden_size", hidden_size),
@@ -235,59 +225,6 @@ class LSTM:
         twin = build(weights, weight_dtype, self._backend, self.isa, keep_weights, source)
         object.__setattr__(twin, "_asked", self._asked)
         return twin
-
-    @property
-    def input_size(self) -> int:
-        """I: the values in one frame."""
-        return self._outline.input_size
-
-    @property
-    def hidden_size(self) -> int:
-        """H: the units of each layer."""
-        return self._outline.hidden_size
-
-    @property
-    def num_layers(self) -> int:
-        """L: the layers, each fed by the one below."""
-        return self._outline.num_layers
-
-    @property
-    def proj_size(self) -> int:
-        """P: the size of h where there is a projection, else 0."""
-        return self.output_size if self._outline.layers[0].weight_hr is not None else 0
-
-    @property
-    def output_size(self) -> int:
-        """The values of h in one direction, which one step returns: proj_size or hidden_size."""
-        return self._outline.output_size
-
-    @property
-    def direction(self) -> Direction:
-        """Which way it runs: "forward", "reverse" or "bidirectional". Only the first can stream."""
-        return self._outline.direction
-
-    @property
-    def bidirectional(self) -> bool:
-        """Whether each layer runs both ways."""
-        return self._outline.direction == "bidirectional"
-
-    @property
-    def num_directions(self) -> int:
-        """D: 2 where it is bidirectional, else 1."""
-        return self._outline.num_directions
-
-    @property
-    def initial_state(self) -> LSTMState:
-        """What a session starts from and `reset` returns to: zeros, unless it was trained.
-
-        Copies, of shapes (L * D, P) and (L * D, H).
-        """
-        state = LSTMState.empty(len(self._outline.layers), self.output_size, self.hidden_size)
-        for values, name in zip(state, ("h_0", "c_0"), strict=True):
-            for n, layer in enumerate(self._outline.layers):
-                trained = getattr(layer, name)
-                values[n] = 0 if trained is None else canonical(trained)
-        return state
 
     @property
     def weights(self) -> Weights:
@@ -443,26 +380,6 @@ class LSTM:
         kept = self._kept
         state = (self._weight_dtype, self._asked, self.keeps_weights, kept.source)
         return _unpickle, (kept.get(), *state)
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # some systems have no such thing, some sandboxes forbid it
-        return os.cpu_count() or 1
-
-
-def _size(value: Any, name: str) -> int:
-    try:
-        size = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
-    if size < 1:
-        raise ValueError(f"{name} must be 1 or more, found {size}")
-    if size > MAX_SIZE:
-        raise ValueError(f"{name} must be at most {MAX_SIZE}, found {size}")
-    return size
 
 
 def _unpickle(

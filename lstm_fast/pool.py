@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,16 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _made_by, snapshots
-from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
-from .errors import ConcurrentUseError, ForkedError, StaleHandleError
+from . import _call_instead, snapshots
+from ._arguments import check_out, to_float32, to_lengths, to_state
+from ._arrays import Float32, LSTMState, StateLike
+from ._handles import Handles, stale, to_handle, to_handles
+from .errors import StaleHandleError
 
 if TYPE_CHECKING:
     from .lstm import LSTM
-
-Handles = NDArray[np.uint64]
-HANDLE_LIMIT = 2**63  # a list of larger and smaller integers would become floats in NumPy
-MAX_CAPACITY = 2**24  # LF_MAX_CAPACITY in csrc/lstm_fast.h
 
 
 class StreamPool(ABC):
@@ -46,7 +43,7 @@ class StreamPool(ABC):
     def __new__(cls, *args: Any, **options: Any) -> StreamPool:
         """Refuse to make what only an LSTM can."""
         if cls is StreamPool:
-            raise TypeError(_made_by.of_session("StreamPool", "pool", args, options))
+            raise TypeError(_call_instead.of_session("StreamPool", "pool", args, options))
         return super().__new__(cls)
 
     def __init__(self, lstm: LSTM) -> None:
@@ -317,113 +314,3 @@ class StreamPool(ABC):
     @abstractmethod
     def _write_state(self, handle: int, state: LSTMState) -> None:
         """Take h and c, of shapes (L, P) and (L, H), canonical, and drop what was prepared."""
-
-
-def to_handle(handle: Any, at: int | None = None) -> int:
-    """Return a handle, number `at` of a call, as an int.
-
-    Raises:
-        TypeError: it is no integer.
-        StaleHandleError: it is one that no handle can be.
-    """
-    try:
-        value = operator.index(handle)
-    except TypeError:
-        raise TypeError(f"a handle is an int, found {type(handle).__name__}") from None
-    if not 0 < value < HANDLE_LIMIT:
-        raise stale(value, at)
-    return value
-
-
-def to_handles(handles: Any) -> Handles:
-    """Return handles as an array (n,) of uint64.
-
-    Raises:
-        TypeError: they are no sequence of integers.
-        ValueError: they have more than one dimension.
-        StaleHandleError: one of them can be no handle.
-    """
-    if isinstance(handles, np.ndarray):
-        if handles.dtype.kind not in "ui":
-            raise TypeError(f"handles have dtype {handles.dtype}, expected uint64")
-        if handles.ndim != 1:
-            raise ValueError(f"handles have shape {handles.shape}, expected (n,)")
-        if handles.dtype.kind == "i" and handles.size and handles.min() < 0:
-            at = int(np.argmax(handles < 0))
-            raise stale(int(handles[at]), at)
-        return np.ascontiguousarray(handles, np.uint64)
-    try:
-        return np.array([to_handle(handle, at) for at, handle in enumerate(handles)], np.uint64)
-    except TypeError as error:
-        raise TypeError(f"handles must be a sequence of ints, such as [handle]: {error}") from None
-
-
-def to_lengths(lengths: Any, n: int, steps: int, what: str) -> NDArray[np.uint64]:
-    """Return the lengths of n sequences of up to `steps` frames; what: of what there are n.
-
-    Raises:
-        TypeError: they are no integers.
-        ValueError: there are not n of them, or one is out of range.
-    """
-    try:
-        array = np.asarray(lengths)
-    except ValueError:
-        raise ValueError(f"lengths must be {n} integers, one per {what}") from None
-    if array.dtype.kind not in "ui" and array.size:
-        raise TypeError(f"lengths have dtype {array.dtype}, expected integers")
-    if array.shape != (n,):
-        raise ValueError(f"lengths have shape {array.shape}, expected ({n},), one per {what}")
-    wrong = (array < 0) | (array > steps)
-    if wrong.any():
-        at = int(np.argmax(wrong))
-        raise ValueError(f"length {array[at]} (number {at}) is not within 0 to {steps}, xs's T")
-    return np.ascontiguousarray(array, np.uint64)
-
-
-def _place(at: int | None) -> str:
-    return "" if at is None else f" (number {at} of this call)"
-
-
-def stale(handle: int, at: int | None = None) -> StaleHandleError:
-    """Return the error for a handle that names no open session."""
-    return StaleHandleError(
-        f"handle {handle}{_place(at)} names no open session of this pool: it was closed, or is of "
-        "another pool, or no handle at all"
-    )
-
-
-def repeated(handles: Handles, at: int) -> ValueError:
-    """Return the error for a handle that stands twice."""
-    first = int(np.argmax(handles == handles[at]))
-    return ValueError(f"handle {handles[at]} stands twice in one call, as numbers {first} and {at}")
-
-
-def in_use(handle: int | None, at: int | None = None) -> ConcurrentUseError:
-    """Return the error for a session that another thread is using."""
-    what = "this pool" if handle is None else f"the session of handle {handle}{_place(at)}"
-    return ConcurrentUseError(f"another thread is using {what}, or the pool is growing")
-
-
-def forked(handle: int | None, at: int | None = None) -> ForkedError:
-    """Return the error for a session of which a fork has left half of a step."""
-    what = "a session" if handle is None else f"the session of handle {handle}{_place(at)}"
-    return ForkedError(
-        f"this process was forked while another thread of its parent was inside a call on {what}, "
-        "whose state is half of a step here: reset or close it, or give it a state with set_state"
-    )
-
-
-def to_count(value: Any, name: str, least: int, most: int = MAX_CAPACITY) -> int:
-    """Return a number of things as an int within least and most.
-
-    Raises:
-        TypeError: it is no integer.
-        ValueError: it is out of range.
-    """
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
-    if not least <= count <= most:
-        raise ValueError(f"{name} must be {least} to {most}, found {count}")
-    return count

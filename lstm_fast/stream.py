@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from . import _made_by, snapshots
-from ._arrays import Float32, LSTMState, StateLike, check_out, to_float32, to_state
+from . import _call_instead, snapshots
+from ._arguments import check_out, to_float32, to_state
+from ._arrays import Float32, LSTMState, StateLike
 
 if TYPE_CHECKING:
     from .lstm import LSTM
@@ -40,7 +41,7 @@ class Stream(ABC):
     def __new__(cls, *args: Any, **options: Any) -> Stream:
         """Refuse to make what only an LSTM can."""
         if cls is Stream:
-            raise TypeError(_made_by.of_session("Stream", "stream", args, options))
+            raise TypeError(_call_instead.of_session("Stream", "stream", args, options))
         return super().__new__(cls)
 
     @property

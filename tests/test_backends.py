@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import types
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +295,13 @@ def test_a_source_folder_that_hides_an_installation_is_named(tmp_path):
     (site / "lstm_fast/_native.abi3.so").touch()
     assert f"the source folder {source}" in said()
     assert f"installed in {site}: run it from another folder" in said()
+
+
+@needs_native
+def test_the_step_of_a_native_stream_is_the_one_in_c():
+    from lstm_fast._backends.native import NativeStream
+
+    step = NativeStream.__dict__["step"]
+    assert isinstance(step, types.MethodDescriptorType)
+    assert inspect.getdoc(step) == inspect.getdoc(lstm_fast.Stream.step)
+    assert [*inspect.signature(step).parameters] == ["self", "x", "out"]

@@ -12,7 +12,7 @@ import pytest
 
 from cases import bits
 from lstm_fast import LSTM
-from lstm_fast._arrays import to_float32
+from lstm_fast._arguments import to_float32
 
 I, H = 6, 4  # noqa: E741
 VALUES = np.array([0.5, -1.25, 3.0, 0.0, -0.0, 2.0**-120], np.float32)  # exact in bfloat16, too

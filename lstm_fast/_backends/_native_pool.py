@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import to_count
 from .._arrays import Float32, LSTMState, StateLike
-from .._native import ffi, lib
+from .._handles import HANDLE_LIMIT, Handles, forked, in_use, repeated, stale, to_handle
 from .._process import handles_signals
 from ..errors import PoolFullError
-from ..pool import (
-    HANDLE_LIMIT,
-    Handles,
-    StreamPool,
-    forked,
-    in_use,
-    repeated,
-    stale,
-    to_count,
-    to_handle,
-)
-from .native import FLOATS, address_of, fail, from_buffer, short_ways
+from ..pool import StreamPool
+from ._native_core import FLOATS, address_of, fail, ffi, from_buffer, lib, short_ways
 
 if TYPE_CHECKING:
     from ..lstm import LSTM

@@ -14,20 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import MAX_CAPACITY, to_count
 from .._arrays import Float32, LSTMState
+from .._handles import HANDLE_LIMIT, Handles, in_use, repeated, stale, to_handle
 from .._process import bookkeeping, is_over, process_number
 from ..errors import PoolFullError
-from ..pool import (
-    HANDLE_LIMIT,
-    MAX_CAPACITY,
-    Handles,
-    StreamPool,
-    in_use,
-    repeated,
-    stale,
-    to_count,
-    to_handle,
-)
+from ..pool import StreamPool
 from ..stream import Stream
 
 if TYPE_CHECKING:

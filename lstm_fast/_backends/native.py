@@ -1,21 +1,16 @@
-"""The C core behind cffi. Only this and _native_pool.py import the extension."""
+"""The C core behind cffi."""
 
 from __future__ import annotations
 
-from importlib.machinery import ExtensionFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import _cffi_backend  # noqa: F401  # the extension needs it, which freezers cannot see
+from typing import TYPE_CHECKING, Any
 
 from .._arrays import Float32, LSTMState, StateLike
-from .._native import __file__ as extension_file
-from .._native import ffi, lib
 from .._process import handles_signals
 from .._weights import LayerWeights, Weights
 from ..cell import ACTIVATIONS, Activation, Cell
-from ..errors import ConcurrentUseError, ForkedError
-from ..stream import FORKED, IN_USE, Stream
+from ..stream import Stream
+from ._native_core import FLOATS, address_of, fail, ffi, from_buffer, lib, short_ways, text_of
+from ._native_pool import NativePool
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -34,52 +29,18 @@ COUPLINGS = {
     "forget": lib.LF_INPUT_FROM_FORGET,
 }
 NATIVE_ACTIVATIONS = frozenset(ACTIVATIONS) - {"softplus"}  # LF_<NAME> in the core
-FLOATS = ffi.typeof("float[]")
-from_buffer = ffi.from_buffer
-
-
-def _short_ways() -> Any:
-    """Load csrc/python/step.c, the second module in the extension's file."""
-    loader = ExtensionFileLoader("_native_step", extension_file)
-    spec = spec_from_loader("_native_step", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
-short_ways = _short_ways()
 
 
 def isas() -> dict[str, list[str]]:
     """Return what each ISA that was built in lacks here, best first."""
-    return {_text(lib.lf_isa_name(i)): _missing(i) for i in range(lib.lf_isa_count())}
+    return {text_of(lib.lf_isa_name(i)): _missing(i) for i in range(lib.lf_isa_count())}
 
 
 def _missing(index: int) -> list[str]:
     features: list[str] = []
     while pointer := lib.lf_isa_missing(index, len(features)):
-        features.append(_text(pointer))
+        features.append(text_of(pointer))
     return features
-
-
-def _text(pointer: Any) -> str:
-    return str(ffi.string(pointer).decode())
-
-
-def fail(status: int) -> NoReturn:
-    if status == lib.LF_ERR_BUSY:
-        raise ConcurrentUseError(IN_USE)
-    if status == lib.LF_ERR_FORKED:
-        raise ForkedError(FORKED)
-    if status == lib.LF_ERR_MEMORY:
-        raise MemoryError("lstm_fast: no memory for the packed weights, the stream or the pool")
-    text = _text(lib.lf_status_text(status))
-    raise ValueError(text)
-
-
-def address_of(pointer: Any) -> int:
-    return int(ffi.cast("uintptr_t", pointer))
 
 
 def probe_read(isa: str, values: Float32) -> None:
@@ -135,7 +96,7 @@ class NativeModel:
         if status:
             fail(status)
         self.handle = ffi.gc(result[0], lib.lf_model_destroy)
-        self.isa = _text(lib.lf_model_isa(self.handle))
+        self.isa = text_of(lib.lf_model_isa(self.handle))
         self.nbytes = int(lib.lf_model_packed_bytes(self.handle))
         self.piece: int = short_ways.piece_steps(address_of(self.handle))
 
@@ -143,8 +104,6 @@ class NativeModel:
         return NativeStream(lstm, self)
 
     def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> StreamPool:
-        from ._native_pool import NativePool  # it needs this module
-
         return NativePool(lstm, self, capacity, prepared, threads)
 
 
@@ -208,6 +167,11 @@ class NativeStream(Stream, CoreStream):
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
         self._attach(address_of(self._handle))
 
+    # `install`, below this class, puts a method in C in this place. It steps float32 arrays without
+    # a detour through Python, and calls `Stream.step` with whatever else it is given. Where NumPy's
+    # arrays are not laid out as the extension was built for, this one stays.
+    step = Stream.step
+
     def _advance(self, xs: Float32, ys: Float32) -> None:
         x, y = from_buffer(FLOATS, xs), from_buffer(FLOATS, ys, True)
         if len(xs) > self._model.piece and handles_signals():
@@ -256,5 +220,4 @@ class NativeStream(Stream, CoreStream):
             fail(status)
 
 
-# From here on `NativeStream.step` is in C, and calls `Stream.step` with what it cannot take.
-short_ways.install(Stream, NativeStream)
+short_ways.install(Stream, NativeStream)  # sets NativeStream.step, see there

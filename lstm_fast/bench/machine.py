@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from .. import __version__, _backends
+from .._arguments import usable_cpus
 from ..errors import BackendUnavailableError
-from ..lstm import usable_cpus
 from .schema import Machine
 
 CPUINFO = Path("/proc/cpuinfo")

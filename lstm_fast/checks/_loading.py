@@ -14,6 +14,7 @@ from typing import Any
 
 from ..lstm import LSTM
 from . import adapters
+from .adapters._extras import needed
 from .target import NoTargetError, Target, TargetError, theirs
 
 __all__ = ["as_target", "load_target"]
@@ -90,7 +91,8 @@ def _of_torch(
     path: Path, name: str | None, input_size: int | None, ignore: Sequence[str], origin: str
 ) -> Target:
     """Return TorchScript as it is, and weights in an nn.LSTM."""
-    torch: Any = adapters.need("torch", "torch")
+    with needed("torch"):
+        import torch
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
     torch.set_num_threads(1)  # one step is the work of one thread; others only wait for each other

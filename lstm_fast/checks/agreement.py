@@ -11,8 +11,8 @@ import numpy as np
 from .._weights import Weights
 from . import reproduction
 from ._context import SEE_DETERMINISM, Context
-from ._free import free
-from ._near import Float64
+from ._error_arithmetic import Float64
+from ._error_propagation import free_run_bounds
 from .bounds import excess, initial, step
 from .charging import charging, rising
 from .options import Options
@@ -94,9 +94,9 @@ def agreement(
 
     Where the state is seen, each step is judged from the state that the target itself had before
     it, so the bound is as narrow at step 100 as at the first; else the output is judged, with
-    errors that have added up (see `bounds` and `_free`). Errors are reported against a float64
-    session that runs on its own: max and mean, absolute and in ULP, by length of the sequence and
-    by layer.
+    errors that have added up (see `bounds` and `_error_propagation`). Errors are reported against
+    a float64 session that runs on its own: max and mean, absolute and in ULP, by length of the
+    sequence and by layer.
 
     Beside ordinary frames there are some that grow, and some that make cells large (see
     `charging`), so that what is clipped shows; how large they became is reported.
@@ -262,7 +262,7 @@ def _seen_parts(recording: Recording, weights: Weights, options: Options) -> lis
 
 def _unseen_parts(recording: Recording, weights: Weights, activation: float) -> list[Part]:
     """Judge the output, with errors that have added up."""
-    steps = free(weights, recording.xs, activation)
+    steps = free_run_bounds(weights, recording.xs, activation)
     top = len(weights.layers) - 1
     exact = np.stack([one.h[top] for one in steps])
     bound = np.stack([one.h_error[top] for one in steps])

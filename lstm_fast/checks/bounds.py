@@ -14,7 +14,7 @@ The bound is neutral: nothing is assumed about who computes. It holds for an imp
 
 `step` judges one step from the state that the implementation itself reported, so that errors do not
 add up over time, and every step is held to the same narrow bound. Where the state is not seen,
-`_free` carries the error along; see there.
+`_error_propagation` carries the error along; see there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._weights import LayerWeights, Weights
-from ._near import (
+from ._error_arithmetic import (
     FLUSH,
     LARGEST,
     Float64,

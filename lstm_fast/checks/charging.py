@@ -16,9 +16,9 @@ import numpy as np
 
 from .._arrays import Float32
 from .._weights import LayerWeights, Weights
+from ._error_arithmetic import Float64
 from ._mistakes import Machine, intended
 from ._mistakes.stepping import step
-from ._near import Float64
 from .probes import Frames, uniform
 
 __all__ = ["charging", "rising"]

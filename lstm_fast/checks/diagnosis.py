@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._weights import Weights
-from ._fitting import fit
-from ._judging import FAR, Case, Outcome
+from ._least_squares import fit
+from ._machine_distance import FAR, Case, Outcome
 from ._mistakes import Machine, Mistake, catalogue, families, numbered, same, timers
 from .bounds import ACTIVATION
 from .evidence import Evidence, evidence_of, gather

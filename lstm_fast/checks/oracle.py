@@ -11,7 +11,7 @@ import numpy as np
 from .. import reference
 from .._backends.reference import option_of
 from .._weights import LayerWeights, Weights
-from ._near import Float64
+from ._error_arithmetic import Float64
 from .bounds import initial
 
 __all__ = ["Oracle"]

@@ -222,9 +222,9 @@ class Report:
 
     def text(self, color: bool = False, width: int = 100) -> str:
         """Return it for a terminal: with `rich` where that is installed, else plain."""
-        from . import _show
+        from . import _terminal_report
 
-        return _show.text(self, color, width)
+        return _terminal_report.text(self, color, width)
 
     def __str__(self) -> str:
         return self.text()

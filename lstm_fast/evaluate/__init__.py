@@ -18,10 +18,12 @@ and progress bars.
 
 from .buckets import Buckets, by, by_gap, by_steps
 from .cohorts import Cohort, Confidence, Latency, StandOut
-from .comparisons import Comparison, Cost, Pair, compare, compare_runs
+from .comparisons import Comparison, Pair, compare, compare_runs
+from .costs import Cost
 from .drifts import CohortDrift, Drift, drift
+from .evaluations import Evaluation
 from .predictors import Classifier, Prediction, Predictor, classifier, timed, windowed
-from .runs import Evaluation, run
+from .runs import run
 from .sequences import Label, Labelled
 from .statistics import PSI_CHANGED, PSI_SHIFTED, Interval, Psi
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from .._arguments import is_number
 from ..lstm import LSTM
 from ..stream import Stream
 from .buckets import Buckets
@@ -23,7 +22,7 @@ __all__ = [
 
 def check_number(value: Any, what: str) -> None:
     """Raise TypeError where a value is no plain number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if not is_number(value):
         raise TypeError(f"{what} must be a number, found {value!r}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arguments import is_integer
 from .sequences import Labelled
 
 __all__ = ["Buckets", "by", "by_gap", "by_steps"]
@@ -44,7 +45,7 @@ class Buckets:
 def _to_edges(edges: Sequence[Any], integer: bool) -> list[Any]:
     if isinstance(edges, str) or not isinstance(edges, Iterable):
         raise TypeError(f"edges are a list of numbers, such as [10, 50], found {edges!r}")
-    values = [operator_index(edge) if integer else _number(edge) for edge in edges]
+    values = [_to_steps(edge) if integer else _number(edge) for edge in edges]
     if not values:
         raise ValueError("there are no edges; n of them make n + 1 buckets")
     if not all(math.isfinite(value) for value in values):
@@ -66,13 +67,13 @@ def _number(value: Any) -> float:
         raise TypeError(f"edges are numbers, found {value!r}") from None
 
 
-def operator_index(value: Any) -> int:
+def _to_steps(value: Any) -> int:
     """Return a number of steps as an int.
 
     Raises:
         TypeError: it is no integer.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if not is_integer(value):
         raise TypeError(f"edges of steps are integers, found {value!r}")
     return int(value)
 

@@ -9,53 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from . import reports
+from . import pictures
 from ._extras import stats, with_progress
-from ._options import check_number, check_options, check_sequences, to_buckets, to_names
+from ._options import check_options, check_sequences, to_buckets, to_names
+from ._tables import Table, render
+from ._texts import NONE, latency_texts, points_text, pvalue_text, share_text
 from .buckets import Buckets
 from .cohorts import Cohort
+from .costs import Bill, Cost, bill_of, to_costs
+from .evaluations import Evaluation, Path
 from .predictors import Predictor
 from .records import NO_LABEL, Recorder, Records
-from .runs import (
-    Evaluation,
-    Item,
-    OnError,
-    Path,
-    Step,
-    length,
-    visible_steps,
-)
+from .runs import Item, OnError, Step, length, visible_steps
 from .statistics import Interval, cohen_kappa, holm, mcnemar, paired_difference, wilson
 
-__all__ = ["Comparison", "Cost", "Pair", "compare", "compare_runs"]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a predictor costs, in any one currency.
-
-    Args:
-        per_call: of a prediction.
-        per_step: of each step that it sees.
-    """
-
-    per_call: float = 0.0
-    per_step: float = 0.0
-
-    def __post_init__(self) -> None:
-        for what in ("per_call", "per_step"):
-            check_number(getattr(self, what), what)
-            if not 0 <= getattr(self, what) < float("inf"):
-                raise ValueError(f"{what} must be 0 or more, found {getattr(self, what)}")
-
-
-@dataclass(frozen=True)
-class Bill:
-    """What the predictions of a cohort cost: in all, each, and for each that is right."""
-
-    total: float
-    per_sequence: float
-    per_correct: float | None  # None where none is right
+__all__ = ["Comparison", "Pair", "compare", "compare_runs"]
 
 
 @dataclass(frozen=True)
@@ -169,8 +137,8 @@ class Comparison:
             paired_difference(only_a, only_b, len(a), self.a.level),
             mcnemar(only_a, only_b),
             None,
-            _bill(a, self.costs[0]),
-            _bill(b, self.costs[1]),
+            bill_of(a, self.costs[0]),
+            bill_of(b, self.costs[1]),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -187,42 +155,53 @@ class Comparison:
 
     def report(self, rich: bool | None = None, width: int | None = None) -> str:
         """Return it as text; see `Evaluation.report`."""
-        return reports.comparison(self, rich, width)
+        return _report(self, rich, width)
 
     def __str__(self) -> str:
         return self.report(rich=False)
 
     def draw(self, path: Path) -> None:
         """Draw both by cohort into a file; see `Evaluation.draw`."""
-        from . import pictures
-
         pictures.draw([self.a, self.b], path)
 
 
-def _to_costs(costs: Any) -> tuple[Cost | None, Cost | None]:
-    """Return what two predictors cost.
+def _report(result: Comparison, rich: bool | None, width: int | None) -> str:
+    """Return a table for each way to part, and a summary."""
+    a, b = result.a.name, result.b.name
+    billed = result.overall.bill_a is not None or result.overall.bill_b is not None
+    tables = []
+    for bucket, pairs in (result.buckets or {"": []}).items():
+        title = f"{a} and {b}: {len(result.a)} sequences" + (f" by {bucket}" if bucket else "")
+        columns = [bucket, "count", a, b, "points", "p", "agree", "kappa", "p50", "p99"]
+        columns += ["cost"] if billed else []
+        table = Table(title, [*columns, "better"], total=bool(pairs))
+        for number, pair in enumerate([*pairs, result.overall]):
+            if pair.better is not None:
+                table.marked[number] = "bold"
+            table.rows.append(_pair_row(pair, a, b, billed))
+        tables.append(table)
+    lines = [f"points: accuracy of {a} minus that of {b}; what stands in pairs is {a} | {b}"]
+    if result.same_windows < 1:
+        other = share_text(1 - result.same_windows)
+        lines.append(f"of {other} of the sequences they saw DIFFERENT windows")
+    return render(tables, lines, rich, width)
 
-    Raises:
-        TypeError: it is no pair of Cost or None.
-    """
-    if (
-        isinstance(costs, Sequence)
-        and len(costs) == 2
-        and all(one is None or isinstance(one, Cost) for one in costs)
-    ):
-        return costs[0], costs[1]
-    raise TypeError(
-        "costs is a pair of Cost or None, one for each predictor, such as (Cost(per_call=1.0), "
-        f"Cost(per_step=0.5)), found {costs!r}"
-    )
+
+def _pair_row(pair: Pair, a: str, b: str, billed: bool) -> list[str]:
+    (a50, a99), (b50, b99) = latency_texts(pair.a.latency), latency_texts(pair.b.latency)
+    row = [pair.name, str(pair.a.count)]
+    row += [share_text(pair.a.accuracy.value), share_text(pair.b.accuracy.value)]
+    row += [points_text(pair.difference), pvalue_text(pair.pvalue)]
+    row.append(NONE if pair.agreement is None else share_text(pair.agreement.value))
+    row.append(NONE if pair.kappa is None else f"{pair.kappa:.3f}")
+    row += [f"{a50} | {b50}", f"{a99} | {b99}"]
+    if billed:
+        row.append(f"{_bill_text(pair.bill_a)} | {_bill_text(pair.bill_b)}")
+    return [*row, {"a": a, "b": b, None: ""}[pair.better]]
 
 
-def _bill(records: Records, cost: Cost | None) -> Bill | None:
-    if cost is None:
-        return None
-    total = len(records) * cost.per_call + int(records.seen.sum()) * cost.per_step
-    right = int(records.correct.sum())
-    return Bill(total, total / len(records), total / right if right else None)
+def _bill_text(bill: Bill | None) -> str:
+    return NONE if bill is None else f"{bill.total:.4g}"
 
 
 def _in_common_codes(a: Records, b: Records) -> tuple[Any, Any, int]:
@@ -285,7 +264,7 @@ def compare(
     """
     check_options(level, alpha, min_difference, on_error, clock)
     check_sequences(sequences)
-    names, costs = to_names(names), _to_costs(costs)
+    names, costs = to_names(names), to_costs(costs)
     stats()
     seen = [visible_steps(predictor, window) for predictor in (a, b)]
     if seen[0] != seen[1] and not different_windows:
@@ -342,7 +321,7 @@ def compare_runs(
                 f"{what} must be an Evaluation, which `run` returns, found {type(given).__name__}; "
                 "`compare` takes predictors"
             )
-    costs = _to_costs(costs)
+    costs = to_costs(costs)
     old, new = a.records, b.records
     if len(old) != len(new):
         raise ValueError(f"{a.name} has {len(old)} sequences, {b.name} has {len(new)}")

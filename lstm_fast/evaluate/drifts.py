@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import reports
+from .._arguments import is_integer
 from ._options import check_number
+from ._tables import Table, render
+from ._texts import BAD, NONE, pvalue_text
+from .evaluations import Evaluation
 from .records import Records
-from .runs import Evaluation
 from .statistics import PSI_CHANGED, Psi, holm, ks, psi
 
 __all__ = ["CohortDrift", "Drift", "drift"]
@@ -93,7 +95,7 @@ class Drift:
 
     def report(self, rich: bool | None = None, width: int | None = None) -> str:
         """Return it as text; see `Evaluation.report`."""
-        return reports.drift(self, rich, width)
+        return _report(self, rich, width)
 
     def __str__(self) -> str:
         return self.report(rich=False)
@@ -138,7 +140,7 @@ def drift(
     for what, value in (("alpha", alpha), ("psi_size", psi_size), ("ks_size", ks_size)):
         check_number(value, what)
     for what, value in (("bins", bins), ("min_count", min_count)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        if not is_integer(value):
             raise TypeError(f"{what} must be an integer, found {value!r}")
     if not 0 < alpha < 1 or psi_size < 0 or not 0 <= ks_size <= 1 or bins < 2 or min_count < 2:
         raise ValueError(
@@ -252,3 +254,41 @@ def _judged(
             "ks_drifted": ks_pvalue <= alpha and measured.ks >= ks_size,
         }
     )
+
+
+def _report(result: Drift, rich: bool | None, width: int | None) -> str:
+    """Return a table of all cohorts, and those that drifted."""
+    columns = ["cohort", "before", "after", "mean before", "mean after"]
+    columns += ["PSI", "by chance", "p", "KS", "p", "verdict"]
+    table = Table("Drift of confidence", columns)
+    for number, cohort in enumerate(result.cohorts):
+        if cohort.drifted:
+            table.marked[number] = BAD
+        table.rows.append(_drift_row(cohort))
+    lines = [
+        f"DRIFTED: {_place(c)}: mean {c.mean_before:.3f} to {c.mean_after:.3f}"
+        for c in result.drifted
+    ]
+    if not lines:
+        lines = [
+            f"no drift: nowhere PSI of {result.psi_size:g} or KS of {result.ks_size:g} with p at "
+            f"most {result.alpha:g}"
+        ]
+    for when, keys in (("before", result.only_before), ("after", result.only_after)):
+        if keys:
+            lines.append(f"only {when}: " + ", ".join(f"{bucket} {name}" for bucket, name in keys))
+    return render([table], lines, rich, width)
+
+
+def _place(cohort: CohortDrift) -> str:
+    return "all" if cohort.bucket == "all" else f"{cohort.bucket} {cohort.name}"
+
+
+def _drift_row(cohort: CohortDrift) -> list[str]:
+    row = [_place(cohort), str(cohort.count_before), str(cohort.count_after)]
+    row += [f"{cohort.mean_before:.3f}", f"{cohort.mean_after:.3f}"]
+    if cohort.psi is None or cohort.ks is None:
+        return [*row, *[NONE] * 5, "too few"]
+    row += [f"{cohort.psi.value:.3f}", f"{cohort.psi.chance:.3f}", pvalue_text(cohort.psi_pvalue)]
+    row += [f"{cohort.ks:.3f}", pvalue_text(cohort.ks_pvalue)]
+    return [*row, "drifted" if cohort.drifted else ""]

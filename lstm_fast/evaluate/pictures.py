@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ._extras import needed
-from .reports import time_text
-
-if TYPE_CHECKING:
-    from .runs import Evaluation
+from ._texts import time_text
+from .cohorts import Cohort, StandOut
 
 __all__ = ["draw"]
 
@@ -20,7 +18,19 @@ BAR = 0.8  # of the room that a cohort has
 MARGIN = 0.2  # for the counts, beside the bars
 
 
-def draw(evaluations: Sequence[Evaluation], path: str | PathLike[str]) -> None:
+class Drawable(Protocol):
+    """What a picture shows of an `Evaluation`."""
+
+    name: str
+    level: float
+    overall: Cohort
+    buckets: dict[str, list[Cohort]]
+    stand_outs: list[StandOut]
+
+    def __len__(self) -> int: ...
+
+
+def draw(evaluations: Sequence[Drawable], path: str | PathLike[str]) -> None:
     """Write one or two evaluations of the same buckets into a picture.
 
     Cohorts of a single one that are worse than the rest are red.
@@ -76,7 +86,7 @@ def draw(evaluations: Sequence[Evaluation], path: str | PathLike[str]) -> None:
 def _draw_one(
     left: Any,
     right: Any,
-    evaluation: Evaluation,
+    evaluation: Drawable,
     bucket: str,
     colour: str,
     offset: float,

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import Float32, to_float32
+from .._arguments import to_float32
+from .._arrays import Float32
 from ..lstm import LSTM
 from ..stream import Stream
 from ._options import check_number, check_predictor

@@ -1,4 +1,4 @@
-"""Running a predictor over labelled sequences, and what comes out."""
+"""Running a predictor over labelled sequences."""
 
 from __future__ import annotations
 
@@ -6,143 +6,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from itertools import islice
-from os import PathLike
 from typing import Any, Literal, NoReturn, TypeAlias
 
-import numpy as np
-
-from . import export, reports
+from .._arguments import is_integer
 from ._extras import stats, with_progress
 from ._options import check_options, check_predictor, check_sequences, to_buckets
 from .buckets import Buckets
-from .cohorts import Cohort, StandOut, find_stand_outs, measure
+from .evaluations import Evaluation
 from .predictors import Prediction, Predictor, known_labels, to_prediction
-from .records import Recorder, Records
+from .records import Recorder
 from .sequences import Labelled, fingerprint, last_steps, part, to_labelled, to_window
 
 __all__ = ["Evaluation", "run"]
 
 OnError: TypeAlias = Literal["raise", "count"]
-Path: TypeAlias = "str | PathLike[str]"
-
-
-class Evaluation:
-    """How a predictor did, over all and by cohort; made by `run`.
-
-    Attributes:
-        records: what is kept of each sequence.
-        level: of the intervals.
-        alpha: the probability with which any cohort is named where all are alike, at most.
-        min_difference: the difference in accuracy that matters.
-        overall: everything as one cohort.
-        buckets: for each way to part, by its name, the cohorts in order.
-        stand_outs: the cohorts that differ from the rest, see `StandOut`.
-    """
-
-    def __init__(
-        self, records: Records, level: float, alpha: float, min_difference: float, name: str
-    ) -> None:
-        self.records = records
-        self.level, self.alpha, self.min_difference = level, alpha, min_difference
-        self.name = name
-        self.overall = measure(records, "all", "all", level)
-        self.buckets: dict[str, list[Cohort]] = {
-            bucket: [
-                measure(records.select(codes == code), bucket, text, level)
-                for code, text in enumerate(texts)
-                if (codes == code).any()
-            ]
-            for bucket, (texts, codes) in records.cohorts.items()
-        }
-        self.stand_outs: list[StandOut] = find_stand_outs(
-            self.buckets, alpha, min_difference, level
-        )
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def cohort(self, bucket: str, name: str) -> Cohort:
-        """Return one cohort.
-
-        Raises:
-            KeyError: there is no such bucket or cohort.
-        """
-        for cohort in self._cohorts(bucket):
-            if cohort.name == name:
-                return cohort
-        names = ", ".join(repr(c.name) for c in self.buckets[bucket])
-        raise KeyError(f"bucket {bucket!r} has no cohort {name!r}; it has {names}")
-
-    def _cohorts(self, bucket: str) -> list[Cohort]:
-        if bucket not in self.buckets:
-            known = f"there are {', '.join(self.buckets)}" if self.buckets else "none was asked for"
-            raise KeyError(f"there is no bucket {bucket!r}; {known}")
-        return self.buckets[bucket]
-
-    def subset(self, bucket: str, name: str) -> Evaluation:
-        """Return the evaluation of one cohort alone, such as one release or one month.
-
-        Raises:
-            KeyError: there is no such bucket or cohort.
-        """
-        self.cohort(bucket, name)
-        texts, codes = self.records.cohorts[bucket]
-        records = self.records.select(codes == texts.index(name))
-        return Evaluation(records, self.level, self.alpha, self.min_difference, name)
-
-    def rows(self, details: bool = True) -> Iterator[dict[str, Any]]:
-        """Give a row for each sequence: see `lstm_fast.evaluate.export`."""
-        return export.rows(self.records, details)
-
-    def write_rows(self, path: Path, details: bool = True) -> None:
-        """Write the rows as .csv, .json (one list) or .jsonl (one object a line).
-
-        Raises:
-            ValueError: path ends with none of these.
-            OSError: it cannot be written.
-        """
-        export.write(path, self.rows(details))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what was found, without the rows, as numbers, strings and dicts."""
-        return {
-            "name": self.name,
-            "level": self.level,
-            "alpha": self.alpha,
-            "min_difference": self.min_difference,
-            "overall": self.overall.to_json(),
-            "buckets": {
-                bucket: [cohort.to_json() for cohort in cohorts]
-                for bucket, cohorts in self.buckets.items()
-            },
-            "stand_outs": [named.to_json() for named in self.stand_outs],
-        }
-
-    def report(self, rich: bool | None = None, width: int | None = None) -> str:
-        """Return tables and the cohorts that stand out as text.
-
-        Args:
-            rich: whether tables are drawn by rich; None: where it is installed.
-            width: of rich's tables in characters, which folds them; None: as wide as they are.
-
-        Raises:
-            ImportError: rich is True, and rich is not installed.
-        """
-        return reports.evaluation(self, rich, width)
-
-    def __str__(self) -> str:
-        return self.report(rich=False)
-
-    def draw(self, path: Path) -> None:
-        """Draw accuracy with its interval and latency beside it, by cohort, into a file.
-
-        Raises:
-            ImportError: matplotlib is not installed.
-            OSError, ValueError: the file cannot be written, or its suffix is of no picture.
-        """
-        from . import pictures
-
-        pictures.draw([self], path)
 
 
 def run(
@@ -270,7 +147,7 @@ class Step:
         check_predictor(predictor)
         self._many: Any = None
         if batch is not None:
-            if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+            if not is_integer(batch) or batch < 1:
                 raise ValueError(f"batch must be an integer of 1 or more, found {batch!r}")
             self._many = getattr(predictor, "batch", None)
             if not callable(self._many):

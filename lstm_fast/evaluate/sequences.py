@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import is_integer
+
 __all__ = ["Label", "Labelled"]
 
 Label: TypeAlias = "str | int | bool"
@@ -153,7 +155,7 @@ def to_window(window: Any) -> int | None:
     """
     if window is None:
         return None
-    if isinstance(window, bool) or not isinstance(window, (int, np.integer)):
+    if not is_integer(window):
         raise TypeError(f"window must be an integer or None, found {type(window).__name__}")
     if window < 1:
         raise ValueError(f"window must be 1 step or more, found {window}")

@@ -10,9 +10,9 @@ import numpy as np
 
 from .. import _state_dict
 from .._arrays import Float32
-from .._beside import listed
-from .._forms import FIRST
-from .._names import Group, as_patterns, grouped, is_ignored
+from .._computed_parameters import FIRST
+from .._other_tensors import listed
+from .._parameter_names import Group, as_patterns, grouped, is_ignored
 from .._weights import Weights
 from . import gates
 from ._files import FormatError, Found, MissingExtraError, Refused, checked

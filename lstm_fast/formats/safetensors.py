@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Float32
-from .._beside import advice
-from .._names import grouped
+from .._other_tensors import advice
+from .._parameter_names import grouped
 from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
 from . import _json, _state_dicts

@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .._arguments import to_natural
 from .._arrays import Float32, LSTMState, StateLike
+from .._handles import Handles, to_handles
 from .._process import bookkeeping
 from ..lstm import LSTM
-from ..pool import Handles, StreamPool, to_handles
+from ..pool import StreamPool
 from ._durations import BLOCK
-from ._segment import Options, Session, natural
+from ._segment import Options, Session
 
 CALLS = 64  # after that many, an eighth of the sessions hand over what they have
 TURNS = 8
@@ -142,7 +144,7 @@ class TracedPool:
         self, snapshot: bytes, *, session_id: str | None = None, age_steps: int = 0
     ) -> TracedSession:
         """As `StreamPool.restore`: a new session, reset for the reason "restored", of that age."""
-        age = natural(age_steps, "age_steps")
+        age = to_natural(age_steps, "age_steps")
         return self._traced(lambda: self.pool.restore(snapshot), session_id, age)
 
     def run(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._arguments import to_natural
 from ._durations import Durations
 from ._telemetry import Attributes, Telemetry, mark_error
 
@@ -27,23 +27,7 @@ class Options:
     def __init__(self, telemetry: Telemetry, span_name: str, steps_recorded: int) -> None:
         self.telemetry = telemetry
         self.span_name = span_name
-        self.steps_recorded = natural(steps_recorded, "steps_recorded")
-
-
-def natural(value: Any, name: str) -> int:
-    """Return a number from 0 up as an int.
-
-    Raises:
-        TypeError: it is no integer.
-        ValueError: it is negative.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
-    if number < 0:
-        raise ValueError(f"{name} must be 0 or more, found {number}")
-    return number
+        self.steps_recorded = to_natural(steps_recorded, "steps_recorded")
 
 
 class Session(ABC):
@@ -59,7 +43,7 @@ class Session(ABC):
         self.session_id = session_id
         self.durations = Durations()
         self._segment: Segment | None = None
-        self._since = -natural(age_steps, "age_steps")  # the count of steps at the last reset
+        self._since = -to_natural(age_steps, "age_steps")  # the count of steps at the last reset
         self._reset = age_steps == 0  # since the last segment
         self._reason: str | None = "new session" if self._reset else None
 
@@ -106,7 +90,7 @@ class Session(ABC):
             attributes["session.id"] = self.session_id
         for name, value in (("start", window_start), ("length", window_length)):
             if value is not None:
-                attributes[f"lstm.window.{name}"] = natural(value, f"window_{name}")
+                attributes[f"lstm.window.{name}"] = to_natural(value, f"window_{name}")
         if isinstance(cohort, str):
             attributes["lstm.sequence.cohort"] = cohort
         self.drain()

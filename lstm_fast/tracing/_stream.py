@@ -6,11 +6,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+from .._arguments import to_natural
 from .._arrays import Float32, LSTMState, StateLike
 from ..lstm import LSTM
 from ..stream import Stream
 from ._durations import StepCall, timed
-from ._segment import Options, Session, natural
+from ._segment import Options, Session
 
 
 class TracedStream(Session):
@@ -93,7 +94,7 @@ class TracedStream(Session):
 
     def restore(self, snapshot: bytes, *, age_steps: int = 0) -> None:
         """As `Stream.restore`: a reset with the reason "restored", to a state of that age."""
-        age = natural(age_steps, "age_steps")
+        age = to_natural(age_steps, "age_steps")
         self._stream.restore(snapshot)
         self._was_reset("restored", age)
 

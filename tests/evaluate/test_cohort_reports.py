@@ -10,7 +10,7 @@ import pytest
 
 from lstm_fast import evaluate
 from lstm_fast.evaluate import Labelled, Prediction, by, by_steps
-from lstm_fast.evaluate.reports import time_text
+from lstm_fast.evaluate._texts import time_text
 
 
 def make(name="model", bad=True):

@@ -51,7 +51,7 @@ class Tree:
         csrc = self.root / "csrc"
         return [
             *sorted(csrc.glob("*.c")),
-            *(path for room in ("cpu", "memory", "pool") for path in sorted(csrc.glob(f"{room}/*.c"))),
+            *sorted([*csrc.glob("cpu/*.c"), *csrc.glob("memory/*.c"), *csrc.glob("pool/*.c")]),
             csrc / "isa/scalar.c",
             *sorted(csrc.glob("python/*.c")),
             self.root / "tests/c/only_scalar.c",

@@ -317,10 +317,16 @@ C = [
 
 PYTHON = [
     Mutant(
-        "lstm_fast/_arrays.py",
+        "lstm_fast/_arguments.py",
         "    if not out.flags.writeable:\n",
         "    if False:\n",
         "tests/test_errors.py",
+    ),
+    Mutant(
+        "lstm_fast/_weights.py",
+        "    if np.may_share_memory(value, source):\n",
+        "    if False:\n",
+        "tests/test_weight_copies.py",
     ),
     Mutant(
         "lstm_fast/pool.py",

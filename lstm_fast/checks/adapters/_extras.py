@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..target import TargetError
@@ -12,15 +14,26 @@ class MissingLibraryError(TargetError, ImportError):
     """A library is missing; the text says how to get it."""
 
 
-def need(module: str, package: str) -> Any:
-    """Import a library.
+@contextmanager
+def needed(package: str) -> Iterator[None]:
+    """Say how to get a library, where an import of it fails in the block.
 
     Raises:
         MissingLibraryError: it is not installed.
     """
     try:
-        return importlib.import_module(module)
+        yield
     except ImportError as error:
         raise MissingLibraryError(
             f"this target takes {package} ({error}): pip install {package}"
         ) from error
+
+
+def need(module: str, package: str) -> Any:
+    """Import a library whose name is known when this runs; others are imported in `needed`.
+
+    Raises:
+        MissingLibraryError: it is not installed.
+    """
+    with needed(package):
+        return importlib.import_module(module)

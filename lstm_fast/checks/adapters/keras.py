@@ -8,7 +8,7 @@ import numpy as np
 
 from ..._arrays import Float32
 from ..target import State, Target, TargetError
-from ._extras import need
+from ._extras import needed
 
 __all__ = ["KerasTarget", "from_keras"]
 
@@ -46,7 +46,9 @@ class KerasTarget(Target):
     def __init__(
         self, model: Any, input_size: int | None, name: str | None, origin: str | None
     ) -> None:
-        self.keras: Any = need("keras", "keras")
+        with needed("keras"):
+            import keras
+        self.keras: Any = keras
         self.model, self.origin = model, origin
         if not any(getattr(layer, "stateful", False) for layer in layers_of(model)):
             raise TargetError(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..._arrays import Float32
 from ..target import State, Target, TargetError
-from ._extras import need
+from ._extras import needed
 from ._known import known, shapes, wrong_rate
 from ._onnx_guess import guess
 from ._onnx_signature import Signature
@@ -66,7 +66,8 @@ def from_onnx(
             possible; the text lists what there is. Or it is a Silero VAD, and its frames were said
             wrongly or not at all.
     """
-    ort: Any = need("onnxruntime", "onnxruntime")
+    with needed("onnxruntime"):
+        import onnxruntime as ort
     if session_options is None:
         session_options = ort.SessionOptions()
         session_options.intra_op_num_threads = session_options.inter_op_num_threads = 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._arrays import Float32
 from ..target import State, Target, TargetError, told
-from ._extras import need
+from ._extras import needed
 
 __all__ = ["TorchTarget", "from_torch"]
 
@@ -63,7 +63,8 @@ class TorchTarget(Target):
         origin: str | None,
         threads: bool,
     ) -> None:
-        torch: Any = need("torch", "torch")
+        with needed("torch"):
+            import torch
         self.torch, self.module, self.initial = torch, module, initial
         self.is_cell = isinstance(module, torch.nn.LSTMCell)
         self.is_lstm = isinstance(module, torch.nn.LSTM)

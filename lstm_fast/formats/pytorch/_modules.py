@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from ..._arrays import Float32
-from ..._names import PIECE, prefixes
+from ..._parameter_names import PIECE, prefixes
 from .. import _state_dicts
 from .._files import FormatError, Found, Refused, checked
 from .._state_dicts import Tensor

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._arrays import Float32, to_float32
+from ..._arguments import to_float32
+from ..._arrays import Float32
 from ..._weights import Direction, LayerWeights, Weights, make_weights
 from ...cell import ActivationLike, Cell
 from .. import gates

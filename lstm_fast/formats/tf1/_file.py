@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..._arrays import Float32, to_float32
+from ..._arguments import to_float32
+from ..._arrays import Float32
 from .._files import FormatError, checked, size_limit
 
 DIAGONALS = ("w_i_diag", "w_f_diag", "w_o_diag")  # peepholes, in our order i, f, o

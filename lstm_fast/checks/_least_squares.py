@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._judging import Case
+from ._machine_distance import Case
 from ._mistakes import Family, Float64, Machine, Mistake
 from ._mistakes.mistake import Numbers
 

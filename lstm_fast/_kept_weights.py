@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from . import snapshots
+from ._arguments import keeps
 from ._weights import Weights
 from .errors import WeightsNotKeptError
 
@@ -60,14 +61,3 @@ class Kept:
                 f"weights cannot be read again; {advice}"
             )
         return weights
-
-
-def keeps(keep: bool | None, weight_dtype: str) -> bool:
-    """Return whether float32 weights are kept beside packed ones of that type.
-
-    Raises:
-        TypeError: keep is neither a bool nor None.
-    """
-    if keep is not None and not isinstance(keep, bool):
-        raise TypeError(f"keep_weights must be True, False or None, found {keep!r}")
-    return weight_dtype == "float32" if keep is None else keep

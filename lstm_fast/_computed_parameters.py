@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import to_float32
+from ._arguments import to_float32
 
 # What makes an LSTM of a prefix: pieces of weight_ih that have its shape.
 FIRST = frozenset({"", "_v", "_orig", "_raw", ".original", ".original1"})

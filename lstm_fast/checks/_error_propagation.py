@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import reference
 from .._weights import LayerWeights, Weights
-from ._near import FLUSH, Float64
+from ._error_arithmetic import FLUSH, Float64
 from .bounds import ACTIVATION, Step, initial, step
 
 BOX = 6
@@ -30,7 +30,7 @@ LINEAR = 0.02
 LARGEST_STATE = 640  # values of h and c; beyond, the cost grows too much, and magnitudes must do
 
 
-def free(weights: Weights, xs: Any, activation: float = ACTIVATION) -> list[Step]:
+def free_run_bounds(weights: Weights, xs: Any, activation: float = ACTIVATION) -> list[Step]:
     """Return h and c (L, .) after each frame in float64, and what a float32 session may be off by.
 
     xs: frames (T, I). The session starts from the initial state and runs on its own rounding.

@@ -25,7 +25,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ._names import SEPARATOR
+from ._parameter_names import SEPARATOR
 
 COUNTERS = frozenset({
     "num_batches_tracked", "n_averaged", "num_updates", "global_step", "step", "steps", "epoch",

@@ -1,7 +1,7 @@
 """What the names of a state dict say: which parameters of which LSTM, and what stands beside them.
 
 A name is a prefix, such as "encoder.rnn.", and PyTorch's name of a parameter, or of a piece of one
-that is computed (see `_forms`). An LSTM is where there is a weight_ih.
+that is computed (see `_computed_parameters`). An LSTM is where there is a weight_ih.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ._forms import FIRST
+from ._computed_parameters import FIRST
 from ._weights import KINDS
 
 LONGEST_NAME = 4096
