@@ -70,8 +70,8 @@ test-emulated: $(VENV)/test.stamp
 	cd $(EMULATED) && CFLAGS='-DLF_EMULATE -I$(CURDIR)/tests/emulate -w' \
 	  $(abspath $(BIN))/python setup.py --quiet build_ext --inplace
 	@ls $(EMULATED)/lstm_fast/_native*.so >/dev/null # without, the tests would pass on Numba
-	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider $(PARALLEL) tests/test_bits.py tests/test_pool.py \
-	  tests/test_variant_oracle.py
+	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider $(PARALLEL) tests/backends/test_bits.py \
+	  tests/pools/test_pool.py tests/variants/test_variant_oracle.py
 
 # The CPU build of torch, where it is found; newer ones bring gigabytes for GPUs.
 $(VENV)/conformance.stamp: $(VENV)/test.stamp
@@ -80,7 +80,7 @@ $(VENV)/conformance.stamp: $(VENV)/test.stamp
 	@touch $@
 
 conformance: $(VENV)/conformance.stamp
-	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) tests/test_torch.py tests/formats
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) tests/lstm/test_torch.py tests/formats
 
 mutants: $(VENV)/test.stamp
 	$(BIN)/python tests/mutants

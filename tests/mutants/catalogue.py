@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-QUICK = "tests/test_c_core.py::test_core_quickly"
-GOLDEN = "tests/test_golden_bits.py"
-HYGIENE = "tests/test_state_hygiene.py"
-STREAMS = "tests/test_streams.py"
-SNAPSHOTS = "tests/test_snapshots.py"
-POOL_ERRORS = "tests/test_pool_errors.py"
+QUICK = "tests/c/test_c_core.py::test_core_quickly"
+GOLDEN = "tests/backends/test_golden_bits.py"
+HYGIENE = "tests/streams/test_state_hygiene.py"
+STREAMS = "tests/streams/test_streams.py"
+SNAPSHOTS = "tests/streams/test_snapshots.py"
+POOL_ERRORS = "tests/pools/test_pool_errors.py"
 
 
 class Mutant(NamedTuple):
@@ -112,7 +112,7 @@ C = [
         "csrc/model.c",
         "    if (type == LF_INT8 && (input_size > largest_sum || outputs > largest_sum ||",
         "    if (type == LF_INT8 && (input_size > 2 * largest_sum || outputs > 2 * largest_sum ||",
-        "tests/test_errors.py",
+        "tests/lstm/test_errors.py",
     ),
     Mutant(
         "csrc/variants.c",
@@ -192,7 +192,7 @@ C = [
         "csrc/generic/activations.h",
         "return vf_copysign(magnitude, x);",
         "return vf_copysign(magnitude, vf_add(x, vf_set1(0.0f)));",
-        "tests/test_activations.py",
+        "tests/backends/test_activations.py",
     ),
     Mutant(
         "csrc/generic/quantise.h",
@@ -235,7 +235,7 @@ C = [
         "csrc/generic/variant.h",
         "a = vf_select(vf_less(a, low), low, a); /* a NaN is not less, and stays */",
         "a = vf_max(low, a);",
-        "tests/test_variant_bits.py",
+        "tests/variants/test_variant_bits.py",
     ),
     # ---- pools ----
     Mutant(
@@ -266,20 +266,20 @@ C = [
         "csrc/pool.c",
         "    lf_pool_drop(pool, slot);\n    lf_state_write(",
         "    lf_state_write(",
-        "tests/test_pool_sessions.py",
+        "tests/pools/test_pool_sessions.py",
     ),
     Mutant(
         "csrc/pool_pass.c",
         "                memset(frames->ys + (n * frames->steps + t) * P, 0,\n"
         "                       (frames->end - t) * P * sizeof(float));\n",
         "",
-        "tests/test_pool.py",
+        "tests/pools/test_pool.py",
     ),
     Mutant(
         "csrc/pool_pass.c",
         "memcpy(work->h_rows[0], pass.h_out, model->padded_output * sizeof(float));",
         "memcpy(work->h_rows[0], pass.h_out, model->output_size / 2 * sizeof(float));",
-        "tests/test_pool.py",
+        "tests/pools/test_pool.py",
     ),
     Mutant(
         "csrc/pool_memory.c",
@@ -299,7 +299,7 @@ C = [
         "csrc/dispatch.c",
         "        if (name)\n            return LF_ERR_ISA_ABSENT;\n",
         "",
-        "tests/test_backends.py",
+        "tests/backends/test_backends.py",
     ),
     Mutant(
         "csrc/python/step.c",
@@ -311,7 +311,7 @@ C = [
         "csrc/python/step.c",
         "PyArray_IS_C_CONTIGUOUS(array) && (!writable || PyArray_ISWRITEABLE(array));",
         "PyArray_IS_C_CONTIGUOUS(array);",
-        "tests/test_errors.py",
+        "tests/lstm/test_errors.py",
     ),
 ]
 
@@ -320,13 +320,13 @@ PYTHON = [
         "lstm_fast/_arguments.py",
         "    if not out.flags.writeable:\n",
         "    if False:\n",
-        "tests/test_errors.py",
+        "tests/lstm/test_errors.py",
     ),
     Mutant(
         "lstm_fast/_weights.py",
         "    if np.may_share_memory(value, source):\n",
         "    if False:\n",
-        "tests/test_weight_copies.py",
+        "tests/lstm/test_weight_copies.py",
     ),
     Mutant(
         "lstm_fast/pool.py",
@@ -368,13 +368,13 @@ PYTHON = [
         "lstm_fast/_batches.py",
         "        to[:length] = row[:length][::-1]\n",
         "        to[:length] = row[::-1][:length]\n",
-        "tests/test_batches.py",
+        "tests/lstm/test_batches.py",
     ),
     Mutant(
         "lstm_fast/_batches.py",
         'backwards = lstm.direction == "reverse" or index % directions == 1',
         "backwards = index % directions == 1",
-        "tests/test_batches.py",
+        "tests/lstm/test_batches.py",
     ),
     Mutant(
         "lstm_fast/_backends/_numba_kernels.py",
@@ -386,7 +386,7 @@ PYTHON = [
         "lstm_fast/reference.py",
         "    c = f * _float64(c) + i * g\n    h = o * np.tanh(c)\n    return h, c\n",
         "    c = f * _float64(c) + i * g\n    h = o * c\n    return h, c\n",
-        "tests/test_agreement.py",
+        "tests/lstm/test_agreement.py",
     ),
 ]
 

@@ -1,0 +1,227 @@
+"""The C core on its own: compiled with warnings as errors and sanitizers, and run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from conftest import known_isas
+
+ROOT = Path(__file__).parents[2]
+CSRC, HERE = ROOT / "csrc", ROOT / "tests/c"
+FLAGS = [
+    "-std=c11 -O1 -g -fno-fast-math -ffp-contract=off -D_POSIX_C_SOURCE=200112L",
+    "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror",
+]
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
+THREAD_SANITIZER = "-fsanitize=thread"
+WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc"
+PAGES = ["-pthread", "-Wl,--wrap=lf_alloc_large,--wrap=lf_free_large"]
+PROGRAMS = {
+    "test_cpu.c": [],
+    "test_memory.c": [],
+    "test_pages.c": PAGES,
+    "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
+    "test_core.c": [WRAP],
+    "test_matrix.c": [],
+    "test_panels.c": [],
+    "test_pool.c": [WRAP],
+    "test_variants.c": [WRAP],
+    "test_projection.c": [],
+    "test_pieces.c": [WRAP],
+    "test_snapshot.c": [],
+    "test_pool_threads.c": ["-pthread"],
+    "test_forks.c": [],
+    "test_forks_threads.c": ["-pthread"],
+}
+
+if not CSRC.exists():
+    pytest.skip("the tests run without the sources", allow_module_level=True)
+COMPILERS = [cc for cc in ("gcc", "clang") if shutil.which(cc)]
+if not COMPILERS:
+    pytest.skip("neither gcc nor clang is installed", allow_module_level=True)
+
+
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def sanitizers(compiler, directory, flags=SANITIZERS):
+    """The flags, if programs built with them run here; a bare clang comes without its runtime."""
+    probe = directory / "probe.c"
+    probe.write_text("int main(void) { return 0; }\n")
+    built = run(compiler, *flags.split(), str(probe), "-o", str(directory / "probe"))
+    works = built.returncode == 0 and run(str(directory / "probe")).returncode == 0
+    return flags.split() if works else []
+
+
+@pytest.fixture(scope="session", params=COMPILERS)
+def core(request, tmp_path_factory):
+    """The compiler with its flags, and the objects of the core, with sanitizers."""
+    directory = tmp_path_factory.mktemp(request.param)
+    flags = [*" ".join(FLAGS).split(), *sanitizers(request.param, directory), f"-I{CSRC}"]
+    compiler = [request.param, *flags]
+    return directory, compiler, compile_all(directory, compiler, CSRC.glob("isa/*.c"))
+
+
+def core_sources():
+    """All but the kernels and what is for Python."""
+    return [path for path in CSRC.rglob("*.c") if path.parent.name not in {"isa", "python"}]
+
+
+def compile_all(directory, compiler, more):
+    """The objects of the core and of these sources, as many at a time as there are CPUs."""
+
+    def compile_one(source):
+        target = str(directory / f"{source.stem}.o")
+        built = run(*compiler, "-c", str(source), "-o", target)
+        assert built.returncode == 0, built.stderr
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(compile_one, sorted([*more, *core_sources()], reverse=True)))
+
+
+def build_only(core, source, *options):
+    directory, compiler, objects = core
+    program = str(directory / source.removesuffix(".c"))
+    return run(*compiler, *options, str(HERE / source), *objects, "-o", program, "-lm")
+
+
+def build_and_run(core, source, *options):
+    built = build_only(core, source, *options)
+    assert built.returncode == 0, built.stderr
+    return run(str(core[0] / source.removesuffix(".c")))
+
+
+@pytest.mark.parametrize("source", PROGRAMS)
+def test_core(core, source):
+    process = build_and_run(core, source, *PROGRAMS[source])
+    if process.returncode == 77:
+        pytest.skip(process.stdout.strip())
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("isa", known_isas() or ["scalar"])
+def test_vector_operations(core, isa):
+    process = build_and_run(core, "test_vec.c", f"-DLF_THIS_ISA={isa}")
+    if process.returncode == 77:
+        pytest.skip(process.stdout.strip())
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_an_isa_that_is_not_listed_is_not_tested_as_another(core):
+    process = build_only(core, "test_vec.c", "-DLF_THIS_ISA=avx9")
+    assert "LF_THIS_ISA is not in isa_list.inc" in process.stderr
+
+
+def listed(field):
+    """What isa_list.inc says of each ISA."""
+    text = (CSRC / "cpu/isa_list.inc").read_text().replace("\\\n", "")
+    return dict(re.findall(rf"#define LF_ISA_([a-z0-9]+)_{field} +(.*)", text))
+
+
+def required(isa):
+    value = listed("REQUIRED")[isa]
+    others = {
+        name
+        for other in re.findall(r"LF_ISA_([a-z0-9]+)_REQUIRED", value)
+        for name in required(other)
+    }
+    return others | set(re.findall(r"LF_CPU_(\w+)", value))
+
+
+@pytest.mark.parametrize("isa", sorted(listed("TARGET")))
+def test_an_isa_requires_what_it_is_compiled_for(isa):
+    """Or the best ISA of some CPU would be one that it dies of."""
+    target = set(listed("TARGET")[isa].strip('"').split(","))
+    assert target == {name.lower() for name in required(isa)}
+
+
+def test_every_isa_has_its_file():
+    names = {path.stem for path in CSRC.glob("isa/*.c")}
+    assert names == set(listed("IS_LISTED"))
+    for name in names:
+        assert f"#define LF_THIS_ISA {name}\n" in (CSRC / f"isa/{name}.c").read_text()
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory):
+    """As `core`, in seconds: the first compiler, the scalar kernels alone, no sanitizer."""
+    directory = tmp_path_factory.mktemp("quick")
+    compiler = [COMPILERS[0], *" ".join(FLAGS).split(), f"-I{CSRC}"]
+    sources = [CSRC / "isa/scalar.c", HERE / "only_scalar.c"]
+    return directory, compiler, compile_all(directory, compiler, sources)
+
+
+@pytest.mark.parametrize(
+    "source", ["test_core.c", "test_pool.c", "test_variants.c", "test_snapshot.c"]
+)
+def test_core_quickly(quick, source):
+    """Statuses, busy flags, what close zeroes, lengths: known before the sanitizers are through."""
+    process = build_and_run(quick, source, *PROGRAMS[source])
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.fixture(scope="session", params=COMPILERS)
+def threads(request, tmp_path_factory):
+    """As `core`, with the thread sanitizer, and with the scalar kernels alone: others take long."""
+    directory = tmp_path_factory.mktemp(f"threads-{request.param}")
+    flags = sanitizers(request.param, directory, THREAD_SANITIZER)
+    if not flags:
+        pytest.skip(f"{request.param}: its thread sanitizer does not run here")
+    compiler = [request.param, *" ".join(FLAGS).split(), *flags, f"-I{CSRC}"]
+    sources = [CSRC / "isa/scalar.c", HERE / "only_scalar.c"]
+    return directory, compiler, compile_all(directory, compiler, sources)
+
+
+@pytest.mark.parametrize("source", ["test_pool_threads.c", "test_pages.c", "test_memory.c"])
+def test_threads_do_not_race(threads, source):
+    """The last for what it checks: with the address sanitizer no weights are in large pages."""
+    process = build_and_run(threads, source, *PROGRAMS[source])
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_a_race_is_noticed(threads):
+    """Negative control: a thread that reads sessions which it has not claimed."""
+    process = build_and_run(threads, "test_pool_threads.c", "-pthread", "-DLF_TEST_WITHOUT_CLAIM")
+    assert process.returncode != 0
+    assert "data race" in process.stderr
+
+
+def test_the_header_gives_sizes_with_a_projection():
+    """What each of these holds is P values where there is one: test_projection.c shows it."""
+    text = " ".join((CSRC / "lstm_fast.h").read_text().replace(" * ", " ").split())
+    assert "y [P], the last layer's h" in text
+    assert "ys [T][P]" in text
+    assert "ys [count][P]" in text
+    assert "ys [count][steps][P]" in text
+    assert text.count("h is [num_layers][P], c is [num_layers][H]") == 2
+    assert not re.search(r"(y|ys) (\[\w+\])*\[H\]", text)
+
+
+def test_a_failing_check_fails_the_program(core, tmp_path):
+    """Negative control."""
+    directory, compiler, _ = core
+    source = directory / "fails.c"
+    source.write_text(
+        '#include "check.h"\nint main(void) { CHECK(0); return check_failures("x"); }\n'
+    )
+    program = str(directory / "fails")
+    assert run(*compiler, f"-I{HERE}", str(source), "-o", program).returncode == 0
+    assert run(program).returncode == 1
+
+
+def test_relaxed_arithmetic_does_not_build(core):
+    """A build with -ffast-math would break the contract in silence, so there is none."""
+    _, compiler, _ = core
+    for flag in ("-ffast-math", "-ffinite-math-only"):
+        fast = [f for f in compiler if f != "-fno-fast-math"]
+        built = run(*fast, flag, "-c", str(CSRC / "stream.c"), "-o", os.devnull)
+        assert "cannot be built with -ffast-math" in built.stderr
