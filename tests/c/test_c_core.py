@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,31 @@ def test_core_quickly(quick, source):
     """Statuses, busy flags, what close zeroes, lengths: known before the sanitizers are through."""
     process = build_and_run(quick, source, *PROGRAMS[source])
     assert process.returncode == 0, process.stdout + process.stderr
+
+
+def calls_between(objects):
+    """Of each object file those that define what it needs."""
+    defined, needed = {}, {}
+    for path in objects:
+        symbols = run("nm", path).stdout.splitlines()
+        needed[path] = {line.split()[-1] for line in symbols if " U " in line}
+        defined |= {line.split()[-1]: path for line in symbols if re.search(" [TDBR] ", line)}
+    return {
+        path: {defined[name] for name in names & set(defined)} for path, names in needed.items()
+    }
+
+
+@pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")
+def test_no_two_files_call_each_other(quick):
+    """Nor any longer circle; and, as a negative control, an edge back makes one."""
+    graph = calls_between(quick[2])
+    order = list(TopologicalSorter(graph).static_order())
+    stream, state = (
+        next(path for path in order if path.endswith(f"/{name}.o")) for name in ("stream", "state")
+    )
+    assert state in graph[stream]
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph | {state: {stream}}).prepare()
 
 
 @pytest.fixture(scope="session", params=COMPILERS)
