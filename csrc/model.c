@@ -190,7 +190,8 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     if (status == LF_OK) {
         model->exceeds_l2 = exceeds_l2(model);
         model->is_in_l3 = is_in_l3(model);
-        model->panels = lf_alloc_weights(model->packed_bytes, &model->panel_block);
+        model->panels =
+            lf_alloc_weights(model->packed_bytes, !model->exceeds_l2, &model->panel_block);
         if (variants)
             model->variants = calloc(num_layers, sizeof *model->variants);
         status = model->panels && (model->variants || !variants) ? make_start(model, layers)

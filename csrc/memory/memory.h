@@ -19,9 +19,16 @@ typedef struct lf_block {
     lf_page *page;
 } lf_block;
 
-/* Zeroed memory for weights, somewhere in *block, which is what is given back; null when there is none. */
-char *lf_alloc_weights(size_t bytes, lf_block *block);
+/* Zeroed memory for weights, somewhere in *block, which is what is given back; null when there is none. fits_l2: they
+ * should stay in L2, so a placement is searched for them, unless LSTM_FAST_PLACEMENT is 0 in the environment. */
+char *lf_alloc_weights(size_t bytes, int fits_l2, lf_block *block);
 void lf_free_weights(const lf_block *block);
+
+/* placement.c: of the placements of `bytes` in memory[0 .. whole - 1] the one that is read most quickly after
+ * LF_PLACEMENT_OTHERS bytes beside it. read: null, but for tests. */
+typedef void (*lf_reader)(const char *memory, size_t bytes);
+char *lf_quickest_placement(lf_reader read, char *memory, size_t whole, size_t bytes);
+int lf_searches_placement(void);
 
 /* large.c. Large pages where the system has them, aligned to one, of any content; null when there is no memory.
  * bytes: a multiple of a large page, and the same when they are given back. */

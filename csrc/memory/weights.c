@@ -30,21 +30,24 @@ void *lf_alloc_zeroed(size_t bytes) {
 #define LARGE_PAGES 1
 #endif
 
-static char *take_large(size_t bytes, lf_block *block) {
+static char *take_large(size_t bytes, int fits_l2, lf_block *block) {
     const size_t whole = lf_round_up(bytes, LF_LARGE_PAGE);
+    const int searches = fits_l2 && lf_searches_placement();
     char *memory = lf_alloc_large(whole);
     if (!memory)
         return NULL;
     block->large = memory;
     block->large_bytes = whole;
-    return memset(memory, 0, bytes);
+    /* what was never touched is read from the one page of zeros, which is quick */
+    memset(memory, 0, searches ? whole : bytes);
+    return searches ? lf_quickest_placement(NULL, memory, whole, bytes) : memory;
 }
 
-char *lf_alloc_weights(size_t bytes, lf_block *block) {
+char *lf_alloc_weights(size_t bytes, int fits_l2, lf_block *block) {
     *block = (lf_block){0};
     if (LARGE_PAGES && bytes >= LF_LARGE_PAGE_SHARED && bytes <= SIZE_MAX / 2) {
         char *weights = bytes < LF_LARGE_PAGE_ALONE ? lf_page_take(bytes, &block->page)
-                                                    : take_large(bytes, block);
+                                                    : take_large(bytes, fits_l2, block);
         if (weights)
             return weights; /* or else there is no large page to be had */
     }

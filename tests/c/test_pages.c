@@ -108,7 +108,7 @@ static void test_no_page(void) {
     for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++) {
         lf_block block;
         atomic_store(&fails, 1);
-        char *weights = lf_alloc_weights(sizes[n], &block);
+        char *weights = lf_alloc_weights(sizes[n], 1, &block);
         CHECK(weights && weights == block.memory && !block.large && !block.page);
         atomic_store(&fails, 0);
         lf_free_weights(&block);
