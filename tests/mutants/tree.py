@@ -23,19 +23,8 @@ PARTS = ("csrc", "lstm_fast", "tests", "examples", "setup.py", "pyproject.toml")
 FLAGS = ["-std=c11", "-O1", "-g0", "-fPIC", "-fno-fast-math", "-ffp-contract=off", "-MMD"]
 # A mistake that the compiler sees is too easy; and in tests of C this would pass for a failure.
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
-PYTEST = [
-    sys.executable,
-    "-m",
-    "pytest",
-    "-m",
-    "not slow",
-    "-x",
-    "-v",
-    "-n0",
-    "--tb=no",
-    "-p",
-    "no:cacheprovider",
-]
+PYTEST = [sys.executable, "-m", "pytest", "-m", "not slow", "-x", "-v", "--tb=no", "-n0"]
+PYTEST += ["-p", "no:cacheprovider", "-p", "tests.mutants.profile", "--hypothesis-profile=mutants"]
 WITHOUT_NUMBA = ["-p", "tests.mutants.without_numba"]  # which takes long to compile
 ISAS = ("scalar", "avx2")  # one of one lane, and one whose vectors end in padding
 
