@@ -205,11 +205,12 @@ C = [
         "sum[j] = kept ? vf_load(kept + j * LF_LANES) : sum[j];",
         golden("5x19x2 float32"),
     ),
+    # (The last bit of the one after it changes no result in a million: as good as equivalent.)
     Mutant(
-        "a coefficient of tanh is off by its last bit",
+        "the coefficient of r^5 in tanh is off by its last bit",
         "csrc/generic/activations.h",
-        ".tanh_q4 = 0x1.6bec04p-5f,",
-        ".tanh_q4 = 0x1.6bec06p-5f,",
+        ".tanh_q3 = 0x1.122768p-3f,",
+        ".tanh_q3 = 0x1.12276ap-3f,",
         "tests/test_activations.py::test_golden_bits",
     ),
     Mutant(
@@ -235,7 +236,7 @@ C = [
         golden("5x19x2 layer norm float32"),
     ),
     Mutant(
-        "coupled gates: the forget gate comes from the input gate where it is the other way round",
+        "coupled gates: f = 1 - i where i = 1 - f is asked for",
         "csrc/generic/variant.h",
         "    if (cell->coupling == LF_INPUT_FROM_FORGET)\n        lf_one_minus(i, f, padded);",
         "    if (cell->coupling == LF_INPUT_FROM_FORGET)\n        lf_one_minus(f, i, padded);",
@@ -340,7 +341,7 @@ C = [
         "csrc/dispatch.c",
         "        if (name)\n            return LF_ERR_ISA_ABSENT;\n",
         "",
-        "tests/test_backends.py::test_absent_isa",
+        SNAPSHOT_C,
     ),
     Mutant(
         "a refused step keeps a reference to its output",
