@@ -6,7 +6,7 @@
 #                   calls on pools (up to half an hour)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)
 #   make conformance  readers and variants against PyTorch, Keras and TFLite themselves (installs them)
-#   make mutants    plant some sixty small mistakes, one by one; a test has to notice each (an hour)
+#   make mutants    plant some sixty small mistakes, one by one; a test has to notice each (15 minutes)
 #   make fuzz       damaged files at the readers; COUNT=1000000 of them take half an hour
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make lint       ruff, mypy, clang-format
@@ -22,7 +22,7 @@ PARALLEL := -n auto --dist loadfile # a process per CPU; files stay whole, for t
 COMPILERS ?= $(foreach cc,gcc clang,$(if $(shell command -v $(cc)),$(cc)))
 
 C_SOURCES := $(filter-out csrc/python/%,$(wildcard csrc/*.c csrc/*/*.c))
-C_FILES := $(C_SOURCES) $(wildcard csrc/python/*.c csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h tests/emulate/*.h)
+C_FILES := $(C_SOURCES) $(wildcard csrc/python/*.c csrc/*.h csrc/*/*.h tests/c/*.c tests/c/*.h tests/mutants/*.c tests/emulate/*.h)
 BUILD_INPUTS := pyproject.toml setup.py $(C_FILES) csrc/cpu/isa_list.inc
 INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
@@ -83,7 +83,7 @@ conformance: $(VENV)/conformance.stamp
 	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) tests/lstm/test_torch.py tests/formats
 
 mutants: $(VENV)/test.stamp
-	$(BIN)/python tests/mutants
+	$(BIN)/python -m tests.mutants
 
 COUNT ?= 10000
 fuzz: $(VENV)/test.stamp

@@ -6,6 +6,7 @@ csrc/generic/activations.h and docs/contract.md state, and that tolerances.py bu
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ SMALLEST_NORMAL = 2.0**-126
 FUNCTIONS = ["sigmoid", "tanh"]
 ULP = {"sigmoid": SIGMOID_ULP, "tanh": TANH_ULP}
 EXACT = {"sigmoid": reference.sigmoid, "tanh": np.tanh}
+GOLDEN = {"sigmoid": "7bc4ab47c7525364", "tanh": "9648406220111eb2"}
 CHUNK_BITS = 18  # small enough that the arrays stay in the allocator and the cache
 
 
@@ -81,6 +83,16 @@ def test_every_4096th_float(exact_implementations, function, offset):
     numbers = ~np.isnan(x)  # NaN is made canonical by what follows, not here
     for other in others:
         assert other[numbers].tobytes() == first[numbers].tobytes()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_golden_bits(exact_implementations, function):
+    """Of every 4096th number, and of more where a coefficient's last bit counts: 1/32 to 8."""
+    x = np.concatenate([floats(0x7FF, 2**32, 4096), floats(0x3D000000, 0x41000000, 67)])
+    x = x[~np.isnan(x)]
+    for one in exact_implementations:
+        digest = hashlib.sha256(activate(one, function, x).astype("<f4").tobytes()).hexdigest()
+        assert digest[:16] == GOLDEN[function], one
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

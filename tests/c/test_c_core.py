@@ -162,7 +162,8 @@ def quick(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "source", ["test_core.c", "test_pool.c", "test_variants.c", "test_snapshot.c"]
+    "source",
+    ["test_core.c", "test_matrix.c", "test_pool.c", "test_variants.c", "test_snapshot.c"],
 )
 def test_core_quickly(quick, source):
     """Statuses, busy flags, what close zeroes, lengths: known before the sanitizers are through."""

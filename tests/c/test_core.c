@@ -161,6 +161,28 @@ static void check_biases(void) {
     lf_model_destroy(model);
 }
 
+/* int8: 32 bits hold a sum of so many products of 127 and 255, which there may be over x, h and r. */
+static void check_widest(void) {
+    enum { MOST = 66311 };
+    float *zeros = calloc(4 * (MOST + 1), sizeof *zeros);
+    for (size_t more = 0; more < 2; more++) {
+        const size_t wide = MOST + more;
+        const size_t sizes[][3] = {{wide, 1, 0}, {1, 1, wide}, {1, wide, 1}}; /* I, H, projected */
+        for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++)
+            for (int type = LF_FLOAT32; type <= LF_INT8; type++) {
+                const lf_layer_weights layer = {.weight_ih = zeros,
+                                                .weight_hh = zeros,
+                                                .weight_hr = sizes[n][2] ? zeros : NULL};
+                lf_model *model = NULL;
+                CHECK(lf_model_create(sizes[n][0], sizes[n][1], sizes[n][2], 1, &layer,
+                                      (lf_weight_type)type, NULL, NULL,
+                                      &model) == (more && type == LF_INT8 ? LF_ERR_SHAPE : LF_OK));
+                lf_model_destroy(model);
+            }
+    }
+    free(zeros);
+}
+
 static void check_create(void) {
     lf_model *model = NULL;
     lf_stream *stream = NULL;
@@ -185,6 +207,7 @@ static void check_create(void) {
     CHECK(create(NULL, &model) == LF_ERR_NONFINITE);
     bias[0][3] = 0;
     check_biases();
+    check_widest();
     weight_hh[0][5] = 65520;
     CHECK(lf_model_create(I, H, 0, L, layers, LF_FLOAT16, NULL, NULL, &model) == LF_ERR_RANGE);
     CHECK(lf_model_create(I, H, 0, L, layers, LF_INT8, NULL, NULL, &model) == LF_OK);
@@ -262,6 +285,12 @@ static void check_stream(const char *isa, lf_weight_type type) {
     CHECK(memcmp(h, h2, sizeof h) == 0 && memcmp(c, c2, sizeof c) == 0);
     CHECK(lf_stream_reset(stream) == LF_OK);
     CHECK(lf_stream_run_f32(stream, xs, 1, y) == LF_OK && memcmp(y, ys, H * sizeof(float)) == 0);
+
+    /* what was prepared from another state is void */
+    CHECK(lf_stream_prepare(twin) == LF_OK);
+    CHECK(lf_stream_copy(twin, stream) == LF_OK);
+    CHECK(lf_stream_step_f32(twin, xs + I, y) == LF_OK);
+    CHECK(memcmp(y, ys + H, H * sizeof(float)) == 0);
 
     /* prepare does half the work: the step takes what it left, right or wrong */
     CHECK(lf_stream_copy(twin, stream) == LF_OK);

@@ -187,6 +187,16 @@ static void test_statuses(void) {
     REFUSED(v.layers[0].bias_hr = spoiled, LF_ERR_NONFINITE);
     CHECK(lf_model_create(v.inputs, v.units, 0, LAYERS, v.layers, LF_FLOAT32, NULL, NULL, &model) ==
           LF_ERR_ARGUMENT);
+    /* one weight of the last projection that float16 can't hold */
+    float *const last =
+        (float *)(uintptr_t)&v.layers[LAYERS - 1].weight_hr[v.projected * v.units - 1];
+    const float kept = *last;
+    *last = 65519; /* rounds to the largest */
+    CHECK(create(&v, LF_FLOAT16, NULL, &model) == LF_OK);
+    lf_model_destroy(model);
+    *last = 65520;
+    CHECK(create(&v, LF_FLOAT16, NULL, &model) == LF_ERR_RANGE);
+    *last = kept;
 
     for (int n_allowed = 0;; n_allowed++) { /* each allocation fails in turn */
         allocations = 0;

@@ -53,7 +53,7 @@ CALLS = {
     "out of rank 2": (lambda s: s.step(x_ok, np.zeros((1, H), F32)), ValueError, "out has shape"),
     "out strided": (lambda s: s.step(x_ok, np.zeros(2 * H, F32)[::2]), ValueError, "C-contiguous"),
     "out reversed": (lambda s: s.step(x_ok, np.zeros(H, F32)[::-1]), ValueError, "C-contiguous"),
-    "out read-only": (lambda s: s.step(x_ok, readonly(H)), ValueError, "read-only"),
+    "out read-only": (lambda s: s.step(x_ok, readonly(H)), ValueError, "^out is read-only$"),
     "out overlaps x": (lambda s: s.step(shared[:I], shared[I - 1 : I - 1 + H]), ValueError,
                        "out shares memory with x:"),
     "out overlaps a strided x": (lambda s: s.step(shared[: 2 * I : 2], shared[:H]), ValueError,

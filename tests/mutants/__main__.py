@@ -1,102 +1,29 @@
-"""Plants each mistake of the catalogue in a copy of the tree and runs the test that should notice.
+"""Plants each mistake of the catalogue in a copy of the tree; a test has to notice it.
 
-    python tests/mutants [--only TEXT] [--list]
+    python -m tests.mutants [--only TEXT] [--list]
 
-Exit status 1 where a mistake lives, or where the catalogue no longer fits the code.
+The copy lies in a temporary folder, so this tree stays as it is, however a run ends. First every
+test runs without a mistake. A mistake that its own test misses is shown to the tests of all others,
+the quickest first, before it counts as living. Exit status 1 where a mistake lives or can't be
+judged, or where the catalogue does not fit the code any more. It needs an x86 CPU with AVX2.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import subprocess
+import signal
 import sys
-import sysconfig
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from catalogue import ALL, Mutant
+from .catalogue import ALL
+from .mutant import Mutant
+from .tree import ROOT, CannotJudgeError, Tree
 
-ROOT = Path(__file__).parents[2]
-FLAGS = ["-std=c11", "-O1", "-g0", "-fPIC", "-fno-fast-math", "-ffp-contract=off"]
-LIMIT = 900  # seconds for one test: a mistake that hangs is noticed, too
-
-
-class Tree:
-    """A copy of the sources in which mistakes are planted, and how it is built."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root, self.objects = folder / "tree", folder / "objects"
-        for part in ("csrc", "lstm_fast", "tests", "examples", "setup.py", "pyproject.toml"):
-            source = ROOT / part
-            if source.is_dir():
-                ignored = shutil.ignore_patterns("__pycache__", "*.so")
-                shutil.copytree(source, self.root / part, ignore=ignored)
-            else:
-                shutil.copy(source, self.root / part)
-        self.objects.mkdir()
-        self._write_binding()
-
-    def _write_binding(self) -> None:
-        code = "import setup; setup.write_binding()"
-        environment = {**os.environ, "LSTM_FAST_NO_NATIVE": "1"}
-        command = [sys.executable, "-c", code, "--version"]
-        subprocess.run(command, cwd=self.root, env=environment, check=True, capture_output=True)
-
-    def sources(self) -> list[Path]:
-        """The scalar kernels alone: the others take most of the time, and are checked by bits."""
-        csrc = self.root / "csrc"
-        return [
-            *sorted(csrc.glob("*.c")),
-            *sorted([*csrc.glob("cpu/*.c"), *csrc.glob("memory/*.c"), *csrc.glob("pool/*.c")]),
-            csrc / "isa/scalar.c",
-            *sorted(csrc.glob("python/*.c")),
-            self.root / "tests/c/only_scalar.c",
-            self.root / "build/lstm_fast_native.c",
-        ]
-
-    def build(self, changed: str | None = None) -> None:
-        """Compile what depends on a changed file, everything for None or a header, and link."""
-        everything = changed is None or not changed.endswith(".c")
-        for source in self.sources():
-            if everything or source == self.root / str(changed):
-                self._compile(source)
-        objects = [str(self.objects / f"{source.stem}.o") for source in self.sources()]
-        target = self.root / "lstm_fast/_native.abi3.so"
-        run("cc", "-shared", *objects, "-o", str(target), "-lm", "-lpthread")
-
-    def _compile(self, source: Path) -> None:
-        folders = [self.root / "csrc", sysconfig.get_path("include"), np.get_include()]
-        include = [f"-I{folder}" for folder in folders]
-        defined = ["-DPy_LIMITED_API=0x030A0000", '-DLF_VERSION="mutant"']
-        target = str(self.objects / f"{source.stem}.o")
-        run("cc", *FLAGS, *include, *defined, "-c", str(source), "-o", target)
-
-    def passes(self, test: str) -> bool:
-        """Whether a test passes on the tree as it is now."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", test]
-        environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            process = subprocess.run(
-                command,
-                cwd=self.root,
-                env=environment,
-                capture_output=True,
-                check=False,
-                timeout=LIMIT,
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        return process.returncode == 0
-
-
-def run(*command: str) -> None:
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{process.stderr}")
+SLOWEST = 60.0  # seconds that a test may take without any mistake
+PATIENCE = 10.0  # times as long, and a mistake that makes it hang is noticed, too
 
 
 def unfit(mutant: Mutant) -> str:
@@ -106,53 +33,82 @@ def unfit(mutant: Mutant) -> str:
     return "" if count == 1 else f"{mutant.file} has {count} of {mutant.before!r}"
 
 
-def survives(tree: Tree, mutant: Mutant) -> bool:
-    """Plant a mistake, look, and take it back."""
-    path = tree.root / mutant.file
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace(mutant.before, mutant.after), encoding="utf-8")
-    try:
-        if mutant.file.startswith("csrc/"):
-            tree.build(mutant.file)
-        return tree.passes(mutant.killer)
-    finally:
-        path.write_text(text, encoding="utf-8")
-        if mutant.file.startswith("csrc/"):
-            tree.build(mutant.file)
+def measure(tree: Tree, mutants: Sequence[Mutant]) -> dict[str, float]:
+    """Return the seconds of each test on the tree as it is, the quickest first."""
+    seconds = {}
+    tests = {mutant.killer: mutant.needs_numba for mutant in mutants}
+    for n, (test, tree.has_numba) in enumerate(tests.items(), 1):
+        start = time.monotonic()
+        failed = tree.failure(test, SLOWEST)
+        seconds[test] = time.monotonic() - start
+        if failed:
+            raise CannotJudgeError(f"without any mistake there is {failed}")
+        print(f"test {n}/{len(tests)}: {seconds[test]:.1f} s: {test}", flush=True)
+    return dict(sorted(seconds.items(), key=lambda item: item[1]))
+
+
+def killer(tree: Tree, mutant: Mutant, seconds: dict[str, float]) -> str:
+    """Plant a mistake and return what noticed it, or nothing where it lives."""
+    tree.has_numba = mutant.needs_numba
+    with tree.planted(mutant):
+        for test in (mutant.killer, *(test for test in seconds if test != mutant.killer)):
+            if failed := tree.failure(test, 5 + PATIENCE * seconds[test]):
+                return failed if test == mutant.killer else f"{failed} (not {mutant.killer})"
+    return ""
+
+
+def judge(tree: Tree, mutants: Sequence[Mutant]) -> int:
+    """Try all of them, say how each ends, and return the exit status."""
+    start = time.monotonic()
+    seconds = measure(tree, mutants)
+    living, unjudged = [], []
+    for n, mutant in enumerate(mutants, 1):
+        began = time.monotonic()
+        try:
+            found = killer(tree, mutant, seconds)
+            verdict = f"killed by {found}" if found else "LIVES"
+            living += [] if found else [mutant]
+        except CannotJudgeError as error:
+            verdict = f"CANNOT BE JUDGED: {error}"
+            unjudged.append(mutant)
+        took = time.monotonic() - began
+        print(f"{n}/{len(mutants)} {took:5.1f} s  {mutant.what}: {verdict}", flush=True)
+    died = len(mutants) - len(living) - len(unjudged)
+    print(f"{died} of {len(mutants)} mistakes died, in {time.monotonic() - start:.0f} s")
+    for mutant in living:
+        print(f"lives: {mutant.file}: {mutant.what}")
+    for mutant in unjudged:
+        print(f"can't be judged: {mutant.file}: {mutant.what}")
+    return int(bool(living or unjudged))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description="Plants mistakes; each has to be noticed.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutants", description="Plants mistakes; each has to be noticed."
+    )
     parser.add_argument("--only", default="", metavar="TEXT", help="those whose lines hold TEXT")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     options = parser.parse_args(arguments)
-    chosen = [mutant for mutant in ALL if options.only in " ".join(mutant)]
+    chosen = [mutant for mutant in ALL if options.only in "\n".join(mutant)]
+    if options.list:
+        for mutant in chosen:
+            print(f"{mutant.file}: {mutant.what}")
     problems = [text for mutant in chosen if (text := unfit(mutant))]
     for text in problems:
         print(f"no longer fits: {text}")
     if options.list or problems:
-        for mutant in chosen:
-            print(f"{mutant.file}: {mutant.before.strip().splitlines()[0]}")
-        return 1 if problems else 0
-    living = 0
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Tree(Path(folder))
-        tree.build()
-        for killer in sorted({mutant.killer for mutant in chosen}):
-            if not tree.passes(killer):
-                print(f"{killer} fails without any mistake")
-                return 1
-        for n, mutant in enumerate(chosen, 1):
-            lives = survives(tree, mutant)
-            living += lives
-            what = mutant.before.strip().splitlines()[0][:70]
-            print(
-                f"{n}/{len(chosen)} {'LIVES' if lives else 'killed'}: {mutant.file}: {what}",
-                flush=True,
-            )
-    print(f"{len(chosen)} mistakes, {living} live")
-    return int(living > 0)
+        return int(bool(problems))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the copy goes, then as well
+    try:
+        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+            return judge(Tree(Path(folder)), chosen)
+    except CannotJudgeError as error:
+        print(error)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted")
+        return 1
 
 
 if __name__ == "__main__":

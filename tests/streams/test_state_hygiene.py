@@ -8,8 +8,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cases import KINDS, bits, frames_for, weights_for
+from cases import KINDS, bits, frames_for, seeds, weights_for
 from lstm_fast import LSTM, LSTMState
 from lstm_fast._weights import WEIGHT_DTYPES
 
@@ -70,13 +72,33 @@ def test_a_prepared_step_sees_what_is_not_finite_in_h(implementation, units, dty
     state, x = LSTMState(h, np.zeros_like(h)), frames_for((5,), "normal", 1, 1)[0]
     plain, ahead = lstm.stream(state), lstm.stream(state)
     ahead.prepare()
-    expected = bits(plain.step(x))
+    y = plain.step(x)
+    assert np.isnan(y).all()
+    expected = bits(y)
     assert bits(ahead.step(x)) == expected
     pool = lstm.pool(2)
     handles = np.array([pool.open(state), pool.open(state)], np.uint64)
     pool.prepare(handles)
     assert {bits(y) for y in pool.step(handles, np.array([x, x]))} == {expected}
     assert expected != bits(lstm.stream().step(x))  # negative control: the NaN shows
+
+
+beyond = st.floats(1, 2.0**99, exclude_min=True, width=32)
+
+
+@settings(max_examples=20)
+@given(most=beyond, seed=seeds)
+def test_int8_takes_an_h_beyond_one_for_one(implementation, most, seed):
+    """What the plain cell never makes, but a caller may set."""
+    lstm, rng = made(implementation, 19, "int8", num_layers=1), np.random.default_rng(seed)
+    h = rng.choice([-1, 1], (1, 19)) * rng.uniform(1, most, (1, 19)).astype(np.float32)
+    c, x = some_state(lstm).c, frames_for((5,), "normal", 1, 1)[0]
+    expected = bits(lstm.stream((np.sign(h), c)).step(x))
+    assert bits(lstm.stream((h, c)).step(x)) == expected
+    pool = lstm.pool(2)
+    handles = np.array([pool.open((h, c)), pool.open((h, c))], np.uint64)
+    assert {bits(y) for y in pool.step(handles, np.array([x, x]))} == {expected}
+    assert bits(lstm.stream((np.sign(h) / 2, c)).step(x)) != expected  # negative control
 
 
 def test_refused_calls_keep_no_reference(implementation):

@@ -296,18 +296,46 @@ def test_subnormal_state_and_frames_are_zero(lstm):
     assert bits(lstm.stream().step(frame)) == bits(lstm.stream().step(0 * frame))
 
 
-def test_a_decaying_state_ends_in_zero(implementation):
+subnormal = st.floats(0, 2.0**-126, exclude_min=True, exclude_max=True, width=32)
+
+
+@given(small=subnormal, sign=st.sampled_from([1, -1]), units=st.sampled_from([1, 19, 40]))
+def test_a_subnormal_frame_is_zero_whatever_multiplies_it(implementation, small, sign, units):
+    """Also where a weight would make a number of use of it."""
+    weights = {
+        "weight_ih": np.full((4 * units, 3), 2.0**120),
+        "weight_hh": np.zeros((4 * units, units)),
+    }
+    lstm = implementation.from_state_dict(weights)
+    zeros, smallest = np.zeros(3, np.float32), np.full(3, 2.0**-126, np.float32)
+    frame = np.full(3, sign * small, np.float32)
+    expected = bits(lstm.stream().step(sign * zeros))
+    assert bits(lstm.stream().step(frame)) == expected
+    pool = lstm.pool(3)
+    alone, *others = pool.open(), pool.open(), pool.open()
+    assert bits(pool.step([alone], frame[None])) == expected
+    assert {bits(y) for y in pool.step(others, np.array([frame, frame]))} == {expected}
+    assert bits(lstm.stream().step(smallest)) != expected  # negative control
+
+
+@pytest.mark.parametrize("units", [1, 19, 40])
+def test_a_decaying_state_ends_in_zero(implementation, units):
     """With the forget gate at a half and nothing coming in, c halves each step, down to zero."""
     lstm = implementation.from_state_dict(
-        {"weight_ih": np.zeros((4, 1)), "weight_hh": np.zeros((4, 1))}
+        {"weight_ih": np.zeros((4 * units, 1)), "weight_hh": np.zeros((4 * units, units))}
     )
-    stream = lstm.stream(([[0]], [[1]]))
+    state = np.zeros((1, units)), np.ones((1, units))
+    stream, pool = lstm.stream(state), lstm.pool(3)
+    alone, *others = (pool.open(state) for _ in range(3))
     cells = []
     for _ in range(130):
         stream.step([0])
-        cells.append(float(stream.state.c[0, 0]))
-    assert cells[:126] == [2.0**-n for n in range(1, 127)]
-    assert set(cells[126:]) == {0.0}
+        pool.step([alone], [[0]])
+        pool.step(others, [[0], [0]])
+        cells.append(stream.state.c)
+        assert all(bits(pool.state(one).c) == bits(cells[-1]) for one in (alone, *others))
+    assert all(np.all(c == 2.0**-n) for n, c in enumerate(cells[:126], 1))
+    assert not np.any(cells[126:])
 
 
 @pytest.mark.parametrize(
