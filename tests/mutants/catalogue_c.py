@@ -230,10 +230,10 @@ C = [
     ),
     # ---- matrices ----
     Mutant(
-        "a row of a narrow panel is packed as if all panels before it were narrow",
+        "a row in the second half of a wide panel is packed as if it were of a narrow one",
         "csrc/layout.h",
-        "return at < wide * g.wide ? at / g.wide : at - wide * (g.wide - 1);",
-        "return at < wide * g.wide ? at / g.wide : at - wide;",
+        "return at < wide * g.wide ? at / g.wide",
+        "return at < wide ? at / g.wide",
         MATRIX_C,
     ),
     Mutant(
