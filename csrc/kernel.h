@@ -76,7 +76,6 @@ typedef struct lf_pass {
     const lf_layer *layer;
     size_t first_half, end_half;
     int descending;      /* through the panels */
-    int prefetches;      /* weights; whole passes of plain cells heed it */
     int32_t x_magnitude; /* int8: the bits of the largest in x; 0: not known */
     const float *x, *h;
     float *c, *h_out;

@@ -17,11 +17,6 @@ static int exceeds_l2(const lf_model *model) {
     return model->packed_bytes > lf_cpu_l2_bytes() / 4 * LF_L2_FITS_QUARTERS;
 }
 
-static int is_in_l3(const lf_model *model) {
-    return model->packed_bytes > lf_cpu_l2_bytes() / 8 * LF_L2_LACKS_EIGHTHS &&
-           model->packed_bytes <= lf_cpu_l2_bytes() * LF_L3_HAS_L2S;
-}
-
 /*
  * Whether traversals go to and fro, and after how long a pause not. It pays where L2 doesn't hold all, and where L1
  * holds a panel but not all; elsewhere going one way all the time is a little quicker, for the prefetchers of the CPU.
@@ -189,7 +184,6 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         status = LF_ERR_SHAPE;
     if (status == LF_OK) {
         model->exceeds_l2 = exceeds_l2(model);
-        model->is_in_l3 = is_in_l3(model);
         model->panels =
             lf_alloc_weights(model->packed_bytes, !model->exceeds_l2, &model->panel_block);
         if (variants)

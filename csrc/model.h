@@ -16,7 +16,6 @@ struct lf_model {
     size_t packed_bytes;
     uint64_t hot_gap;     /* see traversal.h */
     int exceeds_l2;       /* its weights do, or leave no room for anything else */
-    int is_in_l3;         /* a good part: hot passes prefetch it */
     char *panels;         /* of all layers, one block */
     lf_block panel_block; /* in which that is */
     lf_variant *variants; /* [num_layers], or null where all are plain */

@@ -23,7 +23,7 @@ typedef struct lf_engine {
     void (*layer_pass)(lf_pass *pass);
     void (*give_output_f32)(float *y, const float *h, size_t count);
     uint64_t hot_gap;
-    int is_in_l3, exceeds_l2;
+    int exceeds_l2;
     void (*batch_pass)(lf_batch *batch);
 } lf_engine;
 
@@ -39,7 +39,6 @@ static inline lf_engine lf_engine_of(const lf_model *model) {
         .layer_pass = isa->layer_pass[model->weight_type],
         .give_output_f32 = isa->give_output_f32,
         .hot_gap = model->hot_gap,
-        .is_in_l3 = model->is_in_l3,
         .exceeds_l2 = model->exceeds_l2,
         .batch_pass = isa->batch_pass[model->weight_type],
     };
@@ -47,23 +46,22 @@ static inline lf_engine lf_engine_of(const lf_model *model) {
 }
 
 /* One session. The caller has set the rows of the pass, and this sets the rest. */
-static inline void lf_run_pass(const lf_engine *engine, size_t l, lf_halves halves,
-                               lf_traversal traversal, lf_pass *pass) {
+static inline void lf_run_pass(const lf_engine *engine, size_t l, lf_halves halves, int descending,
+                               lf_pass *pass) {
     pass->layer = &engine->layers[l];
     pass->first_half = halves.first;
     pass->end_half = halves.end;
-    pass->descending = traversal.descending;
-    pass->prefetches = traversal.is_hot && engine->is_in_l3;
+    pass->descending = descending;
     engine->layer_pass(pass);
 }
 
 /* Several sessions, as above. */
-static inline void lf_run_batch(const lf_engine *engine, size_t l, lf_halves halves,
-                                lf_traversal traversal, lf_batch *batch) {
+static inline void lf_run_batch(const lf_engine *engine, size_t l, lf_halves halves, int descending,
+                                lf_batch *batch) {
     batch->layer = &engine->layers[l];
     batch->first_half = halves.first;
     batch->end_half = halves.end;
-    batch->descending = traversal.descending;
+    batch->descending = descending;
     batch->prefetches = engine->exceeds_l2;
     engine->batch_pass(batch);
 }

@@ -93,7 +93,7 @@ static lf_status leave(lf_stream *stream) {
 
 /* One layer: halves of its sums, and the new state unless that is the recurrent one alone. */
 static void pass_over(lf_stream *stream, size_t l, const float *input, lf_halves halves,
-                      lf_traversal traversal, int32_t x_magnitude) {
+                      int descending, int32_t x_magnitude) {
     const lf_layer *layer = &stream->engine.layers[l];
     const size_t h_at = l * layer->padded_output, c_at = l * layer->padded_hidden;
     lf_pass pass = {
@@ -106,16 +106,16 @@ static void pass_over(lf_stream *stream, size_t l, const float *input, lf_halves
         .quants = {stream->quants[0], stream->quants[1]},
         .pre = stream->pre,
     };
-    lf_run_pass(&stream->engine, l, halves, traversal, &pass);
+    lf_run_pass(&stream->engine, l, halves, descending, &pass);
 }
 
-static void advance(lf_stream *stream, const float *x, float *y, lf_traversal traversal) {
+static void advance(lf_stream *stream, const float *x, float *y, int descending) {
     const lf_engine *engine = &stream->engine;
     const lf_halves halves = stream->prepared ? lf_input_half : lf_both_halves;
     const float *input = stream->x;
     int32_t magnitude = engine->take_frame_f32(stream->x, x, engine->input_size);
     for (size_t l = 0; l < engine->num_layers; l++) {
-        pass_over(stream, l, input, halves, traversal, magnitude);
+        pass_over(stream, l, input, halves, descending, magnitude);
         magnitude = 0;
         input = stream->h_next + l * engine->layers[l].padded_output;
     }
@@ -133,10 +133,10 @@ lf_status lf_stream_prepare(lf_stream *stream) {
     if (status != LF_OK)
         return status;
     if (!stream->prepared) {
-        const lf_traversal traversal = lf_next_traversal(stream->engine.hot_gap);
+        const int descending = lf_next_descends(stream->engine.hot_gap);
         /* the first layer last: the step begins with what this leaves in the caches */
         for (size_t l = stream->engine.num_layers; l-- > 0;)
-            pass_over(stream, l, NULL, lf_recurrent_half, traversal, 0);
+            pass_over(stream, l, NULL, lf_recurrent_half, descending, 0);
         stream->prepared = 1;
     }
     return leave(stream);
@@ -157,7 +157,7 @@ static void advance_many(lf_stream *stream, const float *xs, size_t steps, float
     const uint64_t hot_gap = stream->engine.hot_gap;
     for (size_t t = 0; t < steps; t++)
         advance(stream, xs + t * I, ys + t * P,
-                t ? lf_next_traversal_at_once(hot_gap) : lf_next_traversal(hot_gap));
+                t ? lf_next_descends_at_once(hot_gap) : lf_next_descends(hot_gap));
 }
 
 lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {

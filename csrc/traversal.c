@@ -16,22 +16,15 @@ static THREAD_LOCAL struct {
     int descending;
 } last_pass;
 
-lf_traversal lf_next_traversal(uint64_t hot_gap) {
-    lf_traversal next = {0, 0};
-    if (hot_gap) {
-        const uint64_t now = lf_ticks();
-        next.is_hot = now - last_pass.start < hot_gap;
-        next.descending = last_pass.descending = next.is_hot && !last_pass.descending;
-        last_pass.start = now;
-    }
-    return next;
+int lf_next_descends(uint64_t hot_gap) {
+    if (!hot_gap)
+        return 0;
+    const uint64_t now = lf_ticks();
+    const int is_hot = now - last_pass.start < hot_gap;
+    last_pass.start = now;
+    return last_pass.descending = is_hot && !last_pass.descending;
 }
 
-lf_traversal lf_next_traversal_at_once(uint64_t hot_gap) {
-    lf_traversal next = {0, 0};
-    if (hot_gap) {
-        next.is_hot = 1;
-        next.descending = last_pass.descending = !last_pass.descending;
-    }
-    return next;
+int lf_next_descends_at_once(uint64_t hot_gap) {
+    return hot_gap ? last_pass.descending = !last_pass.descending : 0;
 }

@@ -7,16 +7,11 @@
 
 #include <stdint.h>
 
-typedef struct lf_traversal {
-    int descending;
-    int is_hot; /* right after another pass, of whatever model */
-} lf_traversal;
-
-/* The one of this thread's next pass. hot_gap: ticks of lf_ticks from the start of one pass to the next that are no
- * pause; 0: this pass goes one way, is not hot, and doesn't count for the next. */
-lf_traversal lf_next_traversal(uint64_t hot_gap);
+/* Whether this thread's next pass is a descending one. hot_gap: ticks of lf_ticks from the start of one pass to the next
+ * that are no pause; 0: this pass ascends, and doesn't count for the next. */
+int lf_next_descends(uint64_t hot_gap);
 
 /* The same right after a pass, without a look at the clock, which still has the start of the pass before. */
-lf_traversal lf_next_traversal_at_once(uint64_t hot_gap);
+int lf_next_descends_at_once(uint64_t hot_gap);
 
 #endif

@@ -23,14 +23,6 @@ enum { LF_SMALL_BYTES = 24 << 10 };
  * prefetches in pools. Zen 5, no figure of its own: "To and fro". */
 enum { LF_L2_FITS_QUARTERS = 3 };
 
-/* Above so many eighths of L2, it lacks a good part of the weights; up to so many times L2, they are taken to be in L3.
- * Those that come from memory are better not prefetched. Zen 5: "Lines that L2 keeps here and there", 256 -> 256 20 %
- * while others use L2. */
-enum { LF_L2_LACKS_EIGHTHS = 9, LF_L3_HAS_L2S = 10 };
-
-/* How far ahead weights are prefetched from L3. The same entry: 512 bytes are too few, 4 to 8 KiB alike. */
-enum { LF_L3_PREFETCH_BYTES = 4096 };
-
 /* The hot gap: ticks of lf_ticks in which others can have read as much as L2 holds; a pass takes its own time on top,
  * at least so many bytes of weights in each. Zen 5: "A cold step again". */
 #define LF_CACHES_KEEP_TICKS ((uint64_t)1 << 17)

@@ -39,7 +39,7 @@ typedef struct lf_vectors {
  * long once the weights come from L2. (Copies are unrolled by themselves: clang first makes them a memcpy, and
  * then complains of a loop that it can't find.)
  */
-LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, lf_level level, const float *start,
+LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, const float *start,
                             const char *weights, lf_vectors v, const float *kept, vf *input,
                             vf *sum) {
     LF_UNROLL_ALL
@@ -48,7 +48,7 @@ LF_INLINE void lf_sum_float(lf_weight_type type, size_t rows, lf_level level, co
         LF_HIDE_VALUE(start);
     }
     for (int half = 0;; half = 1) {
-        weights = lf_add_products(type, rows, level, weights, v.x, v.inputs, sum);
+        weights = lf_add_products(type, rows, LF_FROM_L2, weights, v.x, v.inputs, sum);
         LF_HIDE_VALUE(half);
         if (half)
             return;
@@ -107,10 +107,10 @@ typedef struct lf_panel_range {
 
 /*
  * The sums of each, and then its cell or, for a variant, its pre-activations. units: vectors of them in a panel.
- * is_usual: both halves of plain cells, known where it is compiled, and so is where weights come from. What the loop
+ * is_usual: both halves of plain cells, known where it is compiled. What the loop
  * needs is looked up before it: it stores, and what it would look up through the pass might have changed.
  */
-LF_INLINE void lf_pass_over_range(lf_weight_type type, int is_usual, lf_level level, size_t units,
+LF_INLINE void lf_pass_over_range(lf_weight_type type, int is_usual, size_t units,
                                   const lf_pass *pass, lf_panel_range range) {
     const size_t vectors = LF_GATES * units, rows = vectors * LF_LANES;
     const lf_layer *const layer = pass->layer;
@@ -144,8 +144,8 @@ LF_INLINE void lf_pass_over_range(lf_weight_type type, int is_usual, lf_level le
             lf_sum_int8(vectors, panel + weights_at, v, x.correction, h.correction,
                         is_first ? (const int32_t *)(const void *)kept : NULL, whole_input, whole);
         else
-            lf_sum_float(type, vectors, level, (const float *)(const void *)panel,
-                         panel + weights_at, v, is_first ? kept : NULL, input, sum);
+            lf_sum_float(type, vectors, (const float *)(const void *)panel, panel + weights_at, v,
+                         is_first ? kept : NULL, input, sum);
         if (is_second) {
             LF_UNROLL_ALL
             for (size_t j = 0; j < vectors; j++) {
@@ -186,46 +186,32 @@ LF_INLINE void lf_pass_over_range(lf_weight_type type, int is_usual, lf_level le
 }
 
 /*
- * Usual passes, the same from L3, and any: halves and variants, which look at the pass to see what they are. Each
- * is out of line: in the middle of everything else compilers run out of registers.
+ * Usual passes, and any: halves and variants, which look at the pass to see what they are. Each is out of line: in the
+ * middle of everything else compilers run out of registers.
  */
-enum { LF_PASS_USUAL, LF_PASS_FROM_L3, LF_PASS_ANY, LF_PASS_KINDS };
-
-#define LF_RANGE(name, type, is_usual, level, units)                                               \
+#define LF_RANGE(name, type, is_usual, units)                                                      \
     static LF_NOINLINE void name(const lf_pass *pass, lf_panel_range range) {                      \
-        lf_pass_over_range(type, is_usual, level, units, pass, range);                             \
+        lf_pass_over_range(type, is_usual, units, pass, range);                                    \
     }
-#define LF_RANGE_WIDTHS(name, type, is_usual, level)                                               \
-    LF_RANGE(name##_narrow, type, is_usual, level, 1)                                              \
-    LF_RANGE(name##_wide, type, is_usual, level, LF_WIDE_PANEL)
-/* int8 gains nothing from prefetches out of L3. */
-#define LF_RANGES_FLOAT(type, name)                                                                \
-    LF_RANGE_WIDTHS(name, type, 1, LF_FROM_L2)                                                     \
-    LF_RANGE_WIDTHS(name##_from_l3, type, 1, LF_FROM_L3)                                           \
-    LF_RANGE_WIDTHS(name##_any, type, 0, LF_FROM_L2)
-#define LF_RANGES_INT8(type, name)                                                                 \
-    LF_RANGE_WIDTHS(name, type, 1, LF_FROM_L2)                                                     \
-    LF_RANGE_WIDTHS(name##_any, type, 0, LF_FROM_L2)
-#define LF_RANGES(type, name, bytes, sums) LF_RANGES_##sums(type, name)
+#define LF_RANGES(type, name, bytes, sums)                                                         \
+    LF_RANGE(name##_narrow, type, 1, 1)                                                            \
+    LF_RANGE(name##_wide, type, 1, LF_WIDE_PANEL)                                                  \
+    LF_RANGE(name##_any_narrow, type, 0, 1)                                                        \
+    LF_RANGE(name##_any_wide, type, 0, LF_WIDE_PANEL)
 LF_EACH_WEIGHT_TYPE(LF_RANGES)
-#undef LF_RANGE_WIDTHS
+#undef LF_RANGES
 #undef LF_RANGE
 
-#define LF_FROM_L3_FLOAT(name) {name##_from_l3_narrow, name##_from_l3_wide}
-#define LF_FROM_L3_INT8(name) {name##_narrow, name##_wide}
+/* [type][is_usual][is_wide] */
 #define LF_ENTRY_OF_RANGES(type, name, bytes, sums)                                                \
-    [type] = {[LF_PASS_USUAL] = {name##_narrow, name##_wide},                                      \
-              [LF_PASS_FROM_L3] = LF_FROM_L3_##sums(name),                                         \
-              [LF_PASS_ANY] = {name##_any_narrow, name##_any_wide}},
-static void (*const lf_ranges[LF_WEIGHT_TYPES][LF_PASS_KINDS][2])(const lf_pass *pass,
-                                                                  lf_panel_range range) = {
+    [type] = {{name##_any_narrow, name##_any_wide}, {name##_narrow, name##_wide}},
+static void (*const lf_ranges[LF_WEIGHT_TYPES][2][2])(const lf_pass *pass, lf_panel_range range) = {
     LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_RANGES)};
 
 /* All panels of a layer: the wide ones come first in memory. */
 LF_INLINE void lf_pass_over_panels(lf_weight_type type, const lf_pass *pass) {
     const lf_layer *layer = pass->layer;
     const int is_usual = !layer->variant && pass->end_half - pass->first_half == LF_HALVES;
-    const int kind = !is_usual ? LF_PASS_ANY : pass->prefetches ? LF_PASS_FROM_L3 : LF_PASS_USUAL;
     const size_t units = layer->wide_panels * LF_WIDE_PANEL * LF_LANES;
     const lf_panel_range narrow = {units, (layer->padded_hidden - units) / LF_LANES};
     const lf_panel_range wide = {0, layer->wide_panels};
@@ -233,7 +219,7 @@ LF_INLINE void lf_pass_over_panels(lf_weight_type type, const lf_pass *pass) {
         const int is_wide = turn == !!pass->descending;
         const lf_panel_range range = is_wide ? wide : narrow;
         if (range.count)
-            lf_ranges[type][kind][is_wide](pass, range);
+            lf_ranges[type][is_usual][is_wide](pass, range);
     }
 }
 

@@ -18,19 +18,8 @@ enum { LF_WIDE_VECTORS = LF_NARROW_VECTORS * LF_WIDE_PANEL };
 
 static const _Alignas(64) float lf_zeros[LF_WIDE_VECTORS * LF_LANES];
 
-/* How weights are read: as is best from L1; from L2, and from anywhere when nothing is known; from L3, once no
- * pause has emptied the caches. */
-typedef enum lf_level { LF_FROM_L1, LF_FROM_L2, LF_FROM_L3 } lf_level;
-
-/*
- * From L3 each line is prefetched LF_L3_PREFETCH_BYTES ahead, once for each cache line of a row of weights, which begins
- * on one; `at` is a constant. Where the traversal descends, the end of each panel prefetches what was just read;
- * panels are much longer than this. (The line may lie behind all weights, so it is no pointer before it gets there.)
- */
-LF_INLINE void lf_prefetch_line(lf_level level, const char *row, size_t at) {
-    if (level == LF_FROM_L3 && at % LF_ALIGNMENT == 0)
-        __builtin_prefetch((const void *)((uintptr_t)row + at + LF_L3_PREFETCH_BYTES), 0, 3);
-}
+/* How weights are read: as is best from L1, or from L2 and from anywhere when nothing is known. */
+typedef enum lf_level { LF_FROM_L1, LF_FROM_L2 } lf_level;
 
 LF_INLINE vf lf_load_weights(lf_weight_type type, const char *p) {
     switch (type) {
@@ -50,7 +39,6 @@ LF_INLINE const char *lf_add_product(lf_weight_type type, size_t rows, lf_level 
     const size_t bytes = LF_LANES * lf_weight_bytes(type);
     LF_UNROLL_ALL
     for (size_t j = 0; j < rows; j++) {
-        lf_prefetch_line(level, weights, j * bytes);
         sum[j] = vf_fma(lf_load_weights(type, weights + j * bytes), xk, sum[j]);
         if (level != LF_FROM_L1)
             LF_HIDE_VALUE(weights); /* keeps the loads in order */

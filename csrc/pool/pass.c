@@ -9,7 +9,7 @@
  * that is alone takes the kernel of a stream, which is made for one.
  */
 static void pass_over(lf_pool *pool, lf_work *work, size_t sessions, size_t l, lf_halves halves,
-                      lf_traversal traversal, float *const *y_rows) {
+                      int descending, float *const *y_rows) {
     const lf_engine *engine = &pool->engine;
     const lf_layer *layer = &engine->layers[l];
     const size_t h_at = l * layer->padded_output, c_at = l * layer->padded_hidden;
@@ -31,7 +31,7 @@ static void pass_over(lf_pool *pool, lf_work *work, size_t sessions, size_t l, l
             .quants = {work->quant_rows[0][0], work->quant_rows[1][0]},
             .pre = work->pre,
         };
-        lf_run_pass(engine, l, halves, traversal, &pass);
+        lf_run_pass(engine, l, halves, descending, &pass);
         if (halves.first == LF_RECURRENT) /* no new h */
             return;
         memcpy(work->h_rows[0], pass.h_out, layer->padded_output * sizeof(float));
@@ -52,7 +52,7 @@ static void pass_over(lf_pool *pool, lf_work *work, size_t sessions, size_t l, l
         .operands = {work->operands[0], work->operands[1]},
         .pre = work->pre_rows,
     };
-    lf_run_batch(engine, l, halves, traversal, &batch);
+    lf_run_batch(engine, l, halves, descending, &batch);
 }
 
 /* Step t of the sessions in the batch, all of them prepared or none. */
@@ -60,7 +60,7 @@ static void step(lf_pool *pool, lf_work *work, size_t sessions, size_t t, int pr
                  const lf_frames *frames) {
     const lf_model *model = pool->model;
     const size_t I = model->input_size, P = model->output_size;
-    const lf_traversal traversal = lf_next_traversal(sessions * model->hot_gap);
+    const int descending = lf_next_descends(sessions * model->hot_gap);
     for (size_t s = 0; s < sessions; s++) {
         const size_t frame = work->numbers[s] * frames->steps + t;
         float *x = work->x + s * work->x_floats;
@@ -70,7 +70,7 @@ static void step(lf_pool *pool, lf_work *work, size_t sessions, size_t t, int pr
     }
     for (size_t l = 0; l < model->num_layers; l++) {
         const int is_last = l + 1 == model->num_layers;
-        pass_over(pool, work, sessions, l, prepared ? lf_input_half : lf_both_halves, traversal,
+        pass_over(pool, work, sessions, l, prepared ? lf_input_half : lf_both_halves, descending,
                   is_last ? work->y_rows : NULL);
         for (size_t s = 0; s < sessions; s++)
             work->x_rows[s] = work->h_rows[s];
@@ -151,9 +151,9 @@ size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim)
         else if (lf_pool_keep(pool, slot))
             work->slots[sessions++] = slot;
         if (sessions && (sessions == LF_BATCH_SESSIONS || n + 1 == claim->count)) {
-            const lf_traversal traversal = lf_next_traversal(sessions * pool->model->hot_gap);
+            const int descending = lf_next_descends(sessions * pool->model->hot_gap);
             for (size_t l = 0; l < pool->model->num_layers; l++)
-                pass_over(pool, work, sessions, l, lf_recurrent_half, traversal, NULL);
+                pass_over(pool, work, sessions, l, lf_recurrent_half, descending, NULL);
             ready += sessions;
             sessions = 0;
         }

@@ -41,88 +41,19 @@ static void make_weights(void) {
         xs[j] = 2 * pseudo_random(&random_state);
 }
 
-static int turns_round(uint64_t within) { return lf_next_traversal(within).descending; }
-
-/* Every other pass, unless there was a pause. */
+/* Every other pass descends, unless there was a pause. */
 static void check_turns(void) {
     const uint64_t ever = UINT64_MAX;
-    const int first = turns_round(ever);
-    CHECK(turns_round(ever) == !first && turns_round(ever) == first);
-    CHECK(!turns_round(0) && turns_round(ever) == !first); /* one that never turns is no pass */
-    CHECK(lf_next_traversal_at_once(1).descending == first &&
-          !lf_next_traversal_at_once(0).descending);
-    CHECK(turns_round(ever) == !first);
-    for (int n = 0; n < 2; n++) /* either way */
-        CHECK(lf_next_traversal(ever).is_hot);
-    for (int n = 0; n < 2; n++)
-        CHECK(lf_next_traversal_at_once(1).is_hot);
-    CHECK(!lf_next_traversal(0).is_hot && !lf_next_traversal_at_once(0).is_hot);
+    const int first = lf_next_descends(ever);
+    CHECK(lf_next_descends(ever) == !first && lf_next_descends(ever) == first);
+    CHECK(!lf_next_descends(0) && lf_next_descends(ever) == !first); /* 0: it doesn't count */
+    CHECK(lf_next_descends_at_once(1) == first && !lf_next_descends_at_once(0));
+    CHECK(lf_next_descends(ever) == !first);
 #if defined(__x86_64__)
     for (int n = 0; n < 4; n++)
-        CHECK(!turns_round(1) && !lf_next_traversal(1).is_hot); /* each is later than that */
-    CHECK(turns_round(ever));
+        CHECK(!lf_next_descends(1)); /* each is later than that */
+    CHECK(lf_next_descends(ever));
 #endif
-}
-
-static int asked[2]; /* passes for their weights ahead, or not */
-static void (*real_pass)(lf_pass *pass);
-
-static void listen(lf_pass *pass) {
-    asked[pass->prefetches]++;
-    real_pass(pass);
-}
-
-/* Three steps of a stream and three of a session that is alone. */
-static void listen_to_steps(lf_model *model, const float *frames, float *ys) {
-    const lf_isa *const isa = model->isa;
-    lf_isa listening = *isa;
-    lf_stream *stream;
-    lf_pool *pool;
-    unsigned long long handle;
-    real_pass = isa->layer_pass[LF_FLOAT32];
-    listening.layer_pass[LF_FLOAT32] = listen;
-    model->isa = &listening;
-    CHECK(lf_stream_create(model, &stream) == LF_OK);
-    CHECK(lf_pool_create(model, 1, 0, 1, &pool) == LF_OK);
-    CHECK(lf_pool_open(pool, &handle) == LF_OK);
-    asked[0] = asked[1] = 0;
-    CHECK(lf_stream_run_f32(stream, frames, 3, ys) == LF_OK);
-    for (int t = 0; t < 3; t++)
-        CHECK(lf_pool_step_f32(pool, &handle, 1, frames, ys, NULL) == LF_OK);
-    lf_pool_destroy(pool);
-    lf_stream_destroy(stream);
-    model->isa = isa;
-}
-
-/* Weights from L3, which L2 lacks and memory need not give, and of those hot passes alone. */
-static void check_fetches(void) {
-    enum { HIDDEN = 128, UNIT_BYTES = 4 * HIDDEN * sizeof(float) };
-    const double l2 = (double)lf_cpu_l2_bytes();
-    const struct {
-        double l2s;
-        int is_in_l3;
-    } sizes[] = {{1.07, 0}, {1.2, 1}, {9.5, 1}, {10.5, 0}};
-    for (size_t n = 0; n < sizeof sizes / sizeof *sizes; n++) {
-        const size_t inputs = (size_t)(sizes[n].l2s * l2) / UNIT_BYTES - HIDDEN - 1;
-        float *zeros = calloc(4 * HIDDEN * (inputs + HIDDEN), sizeof *zeros);
-        float ys[3 * HIDDEN];
-        const lf_layer_weights layer = {.weight_ih = zeros, .weight_hh = zeros};
-        lf_model *model;
-        CHECK(lf_model_create(inputs, HIDDEN, 0, 1, &layer, LF_FLOAT32, NULL, NULL, &model) ==
-              LF_OK);
-        CHECK(model->is_in_l3 == sizes[n].is_in_l3 && model->hot_gap);
-        model->hot_gap = UINT64_MAX;
-        listen_to_steps(model, zeros, ys);
-        CHECK(asked[sizes[n].is_in_l3] == 6 && asked[!sizes[n].is_in_l3] == 0);
-#if defined(__x86_64__)
-        /* each is after a pause, but for the second and third frame of `run` */
-        model->hot_gap = 1;
-        listen_to_steps(model, zeros, ys);
-        CHECK(asked[1] == 2 * sizes[n].is_in_l3);
-#endif
-        lf_model_destroy(model);
-        free(zeros);
-    }
 }
 
 static lf_status create(const char *isa, lf_model **model) {
@@ -354,7 +285,6 @@ int main(void) {
     make_weights();
     check_isas();
     check_turns();
-    check_fetches();
     check_create();
     for (size_t i = 0; i < lf_isa_count(); i++)
         for (int type = LF_FLOAT32; type <= LF_INT8 && !lf_isa_missing(i, 0); type++)

@@ -1,6 +1,6 @@
 /*
  * One layer, whose panels are of both widths on every ISA, passed over in both directions, whole and in
- * halves, with and without asking for lines ahead, whatever the clock says: each time the same bits.
+ * halves, whatever the clock says: each time the same bits.
  */
 #include <stdint.h>
 #include <string.h>
@@ -31,14 +31,12 @@ static rows new_rows(void) {
     return r;
 }
 
-static void pass_over(const lf_model *model, rows *r, size_t first, size_t end, int descending,
-                      int prefetches) {
+static void pass_over(const lf_model *model, rows *r, size_t first, size_t end, int descending) {
     lf_pass pass = {
         .layer = &model->layers[0],
         .first_half = first,
         .end_half = end,
         .descending = descending,
-        .prefetches = prefetches,
         .x = r->x,
         .h = r->h,
         .c = r->c,
@@ -58,19 +56,19 @@ static void check_directions(const lf_model *model) {
     const size_t wide = layer->wide_panels * model->isa->wide_panel * model->isa->lanes;
     CHECK(wide && wide < layer->padded_hidden); /* and some of one vector */
     rows whole = new_rows();
-    pass_over(model, &whole, 0, 2, 0, 0);
+    pass_over(model, &whole, 0, 2, 0);
     for (int d = 0; d < 4; d++) {
         rows again = new_rows(), halves = new_rows(), other = new_rows();
-        pass_over(model, &again, 0, 2, d & 1, d >> 1);
+        pass_over(model, &again, 0, 2, d & 1);
         CHECK(same(&again, &whole));
-        pass_over(model, &halves, 1, 2, d >> 1, d & 1);
+        pass_over(model, &halves, 1, 2, d >> 1);
         CHECK(memcmp(halves.c, other.c, sizeof halves.c) == 0); /* the second alone moves nothing */
         other = halves;
-        pass_over(model, &halves, 0, 1, d & 1, d >> 1);
+        pass_over(model, &halves, 0, 1, d & 1);
         CHECK(same(&halves, &whole));
         /* negative control: each of the kept sums counts, as a float or, for int8, as an integer */
         other.recurrent[(size_t)(d % 3) * LF_GATES * model->isa->lanes] = 1.0f;
-        pass_over(model, &other, 0, 1, d & 1, d >> 1);
+        pass_over(model, &other, 0, 1, d & 1);
         CHECK(!same(&other, &whole));
     }
 }
