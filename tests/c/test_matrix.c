@@ -12,7 +12,7 @@
 #include "memory/memory.h"
 #include "pseudo_random.h"
 
-enum { ROWS = 203, COLUMNS = 300, INPUTS = 9, MOST_SEGMENTS = 3, MOST_ROWS = 512 };
+enum { ROWS = 331, COLUMNS = 300, INPUTS = 9, MOST_SEGMENTS = 3, MOST_ROWS = 512 };
 
 static float weights[ROWS * COLUMNS];
 
@@ -168,10 +168,10 @@ static void check_type(const lf_isa *isa, lf_weight_type type) {
     for (size_t n = 0; n < sizeof weights / sizeof *weights; n++)
         weights[n] = next_weight(type, &state);
     for (size_t n = 0; n < sizeof columns / sizeof *columns; n++)
-        for (uint32_t wide = 0; wide < 2; wide++)
+        for (uint32_t wide = 0; wide < 3; wide++)
             for (size_t parts = 1; parts <= MOST_SEGMENTS; parts++) {
                 const size_t rows = n % 2 ? ROWS : 2 * lf_narrow_rows(g) + 1;
-                if (rows > ROWS || (wide && rows < g.wide * lf_narrow_rows(g)))
+                if (rows > ROWS || rows < wide * g.wide * lf_narrow_rows(g))
                     continue;
                 packed p = pack(isa, g, rows, columns[n], wide, wide ? 4 : 0, n == 2 ? 8 : 0);
                 check_geometry(&p.m, g);
