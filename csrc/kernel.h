@@ -119,7 +119,7 @@ typedef struct lf_isa {
     int int8_offset;       /* what it wants added to each weight */
     void (*layer_pass[LF_WEIGHT_TYPES])(lf_pass *pass);
     void (*batch_pass[LF_WEIGHT_TYPES])(lf_batch *batch);
-    /* sums[rows of m] of a matrix times one row, from 0 or from start[rows of m] */
+    /* sums[rows of m] of a matrix times one row, from 0 or from start[rows of m]; both aligned to LF_ALIGNMENT */
     void (*matvec[LF_WEIGHT_TYPES])(const lf_matrix *m, const lf_segment *operand, size_t segments,
                                     const void *start, void *sums);
     /* The same for 1 .. LF_BATCH_SESSIONS rows: sums[count][rows of m], all from the same start. */

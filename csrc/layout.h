@@ -1,5 +1,5 @@
 /*
- * How weights lie in memory. This is the one place that knows: the packer, the kernels and whoever needs a size ask
+ * How weights lie in memory. Nothing else knows it: the packer, the kernels and whoever needs a size ask
  * here.
  *
  * A packed matrix has its rows cut into panels, whole vectors of rows side by side. A panel is read front to back,
@@ -116,8 +116,10 @@ static inline const float *lf_dequantisation_rows(const lf_matrix *m, size_t mat
     return (const float *)(const void *)end + row * (1 + matrices);
 }
 
-/* What a matrix is multiplied with: parts that follow one another, at any address each. A part of int8 has whole
- * groups, but for the last. */
+/*
+ * What a matrix is multiplied with: parts that follow one another, at any address each, of one value or more. A part of
+ * int8 has whole groups, but for the last; what stands behind that one up to a whole group is read, and doesn't count.
+ */
 typedef struct lf_segment {
     const void *values;
     size_t count;

@@ -89,7 +89,7 @@ lf_status lf_isa_choose(const char *name, size_t *index);
 
 /*
  * Whether the kernels of that ISA (as lf_isa_choose takes it) give the bits that they should: steps of small
- * models of each weight type against known ones, in less than a millisecond. LF_ERR_BITS where they do not,
+ * models of each weight type against known ones, in about a millisecond. LF_ERR_BITS where they do not,
  * as in a build whose flags let the compiler fuse a multiplication with an addition.
  */
 lf_status lf_self_test(const char *isa);
@@ -198,8 +198,8 @@ typedef struct lf_stream lf_stream; /* one session: its state and its scratch, n
  * fingerprint: 32 bytes that stand for these weights, to which snapshots are bound, or null where none will be
  * taken. Python's `lstm.fingerprint` is those bytes in hexadecimal.
  * The model keeps no pointer into any of them. destroy(NULL) does nothing.
- * Weights that fit L2 and have a large page of their own are put where they are read most quickly, which takes a few
- * tenths of a millisecond; with LSTM_FAST_PLACEMENT=0 in the environment nothing is timed. No bit depends on it.
+ * Weights that fit L2 and have a large page of their own are put where they are read most quickly, which takes about
+ * a millisecond; with LSTM_FAST_PLACEMENT=0 in the environment nothing is timed. No bit depends on it.
  */
 enum { LF_FINGERPRINT_BYTES = 32 };
 lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_size,

@@ -5,7 +5,7 @@
 #include "layout.h"
 
 /*
- * One row of a matrix to its place in the panels, which are zeroed before. offset: the ISA's int8_offset. Returns the
+ * One row of a matrix into its panel, which are zeroed before. offset: the ISA's int8_offset. Returns the
  * scale of an int8 row, whose largest magnitude is 127 units (0 for a row of almost zeros), and 1 for other types.
  */
 float lf_pack_row(const lf_matrix *m, lf_geometry g, int offset, size_t row, const float *values);

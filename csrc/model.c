@@ -19,7 +19,7 @@ static int exceeds_l2(const lf_model *model) {
 
 /*
  * Whether traversals go to and fro, and after how long a pause not. It pays where L2 doesn't hold all, and where L1
- * holds a panel but not all; elsewhere going one way all the time is a little quicker, for the prefetchers of the CPU.
+ * holds a panel but not all; elsewhere one direction all the time is a little quicker, for the prefetchers of the CPU.
  */
 static uint64_t hot_gap(const lf_model *model) {
     const lf_geometry g = lf_geometry_of(model->isa, model->weight_type);

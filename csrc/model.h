@@ -42,7 +42,7 @@ int lf_is_bounded(const lf_layer_weights *weights);
 
 /*
  * layer.c. Of a layer whose sizes are known: how many of its panels are wide; the bytes of everything it packs, whole
- * cache lines where it has a variant; and packing it from `out` on, which is zeroed and becomes layer->panels. Returns
+ * vectors; and packing it from `out` on, which is zeroed and becomes layer->panels. Returns
  * its end. variant: for a layer that is not plain.
  */
 uint32_t lf_wide_panels(const lf_isa *isa, lf_weight_type type, const lf_layer *layer);

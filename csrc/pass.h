@@ -1,4 +1,4 @@
-/* The one place that makes a pass over a layer, for a stream and for the sessions of a pool. */
+/* A pass over a layer is made here, for a stream and for the sessions of a pool. */
 #ifndef LF_PASS_H
 #define LF_PASS_H
 

@@ -11,7 +11,7 @@
  * that are no pause; 0: this pass ascends, and doesn't count for the next. */
 int lf_next_descends(uint64_t hot_gap);
 
-/* The same right after a pass, without a look at the clock, which still has the start of the pass before. */
+/* The same right after a pass, without a look at the clock. After a run the start of its first pass counts. */
 int lf_next_descends_at_once(uint64_t hot_gap);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Every number that was fitted to a machine: what it decides, on which CPU it was measured and when, and the entry of
- * benchmarks/NOTES.md that says how to measure it again. The vectors' own choices stand in isa/vec_<isa>.h.
+ * Every number that was fitted to a machine: what it decides, on which CPU it was measured, and the entry of
+ * benchmarks/NOTES.md that says how to measure it again. All in 2026; on Zen 4 in November. The vectors' own choices stand in isa/vec_<isa>.h.
  */
 #ifndef LF_TUNING_H
 #define LF_TUNING_H
@@ -19,8 +19,8 @@
  * "Zen 5 again: how long a step's chain is", 1 -> 16 15 %. */
 enum { LF_SMALL_BYTES = 24 << 10 };
 
-/* Weights that fit L2 and leave room for anything else: so many quarters of it. Decides on traversal to and fro, and on
- * prefetches in pools. Zen 5, no figure of its own: "To and fro". */
+/* Weights that fit L2 and leave room for anything else: so many quarters of it. Decides on traversal to and fro, on
+ * the search for a placement, and on prefetches in pools. Zen 5, no figure of its own: "To and fro". */
 enum { LF_L2_FITS_QUARTERS = 3 };
 
 /* The hot gap: ticks of lf_ticks in which others can have read as much as L2 holds; a pass takes its own time on top,

@@ -20,7 +20,7 @@ LF_INLINE void lf_layer_pass(lf_weight_type type, int is_plain, const lf_pass *p
         lf_variant_output(type, pass);
 }
 
-/* Variants out of line, so that the plain way is as short as if there were no other. */
+/* Variants out of line, so that the plain cell costs no more than if there were no other. */
 #define LF_LAYER_PASS(type, name, bytes, sums)                                                     \
     static LF_NOINLINE void variant_pass_##name(const lf_pass *pass) {                             \
         lf_layer_pass(type, 0, pass);                                                              \

@@ -138,7 +138,11 @@ LF_INLINE void lf_batch_over_panels(lf_weight_type type, int is_plain, const lf_
         const size_t n = batch->descending ? panels - 1 - turn : turn;
         /* after the last any will do */
         const size_t then = turn + 1 == panels ? n : batch->descending ? n - 1 : n + 1;
-        const char *const next = batch->prefetches ? lf_panel_at(first, g, then).weights : NULL;
+        const lf_panel after = lf_panel_at(first, g, then);
+        const char *const next =
+            batch->prefetches
+                ? after.weights - after.rows * first->offset * (batch->first_half == LF_INPUT)
+                : NULL;
         if (n < layer->wide_panels)
             lf_batch_panel(type, is_plain, LF_WIDE_PANEL, batch, m, n, next, c_is_noncanonical);
         else

@@ -9,7 +9,7 @@
 
 LF_INLINE int lf_is_small(lf_weight_type type, const lf_layer *layer) {
     const lf_matrix m = lf_layer_matrix(layer, LF_GEOMETRY(type), LF_INPUT);
-    return type != LF_INT8 && layer->padded_hidden <= LF_WIDE_PANEL * LF_LANES &&
+    return type != LF_INT8 && lf_panel_count(&m, LF_GEOMETRY(type)) == 1 &&
            (size_t)m.stride * m.rows <= LF_SMALL_BYTES;
 }
 

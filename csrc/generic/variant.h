@@ -109,8 +109,8 @@ static void lf_normalise(float *a, const float *scale, const float *bias, size_t
 }
 
 /* From a gate's sums to the gate: normalised, clipped, activated. */
-static void lf_finish_gate(const lf_layer *layer, size_t gate, const lf_function *function,
-                           float *a) {
+static void lf_activate_gate(const lf_layer *layer, size_t gate, const lf_function *function,
+                             float *a) {
     const lf_variant *variant = layer->variant;
     const size_t padded = layer->padded_hidden;
     if (variant->layer_norm)
@@ -143,9 +143,9 @@ static LF_NOINLINE void lf_variant_cell(const lf_layer *layer, float *pre, float
         lf_add_peephole(i, variant->peephole, c, padded);
         lf_add_peephole(f, variant->peephole + padded, c, padded);
     }
-    lf_finish_gate(layer, 0, &cell->gate, i);
-    lf_finish_gate(layer, 1, &cell->gate, f);
-    lf_finish_gate(layer, 2, &cell->input, g);
+    lf_activate_gate(layer, 0, &cell->gate, i);
+    lf_activate_gate(layer, 1, &cell->gate, f);
+    lf_activate_gate(layer, 2, &cell->input, g);
     if (cell->coupling == LF_FORGET_FROM_INPUT)
         lf_one_minus(f, i, padded);
     if (cell->coupling == LF_INPUT_FROM_FORGET)
@@ -159,7 +159,7 @@ static LF_NOINLINE void lf_variant_cell(const lf_layer *layer, float *pre, float
     lf_zero_tail(c, layer->hidden_size, padded);
     if (variant->peephole)
         lf_add_peephole(o, variant->peephole + 2 * padded, c, padded);
-    lf_finish_gate(layer, 3, &cell->gate, o);
+    lf_activate_gate(layer, 3, &cell->gate, o);
     for (size_t j = 0; j < padded; j += LF_LANES)
         vf_store(r + j, vf_load(c + j));
     activate_f32(&cell->output, r, padded);

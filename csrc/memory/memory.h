@@ -20,7 +20,7 @@ typedef struct lf_block {
 } lf_block;
 
 /* Zeroed memory for weights, somewhere in *block, which is what is given back; null when there is none. fits_l2: they
- * should stay in L2, so a placement is searched for them, unless LSTM_FAST_PLACEMENT is 0 in the environment. */
+ * should stay in L2, so a placement is searched for those that have a large page of their own, unless LSTM_FAST_PLACEMENT is 0 in the environment. */
 char *lf_alloc_weights(size_t bytes, int fits_l2, lf_block *block);
 void lf_free_weights(const lf_block *block);
 

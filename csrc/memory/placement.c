@@ -43,6 +43,8 @@ static uint64_t ticks_to_read(lf_reader read, const char *placement, size_t byte
 char *lf_quickest_placement(lf_reader read, char *memory, size_t whole, size_t bytes) {
     uint64_t least = UINT64_MAX;
     char *quickest = memory;
+    if (!lf_ticks() || bytes + LF_PLACEMENTS_APART > whole) /* no clock, or no choice */
+        return memory;
     if (!read)
         read = read_lines;
     for (size_t at = 0; at + bytes <= whole; at += LF_PLACEMENTS_APART) {

@@ -12,12 +12,6 @@ void *lf_alloc_zeroed(size_t bytes) {
     return memory;
 }
 
-/*
- * Weights get large pages where the system has them: without, a cold step looks up a page every 4 KiB, and
- * which small pages one draws decides how well they share the cache. Those that fill a good part of one
- * have it to themselves, smaller ones share one with others. The few small pages of what is tiny are no
- * trouble.
- */
 /* The address sanitizer knows where an allocation of the C library ends, but not where a part of a page does. */
 #if defined(__has_feature)
 #define HAS_FEATURE(feature) __has_feature(feature)
@@ -43,6 +37,12 @@ static char *take_large(size_t bytes, int fits_l2, lf_block *block) {
     return searches ? lf_quickest_placement(NULL, memory, whole, bytes) : memory;
 }
 
+/*
+ * Weights get large pages where the system has them: without, a cold step looks up a page every 4 KiB, and
+ * which small pages one draws decides how well they share the cache. Those that fill a good part of one
+ * have it to themselves, smaller ones share one with others. The few small pages of what is tiny are no
+ * trouble.
+ */
 char *lf_alloc_weights(size_t bytes, int fits_l2, lf_block *block) {
     *block = (lf_block){0};
     if (LARGE_PAGES && bytes >= LF_LARGE_PAGE_SHARED && bytes <= SIZE_MAX / 2) {

@@ -26,7 +26,7 @@ WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc"
 PAGES = ["-pthread", "-Wl,--wrap=lf_alloc_large,--wrap=lf_free_large"]
 PROGRAMS = {
     "test_cpu.c": [],
-    "test_memory.c": [],
+    "test_memory.c": ["-Wl,--wrap=lf_quickest_placement"],
     "test_pages.c": PAGES,
     "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
     "test_core.c": [WRAP],
@@ -163,7 +163,14 @@ def quick(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "source",
-    ["test_core.c", "test_matrix.c", "test_pool.c", "test_variants.c", "test_snapshot.c"],
+    [
+        "test_core.c",
+        "test_matrix.c",
+        "test_memory.c",
+        "test_pool.c",
+        "test_variants.c",
+        "test_snapshot.c",
+    ],
 )
 def test_core_quickly(quick, source):
     """Statuses, busy flags, what close zeroes, lengths: known before the sanitizers are through."""

@@ -58,12 +58,13 @@ typedef struct operands {
     lf_row_segment segments[MOST_SEGMENTS];
 } operands;
 
+/* changed: the number, from 1, of a part whose first value is another one; 0: none. */
 static void make_operands(operands *o, const lf_isa *isa, lf_weight_type type, size_t columns,
-                          size_t count) {
+                          size_t count, size_t changed) {
     uint32_t state = 11;
     const size_t quant_bytes = isa->int8_group == 4 ? 1 : 2; /* see lf_quant of each dot */
     size_t first = 0;
-    memset(o, 0, sizeof *o);
+    memset(o, 0x55, sizeof *o); /* what is read behind a last part must not count */
     for (size_t n = 0; n < INPUTS; n++)
         for (size_t k = 0; k < columns; k++) {
             const float value = pseudo_random(&state);
@@ -73,6 +74,8 @@ static void make_operands(operands *o, const lf_isa *isa, lf_weight_type type, s
         size_t length = columns - first;
         if (part + 1 < count)
             length = length / 2 / 4 * 4; /* whole groups */
+        for (size_t n = 0; n < INPUTS && part + 1 == changed; n++)
+            o->values[n][first] = o->values[n][first] < 0 ? 50 : -50;
         for (size_t n = 0; n < INPUTS; n++) {
             char *const at = o->parts[n][part] + (type == LF_INT8 ? 3 * quant_bytes : 4 * part);
             for (size_t k = 0; k < length; k++) {
@@ -111,41 +114,76 @@ static float found(lf_weight_type type, const void *sums, size_t at, const lf_is
     return (float)((const int32_t *)sums)[at] - offset;
 }
 
+/* What sums start from: floats, or integers for int8. */
+typedef union starts {
+    _Alignas(64) float values[MOST_ROWS];
+    int32_t whole[MOST_ROWS];
+} starts;
+
+/* Row n of the sums against the plain ones; returns how many differ. */
+static size_t differing(const lf_isa *isa, lf_weight_type type, const packed *p, size_t rows,
+                        const float *sums, size_t n, const float *x, const starts *start) {
+    size_t count = 0;
+    for (size_t row = 0; row < rows; row++) {
+        const float from = !start            ? 0
+                           : type == LF_INT8 ? (float)start->whole[row]
+                                             : start->values[row];
+        count += found(type, sums, n * p->m.rows + row, isa, x, p->m.columns) !=
+                 sum_of(type, p, row, x, from);
+    }
+    return count;
+}
+
+static int is_untouched(const float *sums, size_t first, size_t count) {
+    for (size_t j = first; j < count; j++)
+        if (memcmp(&sums[j], "\xAB\xAB\xAB\xAB", 4) != 0)
+            return 0;
+    return 1;
+}
+
 static void check_products(const lf_isa *isa, lf_weight_type type, const packed *p, size_t rows,
                            size_t parts) {
-    static operands o;
-    static _Alignas(64) float start[MOST_ROWS], sums[INPUTS * MOST_ROWS];
-    const int starts = type != LF_INT8 && parts == 2;
+    enum { ALL = INPUTS * MOST_ROWS };
+    static operands o, other;
+    static starts start;
+    static _Alignas(64) float sums[ALL];
+    const starts *const from = parts == 2 ? &start : NULL;
     uint32_t state = 5;
-    make_operands(&o, isa, type, p->m.columns, parts);
-    for (size_t row = 0; row < rows; row++)
-        start[row] = pseudo_random(&state);
+    make_operands(&o, isa, type, p->m.columns, parts, 0);
+    for (size_t row = 0; row < p->m.rows; row++) {
+        const float value = pseudo_random(&state);
+        if (type == LF_INT8)
+            start.whole[row] = (int32_t)(value * 1000);
+        else
+            start.values[row] = value;
+    }
     for (size_t count = 1; count <= INPUTS; count++) {
         memset(sums, 0xAB, sizeof sums);
-        isa->matmat[type](&p->m, o.segments, parts, count, starts ? start : NULL, sums);
+        isa->matmat[type](&p->m, o.segments, parts, count, from, sums);
         for (size_t n = 0; n < count; n++)
-            for (size_t row = 0; row < rows; row++)
-                CHECK(found(type, sums, n * p->m.rows + row, isa, o.values[n], p->m.columns) ==
-                      sum_of(type, p, row, o.values[n], starts ? start[row] : 0));
-        for (size_t j = count * p->m.rows; j < sizeof sums / sizeof *sums; j++)
-            CHECK(memcmp(&sums[j], "\xAB\xAB\xAB\xAB", 4) == 0);
+            CHECK(!differing(isa, type, p, rows, sums, n, o.values[n], from));
+        CHECK(is_untouched(sums, count * p->m.rows, ALL));
     }
     lf_segment one[MOST_SEGMENTS];
     for (size_t part = 0; part < parts; part++)
         one[part] = (lf_segment){o.rows[part][1], o.segments[part].count};
-    isa->matvec[type](&p->m, one, parts, starts ? start : NULL, sums);
-    for (size_t row = 0; row < rows; row++)
-        CHECK(found(type, sums, row, isa, o.values[1], p->m.columns) ==
-              sum_of(type, p, row, o.values[1], starts ? start[row] : 0));
-    /* negative control: each column of each part counts */
-    const size_t k = p->m.columns - 1;
-    float *const x = o.values[1];
-    x[k] += 1;
-    size_t others = 0;
-    for (size_t row = 0; row < rows; row++)
-        others += found(type, sums, row, isa, o.values[1], p->m.columns) !=
-                  sum_of(type, p, row, x, starts ? start[row] : 0);
-    CHECK(others > rows / 2);
+    memset(sums, 0xAB, sizeof sums);
+    isa->matvec[type](&p->m, one, parts, from, sums);
+    CHECK(!differing(isa, type, p, rows, sums, 0, o.values[1], from));
+    CHECK(is_untouched(sums, p->m.rows, ALL));
+    /* negative control: the first value of each part counts, for one row and for many */
+    for (size_t part = 0; part < parts; part++) {
+        if (!o.segments[part].count)
+            continue;
+        make_operands(&other, isa, type, p->m.columns, parts, part + 1);
+        isa->matmat[type](&p->m, other.segments, parts, 2, from, sums);
+        CHECK(!differing(isa, type, p, rows, sums, 1, other.values[1], from));
+        CHECK(differing(isa, type, p, rows, sums, 1, o.values[1], from) > rows / 2);
+        one[part].values = other.rows[part][1];
+        isa->matvec[type](&p->m, one, parts, from, sums);
+        CHECK(differing(isa, type, p, rows, sums, 0, o.values[1], from) > rows / 2);
+        one[part].values = o.rows[part][1];
+    }
 }
 
 /* Every row of every panel is found again, and panels fill the block without a gap. */

@@ -20,7 +20,7 @@ static void make_frames(uint32_t seed) {
     const float special[] = {NAN, INFINITY, -INFINITY, 3e38f, 1e-42f, -0.0f, 0, 30};
     for (int j = 0; j < N * T * I; j++)
         xs[j] = 4 * pseudo_random(&seed);
-    for (int n = 1; n < N; n += 3) /* every third session is spoiled in one way or another */
+    for (int n = 1; n < N; n += 3) /* every third session is not finite, one of several kinds */
         xs[n * T * I + n % (T * I)] = special[n / 3 % 8];
 }
 

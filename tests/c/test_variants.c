@@ -179,12 +179,12 @@ static void test_statuses(void) {
     REFUSED(v.cells[0].cell_clip = INFINITY, LF_ERR_ARGUMENT);
     REFUSED(v.cells[0].coupling = (lf_coupling)3, LF_ERR_ARGUMENT);
     REFUSED(v.cells[0].layer_norm_epsilon = 0, LF_ERR_ARGUMENT);
-    float spoiled[4 * MOST] = {NAN};
-    REFUSED(v.layers[0].peephole = spoiled, LF_ERR_NONFINITE);
-    REFUSED(v.layers[0].layer_norm = spoiled, LF_ERR_NONFINITE);
-    REFUSED(v.layers[0].h_0 = spoiled, LF_ERR_NONFINITE);
-    REFUSED(v.layers[0].c_0 = spoiled, LF_ERR_NONFINITE);
-    REFUSED(v.layers[0].bias_hr = spoiled, LF_ERR_NONFINITE);
+    float nonfinite[4 * MOST] = {NAN};
+    REFUSED(v.layers[0].peephole = nonfinite, LF_ERR_NONFINITE);
+    REFUSED(v.layers[0].layer_norm = nonfinite, LF_ERR_NONFINITE);
+    REFUSED(v.layers[0].h_0 = nonfinite, LF_ERR_NONFINITE);
+    REFUSED(v.layers[0].c_0 = nonfinite, LF_ERR_NONFINITE);
+    REFUSED(v.layers[0].bias_hr = nonfinite, LF_ERR_NONFINITE);
     CHECK(lf_model_create(v.inputs, v.units, 0, LAYERS, v.layers, LF_FLOAT32, NULL, NULL, &model) ==
           LF_ERR_ARGUMENT);
     /* one weight of the last projection that float16 can't hold */

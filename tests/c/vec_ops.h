@@ -95,7 +95,7 @@ static void check_eighths(void) {
     }
 }
 
-/* A single lane that is odd, or spoiled, is seen wherever it is; and no other is taken for one. */
+/* A single lane that is non-canonical, or not finite, is seen wherever it is; and no other is taken for one. */
 static void check_questions(void) {
     _Alignas(64) float lanes[LF_LANES];
     for (int n = 0; n < AWKWARD; n++) {
