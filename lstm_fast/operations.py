@@ -1,8 +1,9 @@
 """What each operation of a program computes: inputs, attributes, and outputs.
 
-`OPERATIONS` is the table, by code. Numbers in it are those of `.lfm` files and never change. Tensors
-have no batch axis. Where nothing else is said, inputs and outputs are float32. `_program_shapes`
-has the rule of each shape, `_backends/_reference_model.py` the arithmetic.
+`OPERATIONS` is the table, by code. The numbers in it, the order of attributes and of the names to
+choose from are those of `.lfm` files and never change. Tensors have no batch axis. Where nothing
+else is said, inputs and outputs are float32. `_program_shapes.py` has the rule of each shape,
+`reference_operations.py` the arithmetic.
 
 An input whose name ends in "?" may be left out: -1, or at the end nothing at all. One that begins
 with "=" must be a constant. Attributes with a default may be left out. "flag" is a bool, "ints" a
