@@ -24,7 +24,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "int64": np.dtype(np.int64),
     "bool": np.dtype(np.bool_),
 }
-MAX_TENSORS = 2**16  # and operations
+MAX_TENSORS = 2**16  # and operations, inputs and so on
 MAX_TEXT = 2**12  # characters of a name; notes may have 2**16
 FINITE = frozenset({"weight", "weight_ih", "weight_hh", "weight_hr", "bias", "bias_ih", "bias_hh"})
 
@@ -79,9 +79,9 @@ class _Check:
         program = self.program
         if program.version != VERSION:
             raise ValueError(f"it has version {program.version!r}, this lstm_fast knows {VERSION}")
-        for what, many in (("tensors", program.tensors), ("operations", program.ops)):
-            if len(many) > MAX_TENSORS:
-                raise ValueError(f"it has {len(many)} {what}, at most {MAX_TENSORS} are possible")
+        for what in ("tensors", "inputs", "outputs", "states", "constants", "ops", "notes"):
+            if (many := len(getattr(program, what))) > MAX_TENSORS:
+                raise ValueError(f"it has {many} {what}, at most {MAX_TENSORS} are possible")
         if not program.inputs or not program.outputs:
             raise ValueError("it has no input, or no output")
         for number, tensor in enumerate(program.tensors):
