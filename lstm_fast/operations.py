@@ -66,7 +66,10 @@ CLIPS = ("clip", "cell_clip", "proj_clip")
 
 
 def _cell() -> dict[str, Attribute]:
-    """Return the attributes that make up a `Cell`; a clip of 0 is none."""
+    """Return the attributes that make up a `Cell`; a clip of 0 is none.
+
+    An activation's alpha and beta are 0 where it has none; `cell_attributes` fills in those it has.
+    """
     result: dict[str, Attribute] = {}
     for role, usual in zip(ROLES, ("sigmoid", "tanh", "tanh"), strict=True):
         result[role] = _name(usual, *ACTIVATIONS)
@@ -246,7 +249,7 @@ def _table() -> tuple[Operation, ...]:
             77,
             x,
             "so many values before and after along each axis: value, or x reflected at its edge "
-            "(which is not repeated)",
+            "(which is not repeated); float32",
             {
                 "before": INTS,
                 "after": INTS,
