@@ -22,7 +22,7 @@ MOST_ELEMENTS = 1 << 24  # of one tensor
 MOST_IN_ALL = 1 << 28  # of all tensors that are no constants
 
 
-class Unsupported(ValueError):
+class UnsupportedError(ValueError):
     """A node asks for what no operation of ours computes; the text says what."""
 
 
@@ -80,15 +80,17 @@ class Builder:
         """Add a tensor, and return its number.
 
         Raises:
-            Unsupported: it is empty, or larger than any step needs.
+            UnsupportedError: it is empty, or larger than any step needs.
         """
         sizes = tuple(int(size) for size in shape)
         if any(size < 1 for size in sizes):
-            raise Unsupported(f"a value of shape {sizes} has no elements")
+            raise UnsupportedError(f"a value of shape {sizes} has no elements")
         elements = math.prod(sizes)
         self._elements += elements
         if elements > MOST_ELEMENTS or self._elements > MOST_IN_ALL:
-            raise Unsupported(f"a value of shape {sizes} is too large for one step of a session")
+            raise UnsupportedError(
+                f"a value of shape {sizes} is too large for one step of a session"
+            )
         self.tensors.append(Tensor(sizes, kind))
         return len(self.tensors) - 1
 
@@ -128,7 +130,7 @@ class Builder:
     ) -> list[int]:
         """Add an operation, and return its outputs."""
         if len(self.ops) >= MOST_OPS:
-            raise Unsupported(f"the model takes more than {MOST_OPS} operations")
+            raise UnsupportedError(f"the model takes more than {MOST_OPS} operations")
         outputs = [self.tensor(shape, kind) for shape in shapes]
         op = Op(code, tuple(inputs), tuple(outputs), dict(attributes), self.source)
         self.ops.append(op)

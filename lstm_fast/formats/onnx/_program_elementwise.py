@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...program import Kind, Shape
 from ._file import Array, Proto
-from ._program_builder import Builder, Sym, Unsupported, Value, shape_of, stripped
+from ._program_builder import Builder, Sym, UnsupportedError, Value, shape_of, stripped
 from ._program_nodes import Node, lowering
 
 # Operators that are one operation of ours with no attributes.
@@ -274,7 +273,7 @@ def _cast(node: Node) -> list[Value]:
     if node.op_type == "Dropout":
         training = node.given(2)
         if node.outputs > 1 or (training is not None and number(training) != 0):
-            raise Unsupported("it drops values, as in training")
+            raise UnsupportedError("it drops values, as in training")
         return [value]
     if node.op_type == "Identity":
         return [value]
@@ -297,4 +296,4 @@ def _kind(to: Proto) -> Kind:
         return "int64"
     if to == 9:
         return "bool"
-    raise Unsupported(f"values of ONNX's type number {to} are not computed")
+    raise UnsupportedError(f"values of ONNX's type number {to} are not computed")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...program import Shape
-from ._program_builder import Builder, Sym, Unsupported, Value, shape_of, stripped
+from ._program_builder import Builder, Sym, UnsupportedError, Value, shape_of, stripped
 from ._program_nodes import Node, axis_in, lowering
 
 
@@ -161,7 +161,7 @@ def sliced(builder: Builder, value: Value, cuts: Sequence[slice]) -> Value:
     if all(one == range(size) for one, size in zip(ranges, shape, strict=True)):
         return value
     if 0 in whole:
-        raise Unsupported(f"it leaves nothing of shape {shape}")
+        raise UnsupportedError(f"it leaves nothing of shape {shape}")
     skip = len(shape) - len(stripped(shape))
     made = builder.emit(
         "slice",
@@ -203,7 +203,9 @@ def _gather(node: Node) -> list[Value]:
     whole = (*shape[:axis], *shape_of(indices), *shape[axis + 1 :])
     if isinstance(indices, Sym):
         if isinstance(value, Sym) or axis != 0 or value.dtype.kind != "f":
-            raise Unsupported("its indices are computed, and it takes no rows of a table of floats")
+            raise UnsupportedError(
+                "its indices are computed, and it takes no rows of a table of floats"
+            )
         inner = builder.shaped(node.of_kind(indices, "int64"), stripped(shape_of(indices)))
         held = (*builder.shape(inner), *shape[1:])
         return [Sym(builder.emit("embedding", [builder.constant(value), inner], held), whole)]
@@ -219,7 +221,7 @@ def taken(builder: Builder, value: Value, indices: np.ndarray, axis: int) -> Val
     whole = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
     flat = [int(one) for one in indices.ravel()]
     if not flat:
-        raise Unsupported("it takes nothing")
+        raise UnsupportedError("it takes nothing")
     step = flat[1] - flat[0] if len(flat) > 1 else 1
     if step > 0 and flat == list(range(flat[0], flat[-1] + 1, step)):
         cuts = [slice(None)] * len(shape)
@@ -256,7 +258,7 @@ def _tile(node: Node) -> list[Value]:
         raise ValueError(f"its repeats are {repeats}")
     for axis, count in enumerate(repeats):
         if count > 4096:
-            raise Unsupported(f"it repeats axis {axis} {count} times")
+            raise UnsupportedError(f"it repeats axis {axis} {count} times")
         if count > 1:
             value = concatenated(node.builder, [value] * count, axis)
     return [value]
@@ -304,13 +306,15 @@ def _padded(
                 value = taken(builder, value, at, axis)
         return value
     if mode not in ("constant", "reflect"):
-        raise Unsupported(f"its mode is {mode!r}; 'constant', 'reflect' and 'edge' are computed")
+        raise UnsupportedError(
+            f"its mode is {mode!r}; 'constant', 'reflect' and 'edge' are computed"
+        )
     if mode == "reflect" and any(
         max(b, a) >= size for b, a, size in zip(before, after, shape, strict=True) if b or a
     ):
         raise ValueError(f"shape {shape} is too small to be reflected by {before} and {after}")
     if mode == "constant" and builder.kind(value) != "float32":
-        raise Unsupported("it pads values that are no floats")
+        raise UnsupportedError("it pads values that are no floats")
     skip = len(stripped(whole))
     first = min(len(shape) - len(stripped(shape)), len(shape) - skip)
     made = builder.emit(

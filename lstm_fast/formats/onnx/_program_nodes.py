@@ -10,7 +10,7 @@ import numpy as np
 
 from ...program import Kind
 from ._file import Array
-from ._program_builder import Builder, Sym, Unsupported, Value
+from ._program_builder import Builder, Sym, UnsupportedError, Value
 
 Lowering = Callable[["Node"], "list[Value]"]
 
@@ -53,11 +53,11 @@ class Node:
         """Return an input that must be in the file, None where it is left out.
 
         Raises:
-            Unsupported: it is computed when the model runs.
+            UnsupportedError: it is computed when the model runs.
         """
         value = self.given(index)
         if isinstance(value, Sym):
-            raise Unsupported(f"its {what} is computed when the model runs")
+            raise UnsupportedError(f"its {what} is computed when the model runs")
         return value
 
     def needed(self, index: int, what: str) -> Array:
@@ -79,11 +79,11 @@ class Node:
         """Return a value after a check of what its elements are.
 
         Raises:
-            Unsupported: they are something else.
+            UnsupportedError: they are something else.
         """
         found = self.builder.kind(value)
         if found != kind:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"it computes with {found}, which only {kind} can do here; where that depends on "
                 "an input which never changes, give it: constants={...}"
             )
