@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..._program_checks import checked as checked_program
 from ...program import Program
 from .._files import FormatError, checked
 from ._file import File, Proto
@@ -131,19 +132,22 @@ class _Reader:
             for name in own:
                 if name not in computed:
                     self._maybe(name, computed)
-            pairs = recognised(self._builder, self._inputs.made, computed)
+            pairs = recognised(self._builder, self._inputs.ordered(), computed)
         else:
-            pairs = states
+            pairs = dict(states)
             computed = values | {n: self._value(n, "states") for n in states.values()}
+        order = [*self._inputs.ordered(), *pairs]
+        pairs = {name: pairs[name] for name in sorted(pairs, key=order.index)}
         kept = [self._state(name, output, computed[output]) for name, output in pairs.items()]
         shown = values if outputs else {n: v for n, v in values.items() if n not in pairs.values()}
-        plain = {name: one for name, one in self._inputs.made.items() if name not in pairs}
+        plain = {name: one for name, one in self._inputs.ordered().items() if name not in pairs}
         self._check_inputs(plain, mixed)
         for name, output in pairs.items() if states is None else ():
             self._builder.note(f"output {output} becomes input {name} in the next step")
-        return finished(
+        program = finished(
             self._path, self._builder, self._registers, plain, shown or values, kept, history
         )
+        return checked_program(program, self._path)
 
     def _value(self, name: str, what: str) -> Value:
         scope, inner = self._find(name, what)

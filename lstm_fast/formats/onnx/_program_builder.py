@@ -115,6 +115,7 @@ class Builder:
         inputs: Sequence[int],
         shape: Sequence[int],
         kind: Kind = "float32",
+        /,
         **attributes: Any,
     ) -> int:
         """Add an operation with one output, and return that."""

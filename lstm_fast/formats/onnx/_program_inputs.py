@@ -76,9 +76,9 @@ class Inputs:
             self.made[name] = Sym(self._builder.tensor(stripped(shape), kind), shape)
         return self.made[name]
 
-    def frame(self, name: str) -> Shape:
-        """Return the shape of what a caller gives: without leading axes of size 1."""
-        return self._builder.shape(self.made[name].tensor)
+    def ordered(self) -> dict[str, Sym]:
+        """Return those that were needed, in the order of the file."""
+        return {name: self.made[name] for name in self._infos if name in self.made}
 
     def _dims(self, name: str) -> list[int | str | None] | None:
         """Return sizes, names of sizes, and None for what has neither; None for no shape at all."""

@@ -83,10 +83,7 @@ class Node:
         """
         found = self.builder.kind(value)
         if found != kind:
-            raise UnsupportedError(
-                f"it computes with {found}, which only {kind} can do here; where that depends on "
-                "an input which never changes, give it: constants={...}"
-            )
+            raise UnsupportedError(f"it takes {kind} here, found {found}")
         return value
 
 

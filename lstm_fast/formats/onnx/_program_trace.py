@@ -219,8 +219,14 @@ class Tracer:
         except FormatError:
             raise
         except UnsupportedError as error:
-            given = [n for n, v in zip(node.input, inputs, strict=True) if isinstance(v, Sym)]
-            raise self._error(node, str(error), cut=True, given=given) from error
+            pairs = zip(node.input, inputs, strict=True)
+            given = {name: one for name, one in pairs if isinstance(one, Sym)}
+            whole = [one for one in given.values() if builder.kind(one) != "float32"]
+            names = sorted({root for one in whole for root in self._roots(one)})
+            text = str(error)
+            if names:
+                text += f"; where {' and '.join(names)} never changes, give it: constants={{...}}"
+            raise self._error(node, text, cut=True, given=list(given)) from error
         except NUMPY_ERRORS as error:
             text = str(error) or type(error).__name__
             raise self._error(node, f"{text}, so it is damaged or does not fit") from error
