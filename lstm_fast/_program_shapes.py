@@ -61,9 +61,7 @@ def _by_name(names: Sequence[str], inputs: Inputs) -> dict[str, Tensor]:
 def check_shape(shape: Shape) -> None:
     """Refuse a shape with a size below 1, of too many axes or too many elements."""
     if len(shape) > MAX_RANK:
-        raise ValueError(
-            f"the shape {shape} has {len(shape)} axes, at most {MAX_RANK} are possible"
-        )
+        raise ValueError(f"a shape has {len(shape)} axes, at most {MAX_RANK} are possible")
     if not all(is_integer(size) and size >= 1 for size in shape):
         raise ValueError(f"the shape {shape} has a size that is no integer of 1 or more")
     if math.prod(shape) > MAX_SIZE:
