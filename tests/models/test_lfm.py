@@ -9,6 +9,7 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import fuzz_lfm
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -313,3 +314,11 @@ def test_the_page_has_every_operation():
     choices = {one.choices for row in OPERATIONS.values() for one in row.attributes.values()}
     named_rows = {tuple(line.split(" | ")[-1].strip(" |").split(", ")) for line in lines}
     assert choices - {()} - named_rows == set()
+
+
+def test_some_of_the_fuzzer(monkeypatch):
+    """With a negative control: some of its files are models, and a loader that fails is found."""
+    assert 0 < fuzz_lfm.run(300) < 300
+    monkeypatch.setattr(_lfm, "_parse", {}.__getitem__)  # raises a KeyError
+    with pytest.raises(AssertionError, match=r"--only chain --seed \d"):
+        fuzz_lfm.run(9)
