@@ -39,7 +39,7 @@ def _value(name: str, one: Attribute, value: Any) -> Any:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(one.choices)}")
         return str(value)
     if one.type == "flag":
-        if not isinstance(value, (bool, np.bool_)):
+        if not isinstance(value, (bool, np.bool_, int, np.integer)) or value not in (0, 1):
             raise ValueError(f"{name} is {value!r}, expected True or False")
         return bool(value)
     if one.type == "ints":

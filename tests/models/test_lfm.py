@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
+import fuzz_lfm
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,7 @@ from program_cases import PROGRAMS, Builder, frames, named
 
 import lstm_fast
 from lstm_fast import FormatError, Model, _lfm
+from lstm_fast.operations import OPERATIONS
 from lstm_fast.program import Program
 
 MODELS = {name: Model.from_program(make()) for name, make in PROGRAMS.items()}
@@ -291,3 +295,30 @@ def test_options_are_not_for_files_that_are_ready(tmp_path):
 def test_an_empty_program_is_none():
     with pytest.raises(FormatError, match="no input"):
         Model.from_program(Program((), (), (), (), {}, ()))
+
+
+def row_of(operation):
+    """An operation as docs/lfm.md has it."""
+    inputs = ", ".join(name.strip("=") for name in operation.inputs).replace("*", "one or more")
+    attributes = ", ".join(f"{name} {one.type}" for name, one in operation.attributes.items())
+    cells = (operation.number, f"`{operation.code}`", inputs, operation.outputs, attributes)
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def test_the_page_has_every_operation():
+    page = (Path(__file__).parents[2] / "docs/lfm.md").read_text("utf-8")
+    lines = page.splitlines()
+    assert [row_of(one) for one in OPERATIONS.values() if row_of(one) not in lines] == []
+    numbered = [line for line in lines if re.match(r"\| \d+ \| `", line)]
+    assert len(numbered) == len(OPERATIONS)
+    choices = {one.choices for row in OPERATIONS.values() for one in row.attributes.values()}
+    named_rows = {tuple(line.split(" | ")[-1].strip(" |").split(", ")) for line in lines}
+    assert choices - {()} - named_rows == set()
+
+
+def test_some_of_the_fuzzer(monkeypatch):
+    """With a negative control: some of its files are models, and a loader that fails is found."""
+    assert 0 < fuzz_lfm.run(300) < 300
+    monkeypatch.setattr(_lfm, "_parse", {}.__getitem__)  # raises a KeyError
+    with pytest.raises(AssertionError, match=r"--only chain --seed \d"):
+        fuzz_lfm.run(9)

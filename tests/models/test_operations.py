@@ -448,7 +448,7 @@ REFUSED = [
     ("lstm", [(3,), (4,), (4,), (16, 3), (16, 4)], {"gate": "swish"}, "gate is 'swish'"),
     ("lstm", [(3,), (4,), (4,), (16, 3), (16, 4)], {"clip": -1.0}, "clip must be above 0"),
     ("gru", [(3,), (4,), (12, 3), (12, 3)], {}, "weight_hh has shape"),
-    ("gru", [(3,), (4,), (12, 3), (12, 4)], {"linear_before_reset": 1}, "expected True or False"),
+    ("gru", [(3,), (4,), (12, 3), (12, 4)], {"linear_before_reset": 2}, "expected True or False"),
     ("add", [(2,), (3,)], {}, "don't broadcast"),
     ("clip", [(2,)], {"min": 1.0, "max": 0.0}, "above max"),
     ("elu", [(2,)], {"alpha": math.nan}, "expected a number"),
