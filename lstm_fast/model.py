@@ -263,7 +263,7 @@ def load_model(
             is; or another backend was asked for.
     """
     _choose(backend)
-    options = {
+    options: dict[str, Any] = {
         "inputs": inputs,
         "outputs": outputs,
         "shapes": shapes,
@@ -281,7 +281,7 @@ def load_model(
             f"{path}: whole models are read from .onnx and .lfm files; lstm_fast.load reads the "
             "LSTM alone from others"
         )
-    from .formats.onnx._program import program_from_onnx  # type: ignore[import-not-found, unused-ignore]
+    from .formats.onnx._program import program_from_onnx
 
     return Model.from_program(program_from_onnx(path, **options), backend=backend)
 

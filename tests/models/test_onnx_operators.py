@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 
 import numpy as np
 import pytest
@@ -39,7 +40,8 @@ def near(ours, theirs):
 
 
 def codes(model):
-    return [op.code for op in model.program.ops]
+    """Return the operations of a model but for those that only change a shape."""
+    return [op.code for op in model.program.ops if op.code != "reshape"]
 
 
 def agrees(path, x, **options):
@@ -66,7 +68,7 @@ ONE = [  # operator, opset, attributes, operations
     ("Mish", 18, {}, ["softplus", "tanh", "mul"]),
     ("Clip", 10, {"min": -0.5, "max": 0.25}, ["clip"]),
     ("Softmax", 17, {"axis": 1}, ["softmax"]),
-    ("Softmax", 11, {"axis": 1}, ["reshape", "softmax"]),
+    ("Softmax", 11, {"axis": 1}, ["softmax"]),
     ("LogSoftmax", 17, {}, ["log_softmax"]),
     ("ReduceMean", 17, {"axes": [2], "keepdims": 0}, ["reduce"]),
     ("ReduceSum", 17, {}, ["reduce"]),
@@ -92,7 +94,7 @@ def test_one_input(operator, opset, attributes, expected, onnx_file):
     made = node(operator, "x", "y y2" if operator == "Split" else "y", **attributes)
     path = onnx_file(graph_model([made], {"x": [1, 4, 6]}, opset=opset))
     found = agrees(path, floats(1, 4, 6))
-    assert [code for code in found if code != "reshape" or "reshape" in expected] == expected
+    assert found == expected
 
 
 @pytest.mark.parametrize("operator", ["Log", "Sqrt", "Reciprocal"])
@@ -344,7 +346,7 @@ def test_a_function_and_an_if_are_taken_apart(onnx_file):
 MODULES = """
     relu sigmoid tanh exp log abs neg sqrt reciprocal erf softplus softsign hardswish hardsigmoid
     elu leakyrelu selu gelu mish clip add sub mul div pow prelu min max sum mean less greater
-    equal less_equal greater_equal where identity softmax logsoftmax reducemean reducesum
+    equal less_or_equal greater_or_equal where identity softmax logsoftmax reducemean reducesum
     reducemax reducemin reducel1 reducel2 reducesumsquare globalaveragepool layernormalization
     batch_normalization matmul gemm reshape flatten squeeze unsqueeze transpose concat slice
     split gather expand tile pad dropout
@@ -353,8 +355,10 @@ MODULES = """
 
 def official_cases():
     names = MODULES.split()
-    for name in names:
-        importlib.import_module(f"onnx.backend.test.case.node.{name}")
+    with warnings.catch_warnings():  # of what the modules compute themselves
+        warnings.simplefilter("ignore")
+        for name in names:
+            importlib.import_module(f"onnx.backend.test.case.node.{name}")
     found = {}
     for case in importlib.import_module("onnx.backend.test.case.node")._NodeTestCases:
         nodes = {one.op_type.lower() for one in case.model.graph.node} if case.model else set()
@@ -400,4 +404,4 @@ def test_onnx_node_tests(tmp_path):
     cases = official_cases()
     passed = {name for name, case in cases.items() if check_official(case, tmp_path / "case.onnx")}
     refused = set(cases) - passed
-    assert len(passed) > 300, sorted(refused)
+    print(len(passed), sorted(refused)); assert len(passed) > 3000, sorted(refused)

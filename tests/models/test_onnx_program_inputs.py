@@ -242,6 +242,8 @@ def test_wrong_types(name, onnx_file):
     path = onnx_file(graph_model([node("Relu", "x", "y")], {"x": [1, 2]}))
     with pytest.raises(TypeError, match=name):
         program_from_onnx(path, **{name: 3})
+    with pytest.raises(TypeError, match=name):
+        program_from_onnx(path, **{name: [1]})
 
 
 def test_constants_decide_an_if(onnx_file):
@@ -313,7 +315,7 @@ def test_cuts_inside_of_a_branch():
     path = silero("silero_vad")
     model = load_model(path, outputs=[name], shapes={"input": (1, 576)}, history={"input": 64})
     assert model.outputs[name].shape == (129, 4)
-    assert not model.states
+    assert not model.program.states
 
 
 def test_inputs_must_be_all(onnx_file):

@@ -60,16 +60,13 @@ def program_from_onnx(
         FormatError: it is damaged, or no ONNX model; or asks for what is not computed here; or
             does not fit the arguments. The text names the node, and says what to do.
     """
-    wanted = {
-        "shapes": _mapping("shapes", shapes),
-        "constants": _mapping("constants", constants),
-        "history": _mapping("history", history),
-    }
-    said = None if states is None else _mapping("states", states)
+    given, wanted = _names("inputs", inputs), _names("outputs", outputs)
+    sizes, fixed = _mapping("shapes", shapes), _mapping("constants", constants)
+    pairs = None if states is None else _mapping("states", states)
+    kept = _mapping("history", history)
     file = File(Path(path))
     with checked(file.path, "the graph", TypeError, AttributeError, OverflowError, LookupError):
-        reader = _Reader(file, _names("inputs", inputs), wanted["shapes"], wanted["constants"])
-        return reader.program(_names("outputs", outputs), said, wanted["history"])
+        return _Reader(file, given, sizes, fixed).program(wanted, pairs, kept)
 
 
 def _mapping(what: str, given: Any) -> dict[str, Any]:
@@ -209,15 +206,15 @@ class _Reader:
                     f"{self._path}: what inputs= leaves also takes input {name!r}: name it, or "
                     "give it in constants="
                 )
-            axis = self._inputs.assumed.get(name)
+            axis = " and ".join(self._inputs.assumed.get(name, ()))
             if axis and mixed:
                 raise FormatError(
-                    f"{self._path}: {axis} of input {name!r} is free, and node {mixed[0]} works "
-                    "along an axis of one value if it is 1. If each step really stands alone, say "
-                    f"{self._inputs.say(name)}"
+                    f"{self._path}: {axis} of input {name!r} has no size, and node {mixed[0]} "
+                    "works along an axis of one value if that is 1. If each step really stands "
+                    f"alone, say {self._inputs.say(name)}"
                 )
             if axis:
-                self._builder.note(f"{axis} of input {name} is 1: a step has one frame")
+                self._builder.note(f"input {name}: {axis} taken as 1, one frame a step")
 
 
 def _opset(model: Proto) -> int:

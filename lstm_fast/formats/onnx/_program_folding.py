@@ -122,7 +122,7 @@ def _range(inputs: Arguments, _: Attributes, file: File) -> list[Array]:
     if dtype.kind == "f" or delta == 0:
         raise ValueError("only ranges of whole numbers are computed")
     file.take(len(range(start, limit, delta)) * dtype.itemsize)
-    return [np.arange(start, limit, delta, dtype)]
+    return [np.arange(start, limit, delta).astype(dtype)]
 
 
 def _reduce_prod(inputs: Arguments, attributes: Attributes, file: File) -> list[Array]:

@@ -14,7 +14,12 @@ from ._program_builder import Builder, Sym, Value, stripped
 
 KINDS: dict[int, Kind] = {1: "float32", 10: "float32", 11: "float32", 16: "float32", 9: "bool"}
 KINDS.update(dict.fromkeys((2, 3, 4, 5, 6, 7, 12), "int64"))
-DTYPES = {6: np.dtype(np.int32), 7: np.dtype(np.int64), 9: np.dtype(bool), 11: np.dtype(float)}
+DTYPES: dict[int, np.dtype[Any]] = {
+    6: np.dtype(np.int32),
+    7: np.dtype(np.int64),
+    9: np.dtype(bool),
+    11: np.dtype(float),
+}
 
 
 class Inputs:
@@ -41,7 +46,7 @@ class Inputs:
         self._shapes = {name: _sizes(name, shape) for name, shape in shapes.items()}
         self._constants = constants
         self.made: dict[str, Sym] = {}
-        self.assumed: dict[str, str] = {}  # axes that may be time, by input
+        self.assumed: dict[str, list[str]] = {}  # axes that may be time, by input
         for what, names in (("shapes", shapes), ("constants", constants)):
             if unknown := sorted(set(names) - set(infos)):
                 raise ValueError(
@@ -127,7 +132,7 @@ class Inputs:
         if axis == len(dims) - 1:
             return None
         if axis > 0 or dim is not None:
-            self.assumed.setdefault(name, f"axis {axis} ({dim or 'of free size'})")
+            self.assumed.setdefault(name, []).append(f"axis {axis} ({dim or 'of free size'})")
         return 1
 
     def say(self, name: str) -> str:
@@ -139,7 +144,7 @@ class Inputs:
         kind = KINDS.get(number)
         if kind is None:
             raise ValueError(f"input {name!r} holds no numbers")
-        dtype = DTYPES.get(number, np.dtype(kind))
+        dtype: np.dtype[Any] = DTYPES.get(number, np.dtype(kind))
         value = np.asarray(self._constants[name])
         if value.dtype.kind not in "biuf" or (kind == "int64" and value.dtype.kind == "f"):
             raise ValueError(f"constants gives {name!r} as {value.dtype}, it is {kind} in the file")

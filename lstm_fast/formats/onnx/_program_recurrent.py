@@ -89,9 +89,9 @@ def _lstm(node: Node) -> list[Value]:
     }
     initial: dict[str, Array] = {}
     for index, name in ((5, "initial_h"), (6, "initial_c")):
-        value = node.given(index)
-        if isinstance(value, np.ndarray):
-            row = initial_row(value, found, name)
+        start = node.given(index)
+        if isinstance(start, np.ndarray):
+            row = initial_row(start, found, name)
             if row is None:
                 raise UnsupportedError(f"{name} differs from sequence to sequence")
             initial[name] = row

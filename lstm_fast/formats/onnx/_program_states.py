@@ -50,7 +50,9 @@ def _marks(
     builder: Builder, inputs: Mapping[str, Sym]
 ) -> tuple[dict[int, frozenset[Mark]], dict[str, set[Mark]]]:
     """Return where tensors come from by movement, and which states of nodes each input becomes."""
-    marks = {one.tensor: frozenset({("input", name)}) for name, one in inputs.items()}
+    marks: dict[int, frozenset[Mark]] = {
+        one.tensor: frozenset({("input", name)}) for name, one in inputs.items()
+    }
     taken: dict[str, set[Mark]] = {}
     for op in builder.ops:
         if op.code in MOVES:
