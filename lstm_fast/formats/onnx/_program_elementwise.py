@@ -272,7 +272,7 @@ def _cast(node: Node) -> list[Value]:
     value = node.need(0)
     if node.op_type == "Dropout":
         training = node.given(2)
-        if node.outputs > 1 or (training is not None and number(training) != 0):
+        if training is not None and number(training) != 0:
             raise UnsupportedError("it drops values, as in training")
         return [value]
     if node.op_type == "Identity":

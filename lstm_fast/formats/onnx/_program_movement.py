@@ -299,21 +299,22 @@ def _padded(
         return value
     if any(size == 1 and new > 1 for size, new in zip(shape, whole, strict=True)):
         builder.mixes()
-    if mode == "edge":
+    if mode in ("edge", "wrap"):
         for axis, size in enumerate(shape):
             if before[axis] or after[axis]:
-                at = np.clip(np.arange(-before[axis], size + after[axis]), 0, size - 1)
+                at = np.arange(-before[axis], size + after[axis])
+                at = np.clip(at, 0, size - 1) if mode == "edge" else at % size
                 value = taken(builder, value, at, axis)
         return value
     if mode not in ("constant", "reflect"):
         raise UnsupportedError(
-            f"its mode is {mode!r}; 'constant', 'reflect' and 'edge' are computed"
+            f"its mode is {mode!r}; 'constant', 'reflect', 'edge' and 'wrap' are computed"
         )
     if mode == "reflect" and any(
         max(b, a) >= size for b, a, size in zip(before, after, shape, strict=True) if b or a
     ):
         raise ValueError(f"shape {shape} is too small to be reflected by {before} and {after}")
-    if mode == "constant" and builder.kind(value) != "float32":
+    if builder.kind(value) != "float32":
         raise UnsupportedError("it pads values that are no floats")
     skip = len(stripped(whole))
     first = min(len(shape) - len(stripped(shape)), len(shape) - skip)
