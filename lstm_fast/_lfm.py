@@ -246,7 +246,8 @@ def from_bytes(data: bytes, where: object = ".lfm") -> Program:
         raise FormatError(f"{where}: it does not begin as a .lfm file does")
     if len(data) < 4 * HEADER_WORDS + CHECKSUM_BYTES:
         raise FormatError(f"{where}: it is cut short")
-    if hashlib.sha256(memoryview(data)[:-CHECKSUM_BYTES]).digest() != data[-CHECKSUM_BYTES:]:
+    checksum = hashlib.sha256(memoryview(data)[:-CHECKSUM_BYTES]).digest()
+    if checksum != data[-CHECKSUM_BYTES:]:
         raise FormatError(f"{where}: its checksum does not fit: it is damaged or cut short")
     try:
         program = _parse(_Reader(data))

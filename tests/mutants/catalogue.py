@@ -1,6 +1,7 @@
 """Small mistakes, each with the test that has to notice it. Kept up as the code moves."""
 
 from .catalogue_c import C
+from .catalogue_models import PROGRAMS
 from .mutant import ERRORS, POOL_ERRORS, SNAPSHOTS, Mutant, golden
 
 PYTHON = [
@@ -90,4 +91,4 @@ PYTHON = [
     ),
 ]
 
-ALL = [*C, *PYTHON]
+ALL = [*C, *PYTHON, *PROGRAMS]
