@@ -11,6 +11,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import helper  # noqa: E402
 from program_graphs import (  # noqa: E402
     INT64,
+    RNG,
     crnn,
     floats,
     graph_model,
@@ -478,3 +479,41 @@ def test_changed_models_are_errors_only(tmp_path):
             program_from_onnx(path)
         except FormatError as error:
             assert str(path) in str(error)
+
+
+# ---- other floats --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(onnx.TensorProto.FLOAT16, "e"), (onnx.TensorProto.DOUBLE, "d")]
+)
+def test_halves_and_doubles_become_float32(kind, dtype, onnx_file):
+    weight = RNG.standard_normal((4, 3)).astype(dtype)
+    nodes = [node("MatMul", "x w", "m"), node("Add", "m b", "y")]
+    constants = tensors(w=weight, b=np.ones(3, dtype))
+    path = onnx_file(graph_model(nodes, {"x": ([1, 4], kind)}, constants=constants))
+    model = model_of(path)
+    x = floats(4)
+    assert np.allclose(model.stream().step(x), x @ weight.astype(np.float32) + 1, atol=1e-6)
+    assert ("constants of 64 bits are rounded to float32" in model.notes) == (dtype == "d")
+
+
+def test_the_path_is_no_part_of_a_program(onnx_file):
+    nodes = [
+        node("LSTM", "x W R B _ h c", "y_ hn cn", hidden_size=6),
+        node("Einsum", "cn", "z", equation="abc->"),
+    ]
+    given = {"x": [1, 1, 5], "h": [1, 1, 6], "c": [1, 1, 6]}
+    one = graph_model(nodes, given, ("y_", "hn", "cn", "z"), recurrent_weights(4, 5, 6))
+    models = [model_of(onnx_file(one, name), outputs=["y_"]) for name in ("a.onnx", "b.onnx")]
+    assert models[0].fingerprint == models[1].fingerprint
+    assert list(models[0].states) == ["h", "c"]
+    assert any(text.startswith("output z is left out") for text in models[0].notes)
+
+
+def test_a_size_with_one_name_is_one_size(onnx_file):
+    """Of a mask, say, whose last axis is the time axis of the frames."""
+    nodes = [node("Unsqueeze", "mask two", "m"), node("Mul", "x m", "y")]
+    given = {"x": ["batch", "time", 4], "mask": ["batch", "time"]}
+    model = model_of(onnx_file(graph_model(nodes, given, constants=tensors(two=[2]))))
+    assert {name: one.shape for name, one in model.inputs.items()} == {"x": (4,), "mask": (1,)}

@@ -154,8 +154,8 @@ class _Reader:
         """Add an output that nobody asks for: it may be what a state becomes."""
         try:
             computed[name] = self._value(name, "outputs")
-        except FormatError as error:
-            self._builder.note(f"output {name} is left out: {error}")
+        except FormatError:  # and its text has the path, which is no part of a program
+            self._builder.note(f"output {name} is left out: it takes what is not computed here")
 
     def _find(self, name: str, what: str) -> tuple[Scope, str]:
         """Return where a value is computed that the caller names."""

@@ -54,7 +54,7 @@ def reduced(builder: Builder, kind: str, value: Value, axes: Sequence[int], keep
     whole = [1 if n in axes else size for n, size in enumerate(shape)]
     result = whole if keep else [size for n, size in enumerate(shape) if n not in axes]
     over = [axis for axis in axes if shape[axis] != 1]
-    if len(over) < len(axes) and any(axis for axis in axes if shape[axis] == 1):
+    if len(over) < len(axes):
         builder.mixes()
     if not over:
         return view(unary(builder, "abs", value) if kind == "l2" else value, result)

@@ -99,6 +99,8 @@ class Builder:
         kind = kind_of(values.dtype)
         with np.errstate(over="ignore"):
             kept = np.ascontiguousarray(values, np.dtype(kind))
+        if values.dtype == np.float64 and np.any(kept != values):
+            self.note("constants of 64 bits are rounded to float32")
         kept = kept.reshape(values.shape)  # ascontiguousarray makes (1,) of ()
         if kept is values or np.may_share_memory(kept, values):
             kept = kept.copy()

@@ -65,6 +65,14 @@ class Inputs:
                     }
                 )
 
+        # Names of sizes that are 1 wherever they stand, as they are on axes before the last one.
+        self._ones = {
+            dim
+            for name in infos
+            for dim in (self._dims(name) or [])[:-1]
+            if isinstance(dim, str) and dim not in self._named
+        }
+
     def value(self, name: str) -> Value:
         """Return an input's value.
 
@@ -91,7 +99,7 @@ class Inputs:
         if not kind.HasField("shape"):
             return None
         return [
-            int(dim.dim_value) if dim.HasField("dim_value") else (dim.dim_param or None)
+            int(dim.dim_value) if dim.dim_value > 0 else (dim.dim_param or None)
             for dim in kind.shape.dim
         ]
 
@@ -127,9 +135,10 @@ class Inputs:
         dim = dims[axis]
         if isinstance(dim, str) and dim in self._named:
             return self._named[dim]
-        if is_batch(dim):
+        last = axis == len(dims) - 1
+        if is_batch(dim, last):
             return 1
-        if axis == len(dims) - 1:
+        if last and dim not in self._ones:
             return None
         if axis > 0 or dim is not None:
             self.assumed.setdefault(name, []).append(f"axis {axis} ({dim or 'of free size'})")
@@ -164,9 +173,11 @@ class Inputs:
         return value.astype(dtype)
 
 
-def is_batch(dim: int | str | None) -> bool:
-    """Tell whether a size's name says that it counts sequences."""
-    return isinstance(dim, str) and ("batch" in dim.lower() or dim.lower() in ("n", "b", "bs"))
+def is_batch(dim: int | str | None, last: bool) -> bool:
+    """Tell whether a size's name says that it counts sequences; the last axis may have N values."""
+    if not isinstance(dim, str):
+        return False
+    return "batch" in dim.lower() or (dim.lower() in ("n", "b", "bs") and not last)
 
 
 def _sizes(name: str, shape: Any) -> Shape:

@@ -55,6 +55,8 @@ def _matmul(node: Node) -> list[Value]:
         result = dense(builder, right, _matrix(left))
         return [Sym(result.tensor, (1,) * (left.ndim - 2) + result.shape)]
     rank = len(right.shape)
+    if right.shape[-2] == 1:
+        builder.mixes()
     order = [*range(rank - 2), rank - 1, rank - 2]
     columns = transposed(builder, right, order)
     result = _batched(dense(builder, columns, _matrix(left)), left.ndim)

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._files import FormatError
+from . import _program_axes, _program_products, _program_recurrent  # noqa: F401  register operators
 from ._constants import NUMPY_ERRORS
 from ._file import File, Proto
 from ._graph import Scope
-from ._program_axes import _reduce  # noqa: F401  (registers the operators of these modules)
 from ._program_builder import Builder, Sym, UnsupportedError, Value
 from ._program_folding import FOLDED, widened
 from ._program_inputs import Inputs
 from ._program_nodes import LOWERINGS, Node, Registers
-from ._program_products import _conv  # noqa: F401
-from ._program_recurrent import _lstm  # noqa: F401
 
 DOMAINS = ("", "ai.onnx")
 MICROSOFT = ("Gelu",)  # of com.microsoft, the same as ONNX's
