@@ -76,13 +76,17 @@ class Model:
             FormatError: the program is wrong; the text names the operation.
             ValueError: another backend was asked for, here or by LSTM_FAST_BACKEND.
         """
-        from . import _lfm
-        from ._program_checks import checked
-
         if not isinstance(program, Program):
             raise TypeError(f"expected a Program, found {type(program).__name__}")
         _choose(backend)
-        whole = checked(program)
+        return cls._check(program, "program")
+
+    @classmethod
+    def _check(cls, program: Program, where: object) -> Model:
+        from . import _lfm
+        from ._program_checks import checked
+
+        whole = checked(program, where)
         return cls._of(whole, _lfm.to_bytes(whole))
 
     @classmethod
@@ -283,7 +287,7 @@ def load_model(
         )
     from .formats.onnx._program import program_from_onnx
 
-    return Model.from_program(program_from_onnx(path, **options), backend=backend)
+    return Model._check(program_from_onnx(path, **options), path)
 
 
 def _begins_as_lfm(path: Path) -> bool:

@@ -199,6 +199,22 @@ def test_subnormals_are_zeros():
     assert stream.state["x.history"] == 0
 
 
+def test_subnormals_that_are_computed_are_zeros_when_they_leave_a_step():
+    build = Builder()
+    x, old = build.input("x", (2,)), build.state("s", (2,))
+    tiny = build.op("mul", x, x)
+    build.keep("s", tiny)
+    build.output("y", tiny)
+    build.output("whole", build.op("sqrt", tiny))  # within a step nothing is lost
+    build.output("old", old)
+    stream = Model.from_program(build.program()).stream()
+    found = stream.step([1e-20, 1e-10])
+    assert found["y"].tolist() == [0, np.float32(np.float64(np.float32(1e-10)) ** 2)]
+    assert found["whole"].tolist() == [np.float32(1e-20), np.float32(1e-10)]
+    assert stream.state["s"].tolist() == found["y"].tolist()
+    assert stream.step([0, 0])["old"].tolist() == found["y"].tolist()
+
+
 # ---- bad input changes nothing ----
 
 
