@@ -123,6 +123,20 @@ def test_the_bytes_are_those_of_the_page():
     assert data[-32:] == hashlib.sha256(data[:-32]).digest()
 
 
+def test_a_file_of_the_first_version_is_still_read():
+    """Written by this format's first reader and writer, of `rich(0)`; never to be made again."""
+    golden = Path(__file__).parents[1] / "golden/rich_1.lfm"
+    model = lstm_fast.load_model(golden)
+    assert model.fingerprint == "a1ccbb7a60da05b1c320769780fd226b58d8f6b14f397dd03a76ea42612c597f"
+    assert Model.from_program(model.program).to_bytes() == golden.read_bytes()
+    assert list(model.states) == ["g.h", "p.h", "p.c", "count", "audio.history"]
+    frame = {"audio": np.ones((2, 8)), "token": -1}
+    score = model.stream().step(frame)["score"]
+    np.testing.assert_allclose(
+        score, [0.2449423372745514, 0.43979087471961975, 0.37807515263557434], rtol=2**-22
+    )
+
+
 # ---- damaged files ----
 
 
@@ -156,7 +170,7 @@ def read_mutated(body):
         model = Model.from_bytes(data)
     except FormatError:
         return False
-    assert model.to_bytes() == data  # there is one form of a program
+    assert Model.from_program(model.program).to_bytes() == data  # there is one form of a program
     return True
 
 
@@ -200,6 +214,19 @@ def test_mutations_reach_both_ends():
     assert read_mutated(body)
     struct.pack_into("<I", body, 64, 3)  # the kind of the first tensor
     assert not read_mutated(body)
+
+
+def test_padding_is_zeros():
+    """And nothing else that has no meaning can carry a message, or another fingerprint."""
+    body = bytearray(MODELS["chain"].to_bytes()[:-32])
+    for at in (
+        len(body) - 1,
+        body.index(b"\0" * 8, 64 + 4 * struct.unpack_from("<I", body, 40)[0]),
+    ):
+        changed = bytearray(body)
+        changed[at] = 1
+        with pytest.raises(FormatError, match=r"it is not written as .lfm files are"):
+            Model.from_bytes(sealed(changed))
 
 
 # A word of the header, what it is set to, and what is said.

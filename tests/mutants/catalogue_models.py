@@ -105,14 +105,14 @@ PROGRAMS = [
         "lstm_fast/_lfm.py",
         "    if checksum != data[-CHECKSUM_BYTES:]:\n",
         "    if False:\n",
-        LFM + "::test_a_changed_byte_is_noticed",
+        LFM + "::test_a_file_that_is_cut_short_is_refused",
     ),
     Mutant(
         ".lfm: a program may be written in several ways",
         "lstm_fast/_lfm.py",
         "    if to_bytes(result) != data:\n",
         "    if False:\n",
-        LFM + " -k mutated",
+        LFM + "::test_padding_is_zeros",
     ),
     Mutant(
         ".lfm: a text may be named again and again in part",
