@@ -2,6 +2,7 @@
 
 from .catalogue_c import C
 from .catalogue_models import PROGRAMS
+from .catalogue_onnx import ONNX_PROGRAMS
 from .mutant import ERRORS, POOL_ERRORS, SNAPSHOTS, Mutant, golden
 
 PYTHON = [
@@ -91,4 +92,4 @@ PYTHON = [
     ),
 ]
 
-ALL = [*C, *PYTHON, *PROGRAMS]
+ALL = [*C, *PYTHON, *PROGRAMS, *ONNX_PROGRAMS]
