@@ -67,6 +67,18 @@ def test_a_deep_graph_is_no_deep_call(onnx_file):
 
 
 LARGE = [
+    *(
+        (
+            graph_model(
+                [node("Pad", "x to", "y", mode=mode)],
+                {"x": [1, 4]},
+                constants=tensors(to=[0, 0, 0, 2**40]),
+            ),
+            {},
+            "too large|it makes shape",
+        )
+        for mode in ("edge", "wrap", "constant")
+    ),
     (chain(25_000), {}, "more than 20000 operations"),
     (
         graph_model([node("Expand", "x to", "y")], {"x": [1, 4]}, constants=tensors(to=[2**40, 4])),

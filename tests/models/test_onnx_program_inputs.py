@@ -112,6 +112,13 @@ def test_other_names_are_not(before, after, onnx_file):
     assert list(said.inputs) == ["x"]
 
 
+def test_not_all_inputs_are_states(onnx_file):
+    one = graph_model([node("Relu", "cell", "cell_out")], {"cell": [1, 3]}, ("cell_out",))
+    with pytest.raises(FormatError, match="all its inputs, cell, look like states"):
+        program_from_onnx(onnx_file(one))
+    assert list(model_of(onnx_file(one), states={}).inputs) == ["cell"]
+
+
 def test_no_states_can_be_said(onnx_file):
     path = onnx_file(lstm_model(("h", "c"), ("hn", "cn"), [[1, 1, 6], [1, 1, 6]]))
     model = model_of(path, states={})

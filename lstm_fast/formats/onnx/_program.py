@@ -133,11 +133,17 @@ class _Reader:
         else:
             pairs = dict(states)
             computed = values | {n: self._value(n, "states") for n in states.values()}
-        order = [*self._inputs.ordered(), *pairs]
-        pairs = {name: pairs[name] for name in sorted(pairs, key=order.index)}
+        known = [name for name in self._inputs.ordered() if name in pairs]
+        pairs = {name: pairs[name] for name in [*known, *pairs]}
         kept = [self._state(name, output, computed[output]) for name, output in pairs.items()]
-        shown = values if outputs else {n: v for n, v in values.items() if n not in pairs.values()}
+        ends = set(pairs.values())
+        shown = values if outputs else {n: v for n, v in values.items() if n not in ends}
         plain = {name: one for name, one in self._inputs.ordered().items() if name not in pairs}
+        if pairs and not plain and states is None:
+            raise FormatError(
+                f"{self._path}: all its inputs, {', '.join(pairs)}, look like states: say which are, "
+                'states={"h": "hn"}'
+            )
         self._check_inputs(plain, mixed)
         for name, output in pairs.items() if states is None else ():
             self._builder.note(f"output {output} becomes input {name} in the next step")

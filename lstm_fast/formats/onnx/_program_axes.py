@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ._file import Array
-from ._program_builder import Builder, Sym, UnsupportedError, Value, shape_of, stripped
+from ._program_builder import MOST_COPIED, Builder, Sym, UnsupportedError, Value, shape_of, stripped
 from ._program_elementwise import binary, unary
 from ._program_movement import view
 from ._program_nodes import Node, axis_in, lowering
@@ -100,11 +100,11 @@ def _layer_norm(node: Node) -> list[Value]:
     size = int(np.prod(shape[axis:]))
     scale, bias = node.known(1, "scale"), node.known(2, "bias")
     inputs = [builder.shaped(value, stripped((*shape[:axis], size)))]
-    for given, filler in ((scale, 1.0), (bias, 0.0)):
-        whole = np.full(size, filler, np.float32)
-        if given is not None:
-            whole = np.broadcast_to(given, shape[axis:]).reshape(size)
-        inputs.append(builder.constant(whole))
+    for given in (scale, bias):
+        if given is not None and given.size != size and size > MOST_COPIED:
+            raise UnsupportedError(f"its scale {given.shape} is repeated for {size} values")
+        whole = None if given is None else np.broadcast_to(given, shape[axis:]).reshape(size)
+        inputs.append(-1 if whole is None else builder.constant(whole))
     epsilon = float(node.attributes.get("epsilon", 1e-5))
     held = builder.shape(inputs[0])
     return [Sym(builder.emit("layer_norm", inputs, held, epsilon=epsilon), shape)]

@@ -7,6 +7,7 @@ size 1. So most of what only changes a shape costs nothing.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ._file import Array
 
 MOST_OPS = 20_000
 MOST_ELEMENTS = 1 << 24  # of one tensor
+MOST_COPIED = 1 << 20  # values that a file need not hold one by one
 MOST_IN_ALL = 1 << 28  # of all tensors that are no constants
 
 
@@ -104,7 +106,7 @@ class Builder:
         kept = kept.reshape(values.shape)  # ascontiguousarray makes (1,) of ()
         if kept is values or np.may_share_memory(kept, values):
             kept = kept.copy()
-        key = (kind, kept.shape, kept.tobytes())
+        key = (kind, kept.shape, hashlib.sha256(kept.tobytes()).digest())
         if key not in self._same:
             self.tensors.append(Tensor(kept.shape, kind))
             self._same[key] = len(self.tensors) - 1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...program import Shape
-from ._program_builder import Builder, Sym, UnsupportedError, Value, shape_of, stripped
+from ._program_builder import MOST_COPIED, Builder, Sym, UnsupportedError, Value, shape_of, stripped
 from ._program_nodes import Node, axis_in, lowering
 
 
@@ -300,6 +300,8 @@ def _padded(
     if any(size == 1 and new > 1 for size, new in zip(shape, whole, strict=True)):
         builder.mixes()
     if mode in ("edge", "wrap"):
+        if max(whole) > MOST_COPIED:
+            raise UnsupportedError(f"it makes shape {whole} of {shape}")
         for axis, size in enumerate(shape):
             if before[axis] or after[axis]:
                 at = np.arange(-before[axis], size + after[axis])

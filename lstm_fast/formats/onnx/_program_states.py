@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 
 from ...program import Op
-from ._program_builder import Builder, Sym, Value, shape_of
+from ._program_builder import Builder, Sym, Value
 
 MOVES = {"reshape", "slice", "gather", "transpose", "expand", "concat"}
 MOST_MARKS = 64  # of one tensor; a state has one for each layer and kind
@@ -31,19 +32,23 @@ def recognised(
     computed = {name: one for name, one in outputs.items() if isinstance(one, Sym)}
     marks, taken = _marks(builder, floats)
     pairs: dict[str, str] = {}
+    used: set[str] = set()
     for same in ({"h", "c"}, {"y", "c"}):  # an output may also be the last y, which is h
+        ends: dict[object, deque[str]] = defaultdict(deque)
+        for output, value in computed.items():
+            found = {mark for mark in marks.get(value.tensor, ()) if mark[0] in same}
+            if found and output not in used:
+                kinds = frozenset(("h" if kind == "y" else kind, node) for kind, node in found)
+                ends[kinds, value.shape].append(output)
         for name, given in floats.items():
-            wanted = taken.get(name)
-            if name in pairs or not wanted:
-                continue
-            for output, value in computed.items():
-                found = {mark for mark in marks.get(value.tensor, ()) if mark[0] in same}
-                found = {("h" if kind == "y" else kind, node) for kind, node in found}
-                free = output not in pairs.values() and value.shape == given.shape
-                if free and found == wanted:
-                    pairs[name] = output
-                    break
-    return pairs | _by_name(pairs, floats, computed)
+            left = ends.get((frozenset(taken.get(name, ())), given.shape))
+            if name not in pairs and left:
+                pairs[name] = left.popleft()
+                used.add(pairs[name])
+    return pairs | _by_name(
+        {name: one for name, one in floats.items() if name not in pairs},
+        {name: one for name, one in computed.items() if name not in used},
+    )
 
 
 def _marks(
@@ -76,18 +81,19 @@ def _node(op: Op) -> object:
     return op.source, op.inputs[-2:]
 
 
-def _by_name(
-    pairs: Mapping[str, str], inputs: Mapping[str, Sym], outputs: Mapping[str, Sym]
-) -> dict[str, str]:
-    left = [name for name in inputs if name not in pairs]
-    free = [name for name in outputs if name not in pairs.values()]
+def _by_name(inputs: Mapping[str, Sym], outputs: Mapping[str, Sym]) -> dict[str, str]:
+    """Return the pairs whose names say that they are states, and which belongs to which."""
+    ends: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in outputs:
+        ends[_common(name)].append(name)
+    words = {name: _common(name) for name in inputs}
+    count = Counter(words.values())
     found: dict[str, str] = {}
-    for name in left:
-        common = _common(name)
-        if not WORDS & set(common) or sum(_common(one) == common for one in left) != 1:
+    for name, common in words.items():
+        same = ends.get(common, [])
+        if not WORDS & set(common) or count[common] != 1 or len(same) != 1:
             continue
-        same = [one for one in free if _common(one) == common]
-        if len(same) == 1 and shape_of(outputs[same[0]]) == inputs[name].shape:
+        if outputs[same[0]].shape == inputs[name].shape:
             found[name] = same[0]
     return found
 
