@@ -4,6 +4,7 @@ from .mutant import Mutant
 
 CHECKS = "tests/models/test_program_checks.py"
 OPERATIONS = "tests/models/test_operations.py"
+PRODUCTS = "tests/models/test_products.py"
 MODELS = "tests/models/test_models.py"
 LFM = "tests/models/test_lfm.py"
 
@@ -27,7 +28,7 @@ PROGRAMS = [
         "lstm_fast/_program_checks.py",
         "copy=None if _never_changes(array) else True)",
         "copy=None)",
-        MODELS + "::test_a_model_keeps_no_array_of_the_callers",
+        "tests/models/test_model_objects.py::test_a_model_keeps_no_array_of_the_callers",
     ),
     Mutant(
         "programs: the sum of all sizes is not limited",
@@ -48,14 +49,14 @@ PROGRAMS = [
         "lstm_fast/reference_operations.py",
         "there = (at >= 0) & (at < steps)",
         "there = at < steps",
-        OPERATIONS + " -k 'conv or padding'",
+        PRODUCTS + "::test_conv",
     ),
     Mutant(
         "gru: the reset comes before the product, always",
         "lstm_fast/reference_operations.py",
         '    if attributes["linear_before_reset"]:\n',
         "    if False:\n",
-        OPERATIONS + "::test_gru",
+        PRODUCTS + "::test_gru",
     ),
     Mutant(
         "embedding: an index of -N - 1 is not refused",
