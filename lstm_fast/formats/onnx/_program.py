@@ -141,8 +141,8 @@ class _Reader:
         plain = {name: one for name, one in self._inputs.ordered().items() if name not in pairs}
         if pairs and not plain and states is None:
             raise FormatError(
-                f"{self._path}: all its inputs, {', '.join(pairs)}, look like states: say which are, "
-                'states={"h": "hn"}'
+                f"{self._path}: all its inputs, {', '.join(pairs)}, look like states: say "
+                'which are, states={"h": "hn"}'
             )
         self._check_inputs(plain, mixed)
         for name, output in pairs.items() if states is None else ():
