@@ -88,6 +88,7 @@ mutants: $(VENV)/test.stamp
 COUNT ?= 10000
 fuzz: $(VENV)/test.stamp
 	$(BIN)/python tests/formats/fuzz.py --count $(COUNT)
+	$(BIN)/python tests/models/fuzz_lfm.py --count $(COUNT)
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds

@@ -4,8 +4,9 @@
     stream = lstm.stream()                           # one per live session
     y = stream.step(x)                               # one frame in, the hidden state out
 
-See README.md for the promises, `LSTM`, `Stream` and `StreamPool` for the interface, and
-`reference` for the equations in NumPy float64.
+`load_model` reads a whole model, of which an LSTM is a part. See README.md for the promises,
+`LSTM`, `Stream`, `StreamPool` and `Model` for the interface, and `reference` and
+`reference_operations` for the equations in NumPy float64.
 """
 
 from . import formats, reference
@@ -27,6 +28,8 @@ from .errors import (
 )
 from .formats import load
 from .lstm import LSTM
+from .model import Model, load_model
+from .model_stream import ModelStream
 from .pool import StreamPool
 from .stream import Stream
 
@@ -41,6 +44,8 @@ __all__ = [
     "FormatWarning",
     "LSTMState",
     "LstmFastError",
+    "Model",
+    "ModelStream",
     "PoolFullError",
     "SnapshotError",
     "StaleHandleError",
@@ -50,5 +55,6 @@ __all__ = [
     "available",
     "formats",
     "load",
+    "load_model",
     "reference",
 ]

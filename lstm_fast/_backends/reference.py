@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
-from threading import get_ident
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +10,11 @@ from numpy.typing import NDArray
 
 from .. import reference
 from .._arrays import Float32, LSTMState, canonical
-from .._process import bookkeeping, is_over, process_number
 from .._weights import MATRICES, LayerWeights, Weights
 from ..cell import Activation
 from ..errors import ConcurrentUseError
 from ..stream import IN_USE
+from ._alone import Alone
 from ._pool_of_streams import PooledStream, PoolOfStreams
 
 if TYPE_CHECKING:
@@ -139,35 +134,13 @@ class ReferenceModel:
 class ReferenceStream(PooledStream):
     """A stream that takes the reference's step, layer by layer. Has nothing to prepare."""
 
-    __slots__ = ("__weakref__", "_lstm", "_model", "_owner", "_state")
+    __slots__ = ("__weakref__", "_alone", "_lstm", "_model", "_state")
 
     def __init__(self, lstm: LSTM, model: ReferenceModel) -> None:
         self._lstm = lstm
         self._model = model
         self._state = lstm.initial_state  # replaced as a whole, never written to
-        # the thread inside, and its call, by the process that it is in
-        self._owner: dict[int, tuple[int, FrameType]] = {}
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Refuse a second thread.
-
-        Not a lock: one that a signal handler's exception left locked would stay so, while a mark
-        of a call that is over does no harm. What a thread of the parent has left is of another
-        process.
-        """
-        mine = get_ident(), sys._getframe(2)  # of the method that has this in a `with`
-        with bookkeeping:
-            thread, call = self._owner.get(process_number.item(), mine)
-            if thread != get_ident() and not is_over(thread, call):
-                raise ConcurrentUseError(IN_USE)
-            self._owner = {process_number.item(): mine}
-        try:
-            yield
-        finally:
-            with bookkeeping:
-                if mine in self._owner.values():  # it is another's where this was left long ago
-                    self._owner = {}
+        self._alone = Alone()
 
     def _advance(self, xs: Float32, ys: Float32) -> None:
         with (

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .._lfm import MAGIC
 from ._next_steps import ORIGINAL, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, UNPACK
 from ._recognise_containers import json_kind, pickle_kind, zip_kind
 from ._sample import Sample, field, varint
@@ -200,6 +201,7 @@ CERTAIN = (
     Other("a TensorFlow checkpoint, or the index of one", _table, RESAVE_CHECKPOINT),
     Other("a PaddlePaddle program", _paddle_program, "export it by paddle2onnx"),
     Other("PaddlePaddle's parameters", _paddle_tensors, "export the model by paddle2onnx"),
+    Other("a whole model in our own format", _begins(MAGIC), "read it with lstm_fast.load_model"),
     Other("a GGUF file", _begins(b"GGUF"), ORIGINAL),
     Other("a GGML file", _begins(b"lmgg", b"fmgg", b"tjgg", b"algg"), ORIGINAL),
     Other("a TensorRT engine", _begins(b"ftrt", b"ptrt"), ORIGINAL),

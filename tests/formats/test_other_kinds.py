@@ -125,6 +125,7 @@ KINDS = {
         pickle.dumps({"w": 1, "StructuredToParameterName@@": {}}, 4),
         "PaddlePaddle's parameters: load them there with paddle.load",
     ),
+    "lfm": (b"\x89LFM\r\n\x1a\n" + bytes(64), "a whole model in our own format: read it with"),
     "GGUF": (b"GGUF\3\0\0\0" + bytes(64), "a GGUF file: give the file that it was made from"),
     "GGML": (struct.pack("<I", 0x67676D6C) + bytes(64), "a GGML file"),
     "GGJT": (struct.pack("<I", 0x67676A74) + bytes(64), "a GGML file"),

@@ -1,6 +1,8 @@
 """Small mistakes, each with the test that has to notice it. Kept up as the code moves."""
 
 from .catalogue_c import C
+from .catalogue_models import PROGRAMS
+from .catalogue_onnx import ONNX_PROGRAMS
 from .mutant import ERRORS, POOL_ERRORS, SNAPSHOTS, Mutant, golden
 
 PYTHON = [
@@ -90,4 +92,4 @@ PYTHON = [
     ),
 ]
 
-ALL = [*C, *PYTHON]
+ALL = [*C, *PYTHON, *PROGRAMS, *ONNX_PROGRAMS]

@@ -1,0 +1,178 @@
+"""Values of a graph that is read into a program, and the program as it grows.
+
+A value has the shape that ONNX gives it, batch axis and all. The tensor that holds it may have
+another shape with the same elements in the same order: as a rule the one without leading axes of
+size 1. So most of what only changes a shape costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...program import Kind, Op, Shape, Tensor
+from ._file import Array
+
+MOST_OPS = 20_000
+MOST_ELEMENTS = 1 << 24  # of one tensor
+MOST_COPIED = 1 << 20  # values that a file need not hold one by one
+MOST_IN_ALL = 1 << 28  # of all tensors that are no constants
+
+
+class UnsupportedError(ValueError):
+    """A node asks for what no operation of ours computes; the text says what."""
+
+
+@dataclass(frozen=True)
+class Sym:
+    """A value that is known when the model runs: its tensor, and its shape in the file."""
+
+    tensor: int
+    shape: Shape
+
+
+Value: TypeAlias = "Array | Sym"
+
+
+def shape_of(value: Value) -> Shape:
+    """Return a value's shape in the file."""
+    return tuple(value.shape)
+
+
+def stripped(shape: Sequence[int], most: int | None = None) -> Shape:
+    """Return a shape without leading axes of size 1: so many at most, and one axis stays."""
+    limit = len(shape) - 1 if most is None else min(most, len(shape) - 1)
+    start = 0
+    while start < limit and shape[start] == 1:
+        start += 1
+    return tuple(shape[start:]) or (1,)
+
+
+def kind_of(dtype: np.dtype[Any]) -> Kind:
+    """Return what a constant of this dtype becomes."""
+    if dtype.kind == "b":
+        return "bool"
+    return "float32" if dtype.kind == "f" else "int64"
+
+
+class Builder:
+    """The tensors, constants and operations so far.
+
+    source: what the operations that come next are in the file. mixed: nodes that work along an
+    axis of which one step has one value.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.constants: dict[int, Array] = {}
+        self.ops: list[Op] = []
+        self.made: dict[int, Op] = {}
+        self.notes: dict[str, None] = {}
+        self.mixed: dict[str, None] = {}
+        self.source = ""
+        self._same: dict[object, int] = {}
+        self._elements = 0
+
+    def tensor(self, shape: Sequence[int], kind: Kind = "float32") -> int:
+        """Add a tensor, and return its number.
+
+        Raises:
+            UnsupportedError: it is empty, or larger than any step needs.
+        """
+        sizes = tuple(int(size) for size in shape)
+        if any(size < 1 for size in sizes):
+            raise UnsupportedError(f"a value of shape {sizes} has no elements")
+        elements = math.prod(sizes)
+        self._elements += elements
+        if elements > MOST_ELEMENTS or self._elements > MOST_IN_ALL:
+            raise UnsupportedError(
+                f"a value of shape {sizes} is too large for one step of a session"
+            )
+        self.tensors.append(Tensor(sizes, kind))
+        return len(self.tensors) - 1
+
+    def constant(self, values: Array) -> int:
+        """Return the tensor of a constant; equal ones have one."""
+        kind = kind_of(values.dtype)
+        with np.errstate(over="ignore"):
+            kept = np.ascontiguousarray(values, np.dtype(kind))
+        if values.dtype == np.float64 and np.any(kept != values):
+            self.note("constants of 64 bits are rounded to float32")
+        kept = kept.reshape(values.shape)  # ascontiguousarray makes (1,) of ()
+        if kept is values or np.may_share_memory(kept, values):
+            kept = kept.copy()
+        key = (kind, kept.shape, hashlib.sha256(kept.tobytes()).digest())
+        if key not in self._same:
+            self.tensors.append(Tensor(kept.shape, kind))
+            self._same[key] = len(self.tensors) - 1
+            self.constants[self._same[key]] = kept
+        return self._same[key]
+
+    def emit(
+        self,
+        code: str,
+        inputs: Sequence[int],
+        shape: Sequence[int],
+        kind: Kind = "float32",
+        /,
+        **attributes: Any,
+    ) -> int:
+        """Add an operation with one output, and return that."""
+        return self.emit_all(code, inputs, [shape], attributes, kind)[0]
+
+    def emit_all(
+        self,
+        code: str,
+        inputs: Sequence[int],
+        shapes: Sequence[Sequence[int]],
+        attributes: Mapping[str, Any],
+        kind: Kind = "float32",
+    ) -> list[int]:
+        """Add an operation, and return its outputs."""
+        if len(self.ops) >= MOST_OPS:
+            raise UnsupportedError(f"the model takes more than {MOST_OPS} operations")
+        outputs = [self.tensor(shape, kind) for shape in shapes]
+        op = Op(code, tuple(inputs), tuple(outputs), dict(attributes), self.source)
+        self.ops.append(op)
+        self.made.update(dict.fromkeys(outputs, op))
+        return outputs
+
+    def shape(self, tensor: int) -> Shape:
+        return self.tensors[tensor].shape
+
+    def kind(self, value: Value) -> Kind:
+        """Return what a value's elements are."""
+        if isinstance(value, Sym):
+            return self.tensors[value.tensor].kind
+        return kind_of(value.dtype)
+
+    def shaped(self, value: Value, shape: Sequence[int]) -> int:
+        """Return a tensor of this shape that holds a value."""
+        wanted = tuple(shape)
+        if not isinstance(value, Sym):
+            return self.constant(value.reshape(wanted))
+        if self.shape(value.tensor) == wanted:
+            return value.tensor
+        key = ("reshape", value.tensor, wanted)
+        if key not in self._same:
+            kind = self.tensors[value.tensor].kind
+            self._same[key] = self.emit("reshape", [value.tensor], wanted, kind, shape=wanted)
+        return self._same[key]
+
+    def plain(self, value: Value) -> int:
+        """Return a tensor that holds a value, of whatever shape."""
+        if isinstance(value, Sym):
+            return value.tensor
+        return self.constant(value.reshape(stripped(value.shape)))
+
+    def note(self, text: str) -> None:
+        self.notes[text] = None
+
+    def mixes(self) -> None:
+        """Say that the node works along an axis of which one step has one value."""
+        self.mixed[self.source] = None

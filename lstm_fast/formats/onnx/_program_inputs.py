@@ -1,0 +1,201 @@
+"""What a graph's inputs are in one step of one session: sizes, kinds, constants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...program import Kind, Shape
+from ._file import Array, Proto
+from ._program_builder import Builder, Sym, Value, stripped
+
+KINDS: dict[int, Kind] = {1: "float32", 10: "float32", 11: "float32", 16: "float32", 9: "bool"}
+KINDS.update(dict.fromkeys((2, 3, 4, 5, 6, 7, 12), "int64"))
+DTYPES: dict[int, np.dtype[Any]] = {
+    6: np.dtype(np.int32),
+    7: np.dtype(np.int64),
+    9: np.dtype(bool),
+    11: np.dtype(float),
+}
+
+
+class Inputs:
+    """The values that a caller gives, each made when it is first needed.
+
+    Args:
+        builder: takes their tensors.
+        infos: what the file says of them, by name.
+        shapes: what the caller says of their shapes, as in the file.
+        constants: those that never change.
+
+    Raises:
+        ValueError: what the caller says does not fit the file.
+    """
+
+    def __init__(
+        self,
+        builder: Builder,
+        infos: Mapping[str, Proto],
+        shapes: Mapping[str, Sequence[int]],
+        constants: Mapping[str, Any],
+    ) -> None:
+        self._builder, self._infos = builder, infos
+        self._shapes = {name: _sizes(name, shape) for name, shape in shapes.items()}
+        self._constants = constants
+        self.made: dict[str, Sym] = {}
+        self.assumed: dict[str, list[str]] = {}  # axes that may be time, by input
+        for what, names in (("shapes", shapes), ("constants", constants)):
+            if unknown := sorted(set(names) - set(infos)):
+                raise ValueError(
+                    f"{what} names {', '.join(unknown)}, which is no input: "
+                    f"the inputs are {', '.join(infos) or 'none'}"
+                )
+        self._named: dict[str, int] = {}
+        for name, shape in self._shapes.items():
+            dims = self._dims(name)
+            if dims is not None and len(dims) == len(shape):
+                self._named.update(
+                    {
+                        dim: size
+                        for dim, size in zip(dims, shape, strict=True)
+                        if isinstance(dim, str)
+                    }
+                )
+
+        # Names of sizes that are 1 wherever they stand, as they are on axes before the last one.
+        self._ones = {
+            dim
+            for name in infos
+            for dim in (self._dims(name) or [])[:-1]
+            if isinstance(dim, str) and dim not in self._named
+        }
+
+    def value(self, name: str) -> Value:
+        """Return an input's value.
+
+        Raises:
+            ValueError: nothing says one of its sizes, or what the file says makes no sense.
+        """
+        if name in self._constants:
+            return self._constant(name)
+        if name not in self.made:
+            kind = KINDS.get(self._infos[name].type.tensor_type.elem_type)
+            if kind is None:
+                raise ValueError(f"input {name!r} holds no numbers")
+            shape = self._shape(name)
+            self.made[name] = Sym(self._builder.tensor(stripped(shape), kind), shape)
+        return self.made[name]
+
+    def ordered(self) -> dict[str, Sym]:
+        """Return those that were needed, in the order of the file."""
+        return {name: self.made[name] for name in self._infos if name in self.made}
+
+    def _dims(self, name: str) -> list[int | str | None] | None:
+        """Return sizes, names of sizes, and None for what has neither; None for no shape at all."""
+        kind = self._infos[name].type.tensor_type
+        if not kind.HasField("shape"):
+            return None
+        return [
+            int(dim.dim_value) if dim.dim_value > 0 else (dim.dim_param or None)
+            for dim in kind.shape.dim
+        ]
+
+    def _shape(self, name: str) -> Shape:
+        dims, said = self._dims(name), self._shapes.get(name)
+        if dims is None:
+            if said is None:
+                raise ValueError(
+                    f"the shape of input {name!r} is not in the file: say {_say(name, [])}"
+                )
+            return said
+        if said is not None:
+            fits = len(said) == len(dims) and all(
+                size == dim or not isinstance(dim, int)
+                for size, dim in zip(said, dims, strict=True)
+            )
+            if not fits:
+                raise ValueError(f"shapes says {name!r} is {said}, in the file it is {_text(dims)}")
+            return said
+        sizes: list[int | None] = []
+        for axis, dim in enumerate(dims):
+            sizes.append(dim if isinstance(dim, int) else self._free(name, axis, dims))
+        if None in sizes:
+            raise ValueError(
+                f"input {name!r} is {_text(dims)} in the file, and nothing says what "
+                f"{' and '.join(_text([d]) for d, s in zip(dims, sizes, strict=True) if s is None)}"
+                f" is in one step: say {_say(name, sizes)}"
+            )
+        return tuple(size for size in sizes if size is not None)
+
+    def _free(self, name: str, axis: int, dims: list[int | str | None]) -> int | None:
+        """Return what a free size is in one step of one session, None where that is not known."""
+        dim = dims[axis]
+        if isinstance(dim, str) and dim in self._named:
+            return self._named[dim]
+        last = axis == len(dims) - 1
+        if is_batch(dim, last):
+            return 1
+        if last and dim not in self._ones:
+            return None
+        if axis > 0 or dim is not None:
+            self.assumed.setdefault(name, []).append(f"axis {axis} ({dim or 'of free size'})")
+        return 1
+
+    def say(self, name: str) -> str:
+        """Return what to pass as shapes= for the shape that was taken."""
+        return _say(name, self.made[name].shape)
+
+    def _constant(self, name: str) -> Array:
+        number = self._infos[name].type.tensor_type.elem_type
+        kind = KINDS.get(number)
+        if kind is None:
+            raise ValueError(f"input {name!r} holds no numbers")
+        dtype: np.dtype[Any] = DTYPES.get(number, np.dtype(kind))
+        value = np.asarray(self._constants[name])
+        if value.dtype.kind not in "biuf" or (kind == "int64" and value.dtype.kind == "f"):
+            raise ValueError(f"constants gives {name!r} as {value.dtype}, it is {kind} in the file")
+        dims = self._dims(name)
+        if dims is not None:
+            if value.size == 1 and len(dims) != value.ndim:
+                value = value.reshape((1,) * len(dims))
+            fits = len(dims) == value.ndim and all(
+                size == dim or not isinstance(dim, int)
+                for size, dim in zip(value.shape, dims, strict=True)
+            )
+            if not fits:
+                raise ValueError(
+                    f"constants gives {name!r} in shape {value.shape}, "
+                    f"it is {_text(dims)} in the file"
+                )
+        return value.astype(dtype)
+
+
+def is_batch(dim: int | str | None, last: bool) -> bool:
+    """Tell whether a size's name says that it counts sequences; the last axis may have N values."""
+    if not isinstance(dim, str):
+        return False
+    return "batch" in dim.lower() or (dim.lower() in ("n", "b", "bs") and not last)
+
+
+def _sizes(name: str, shape: Any) -> Shape:
+    try:
+        sizes = tuple(int(size) for size in shape)
+        whole = all(size == given for size, given in zip(sizes, shape, strict=True))
+    except (TypeError, ValueError):
+        whole, sizes = False, ()
+    if not whole or any(size < 1 for size in sizes) or math.prod(sizes) > 1 << 24:
+        raise ValueError(f"shapes gives {name!r} as {shape!r}, expected sizes of 1 or more")
+    return sizes
+
+
+def _text(dims: Sequence[int | str | None]) -> str:
+    names = ["?" if dim is None else str(dim) for dim in dims]
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+
+def _say(name: str, sizes: Sequence[int | None]) -> str:
+    shown = ", ".join("..." if size is None else str(size) for size in sizes)
+    return f'shapes={{"{name}": ({shown}{"," if len(sizes) == 1 else ""})}}'

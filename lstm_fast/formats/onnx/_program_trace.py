@@ -1,0 +1,256 @@
+"""One step of a graph, from the values that are wanted back to inputs and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .._files import FormatError
+from . import _program_axes, _program_products, _program_recurrent  # noqa: F401  register operators
+from ._constants import NUMPY_ERRORS
+from ._file import File, Proto
+from ._graph import Scope
+from ._program_builder import Builder, Sym, UnsupportedError, Value
+from ._program_folding import FOLDED, widened
+from ._program_inputs import Inputs
+from ._program_nodes import LOWERINGS, Node, Registers
+
+DOMAINS = ("", "ai.onnx")
+MICROSOFT = ("Gelu",)  # of com.microsoft, the same as ONNX's
+MOST_NODES = 200_000
+Key = tuple[int, str]
+
+
+class Tracer:
+    """Adds the operations that compute wanted values, each once.
+
+    Args:
+        file: where constants come from, and whose memory is counted.
+        opset: the version of ONNX's operators.
+        inputs: the values that are given.
+        cuts: names of inputs by where they are found, `(id(scope), name)`.
+        builder, registers: take what is found.
+    """
+
+    def __init__(
+        self,
+        file: File,
+        opset: int,
+        inputs: Inputs,
+        cuts: Mapping[Key, str],
+        builder: Builder,
+        registers: Registers,
+    ) -> None:
+        self._file, self._opset, self._inputs, self._cuts = file, opset, inputs, cuts
+        self._builder, self._registers = builder, registers
+        self._known: dict[Key, Value] = {}
+        self._open: set[Key] = set()
+        self._left = MOST_NODES
+
+    def value(self, scope: Scope, name: str) -> Value:
+        """Return what a name stands for.
+
+        Raises:
+            FormatError: an operator on the way cannot be computed, or the file is damaged.
+        """
+        waiting = [self._owned(scope, name)]
+        self._open.clear()
+        while waiting:
+            owner, inner = waiting[-1]
+            key = (id(owner), inner)
+            if key in self._known:
+                waiting.pop()
+                continue
+            missing = [
+                one for one in self._needs(owner, inner) if (id(one[0]), one[1]) not in self._known
+            ]
+            if not missing:
+                self._compute(owner, inner)
+                self._open.discard(key)
+                waiting.pop()
+                continue
+            self._open.add(key)
+            if any((id(one[0]), one[1]) in self._open for one in missing):
+                raise FormatError(f"{self._file.path}: value {inner!r} is computed from itself")
+            waiting += missing
+        owner, inner = self._owned(scope, name)
+        return self._known[id(owner), inner]
+
+    def _owned(self, scope: Scope, name: str) -> tuple[Scope, str]:
+        owned = scope.owner(name)
+        if owned is None:
+            raise FormatError(f"{self._file.path}: nothing in the file computes {name!r}")
+        return owned
+
+    def _needs(self, scope: Scope, name: str) -> list[tuple[Scope, str]]:
+        """Return the values that a value is made from, as far as that is known yet."""
+        if (id(scope), name) in self._cuts or name in scope.tensors or name not in scope.producers:
+            return []
+        index, output = scope.producers[name]
+        node = scope.nodes[index]
+        if (index, "") in scope.children:
+            return [self._inside(scope.children[index, ""], node, output)]
+        needed = [self._owned(scope, one) for one in node.input if one]
+        if node.op_type != "If":
+            return needed
+        if len(needed) != 1:
+            raise self._error(node, "its condition is missing")
+        owner, inner = needed[0]
+        if (id(owner), inner) not in self._known:
+            return needed
+        return [*needed, self._inside(self._branch(scope, index), node, output)]
+
+    def _inside(self, scope: Scope, node: Proto, output: int) -> tuple[Scope, str]:
+        if output >= len(scope.outputs):
+            raise self._error(node, f"output {output} is missing inside of it")
+        return self._owned(scope, scope.outputs[output])
+
+    def _branch(self, scope: Scope, index: int) -> Scope:
+        """Return the branch of an If that is taken; its condition is known or it is an error."""
+        node = scope.nodes[index]
+        owner, name = self._owned(scope, node.input[0])
+        condition = self._known[id(owner), name]
+        if isinstance(condition, Sym):
+            given = ", ".join(self._roots(condition)) or "what the model computes"
+            raise self._error(
+                node,
+                f"which branch it takes depends on {given}; where that never changes, give it: "
+                "constants={...}",
+            )
+        if condition.size != 1:
+            raise self._error(node, f"its condition has shape {condition.shape}")
+        branch = scope.children.get((index, "then_branch" if condition.item() else "else_branch"))
+        if branch is None:
+            raise self._error(node, "a branch is missing")
+        return branch
+
+    def _roots(self, value: Sym) -> list[str]:
+        """Return the inputs that a value is computed from."""
+        names = {given.tensor: name for name, given in self._inputs.made.items()}
+        found, seen, waiting = [], set[int](), [value.tensor]
+        while waiting:
+            tensor = waiting.pop()
+            if tensor in seen:
+                continue
+            seen.add(tensor)
+            if tensor in names:
+                found.append(f"input {names[tensor]!r}")
+            op = self._builder.made.get(tensor)
+            waiting += [one for one in op.inputs if one >= 0] if op is not None else []
+        return sorted(found)
+
+    def _compute(self, scope: Scope, name: str) -> None:
+        key = (id(scope), name)
+        if key in self._cuts:
+            self._known[key] = self._inputs.value(self._cuts[key])
+        elif name in scope.tensors:
+            try:
+                self._known[key] = widened(self._file.array(scope.tensors[name]))
+            except (ValueError, OverflowError) as error:
+                raise FormatError(f"{self._file.path}: tensor {name!r}: {error}") from error
+        elif name not in scope.producers:
+            raise FormatError(
+                f"{self._file.path}: {name!r} is an input of the graph that inputs= leaves out: "
+                "name it there, or give it in constants="
+            )
+        else:
+            self._produce(scope, *scope.producers[name])
+
+    def _produce(self, scope: Scope, index: int, output: int) -> None:
+        """Compute all outputs of a node whose inputs are known."""
+        self._left -= 1
+        if self._left < 0:
+            raise FormatError(f"{self._file.path}: it takes more than {MOST_NODES} nodes")
+        node = scope.nodes[index]
+        inside = scope.children.get((index, ""))
+        if inside is None and node.op_type == "If":
+            inside = self._branch(scope, index)
+        if inside is not None:
+            owner, inner = self._inside(inside, node, output)
+            self._known[id(scope), node.output[output]] = self._known[id(owner), inner]
+            return
+        inputs = []
+        for one in node.input:
+            owned = self._owned(scope, one) if one else None
+            inputs.append(None if owned is None else self._known[id(owned[0]), owned[1]])
+        values = self._operate(scope, node, inputs)
+        for name, value in zip(node.output, values, strict=False):
+            if name:
+                self._known[id(scope), name] = value
+        if output >= len(values):
+            raise self._error(node, f"its output {output} is not computed", cut=True)
+
+    def _operate(self, scope: Scope, node: Proto, inputs: list[Value | None]) -> list[Value]:
+        builder = self._builder
+        ours = node.domain in DOMAINS
+        builder.source = f"{node.op_type} {label(node)}"
+        try:
+            attributes = scope.attributes_of(node)
+            known = [value for value in inputs if not isinstance(value, Sym)]
+            if ours and node.op_type in FOLDED and len(known) == len(inputs):
+                extra = {"outputs of the node": len(node.output)}
+                with np.errstate(all="ignore"):  # what is not finite is refused with the constants
+                    results = FOLDED[node.op_type](known, attributes | extra, self._file)
+                return [widened(one) for one in results]
+            if ours and node.op_type in ("Shape", "Size") and isinstance(inputs[0], Sym):
+                return [_shape(inputs[0], node.op_type, attributes)]
+            ours = ours or (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
+            lower = LOWERINGS.get(node.op_type) if ours else None
+            if lower is None:
+                domain = "" if ours else f" of {node.domain}"
+                raise UnsupportedError(f"there is no operation for it{domain} here")
+            return lower(
+                Node(
+                    node.op_type,
+                    label(node),
+                    tuple(inputs),
+                    attributes,
+                    self._opset,
+                    sum(1 for one in node.output if one)
+                    if node.op_type != "Split"
+                    else len(node.output),
+                    builder,
+                    self._registers,
+                )
+            )
+        except FormatError:
+            raise
+        except UnsupportedError as error:
+            pairs = zip(node.input, inputs, strict=True)
+            given = {name: one for name, one in pairs if isinstance(one, Sym)}
+            whole = [one for one in given.values() if builder.kind(one) != "float32"]
+            names = sorted({root for one in whole for root in self._roots(one)})
+            text = str(error)
+            if names:
+                text += f"; where {' and '.join(names)} never changes, give it: constants={{...}}"
+            raise self._error(node, text, cut=True, given=list(given)) from error
+        except NUMPY_ERRORS as error:
+            text = str(error) or type(error).__name__
+            raise self._error(node, f"{text}, so it is damaged or does not fit") from error
+
+    def _error(
+        self, node: Proto, text: str, *, cut: bool = False, given: list[str] | None = None
+    ) -> FormatError:
+        """Return the error of a node; cut: with how to leave it out."""
+        hint = ""
+        if cut:
+            before, behind = list(given or node.input[:1]), [one for one in node.output if one]
+            hint = (
+                f"; to run what comes before it, say outputs={before}; "
+                f"what comes behind it, inputs={behind}"
+            )
+        what = f"node {label(node)!r} ({node.op_type})"
+        return FormatError(f"{self._file.path}: {what}: {text}{hint}")
+
+
+def label(node: Proto) -> str:
+    """Return a node's name, or that of an output where it has none."""
+    return str(node.name or next(filter(None, node.output), node.op_type))
+
+
+def _shape(value: Sym, op_type: str, attributes: Mapping[str, int]) -> Value:
+    if op_type == "Size":
+        return np.array(np.prod(value.shape, dtype=np.int64), np.int64)
+    shape = np.array(value.shape, np.int64)
+    return shape[attributes.get("start", 0) : attributes.get("end")]

@@ -1,0 +1,96 @@
+"""A model as a list of operations: what files are read into, and what every backend runs.
+
+A program is one step of one session. Its values are tensors without a batch axis, numbered from 0;
+each is an input, a state, a constant, or what one operation computes. Operations stand in an order
+in which each finds its inputs computed. State is a register: at the end of a step the tensor that a
+`State` names as `next` becomes the one that it names as `tensor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["float32", "int64", "bool"]
+Shape = tuple[int, ...]
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value of a step: its shape, and what its elements are."""
+
+    shape: Shape
+    kind: Kind = "float32"
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a caller gives in each step.
+
+    history: so many values of the last axis stand in front of those that a caller gives: the last
+        ones of the steps before, zeros at first. `tensor` has both.
+    shape: of what a caller gives, as the caller gives it.
+    """
+
+    name: str
+    tensor: int
+    shape: Shape
+    history: int = 0
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a step returns."""
+
+    name: str
+    tensor: int
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a session keeps from one step to the next.
+
+    tensor: what operations read. next: what becomes it at the end of a step. initial: where a
+        session starts, of the tensor's shape.
+    """
+
+    name: str
+    tensor: int
+    next: int
+    initial: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation; `operations.py` says what each code computes, and of what attributes.
+
+    inputs: tensors, -1 for one that is left out. source: what it was in the file.
+    """
+
+    code: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One step of a model; see above.
+
+    constants: the tensors that never change, by number. notes: what a reader assumed.
+    """
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    states: tuple[State, ...]
+    tensors: tuple[Tensor, ...]
+    constants: Mapping[int, NDArray[Any]]
+    ops: tuple[Op, ...]
+    notes: tuple[str, ...] = ()
+    version: int = VERSION

@@ -1,0 +1,94 @@
+"""What a model says of itself, what it keeps, and which backends run it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from program_cases import PROGRAMS, Builder
+
+import lstm_fast
+from lstm_fast import LSTM, FormatError, Model
+
+MODELS = {name: Model.from_program(make()) for name, make in PROGRAMS.items()}
+
+
+def test_a_model_says_what_it_is():
+    model = MODELS["rich"]
+    assert list(model.inputs) == ["audio", "token"]
+    assert (model.inputs["audio"].shape, model.inputs["token"].kind) == ((2, 8), "int64")
+    assert model.outputs["is_high"].kind == "bool"
+    assert model.states["audio.history"].shape == (2, 3)
+    assert model.notes == ("one note", "another, with an umlaut: ü")
+    assert model.backend == "reference"
+    assert model.nbytes == sum(v.size * 8 for v in model.program.constants.values())
+    assert "audio (2, 8)" in repr(model)
+    assert "ModelStream of Model(" in repr(model.stream())
+    assert model.stream().model is model
+    assert copy.copy(model) is copy.deepcopy(model) is model
+    again = pickle.loads(pickle.dumps(model))
+    assert again.fingerprint == model.fingerprint
+    with pytest.raises(AttributeError, match="immutable"):
+        model.notes = ()
+    with pytest.raises(AttributeError, match="immutable"):
+        del model._core
+
+
+def test_a_model_keeps_no_array_of_the_callers():
+    build = Builder()
+    weight = np.ones((2, 2), np.float32)
+    build.output("y", build.op("dense", build.input("x", (2,)), build.constant(weight)))
+    program = build.program()
+    model = Model.from_program(program)
+    before = model.stream().step([1, 1]).tolist()
+    for value in program.constants.values():
+        value[...] = 7
+    assert model.stream().step([1, 1]).tolist() == before == [2, 2]
+    with pytest.raises(ValueError, match="read-only"):
+        next(iter(model.program.constants.values()))[...] = 1
+
+
+@pytest.mark.parametrize("backend", ["native", "numba"])
+def test_other_backends_refuse(backend, tmp_path, monkeypatch):
+    text = "whole models run on backend='reference' only in this version"
+    program, path = PROGRAMS["chain"](), tmp_path / "a.lfm"
+    MODELS["chain"].save(path)
+    calls = [
+        lambda **options: Model.from_program(program, **options),
+        lambda **options: Model.from_bytes(path.read_bytes(), **options),
+        lambda **options: lstm_fast.load_model(path, **options),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=text):
+            call(backend=backend)
+        call(backend="reference")
+        monkeypatch.setenv("LSTM_FAST_BACKEND", backend)
+        with pytest.raises(ValueError, match=f"LSTM_FAST_BACKEND='{backend}': {text}"):
+            call()
+        monkeypatch.delenv("LSTM_FAST_BACKEND")
+        call()
+    with pytest.raises(ValueError, match="'fast' is no backend"):
+        calls[0](backend="fast")
+    with pytest.raises(TypeError, match="backend must be a string"):
+        calls[0](backend=1)
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="load_model"):
+        Model("model.onnx")
+    with pytest.raises(TypeError, match="expected a Program, found dict"):
+        Model.from_program({})
+    with pytest.raises(TypeError, match="bytes, found str"):
+        Model.from_bytes("abc")
+    with pytest.raises(TypeError, match=r"call model.stream"):
+        lstm_fast.ModelStream(LSTM.random(1, 1))
+    with pytest.raises(OSError, match=r"none.lfm"):
+        lstm_fast.load_model(tmp_path / "none.lfm")
+    with pytest.raises(FormatError, match="no regular file"):
+        lstm_fast.load_model(tmp_path)
+    other = tmp_path / "model.pt"
+    other.write_bytes(b"abc")
+    with pytest.raises(FormatError, match=r"are read from .onnx and .lfm files"):
+        lstm_fast.load_model(other)

@@ -1,0 +1,60 @@
+"""Mistakes in what ONNX graphs become as programs."""
+
+from .mutant import Mutant
+
+ONNX = "lstm_fast/formats/onnx/_program"
+INPUTS = "tests/models/test_onnx_program_inputs.py"
+OPERATORS = "tests/models/test_onnx_operators.py"
+PROGRAMS = "tests/models/test_onnx_programs.py"
+
+ONNX_PROGRAMS = [
+    Mutant(
+        "ONNX programs: a GRU has its gates in ONNX's order",
+        ONNX + "_recurrent.py",
+        "np.concatenate([r, z, h])",
+        "np.concatenate([z, r, h])",
+        PROGRAMS + "::test_gru",
+    ),
+    Mutant(
+        "ONNX programs: an LSTM of several frames starts each from the first state",
+        ONNX + "_recurrent.py",
+        "        y, h, c = builder.emit_all(",
+        "        y, *_ = builder.emit_all(",
+        PROGRAMS + "::test_a_fixed_time_axis_is_so_many_frames_a_step",
+    ),
+    Mutant(
+        "ONNX programs: what works along a free time axis is not noticed",
+        ONNX + "_builder.py",
+        "        self.mixed[self.source] = None\n",
+        "        pass\n",
+        INPUTS + "::test_a_time_axis_is_one_frame_where_each_stands_alone",
+    ),
+    Mutant(
+        "ONNX programs: a slice forgets its steps",
+        ONNX + "_movement.py",
+        "        steps=tuple(one.step for one in ranges[skip:]),\n",
+        "        steps=tuple(1 for one in ranges[skip:]),\n",
+        OPERATORS,
+    ),
+    Mutant(
+        "ONNX programs: a batch normalisation is folded without its shift",
+        ONNX + "_axes.py",
+        "        bias = np.asarray(old * factor + shift)\n",
+        "        bias = np.asarray(old * factor + 0 * shift)\n",
+        OPERATORS + "::test_batch_normalisation_is_folded_into_a_product",
+    ),
+    Mutant(
+        "ONNX programs: any name makes a state",
+        ONNX + "_states.py",
+        "        if not WORDS & set(common) or ",
+        "        if ",
+        INPUTS + "::test_other_names_are_not",
+    ),
+    Mutant(
+        "ONNX programs: SAME_LOWER pads as SAME_UPPER does",
+        ONNX + "_products.py",
+        'more // 2 if how == "SAME_UPPER" else more - more // 2',
+        "more // 2",
+        OPERATORS + "::test_convolutions",
+    ),
+]
