@@ -78,6 +78,8 @@ def _softmax(node: Node) -> list[Value]:
     axis = axis_in(int(node.attributes.get("axis", 1 if node.opset < 13 else -1)), len(shape))
     if node.opset < 13:  # over all axes from this one on
         behind = int(np.prod(shape[axis:]))
+        if 1 in shape[axis:]:
+            node.builder.mixes()
         inner = view(value, (*shape[:axis], behind))
         return [view(_along(node.builder, code, inner, axis), shape)]
     return [_along(node.builder, code, value, axis)]
@@ -98,6 +100,8 @@ def _layer_norm(node: Node) -> list[Value]:
     shape, builder = shape_of(value), node.builder
     axis = axis_in(int(node.attributes.get("axis", -1)), len(shape))
     size = int(np.prod(shape[axis:]))
+    if 1 in shape[axis:]:
+        builder.mixes()
     scale, bias = node.known(1, "scale"), node.known(2, "bias")
     inputs = [builder.shaped(value, stripped((*shape[:axis], size)))]
     for given in (scale, bias):

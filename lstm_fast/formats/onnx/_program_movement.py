@@ -128,6 +128,10 @@ def concatenated(builder: Builder, values: Sequence[Value], axis: int) -> Value:
         raise ValueError(f"shapes {', '.join(map(str, shapes))} are not joined along axis {axis}")
     if len(values) == 1:
         return values[0]
+    computed = [value.tensor for value in values if isinstance(value, Sym)]
+    alone = any(isinstance(value, Sym) and value.shape[axis] == 1 for value in values)
+    if alone and len(set(computed)) < len(values):  # joined with constants, or with itself
+        builder.mixes()
     skip = without_leading(values[0], axis)
     whole = (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
     inputs = [
@@ -156,6 +160,8 @@ def _slice(node: Node) -> list[Value]:
 def sliced(builder: Builder, value: Value, cuts: Sequence[slice]) -> Value:
     """Return value[cuts], one cut for each axis."""
     shape = shape_of(value)
+    if any(size == 1 and cut.step not in (None, 1) for cut, size in zip(cuts, shape, strict=True)):
+        builder.mixes()
     ranges = [range(*cut.indices(size)) for cut, size in zip(cuts, shape, strict=True)]
     whole = tuple(len(one) for one in ranges)
     if all(one == range(size) for one, size in zip(ranges, shape, strict=True)):
@@ -222,6 +228,8 @@ def taken(builder: Builder, value: Value, indices: np.ndarray, axis: int) -> Val
     flat = [int(one) for one in indices.ravel()]
     if not flat:
         raise UnsupportedError("it takes nothing")
+    if len(flat) > 1 and shape[axis] == 1:
+        builder.mixes()
     step = flat[1] - flat[0] if len(flat) > 1 else 1
     if step > 0 and flat == list(range(flat[0], flat[-1] + 1, step)):
         cuts = [slice(None)] * len(shape)
@@ -247,6 +255,9 @@ def expanded(builder: Builder, value: Value, whole: Shape) -> Value:
         return view(value, whole)
     held = stripped(whole)
     shape = shape_of(value)
+    behind = whole[len(whole) - len(shape) :]
+    if any(size == 1 and new > 1 for size, new in zip(shape, behind, strict=True)):
+        builder.mixes()
     inner = builder.shaped(value, shape[max(len(shape) - len(held), 0) :] or (1,))
     return Sym(builder.emit("expand", [inner], held, builder.kind(value), shape=held), whole)
 

@@ -192,7 +192,7 @@ def _one_axis(
     reach = (kernel - 1) * settings.dilations[at] + 1
     if size + begin + end < reach:
         raise ValueError(f"its weights have shape {weight.shape}, its input {shape} is too short")
-    if kernel > 1 and size == 1:
+    if (kernel > 1 or settings.strides[at] > 1) and size == 1:
         builder.mixes()
     length = (size + begin + end - reach) // settings.strides[at] + 1
     inputs = [builder.shaped(value, (channels, size))]
