@@ -142,7 +142,7 @@ class _Reader:
         if pairs and not plain and states is None:
             raise FormatError(
                 f"{self._path}: all its inputs, {', '.join(pairs)}, look like states: say "
-                'which are, states={"h": "hn"}'
+                'which are, states={"h": "hn"}, or states={} if none is'
             )
         self._check_inputs(plain, mixed)
         for name, output in pairs.items() if states is None else ():

@@ -15,8 +15,9 @@ MOST_MARKS = 64  # of one tensor; a state has one for each layer and kind
 SIDES = {"in", "out", "input", "output", "new", "next", "n", "0", "prev", "previous", "old"}
 SIDES |= {"past", "present", "init", "initial", "updated", "last"}
 SHORT = {"hn": "h", "cn": "c", "h0": "h", "c0": "c", "hx": "h", "cx": "c", "hy": "h", "cy": "c"}
-WORDS = {"h", "c", "hc", "state", "states", "hidden", "cell", "cache", "caches", "buffer", "mem"}
-WORDS |= {"memory", "context", "hs", "cs", "rnn", "lstm", "gru", "hiddens", "cells", "ctx"}
+# Not lstm, buffer, context, memory: lstm_input and lstm_output are frames as a rule.
+WORDS = {"h", "c", "hc", "hs", "cs", "state", "states", "hidden", "hiddens", "cell", "cells"}
+WORDS |= {"cache", "caches"}
 
 Mark = tuple[str, object]
 
