@@ -124,19 +124,20 @@ class _Reader:
         if not values:
             raise FormatError(f"{self._path}: it has no outputs")
         mixed = list(self._builder.mixed)
+        also_y = set[str]()
         if states is None:
             computed = dict(values)
             for name in own:
                 if name not in computed:
                     self._maybe(name, computed)
-            pairs = recognised(self._builder, self._inputs.ordered(), computed)
+            pairs, also_y = recognised(self._builder, self._inputs.ordered(), computed)
         else:
             pairs = dict(states)
             computed = values | {n: self._value(n, "states") for n in states.values()}
         known = [name for name in self._inputs.ordered() if name in pairs]
         pairs = {name: pairs[name] for name in [*known, *pairs]}
         kept = [self._state(name, output, computed[output]) for name, output in pairs.items()]
-        ends = set(pairs.values())
+        ends = set(pairs.values()) - also_y
         shown = values if outputs else {n: v for n, v in values.items() if n not in ends}
         plain = {name: one for name, one in self._inputs.ordered().items() if name not in pairs}
         if pairs and not plain and states is None:

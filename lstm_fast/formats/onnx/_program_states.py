@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 
-from ...program import Op
+from ...program import Op, Shape
 from ._program_builder import Builder, Sym, Value
 
 MOVES = {"reshape", "slice", "gather", "transpose", "expand", "concat"}
@@ -24,8 +24,8 @@ Mark = tuple[str, object]
 
 def recognised(
     builder: Builder, inputs: Mapping[str, Sym], outputs: Mapping[str, Value]
-) -> dict[str, str]:
-    """Return the output that becomes each input which is a state.
+) -> tuple[dict[str, str], set[str]]:
+    """Return the output that becomes each input which is a state, and those that are y as well.
 
     By what recurrent nodes do with them where there are such, else by their names.
     """
@@ -34,11 +34,14 @@ def recognised(
     marks, taken = _marks(builder, floats)
     pairs: dict[str, str] = {}
     used: set[str] = set()
+    shown: set[str] = set()
     for same in ({"h", "c"}, {"y", "c"}):  # an output may also be the last y, which is h
         ends: dict[object, deque[str]] = defaultdict(deque)
         for output, value in computed.items():
             found = {mark for mark in marks.get(value.tensor, ()) if mark[0] in same}
             if found and output not in used:
+                if any(kind == "y" for kind, _ in found):
+                    shown.add(output)
                 kinds = frozenset(("h" if kind == "y" else kind, node) for kind, node in found)
                 ends[kinds, value.shape].append(output)
         for name, given in floats.items():
@@ -46,10 +49,11 @@ def recognised(
             if name not in pairs and left:
                 pairs[name] = left.popleft()
                 used.add(pairs[name])
-    return pairs | _by_name(
+    named = _by_name(
         {name: one for name, one in floats.items() if name not in pairs},
         {name: one for name, one in computed.items() if name not in used},
     )
+    return pairs | named, shown & used
 
 
 def _marks(
@@ -60,13 +64,12 @@ def _marks(
         one.tensor: frozenset({("input", name)}) for name, one in inputs.items()
     }
     taken: dict[str, set[Mark]] = {}
+    last = {_node(op): op for op in builder.ops if op.code in ("lstm", "gru")}
     for op in builder.ops:
         if op.code in MOVES:
-            moved: frozenset[Mark] = frozenset()
-            for one in op.inputs:
-                moved |= marks.get(one, frozenset())
+            moved = _moved(builder, op, marks)
             if moved and len(moved) <= MOST_MARKS:
-                marks[op.outputs[0]] = moved
+                marks[op.outputs[0]] = frozenset(moved)
         elif op.code in ("lstm", "gru"):
             for kind, one in zip("hc" if op.code == "lstm" else "h", op.inputs[1:], strict=False):
                 for what, name in marks.get(one, ()):
@@ -74,7 +77,36 @@ def _marks(
                         taken.setdefault(str(name), set()).add((kind, _node(op)))
             for kind, one in zip("yhc", op.outputs, strict=False):
                 marks[one] = frozenset({(kind, _node(op))})
+            if last[_node(op)] is not op:
+                marks[op.outputs[0]] = frozenset({("step", _node(op))})
     return marks, taken
+
+
+def _moved(builder: Builder, op: Op, marks: Mapping[int, frozenset[Mark]]) -> set[Mark]:
+    """Return the marks of what an operation moves; of a node's frames only the last is its y."""
+    moved = set[Mark]()
+    for one in op.inputs:
+        moved |= marks.get(one, frozenset())
+        if len(moved) > MOST_MARKS:
+            return moved
+    steps = {node for kind, node in moved if kind == "step"}
+    if not steps:
+        return moved
+    if op.code == "concat":
+        if len({node for _, node in moved}) == 1 and all(one in marks for one in op.inputs):
+            return {("step", node) for node in steps}
+        return {one for one in moved if one[1] not in steps}
+    if op.code == "slice" and _takes_last(builder.shape(op.inputs[0]), op):
+        return {("y", node) for node in steps}
+    return moved if op.code == "reshape" else set()
+
+
+def _takes_last(shape: Shape, op: Op) -> bool:
+    """Tell whether a slice is the last along the first axis that has several, and all of that."""
+    axis = next((n for n, size in enumerate(shape) if size > 1), 0)
+    starts, ends = [0] * len(shape), list(shape)
+    starts[axis] = shape[axis] - 1
+    return list(op.attributes["starts"]) == starts and list(op.attributes["ends"]) == ends
 
 
 def _node(op: Op) -> object:
