@@ -10,7 +10,7 @@ State keeps its shape in the file.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,26 +126,32 @@ class _Reader:
         mixed = list(self._builder.mixed)
         also_y = set[str]()
         if states is None:
-            computed = dict(values)
+            computed, until = dict(values), dict.fromkeys(values, len(mixed))
             for name in own:
                 if name not in computed:
                     self._maybe(name, computed)
+                    until[name] = len(self._builder.mixed)
             pairs, also_y = recognised(self._builder, self._inputs.ordered(), computed)
+            most = max([len(mixed), *(until[output] for output in pairs.values())])
+            mixed = list(self._builder.mixed)[:most]
         else:
             pairs = dict(states)
             computed = values | {n: self._value(n, "states") for n in states.values()}
+            mixed = list(self._builder.mixed)
         known = [name for name in self._inputs.ordered() if name in pairs]
         pairs = {name: pairs[name] for name in [*known, *pairs]}
         kept = [self._state(name, output, computed[output]) for name, output in pairs.items()]
         ends = set(pairs.values()) - also_y
         shown = values if outputs else {n: v for n, v in values.items() if n not in ends}
         plain = {name: one for name, one in self._inputs.ordered().items() if name not in pairs}
-        if pairs and not plain and states is None:
+        reached = self._reached((shown or values).values(), kept)
+        needed = {name: one for name, one in plain.items() if one.tensor in reached}
+        if pairs and not needed and states is None:
             raise FormatError(
                 f"{self._path}: all its inputs, {', '.join(pairs)}, look like states: say "
                 'which are, states={"h": "hn"}, or states={} if none is'
             )
-        self._check_inputs(plain, mixed)
+        self._check_inputs(needed, mixed)
         for name, output in pairs.items() if states is None else ():
             self._builder.note(f"output {output} becomes input {name} in the next step")
         program = finished(
@@ -161,8 +167,29 @@ class _Reader:
         """Add an output that nobody asks for: it may be what a state becomes."""
         try:
             computed[name] = self._value(name, "outputs")
-        except FormatError:  # and its text has the path, which is no part of a program
+        except ValueError:  # and its text has the path, which is no part of a program
             self._builder.note(f"output {name} is left out: it takes what is not computed here")
+
+    def _reached(self, values: Iterable[Value], kept: Sequence[Kept]) -> set[int]:
+        """Return the tensors that values take, in this step or in a later one through states."""
+        after = {one.given.tensor: one.next for one in kept}
+        registers = self._registers
+        after.update(
+            (tensor, Sym(registers.next[name], ()))
+            for name, (tensor, _) in registers.found.items()
+            if name in registers.next
+        )
+        waiting = [one.tensor for one in values if isinstance(one, Sym)]
+        reached = set[int]()
+        while waiting:
+            tensor = waiting.pop()
+            if tensor in reached:
+                continue
+            reached.add(tensor)
+            op, end = self._builder.made.get(tensor), after.get(tensor)
+            waiting += op.inputs if op is not None else ()
+            waiting += [end.tensor] if isinstance(end, Sym) else []
+        return reached
 
     def _find(self, name: str, what: str) -> tuple[Scope, str]:
         """Return where a value is computed that the caller names."""
