@@ -335,3 +335,13 @@ def test_a_function_and_an_if_are_taken_apart(onnx_file):
     model = model_of(path)
     assert codes(model) == ["add", "exp"]
     assert near(model.stream().step(x[0]), np.exp(2 * x.astype(np.float64)))
+
+
+def test_a_vector_times_a_stack_of_one_matrix(onnx_file):
+    """It has two axes, which Gemm takes."""
+    nodes = [node("MatMul", "x w", "m"), node("Gemm", "m v", "y")]
+    constants = tensors(w=floats(1, 6, 3), v=floats(3, 2))
+    assert agrees(onnx_file(graph_model(nodes, {"x": [6]}, constants=constants)), floats(6)) == [
+        "dense",
+        "dense",
+    ]

@@ -47,7 +47,8 @@ def _matmul(node: Node) -> list[Value]:
         if right.ndim == 1:
             whole = dense(builder, left, right[None])
             return [Sym(whole.tensor, whole.shape[:-1])]
-        return [_batched(dense(builder, left, _matrix(right).T), len(right.shape))]
+        rank = right.ndim - (len(shape_of(left)) == 1)
+        return [_batched(dense(builder, left, _matrix(right).T), rank)]
     assert not isinstance(left, Sym)
     squeeze = left.ndim == 1
     left = left[None] if squeeze else left
