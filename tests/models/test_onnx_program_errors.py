@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +20,9 @@ from program_graphs import (  # noqa: E402
 )
 
 from lstm_fast.errors import FormatError  # noqa: E402
+from lstm_fast.formats.onnx import _program_builder, _program_states  # noqa: E402
 from lstm_fast.formats.onnx._program import program_from_onnx  # noqa: E402
+from lstm_fast.program import Op  # noqa: E402
 
 __all__ = ["onnx_file"]  # a fixture
 
@@ -122,6 +126,53 @@ LARGE = [
 def test_loading_is_bounded(one, options, text, onnx_file):
     with pytest.raises(FormatError, match=text):
         program_from_onnx(onnx_file(one), **options)
+
+
+def products(count, operator, attributes):
+    """Return a chain of products with one shared weight."""
+    nodes = [node("Relu", "x", "v0")]
+    nodes += [
+        node(operator, f"v{n} w", f"v{n + 1}", **dict.fromkeys(attributes, n + 2.0))
+        for n in range(count)
+    ]
+    nodes.append(node("Relu", f"v{count}", "y"))
+    return graph_model(nodes, {"x": [1, 256]}, constants=tensors(w=floats(256, 256)))
+
+
+def test_constants_that_nodes_make_are_bounded(onnx_file):
+    """300 products of 256 KiB each from a file with one of them."""
+    with pytest.raises(FormatError, match=r"constants take .* bytes too many"):
+        program_from_onnx(onnx_file(products(300, "Gemm", ["alpha"])))
+    assert len(program_from_onnx(onnx_file(products(30, "Gemm", ["alpha"]))).constants) == 30
+
+
+@pytest.mark.parametrize("operator", ["Gemm", "MatMul"])
+def test_a_shared_weight_is_hashed_once(operator, onnx_file, monkeypatch):
+    hashed = []
+
+    def sha256(data):
+        hashed.append(memoryview(data).nbytes)
+        return hashlib.sha256(data)
+
+    path = onnx_file(products(50, operator, []))
+    monkeypatch.setattr(_program_builder, "hashlib", SimpleNamespace(sha256=sha256))
+    assert len(program_from_onnx(path).constants) == 1
+    assert hashed == [4 * 256 * 256]
+
+
+def test_marks_are_not_collected_without_end(monkeypatch):
+    """A join of very many inputs looks at no more of them than it needs."""
+    asked = []
+
+    class Marks(dict):
+        def get(self, key, default=None):
+            asked.append(key)
+            return super().get(key, default)
+
+    marks = Marks({n: frozenset({("input", f"x{n}")}) for n in range(5000)})
+    op = Op("concat", tuple(range(5000)), (5000,), {"axis": 0})
+    found = _program_states._moved(None, op, marks)
+    assert len(found) == len(asked) == _program_states.MOST_MARKS + 1
 
 
 def test_damaged_bytes_are_errors_only(onnx_file, tmp_path):

@@ -33,6 +33,7 @@ KEPT = {
 }
 DTYPES = {number: np.dtype(kept) for number, (kept, _) in KEPT.items() if number != BFLOAT16}
 FOLDED_BYTES = 8 << 20  # what computing weights may take beside four times the files
+KEPT_BYTES = 64 << 20  # what a program's constants may take beside sixteen times the files
 
 
 class File:
@@ -66,6 +67,7 @@ class File:
                 "where a file is cut short: fetch or export it again"
             )
         self._budget = FOLDED_BYTES + 4 * len(data)
+        self._kept = KEPT_BYTES + 16 * len(data)
         self._external: set[Path] = set()
 
     def take(self, size_bytes: int) -> None:
@@ -78,6 +80,18 @@ class File:
         if self._budget < 0:
             raise ValueError(
                 f"computing it takes {size_bytes} bytes too many for a file of this size"
+            )
+
+    def keep(self, size_bytes: int) -> None:
+        """Count memory that a program's constants take: weights, and what is made of them.
+
+        Raises:
+            ValueError: it is more than such a file can need.
+        """
+        self._kept -= size_bytes
+        if self._kept < 0:
+            raise ValueError(
+                f"its constants take {-self._kept} bytes too many for a file of this size"
             )
 
     def array(self, tensor: Proto) -> Array:
@@ -124,6 +138,7 @@ class File:
         if path not in self._external:
             self._external.add(path)
             self._budget += 4 * there
+            self._kept += 16 * there
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(length)

@@ -109,7 +109,7 @@ class _Reader:
                 scope, inner = self._find(name, "inputs")
                 cuts[id(scope), inner] = name
                 infos[name] = self._info(name)
-        self._builder = Builder()
+        self._builder = Builder(file)
         self._registers = Registers(self._builder)
         self._inputs = Inputs(self._builder, infos, shapes, constants)
         self._tracer = Tracer(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...program import Kind, Op, Shape, Tensor
-from ._file import Array
+from ._file import Array, File
 
 MOST_OPS = 20_000
 MOST_ELEMENTS = 1 << 24  # of one tensor
@@ -63,11 +64,15 @@ def kind_of(dtype: np.dtype[Any]) -> Kind:
 class Builder:
     """The tensors, constants and operations so far.
 
+    Args:
+        file: counts the memory that constants take.
+
     source: what the operations that come next are in the file. mixed: nodes that work along an
     axis of which one step has one value.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, file: File) -> None:
+        self._file = file
         self.tensors: list[Tensor] = []
         self.constants: dict[int, Array] = {}
         self.ops: list[Op] = []
@@ -76,6 +81,7 @@ class Builder:
         self.mixed: dict[str, None] = {}
         self.source = ""
         self._same: dict[object, int] = {}
+        self._seen: dict[object, tuple[weakref.ref[Array], int]] = {}
         self._elements = 0
 
     def tensor(self, shape: Sequence[int], kind: Kind = "float32") -> int:
@@ -97,17 +103,32 @@ class Builder:
         return len(self.tensors) - 1
 
     def constant(self, values: Array) -> int:
-        """Return the tensor of a constant; equal ones have one."""
+        """Return the tensor of a constant; equal ones have one.
+
+        Raises:
+            ValueError: all of them take more memory than such a file can need.
+        """
+        # Nodes that share a weight come with the same memory, or with a view of it.
+        owner = values.base if isinstance(values.base, np.ndarray) else values
+        place = (id(owner), values.ctypes.data, values.shape, values.strides, values.dtype.str)
+        if place in self._seen and self._seen[place][0]() is owner:
+            return self._seen[place][1]
+        found = self._constant(values)
+        self._seen[place] = (weakref.ref(owner), found)
+        return found
+
+    def _constant(self, values: Array) -> int:
         kind = kind_of(values.dtype)
         with np.errstate(over="ignore"):
             kept = np.ascontiguousarray(values, np.dtype(kind))
         if values.dtype == np.float64 and np.any(kept != values):
             self.note("constants of 64 bits are rounded to float32")
         kept = kept.reshape(values.shape)  # ascontiguousarray makes (1,) of ()
-        if kept is values or np.may_share_memory(kept, values):
-            kept = kept.copy()
-        key = (kind, kept.shape, hashlib.sha256(kept.tobytes()).digest())
+        key = (kind, kept.shape, hashlib.sha256(kept.data).digest())
         if key not in self._same:
+            self._file.keep(kept.nbytes)
+            if np.may_share_memory(kept, values):
+                kept = kept.copy()
             self.tensors.append(Tensor(kept.shape, kind))
             self._same[key] = len(self.tensors) - 1
             self.constants[self._same[key]] = kept
