@@ -6,6 +6,8 @@ ONNX = "lstm_fast/formats/onnx/_program"
 INPUTS = "tests/models/test_onnx_program_inputs.py"
 OPERATORS = "tests/models/test_onnx_operators.py"
 PROGRAMS = "tests/models/test_onnx_programs.py"
+STATES = "tests/models/test_onnx_program_states.py"
+TIME_AXES = "tests/models/test_onnx_time_axes.py"
 
 ONNX_PROGRAMS = [
     Mutant(
@@ -56,5 +58,26 @@ ONNX_PROGRAMS = [
         'more // 2 if how == "SAME_UPPER" else more - more // 2',
         "more // 2",
         OPERATORS + "::test_convolutions",
+    ),
+    Mutant(
+        "ONNX programs: each y of several frames may be the state",
+        ONNX + "_states.py",
+        "            if last[_node(op)] is not op:\n",
+        "            if False:\n",
+        STATES + "::test_an_earlier_y_is_no_state",
+    ),
+    Mutant(
+        "ONNX programs: inputs that only other outputs take are checked",
+        ONNX + ".py",
+        "        self._check_inputs(needed, mixed)\n",
+        "        self._check_inputs(plain, mixed)\n",
+        STATES + "::test_an_output_that_nobody_asks_for_may_take_other_inputs",
+    ),
+    Mutant(
+        "ONNX programs: a stride over one frame is not noticed",
+        ONNX + "_products.py",
+        "(kernel > 1 or settings.strides[at] > 1) and size == 1",
+        "kernel > 1 and size == 1",
+        TIME_AXES + "::test_what_works_along_it_is_an_error",
     ),
 ]
