@@ -173,3 +173,13 @@ def test_an_index_that_is_no_number(value, onnx_file):
         stream.step([0])
     stream.reset()
     stream.step([0])
+
+
+def test_infinities_in_both_biases_are_refused_and_warn_of_nothing(onnx_file):
+    """Their sum is no number."""
+    weights = {"W": floats(1, 24, 5), "R": floats(1, 24, 6), "B": floats(1, 48)}
+    weights["B"][0, [0, 24]] = np.inf, -np.inf
+    made = node("LSTM", "x W R B", "y", hidden_size=6)
+    path = onnx_file(graph_model([made], {"x": [1, 1, 5]}, constants=tensors(**weights)))
+    with pytest.raises(FormatError, match="not finite"):
+        model_of(path)
