@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ._program_checks import MAX_TENSORS, checked
+from ._program_checks import MAX_NOTE, MAX_TENSORS, MAX_TEXT, checked
 from ._program_shapes import check_shape
 from .errors import FormatError
 from .operations import OPERATIONS, Attribute
@@ -54,14 +54,14 @@ class _Writer:
         self.text = bytearray()
         self.arrays: list[bytes] = []
         self.blob_bytes = 0
-        self._known: dict[bytes, tuple[int, int]] = {b"": (0, 0)}
+        self._known: dict[str, tuple[int, int]] = {"": (0, 0)}
 
     def string(self, text: str) -> None:
-        data = text.encode()
-        if data not in self._known:
-            self._known[data] = len(self.text), len(data)
+        if text not in self._known:
+            data = text.encode()
+            self._known[text] = len(self.text), len(data)
             self.text += data
-        self.words += self._known[data]
+        self.words += self._known[text]
 
     def shape(self, shape: tuple[int, ...]) -> None:
         self.words += [len(shape), *shape]
@@ -152,7 +152,7 @@ class _Reader:
         self.words = np.frombuffer(data, WORD, words, 4 * HEADER_WORDS)
         self.text = data[begin : begin + text]
         self.at = self.text_at = self.array_at = 0
-        self._known: set[tuple[int, int]] = {(0, 0)}
+        self._known = {(0, 0): ""}
 
     def word(self) -> int:
         if self.at >= len(self.words):
@@ -169,15 +169,25 @@ class _Reader:
     def shape(self) -> tuple[int, ...]:
         return self.several(self.word())
 
-    def string(self) -> str:
-        """Return a text; each stands behind the one before, or is one that was there already."""
+    def string(self, limit: int = MAX_TEXT) -> str:
+        """Return a text; each stands behind the one before, or is one that was there already.
+
+        The same object for the same text: thousands of records may name a long one.
+
+        Args:
+            limit: the most characters that it may have.
+        """
         begin, size = self.several(2)
-        if (begin, size) not in self._known:
+        text = self._known.get((begin, size))
+        if text is None:
             if begin != self.text_at or begin + size > len(self.text):
                 raise ValueError("a text is not where it should be")
-            self._known.add((begin, size))
+            if size > 4 * limit:  # bytes of a character in UTF-8, at most
+                raise ValueError(f"a text of {size} bytes is longer than {limit} characters")
+            text = self.text[begin : begin + size].decode()
+            self._known[begin, size] = text
             self.text_at += size
-        return self.text[begin : begin + size].decode()
+        return text
 
     def array(self, tensor: Tensor) -> NDArray[Any]:
         """Return a view; each array stands behind the one before."""
@@ -282,7 +292,7 @@ def _parse(reader: _Reader) -> Program:
     states = several(many[3], state)
     constants = several(many[4], constant)
     ops = several(many[5], reader.op)
-    notes = several(many[6], reader.string)
+    notes = several(many[6], lambda: reader.string(MAX_NOTE))
     if reader.at != len(reader.words):
         raise ValueError("it has records that nothing counts")
     return Program(inputs, outputs, states, tensors, dict(constants), ops, notes)

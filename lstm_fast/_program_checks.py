@@ -17,7 +17,7 @@ from ._program_attributes import complete
 from ._program_shapes import check_shape, infer
 from .errors import FormatError
 from .operations import OPERATIONS
-from .program import VERSION, Input, Op, Output, Program, Shape, State, Tensor
+from .program import VERSION, Input, Op, Output, Program, ReadOnly, Shape, State, Tensor
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
@@ -25,7 +25,8 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "bool": np.dtype(np.bool_),
 }
 MAX_TENSORS = 2**16  # and operations, inputs and so on
-MAX_TEXT = 2**12  # characters of a name; notes may have 2**16
+MAX_TEXT = 2**12  # characters of a name
+MAX_NOTE = 2**16  # and of a note
 FINITE = frozenset({"weight", "weight_ih", "weight_hh", "weight_hr", "bias", "bias_ih", "bias_hh"})
 
 
@@ -42,7 +43,7 @@ def given_shape(one: Input, tensor: Tensor) -> Shape:
 
 
 def checked(program: Program, where: object = "program") -> Program:
-    """Return the program with all attributes, its arrays as their tensors want them, read-only.
+    """Return the program with all attributes, its arrays as their tensors want them, all read-only.
 
     Args:
         program: what is to be checked.
@@ -69,11 +70,14 @@ def _part(text: str) -> Iterator[None]:
 
 
 class _Check:
-    """The program, and which of its tensors there are so far: by what each was made."""
+    """The program, and which of its tensors there are so far: by what each was made.
+
+    An operation stands there by its number: thousands of names may have one long text in them.
+    """
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.origin: dict[int, str] = {}
+        self.origin: dict[int, str | int] = {}
 
     def result(self) -> Program:
         program = self.program
@@ -95,9 +99,12 @@ class _Check:
             ("states", names),
         ):
             _check_names(what, texts)
-        for note in program.notes:
-            _check_text(note, 2**16)
-        constants = dict(sorted(self._constants()))
+        for note in dict.fromkeys(program.notes):  # many may be one long text
+            _check_text(note, MAX_NOTE)
+        with _part("the source of an operation"):
+            for source in dict.fromkeys(op.source for op in program.ops):
+                _check_text(source, MAX_TEXT)
+        constants = ReadOnly(dict(sorted(self._constants())))
         inputs = tuple(self._input(one) for one in program.inputs)
         for state in program.states:
             self._make(state.tensor, f"state {state.name!r}")
@@ -125,12 +132,20 @@ class _Check:
         tensor: Tensor = self.program.tensors[number]
         return tensor
 
-    def _make(self, number: int, origin: str) -> Tensor:
+    def _name(self, origin: str | int) -> str:
+        """Return what made a tensor, as errors call it."""
+        if isinstance(origin, str):
+            return origin
+        op = self.program.ops[origin]
+        return f"operation {origin} ({op.code}" + (f", {op.source})" if op.source else ")")
+
+    def _make(self, number: int, origin: str | int) -> Tensor:
         """Return a tensor that is there from now on."""
-        with _part(origin):
+        with _part(self._name(origin)):
             tensor = self._tensor(number)
         if number in self.origin:
-            raise ValueError(f"{origin} makes tensor {number}, as does {self.origin[number]}")
+            before = self._name(self.origin[number])
+            raise ValueError(f"{self._name(origin)} makes tensor {number}, as does {before}")
         self.origin[number] = origin
         return tensor
 
@@ -164,13 +179,12 @@ class _Check:
         return Input(one.name, int(one.tensor), shape, int(one.history))
 
     def _op(self, number: int, op: Op, constants: Mapping[int, NDArray[Any]]) -> Op:
-        name = f"operation {number} ({op.code}" + (f", {op.source})" if op.source else ")")
+        name = self._name(number)
         with _part(name):
             if op.code not in OPERATIONS:
                 raise ValueError(f"there is no operation {op.code!r}")
-            _check_text(op.source, MAX_TEXT)
             operation = OPERATIONS[op.code]
-            attributes = complete(op.code, op.attributes)
+            attributes = ReadOnly(complete(op.code, op.attributes))
             ids = [*op.inputs]
             while ids and ids[-1] == -1:
                 ids.pop()
@@ -184,7 +198,7 @@ class _Check:
             if len(op.outputs) != len(outputs):
                 raise ValueError(f"it has {len(outputs)} outputs, found {len(op.outputs)}")
         for i, expected in zip(op.outputs, outputs, strict=True):
-            tensor = self._make(i, name)
+            tensor = self._make(i, number)
             if (tuple(tensor.shape), tensor.kind) != (expected.shape, expected.kind):
                 raise ValueError(
                     f"{name}: tensor {i} is {tensor.shape} {tensor.kind}, but it computes "
@@ -194,7 +208,7 @@ class _Check:
 
     def _check_constant(self, name: str, number: int, constants: Mapping[int, Any]) -> None:
         if number not in constants:
-            raise ValueError(f"{name} is {self.origin[number]}, expected a constant")
+            raise ValueError(f"{name} is {self._name(self.origin[number])}, expected a constant")
         if name in FINITE and not np.isfinite(constants[number]).all():
             raise ValueError(f"{name} has values that are not finite")
 

@@ -8,9 +8,9 @@ in which each finds its inputs computed. State is a register: at the end of a st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,29 @@ from numpy.typing import NDArray
 Kind = Literal["float32", "int64", "bool"]
 Shape = tuple[int, ...]
 VERSION = 1
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+
+
+class ReadOnly(Mapping[Key, Item]):
+    """A mapping that does not change, as a model's program has them; it can be pickled."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[Key, Item]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: Key) -> Item:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
 
 
 @dataclass(frozen=True)
@@ -83,7 +106,8 @@ class Op:
 class Program:
     """One step of a model; see above.
 
-    constants: the tensors that never change, by number. notes: what a reader assumed.
+    constants: the tensors that never change, by number. notes: what a reader assumed. Of a model's
+    program all mappings and arrays are read-only.
     """
 
     inputs: tuple[Input, ...]

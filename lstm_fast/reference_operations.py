@@ -26,6 +26,7 @@ __all__ = ["compute"]
 Array: TypeAlias = NDArray[Any]
 Attributes: TypeAlias = Mapping[str, Any]
 Function: TypeAlias = Callable[..., Any]
+NO_INTEGER = -(2**63)  # what a float becomes that no int64 is
 
 
 def compute(code: str, attributes: Attributes, inputs: Sequence[Array | None]) -> tuple[Array, ...]:
@@ -208,7 +209,10 @@ def _embedding(attributes: Attributes, table: Array, indices: Array) -> Array:
     rows = len(table)
     wrong = indices[(indices < -rows) | (indices >= rows)]
     if wrong.size:
-        raise ValueError(f"the index {wrong.flat[0]} is not within the {rows} rows of an embedding")
+        text = f"the index {wrong.flat[0]} is not within the {rows} rows of an embedding"
+        if wrong.flat[0] == NO_INTEGER:
+            text += ": it was computed from a value that is no number, or beyond 64 bits"
+        raise ValueError(text)
     return np.asarray(table[indices])
 
 
@@ -226,7 +230,7 @@ def _cast(attributes: Attributes, x: Array) -> Array:
     if kind == "int64" and x.dtype.kind == "f":
         fits = (x >= -(2.0**63)) & (x < 2.0**63)
         cut = np.trunc(np.where(fits, x, 0)).astype(np.int64)
-        return np.where(fits, cut, np.int64(-(2**63)))
+        return np.where(fits, cut, np.int64(NO_INTEGER))
     # an integer becomes the nearest float32, as everywhere
     return x.astype(np.float32).astype(np.float64) if kind == "float32" else x.astype(np.int64)
 

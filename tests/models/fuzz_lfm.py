@@ -15,6 +15,7 @@ import random
 import struct
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 from program_cases import PROGRAMS
@@ -23,12 +24,16 @@ from lstm_fast import FormatError, Model
 
 SECONDS = 1.0  # of CPU time for one file
 NUMBERS = (0, 1, 2, 3, 4, 7, 8, 9, 63, 64, 65, 255, 2**16, 2**16 + 1, 2**28, 2**31)
+NAMES = (*PROGRAMS, "notes")  # that one: many notes that are one long text
 SMALL = 2**16  # values of a step that is taken
 
 
 def bodies():
     """The files to begin with, without their checksums."""
-    return {name: Model.from_program(make()).to_bytes()[:-32] for name, make in PROGRAMS.items()}
+    programs = {name: make() for name, make in PROGRAMS.items()}
+    note = "a note of 64 kB " * 2**12
+    programs["notes"] = replace(programs["chain"], notes=(note,) * 3000)
+    return {name: Model.from_program(one).to_bytes()[:-32] for name, one in programs.items()}
 
 
 def damaged(body, seed):
@@ -82,7 +87,7 @@ def check(data):
     return True
 
 
-def run(count, first=0, names=tuple(PROGRAMS)):
+def run(count, first=0, names=NAMES):
     """Check so many files of each model; return how many were models."""
     read = 0
     for name in names:
@@ -100,9 +105,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--only", choices=PROGRAMS)
+    parser.add_argument("--only", choices=NAMES)
     options = parser.parse_args()
-    names = tuple(PROGRAMS) if options.only is None else (options.only,)
+    names = NAMES if options.only is None else (options.only,)
     count = 1 if options.seed is not None else options.count // len(names)
     tracemalloc.start()
     read = run(count, options.seed or 0, names)

@@ -23,25 +23,7 @@ from lstm_fast.program import Program
 
 MODELS = {name: Model.from_program(make()) for name, make in PROGRAMS.items()}
 names = pytest.mark.parametrize("name", PROGRAMS)
-NUMBERS = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    7,
-    8,
-    63,
-    64,
-    65,
-    255,
-    2**16,
-    2**16 + 1,
-    2**28,
-    2**31,
-    2**32 - 2,
-    2**32 - 1,
-)
+NUMBERS = (*range(5), 7, 8, 63, 64, 65, 255, 2**16, 2**16 + 1, 2**28, 2**31, 2**32 - 2, 2**32 - 1)
 
 
 def sealed(body):
@@ -253,6 +235,55 @@ def test_what_a_header_claims_takes_no_memory(word, value, text):
         with pytest.raises(FormatError, match=text):
             Model.from_bytes(data)
         assert tracemalloc.get_traced_memory()[1] < 20 * len(data) + 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def lfm_of(tensors, words, text, counts, arrays=b""):
+    """A file with a checksum that fits, of records that nothing has checked."""
+    header = [1, tensors, *counts, len(words), len(text), len(arrays), 0, 0, 0]
+    body = _lfm.MAGIC + struct.pack(f"<{14 + len(words)}I", *header, *words) + text
+    return sealed(body.ljust(-(-len(body) // 64) * 64, b"\0") + arrays)
+
+
+def many_texts(size, *, notes=0, ops=0):
+    """Notes or operations that all refer to one text of so many characters of four bytes."""
+    text = "\N{GRINNING FACE}".encode() * size
+    words = [0, 0] * (1 + ops)  # scalars
+    words += [0, 0, 0, 0, 0, 0]  # an input without a name; it gets one of the text
+    words[-6:] = [0, 4, 0, 0, 0]
+    words += [0, 4, ops]  # the output
+    for n in range(ops):
+        words += [10, 1, 1, 4, len(text) - 4, n, n + 1]  # relu
+    words += [4, len(text) - 4] * notes
+    return lfm_of(1 + ops, words, text, [1, 1, 0, 0, ops, notes])
+
+
+@pytest.mark.parametrize(
+    ("size", "many"), [(25_000, {"notes": 5000}), (4000, {"ops": 4000}), (60_000, {"notes": 1})]
+)
+def test_one_text_is_kept_once(size, many):
+    """However many records refer to it: each note of 5000 would take 100 kB."""
+    data = many_texts(size, **many)
+    tracemalloc.start()
+    try:
+        model = Model.from_bytes(data)
+        assert tracemalloc.get_traced_memory()[1] < 30 * len(data) + 2**20
+    finally:
+        tracemalloc.stop()
+    assert len(model.notes) == many.get("notes", 0)
+    assert len({id(note) for note in model.notes}) <= 1
+    assert Model.from_program(model.program).to_bytes() == data
+
+
+@pytest.mark.parametrize(("many", "limit"), [({"notes": 2}, 2**16), ({"ops": 2}, 2**12)])
+def test_a_text_that_is_too_long_is_never_decoded(many, limit):
+    data = many_texts(2**20, **many)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=f"longer than {limit} characters"):
+            Model.from_bytes(data)
+        assert tracemalloc.get_traced_memory()[1] < len(data) + 2**20  # the text, as bytes
     finally:
         tracemalloc.stop()
 

@@ -50,6 +50,26 @@ def test_a_model_keeps_no_array_of_the_callers():
         next(iter(model.program.constants.values()))[...] = 1
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_program_of_a_model_cannot_be_changed(name):
+    """Nor what a reader has made of it; and it can be pickled and copied as any other."""
+    made = MODELS[name]
+    for model in (made, Model.from_bytes(made.to_bytes())):
+        program = model.program
+        for op in program.ops:
+            with pytest.raises(TypeError, match="assignment"):
+                op.attributes["axis"] = 1
+        with pytest.raises(TypeError, match="assignment"):
+            program.constants[0] = np.zeros(1, np.float32)
+        for value in (*program.constants.values(), *(one.initial for one in program.states)):
+            with pytest.raises(ValueError, match="read-only"):
+                value[...] = 1
+        for again in (pickle.loads(pickle.dumps(program)), copy.deepcopy(program)):
+            assert Model.from_program(again).fingerprint == made.fingerprint
+            assert again.ops[0].attributes == program.ops[0].attributes
+            assert repr(again.ops[0].attributes) == repr(dict(program.ops[0].attributes))
+
+
 @pytest.mark.parametrize("backend", ["native", "numba"])
 def test_other_backends_refuse(backend, tmp_path, monkeypatch):
     text = "whole models run on backend='reference' only in this version"

@@ -7,6 +7,7 @@ OPERATIONS = "tests/models/test_operations.py"
 PRODUCTS = "tests/models/test_products.py"
 MODELS = "tests/models/test_models.py"
 LFM = "tests/models/test_lfm.py"
+UNCHANGED = "tests/models/test_model_objects.py::test_the_program_of_a_model_cannot_be_changed"
 
 PROGRAMS = [
     Mutant(
@@ -29,6 +30,20 @@ PROGRAMS = [
         "copy=None if _never_changes(array) else True)",
         "copy=None)",
         "tests/models/test_model_objects.py::test_a_model_keeps_no_array_of_the_callers",
+    ),
+    Mutant(
+        "models: the attributes of its operations can be changed",
+        "lstm_fast/_program_checks.py",
+        "ReadOnly(complete(op.code, op.attributes))",
+        "dict(complete(op.code, op.attributes))",
+        UNCHANGED,
+    ),
+    Mutant(
+        "models: its constants can be replaced",
+        "lstm_fast/_program_checks.py",
+        "ReadOnly(dict(sorted(self._constants())))",
+        "dict(sorted(self._constants()))",
+        UNCHANGED,
     ),
     Mutant(
         "programs: the sum of all sizes is not limited",
@@ -121,6 +136,20 @@ PROGRAMS = [
         "            if begin != self.text_at or begin + size > len(self.text):\n",
         "            if begin + size > len(self.text):\n",
         LFM + "::test_strings_and_arrays_cannot_be_counted_twice",
+    ),
+    Mutant(
+        ".lfm: a text is decoded anew for each record that names it",
+        "lstm_fast/_lfm.py",
+        "        return text\n",
+        "        return self.text[begin : begin + size].decode()\n",
+        LFM + "::test_one_text_is_kept_once",
+    ),
+    Mutant(
+        ".lfm: a text is decoded however long it is",
+        "lstm_fast/_lfm.py",
+        "            if size > 4 * limit:",
+        "            if False:",
+        LFM + "::test_a_text_that_is_too_long_is_never_decoded",
     ),
     Mutant(
         ".lfm: a shape of a file is multiplied before it is checked",

@@ -136,15 +136,18 @@ def _clip(node: Node) -> list[Value]:
     if node.opset < 11:
         found = [node.attributes.get(name) for name in ("min", "max")]
         bounds = [None if one is None else scalar(one) for one in found]
-    for value, code in zip(bounds, ("maximum", "minimum"), strict=True):
+    for name, value in zip(("min", "max"), bounds, strict=True):
+        if value is not None and not isinstance(value, Sym) and value.size != 1:
+            raise ValueError(f"{name} has shape {value.shape}, expected one number")
+    low, high = map(number, bounds)
+    if low is not None and high is not None:  # max counts where min is above it
+        return [unary(node.builder, "clip", x, min=min(low, high), max=high)]
+    for name, code, value in zip(("min", "max"), ("maximum", "minimum"), bounds, strict=True):
         if isinstance(value, Sym):
             x = binary(node.builder, code, x, node.of_kind(value))
-    known = {
-        name: bound
-        for name, value in zip(("min", "max"), bounds, strict=True)
-        if (bound := number(value)) is not None
-    }
-    return [unary(node.builder, "clip", x, **known) if known else x]
+        elif value is not None:
+            x = unary(node.builder, "clip", x, **{name: number(value)})
+    return [x]
 
 
 @lowering(*ARITHMETIC)
@@ -182,10 +185,15 @@ def _changes_nothing(code: str, other: Value, side: int, shape: Shape, with_: Sh
     return (code == "mul" or (code == "div" and side == 1)) and bool(np.all(other == 1))
 
 
+def _is_finite(value: Array) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(value.astype(np.float32)).all())
+
+
 def _as_bias(builder: Builder, value: Value, other: Value) -> Sym | None:
     """Return a product with a constant as its bias, which is added last there, too."""
-    if not isinstance(value, Sym) or isinstance(other, Sym):
-        return None
+    if not isinstance(value, Sym) or isinstance(other, Sym) or not _is_finite(other):
+        return None  # what is not finite is a mask, which no product takes
     op = builder.made.get(value.tensor)
     if op is None or op.code not in ("dense", "conv") or len(op.inputs) > 2:
         return None
@@ -221,6 +229,12 @@ def _pow(node: Node) -> list[Value]:
 @lowering("PRelu")
 def _prelu(node: Node) -> list[Value]:
     x, slope = node.of_kind(node.need(0)), node.of_kind(node.need(1))
+    channels = len(shape_of(slope)) == 1 and shape_of(slope) != (1,)
+    if node.opset < 7 and channels and len(shape_of(x)) > 2:
+        raise UnsupportedError(
+            f"its slope {shape_of(slope)} is for axis 1 of {shape_of(x)}, as before operators of "
+            "version 7; convert the file to a newer version"
+        )
     if np.broadcast_shapes(shape_of(x), shape_of(slope)) != shape_of(x):
         raise ValueError(f"its slope has shape {shape_of(slope)}, its input {shape_of(x)}")
     return [binary(node.builder, "prelu", x, slope)]

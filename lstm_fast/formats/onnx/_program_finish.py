@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,17 +75,21 @@ def finished(
     return _numbered(builder, starts, ends, states, ops)
 
 
-def _input(path: Path, builder: Builder, name: str, given: Sym, history: object) -> Input:
+def _input(path: Path, builder: Builder, name: str, given: Sym, history: Any) -> Input:
     """Return an input, of whose last axis so many values come from the steps before."""
     shape = builder.shape(given.tensor)
-    if isinstance(history, bool) or not isinstance(history, int) or history < 0:
+    try:
+        count = -1 if isinstance(history, (bool, np.bool_)) else operator.index(history)
+    except TypeError:
+        count = -1
+    if count < 0:
         raise FormatError(f"{path}: history gives {name!r} as {history!r}, expected 0 or more")
-    if history and not (history < shape[-1] and builder.kind(given) == "float32"):
+    if count and not (count < shape[-1] and builder.kind(given) == "float32"):
         raise FormatError(
-            f"{path}: a history of {history} values does not fit into input {name!r}, which has "
+            f"{path}: a history of {count} values does not fit into input {name!r}, which has "
             f"{shape[-1]} of {builder.kind(given)}, history and all"
         )
-    return Input(name, given.tensor, (*shape[:-1], shape[-1] - history), history)
+    return Input(name, given.tensor, (*shape[:-1], shape[-1] - count), count)
 
 
 def _needed(ops: list[Op], ends: list[Output], states: list[State]) -> tuple[list[Op], list[State]]:

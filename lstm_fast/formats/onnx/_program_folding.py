@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -25,15 +26,20 @@ FOLDED: dict[str, Operator] = {
 }
 
 
+def _counted(inputs: Arguments, file: File) -> list[Array]:
+    """Return inputs that are broadcast against each other, after their result is counted."""
+    given = [one for one in inputs if one is not None]
+    if not given or len(given) < len(inputs):
+        raise ValueError("an input is missing")
+    shape = np.broadcast_shapes(*(one.shape for one in given))
+    file.take(math.prod(shape) * max(one.dtype.itemsize for one in given))
+    return given
+
+
 def _fold(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(inputs: Arguments, attributes: Attributes, file: File) -> list[Array]:
-            given = [one for one in inputs if one is not None]
-            if len(given) < len(inputs):
-                raise ValueError("an input is missing")
-            shape = np.broadcast_shapes(*(one.shape for one in given))
-            file.take(math.prod(shape) * max(one.dtype.itemsize for one in given))
-            return [np.asarray(function(*given))]
+            return [np.asarray(function(*_counted(inputs, file)))]
 
         FOLDED[name] = call
         return function
@@ -65,10 +71,20 @@ for _name, _function in (
     ("And", np.logical_and),
     ("Or", np.logical_or),
     ("Xor", np.logical_xor),
-    ("Min", np.minimum),
-    ("Max", np.maximum),
 ):
     _two(_name, _function)
+
+
+def _several(name: str, function: Callable[[Array, Array], Array]) -> None:
+    @_fold(name)
+    def compute(*inputs: Array) -> Array:
+        for one in inputs:
+            _alike(inputs[0], one)
+        return reduce(function, inputs)
+
+
+_several("Min", np.minimum)
+_several("Max", np.maximum)
 
 
 @_fold("Div")
@@ -82,12 +98,13 @@ def _div(left: Array, right: Array) -> Array:
     return np.asarray(signs * (np.abs(left) // np.abs(right)), left.dtype)  # towards zero
 
 
-@_fold("Mod")
-def _mod(left: Array, right: Array) -> Array:
+def _mod(inputs: Arguments, attributes: Attributes, file: File) -> list[Array]:
+    left, right = _counted(inputs, file)
     _alike(left, right)
     if left.dtype.kind == "f" or not np.all(right):
         raise ValueError("only whole numbers have a remainder here, and not by 0")
-    return np.mod(left, right)
+    # with fmod the remainder has the sign of what is divided, else that of the divisor
+    return [np.asarray((np.fmod if attributes.get("fmod") else np.mod)(left, right))]
 
 
 @_fold("Not")
@@ -134,7 +151,7 @@ def _reduce_prod(inputs: Arguments, attributes: Attributes, file: File) -> list[
     return [np.asarray(np.prod(value, axis=chosen, keepdims=bool(attributes.get("keepdims", 1))))]
 
 
-FOLDED["Range"], FOLDED["ReduceProd"] = _range, _reduce_prod
+FOLDED |= {"Range": _range, "ReduceProd": _reduce_prod, "Mod": _mod}
 
 
 def _cast_like(inputs: Arguments, _: Attributes, __: File) -> list[Array]:

@@ -105,7 +105,7 @@ def _lstm(node: Node) -> list[Value]:
     weights = [builder.constant(one) for one in (layer.weight_ih, layer.weight_hh)]
     bias = -1
     if layer.bias_ih is not None and layer.bias_hh is not None:
-        with np.errstate(over="ignore"):  # infinity is refused with the constants
+        with np.errstate(all="ignore"):  # what is not finite is refused with the constants
             bias = builder.constant(layer.bias_ih + layer.bias_hh)
     weights.append(bias)
     if layer.peephole is not None:
