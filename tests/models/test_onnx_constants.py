@@ -60,6 +60,19 @@ def test_inputs_of_several_dtypes_are_not_folded(onnx_file):
         model_of(path)
 
 
+NO_AXES = {"Sum": None, "L1": np.abs, "L2": np.abs, "SumSquare": np.square, "LogSum": np.log}
+
+
+@pytest.mark.parametrize("kind", NO_AXES)
+def test_a_reduction_over_no_axis_is_no_copy(kind, onnx_file):
+    """What it does to each element stays."""
+    x = floats(1, 5) if kind != "LogSum" else np.abs(floats(1, 5)) + 1
+    made = node(f"Reduce{kind}", "x", "y", noop_with_empty_axes=1)
+    model = model_of(onnx_file(graph_model([made], {"x": [1, 5]}, opset=18)))
+    expected = x if NO_AXES[kind] is None else NO_AXES[kind](x)
+    np.testing.assert_allclose(model.stream().step(x[0]), expected[0], rtol=1e-6)
+
+
 X = np.float32([[-2, -0.5, 0, 0.5, 2]])
 
 

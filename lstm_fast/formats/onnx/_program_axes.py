@@ -29,11 +29,9 @@ REDUCTIONS = {
 def _reduce(node: Node) -> list[Value]:
     value, axes = node.of_kind(node.need(0)), node.whole_numbers(1, "axes")
     rank = len(shape_of(value))
-    if not axes:
-        if node.attributes.get("noop_with_empty_axes"):
-            return [value]
+    if not axes and not node.attributes.get("noop_with_empty_axes"):
         axes = list(range(rank))
-    chosen = sorted({axis_in(axis, rank) for axis in axes})
+    chosen = sorted({axis_in(axis, rank) for axis in axes or ()})
     kind, before, after = REDUCTIONS[node.op_type]
     if before:
         value = unary(node.builder, before, value)
