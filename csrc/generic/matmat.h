@@ -173,7 +173,7 @@ LF_INLINE void lf_matmat_panel(lf_weight_type type, size_t vectors, size_t input
         const int is_last_segment = segment + 1 == segments;
         for (size_t k = 0; k < count; k += block, is_first = 0) {
             const size_t turns = count - k < block ? count - k : block;
-            const char *const then = weights + lf_round_up(turns, group) * k_bytes;
+            const char *const then = weights + turns * k_bytes;
             const int is_last = is_last_segment && k + turns == count;
             for (size_t j = 0; j < vectors; j += LF_STRIP_VECTORS) {
                 const size_t at = j * LF_LANES;

@@ -252,13 +252,6 @@ C = [
         golden("5x19x2 wide projection int8"),
     ),
     Mutant(
-        "int8: a part that is no whole group begins the next one behind its last value",
-        "csrc/generic/matmat.h",
-        "const char *const then = weights + lf_round_up(turns, group) * k_bytes;",
-        "const char *const then = weights + turns * k_bytes;",
-        MATRIX_C,
-    ),
-    Mutant(
         "no placement is searched for weights",
         "csrc/memory/weights.c",
         "const int searches = fits_l2 && lf_searches_placement();",
