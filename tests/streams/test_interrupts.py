@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -30,11 +31,18 @@ def raise_interrupt(*_):
 
 @pytest.fixture
 def handler():
-    """Set what SIGALRM does, until the test is over."""
+    """Set what SIGALRM does, until the test is over.
+
+    Meanwhile nothing is collected: what is raised in a callback of the collector (Hypothesis has
+    one) or in a finalizer never reaches the test.
+    """
     previous = signal.getsignal(signal.SIGALRM)
+    gc.collect()
+    gc.disable()
     yield lambda function: signal.signal(signal.SIGALRM, function)
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, previous)
+    gc.enable()
 
 
 def interrupted(call, after):
