@@ -48,7 +48,7 @@ def write_binding() -> str:
 
 def native_core() -> Extension:
     """Describe the extension; optional, so that a failing compiler does not fail the install."""
-    folders = (CSRC, *(CSRC / name for name in ("cpu", "isa", "memory", "pool", "python")))
+    folders = (CSRC, *(CSRC / name for name in ("cpu", "isa", "memory", "pool", "program", "python")))
     sources = sorted(str(path) for folder in folders for path in folder.glob("*.c"))
     depends = sorted(str(path) for path in CSRC.rglob("*") if path.suffix in {".h", ".inc"})
     return Extension(

@@ -66,7 +66,15 @@ typedef enum lf_status {
     LF_ERR_FINGERPRINT = 15, /* the model was made without the fingerprint that a snapshot needs */
     LF_ERR_SNAPSHOT = 16,    /* these bytes are no snapshot, are damaged, or of another version */
     LF_ERR_WEIGHTS = 17,     /* the snapshot was taken with other weights */
-    LF_ERR_BITS = 18         /* this build computes other bits: its flags change the arithmetic */
+    LF_ERR_BITS = 18,        /* this build computes other bits: its flags change the arithmetic */
+    LF_ERR_PROGRAM =
+        19, /* these bytes are no .lfm file, are damaged, or no program that makes sense */
+    LF_ERR_VERSION =
+        20, /* a .lfm file of another version, or with an operation that is unknown here */
+    LF_ERR_INDEX = 21, /* an index is beyond an embedding's table */
+    LF_ERR_UNSUPPORTED =
+        22,          /* the core cannot compute this program: an LSTM with softplus in its cell */
+    LF_ERR_KIND = 23 /* this model has other inputs or outputs than this call takes */
 } lf_status;
 
 /* The version of this library, such as "0.1.0"; a constant. */
@@ -215,7 +223,37 @@ size_t lf_model_packed_bytes(const lf_model *model); /* what one step reads of t
 lf_weight_type lf_model_weight_type(const lf_model *model);
 const char *lf_model_isa(const lf_model *model);
 
-/* A stream starts from zeros. It borrows the model, which must outlive it. */
+/*
+ * Whole models: a program, as a .lfm file has it (docs/lfm.md), `size` bytes at any alignment, of which nothing is kept
+ * and nothing trusted. Its recurrent layers and products have float32 weights, or those that types[operation] says
+ * [count], in the order of the file; an operation without weights heeds none. LF_INT8 is for recurrent layers alone.
+ * Streams and pools of a model take values by the position of its inputs, outputs and states: see lf_stream_step.
+ */
+lf_status lf_model_load(const void *bytes, size_t size, const char *isa, lf_model **model);
+lf_status lf_model_load_as(const void *bytes, size_t size, const lf_weight_type *types,
+                           size_t count, const char *isa, lf_model **model);
+
+typedef enum lf_kind { LF_KIND_FLOAT32 = 0, LF_KIND_INT64 = 1, LF_KIND_BOOL = 2 } lf_kind;
+
+/* One input, output or state. It and what it points to live as long as the model. bytes: of one value, in C's order. */
+typedef struct lf_value_info {
+    const char *name; /* UTF-8 */
+    lf_kind kind;
+    size_t rank;
+    const size_t *shape; /* [rank] */
+    size_t bytes;
+} lf_value_info;
+
+/* How many there are, and the nth; null where there are not so many. A model that lf_model_create made has the input
+ * "x" [I], the output "y" [P], and the states "h" [L][P] and "c" [L][H]. The history of an input is a state. */
+size_t lf_model_input_count(const lf_model *model);
+size_t lf_model_output_count(const lf_model *model);
+size_t lf_model_state_count(const lf_model *model);
+const lf_value_info *lf_model_input(const lf_model *model, size_t n);
+const lf_value_info *lf_model_output(const lf_model *model, size_t n);
+const lf_value_info *lf_model_state(const lf_model *model, size_t n);
+
+/* A stream starts from zeros, or from what the model says. It borrows the model, which must outlive it. */
 lf_status lf_stream_create(const lf_model *model, lf_stream **stream);
 void lf_stream_destroy(lf_stream *stream);
 
@@ -230,6 +268,16 @@ lf_status lf_stream_step_f32(lf_stream *stream, const float *x, float *y);
 lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys);
 
 /*
+ * The same for any model: inputs[n] and outputs[n] are the values of its nth input and output, [steps] of each one behind
+ * the other in a run. An output must not share memory with an input or another output. A step that fails, as with
+ * LF_ERR_INDEX, has changed no state, and neither has any run that a step failed in; outputs mean nothing then.
+ * lf_stream_step_f32 and lf_stream_run_f32 are for models with one input and one output, both float32 (LF_ERR_KIND).
+ */
+lf_status lf_stream_step(lf_stream *stream, const void *const *inputs, void *const *outputs);
+lf_status lf_stream_run(lf_stream *stream, const void *const *inputs, size_t steps,
+                        void *const *outputs);
+
+/*
  * Does what the next step can do before its frame is known: the recurrent half of every layer's sums;
  * and asks the cache for the weights that are left. The step after it gives the same bits as without
  * and takes about half the time. Optional; reset, set_state and being the target of copy drop it.
@@ -240,6 +288,9 @@ lf_status lf_stream_prepare(lf_stream *stream);
 lf_status lf_stream_reset(lf_stream *stream);
 lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c);
 lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float *c);
+/* states[n] is the nth state, as lf_model_state says. The two above are for models of lf_model_create (LF_ERR_KIND). */
+lf_status lf_stream_get_states(lf_stream *stream, void *const *states);
+lf_status lf_stream_set_states(lf_stream *stream, const void *const *states);
 /* Makes target's state that of source; both must be streams of one model. */
 lf_status lf_stream_copy(lf_stream *target, lf_stream *source);
 
@@ -305,6 +356,16 @@ lf_status lf_pool_reset(lf_pool *pool, unsigned long long handle);
 lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float *h, float *c);
 lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const float *h,
                                 const float *c);
+
+/* The same for any model, as lf_stream_step and lf_stream_get_states: inputs[n] is [count], in a run [count][steps]
+ * values of the nth input. */
+lf_status lf_pool_step(lf_pool *pool, const unsigned long long *handles, size_t count,
+                       const void *const *inputs, void *const *outputs, size_t *bad);
+lf_status lf_pool_run(lf_pool *pool, const unsigned long long *handles, size_t count, size_t steps,
+                      const size_t *lengths, const void *const *inputs, void *const *outputs,
+                      size_t *bad);
+lf_status lf_pool_get_states(lf_pool *pool, unsigned long long handle, void *const *states);
+lf_status lf_pool_set_states(lf_pool *pool, unsigned long long handle, const void *const *states);
 
 /*
  * A session as bytes, from which it continues bit for bit in another process, on another CPU and in Python, and

@@ -96,6 +96,18 @@ const char *lf_status_text(int status) {
     case LF_ERR_BITS:
         return "this build computes other bits than it should: its compiler flags change the "
                "arithmetic";
+    case LF_ERR_PROGRAM:
+        return "these bytes are no .lfm file, are damaged, or are no program that makes sense";
+    case LF_ERR_VERSION:
+        return "this .lfm file is of another version, or has an operation that is unknown here";
+    case LF_ERR_INDEX:
+        return "an index is beyond the rows of an embedding's table";
+    case LF_ERR_UNSUPPORTED:
+        return "the core cannot compute this program: an LSTM has softplus in its cell, or int8 "
+               "was asked "
+               "of what is no recurrent layer";
+    case LF_ERR_KIND:
+        return "this model has other inputs, outputs or states than this call is for";
     default:
         return "unknown status";
     }
