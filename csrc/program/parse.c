@@ -11,12 +11,7 @@
 
 #define MAGIC "\x89LFM\r\n\x1a\n"
 enum { MAGIC_BYTES = 8, VERSION = 1, HEADER_WORDS = 16, HEADER_BYTES = 4 * HEADER_WORDS };
-enum {
-    MOST_RECORDS = 1 << 16,
-    MOST_WORDS = 1 << 24,
-    LF_LONGEST_NAME = 1 << 12,
-    LF_LONGEST_NOTE = 1 << 16
-};
+enum { MOST_RECORDS = 1 << 16, MOST_WORDS = 1 << 24 };
 enum { TENSORS, INPUTS, OUTPUTS, STATES, CONSTANTS, OPS, NOTES, SORTS };
 
 static const size_t fewest_words[SORTS] = {2, 5, 3, 5, 2, 5, 2}; /* of a record of each sort */
