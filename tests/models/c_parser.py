@@ -102,7 +102,7 @@ def expected(file):
 
 
 def disagreements(program, files):
-    """The files that C and Python read differently, with what each says, and how many are models."""
+    """The files that are read differently, with what each reader says; and how many are models."""
     differ, models = [], 0
     for file, found in zip(files, printed(program, files), strict=True):
         wanted = expected(file)

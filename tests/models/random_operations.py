@@ -62,71 +62,140 @@ def _conv(rng):
     return [Operand(shape) for shape in shapes], attributes
 
 
-def _movement(code, rng):
+def _dense(rng):
+    shape, rows = _shape(rng, 1), rng.randint(1, 3)
+    return [Operand(one) for one in (shape, (rows, shape[-1]), (rows,))], {}
+
+
+def _gru(rng):
+    width, hidden = rng.randint(1, 3), rng.randint(1, 3)
+    rows = 3 * hidden
+    shapes = ((width,), (hidden,), (rows, width), (rows, hidden), (rows,), (rows,))
+    return [Operand(one) for one in shapes], {}
+
+
+def _binary(rng, kind="float32"):
+    return [Operand(one, kind) for one in _pair(rng)], {}
+
+
+def _logical(rng):
+    return _binary(rng, "bool")
+
+
+def _where(rng):
+    kinds = ("bool", "int64", "int64")
+    return [Operand(*one) for one in zip((*_pair(rng), (1,)), kinds, strict=True)], {}
+
+
+def _layer_norm(rng):
     shape = _shape(rng, 1)
-    axis = rng.randrange(len(shape))
-    x = Operand(shape, rng.choice(_lfm.KINDS))
-    if code == "concat":
-        count = rng.randint(1, 4)
-        return [Operand(shape, x.kind) for _ in range(count)], {"axis": axis}
-    if code == "slice":
-        steps = tuple(rng.choice((1, 2, -1, -2)) for _ in shape)
-        starts = tuple(rng.randrange(size) for size in shape)
-        ends = tuple(
-            start - 1 if step < 0 else start + 1 for start, step in zip(starts, steps, strict=True)
-        )
-        return [x], {"starts": starts, "ends": ends, "steps": steps}
-    if code == "gather":
-        indices = Operand(_shape(rng), "int64", -shape[axis], shape[axis] - 1)
-        return [x, indices], {"axis": axis}
-    if code == "embedding":
-        return [x, Operand(_shape(rng), "int64")], {}
-    if code == "transpose":
-        return [x], {"order": tuple(rng.sample(range(len(shape)), len(shape)))}
-    if code == "reshape":
-        return [x], {"shape": tuple(rng.sample((*shape, 1), len(shape) + 1))}
-    if code == "expand":
-        return [x], {"shape": (*_shape(rng, 0, 2), *shape)}
+    return [Operand(shape), Operand(shape[-1:]), Operand(shape[-1:])], {}
+
+
+def _softmax(rng):
+    shape = _shape(rng, 1)
+    return [Operand(shape)], {"axis": rng.randrange(len(shape))}
+
+
+def _reduce(rng):
+    shape = _shape(rng, 1)
+    axes = sorted(rng.sample(range(len(shape)), rng.randint(1, len(shape))))
+    return [Operand(shape)], {"axes": tuple(axes), "kind": "sum"}
+
+
+def _unary(rng):
+    return [Operand(_shape(rng))], {}
+
+
+def _logical_not(rng):
+    return [Operand(_shape(rng), "bool")], {}
+
+
+def _cast(rng):
+    return [Operand(_shape(rng), rng.choice(_lfm.KINDS))], {"kind": rng.choice(_lfm.KINDS)}
+
+
+def _x(rng):
+    return Operand(_shape(rng, 1), rng.choice(_lfm.KINDS))
+
+
+def _concat(rng):
+    x = _x(rng)
+    more = [Operand(x.shape, x.kind) for _ in range(rng.randint(0, 3))]
+    return [x, *more], {"axis": rng.randrange(len(x.shape))}
+
+
+def _slice(rng):
+    x = _x(rng)
+    steps = tuple(rng.choice((1, 2, -1, -2)) for _ in x.shape)
+    starts = tuple(rng.randrange(size) for size in x.shape)
+    ends = tuple(
+        start - 1 if step < 0 else start + 1 for start, step in zip(starts, steps, strict=True)
+    )
+    return [x], {"starts": starts, "ends": ends, "steps": steps}
+
+
+def _gather(rng):
+    x = _x(rng)
+    axis = rng.randrange(len(x.shape))
+    size = x.shape[axis]
+    return [x, Operand(_shape(rng), "int64", -size, size - 1)], {"axis": axis}
+
+
+def _embedding(rng):
+    return [_x(rng), Operand(_shape(rng), "int64")], {}
+
+
+def _transpose(rng):
+    x = _x(rng)
+    return [x], {"order": tuple(rng.sample(range(len(x.shape)), len(x.shape)))}
+
+
+def _reshape(rng):
+    x = _x(rng)
+    return [x], {"shape": tuple(rng.sample((*x.shape, 1), len(x.shape) + 1))}
+
+
+def _expand(rng):
+    x = _x(rng)
+    return [x], {"shape": (*_shape(rng, 0, 2), *x.shape)}
+
+
+def _pad(rng):
+    shape = _shape(rng, 1)
     before, after = (tuple(rng.randrange(size) for size in shape) for _ in range(2))
-    x.kind = "float32"
     mode = rng.choice(("constant", "reflect"))
-    return [x], {"before": before, "after": after, "mode": mode}
+    return [Operand(shape)], {"before": before, "after": after, "mode": mode}
 
 
-def _plausible(code, rng):
-    """Operands and attributes that fit, as a rule."""
-    number, shape = OPERATIONS[code].number, _shape(rng, 1)
-    if code == "dense":
-        rows = rng.randint(1, 3)
-        shapes = (shape, (rows, shape[-1]), (rows,))
-        return [Operand(one) for one in shapes], {}
-    if code == "conv":
-        return _conv(rng)
-    if code == "lstm":
-        return _lstm(rng)
-    if code == "gru":
-        width, hidden = rng.randint(1, 3), rng.randint(1, 3)
-        rows = 3 * hidden
-        shapes = ((width,), (hidden,), (rows, width), (rows, hidden), (rows,), (rows,))
-        return [Operand(one) for one in shapes], {}
-    if 40 <= number < 55:
-        kind = "bool" if code.startswith("logical") else "float32"
-        return [Operand(one, kind) for one in _pair(rng)], {}
-    if code == "where":
-        return [Operand(one, kind) for one, kind in zip(
-            (*_pair(rng), (1,)), ("bool", "int64", "int64"), strict=True)], {}
-    if code == "layer_norm":
-        return [Operand(shape), Operand(shape[-1:]), Operand(shape[-1:])], {}
-    if code == "reduce":
-        axes = sorted(rng.sample(range(len(shape)), rng.randint(1, len(shape))))
-        return [Operand(shape)], {"axes": tuple(axes), "kind": "sum"}
-    if code.endswith("softmax"):
-        return [Operand(shape)], {"axis": rng.randrange(len(shape))}
-    if 70 <= number < 78:
-        return _movement(code, rng)
-    return [Operand(_shape(rng), "bool" if code == "logical_not" else "float32")], {
-        name: rng.choice(one.choices) for name, one in OPERATIONS[code].attributes.items() if one.choices
-    }
+def _of(make, first, last):
+    return {code: make for code, one in OPERATIONS.items() if first <= one.number <= last}
+
+
+# What makes operands and attributes of an operation that fit, as a rule.
+PLAUSIBLE = {
+    "dense": _dense,
+    "conv": _conv,
+    "lstm": _lstm,
+    "gru": _gru,
+    **_of(_unary, 10, 28),
+    **_of(_binary, 40, 52),
+    **_of(_logical, 53, 54),
+    "logical_not": _logical_not,
+    "where": _where,
+    **_of(_softmax, 60, 61),
+    "layer_norm": _layer_norm,
+    "reduce": _reduce,
+    "concat": _concat,
+    "slice": _slice,
+    "gather": _gather,
+    "embedding": _embedding,
+    "transpose": _transpose,
+    "reshape": _reshape,
+    "expand": _expand,
+    "pad": _pad,
+    "cast": _cast,
+}
 
 
 def _spoil_attribute(code, attributes, rng):
@@ -159,7 +228,9 @@ def _spoil(code, operands, attributes, rng):
         one.shape = tuple(_shape(rng, 0, 4))
     elif what == 2 and one.shape:
         sizes = list(one.shape)
-        sizes[rng.randrange(len(sizes))] = rng.choice((1, 2, 4, 5, 2**14 if not one.is_constant else 7))
+        sizes[rng.randrange(len(sizes))] = rng.choice(
+            (1, 2, 4, 5, 2**14 if not one.is_constant else 7)
+        )
         one.shape = tuple(sizes)
     elif what == 3:
         one.is_left_out = not one.is_left_out
@@ -197,7 +268,7 @@ def random_program(seed):
     """A program of one operation that nothing has checked, written as a file."""
     rng = random.Random(seed)
     code = rng.choice(list(OPERATIONS))
-    operands, attributes = _plausible(code, rng)
+    operands, attributes = PLAUSIBLE[code](rng)
     names = (*OPERATIONS[code].inputs, *[""] * len(operands))
     for one, name in zip(operands, names, strict=False):
         one.is_constant = name.startswith("=") or rng.random() < 0.1
