@@ -3,6 +3,7 @@
 #define LF_KERNEL_H
 
 #include "layout.h"
+#include "program/products.h"
 #include "tuning.h"
 
 /* The arithmetic is part of the contract, so a build that would relax it must not exist. */
@@ -125,6 +126,12 @@ typedef struct lf_isa {
     /* The same for 1 .. LF_BATCH_SESSIONS rows: sums[count][rows of m], all from the same start. */
     void (*matmat[LF_WEIGHT_TYPES])(const lf_matrix *m, const lf_row_segment *operand,
                                     size_t segments, size_t count, const void *start, void *sums);
+    /* Operations of whole models: generic/product.h, gru.h, elementwise.h and along.h. */
+    void (*product)(const lf_product *p, const lf_product_rows *rows);
+    void (*depthwise)(const lf_depthwise *d, const float *x, float *y);
+    void (*gru_reset)(size_t hidden_size, const float *a, const float *u, const float *h, float *y);
+    void (*gru_output)(size_t hidden_size, int is_linear, const float *a, const float *u,
+                       const float *u_n, const float *h, float *y);
     /* In place; count is a multiple of lanes. */
     void (*canonicalise_f32)(float *values, size_t count);
     /* Between a caller's memory and an aligned row, padded to whole vectors; x becomes canonical. The one that

@@ -34,11 +34,6 @@ static lf_matrix projection_of(lf_geometry g, const lf_layer *layer) {
     return m;
 }
 
-/* With its dequantisation rows. */
-static size_t matrix_bytes(const lf_matrix *m, lf_geometry g, size_t matrices) {
-    return m->rows * (m->stride + lf_dequantisation_row_bytes(g, matrices));
-}
-
 static size_t rows_bytes(size_t rows, const lf_layer *layer) {
     return lf_round_up(rows * layer->padded_hidden * sizeof(float), LF_ALIGNMENT);
 }
@@ -47,14 +42,14 @@ static size_t variant_bytes(lf_geometry g, const lf_layer *layer, const lf_layer
     const lf_matrix projection = projection_of(g, layer);
     return (weights->peephole ? rows_bytes(3, layer) : 0) +
            (weights->layer_norm ? 2 * rows_bytes(LF_GATES, layer) : 0) +
-           (weights->weight_hr ? lf_round_up(matrix_bytes(&projection, g, 1), LF_ALIGNMENT) : 0);
+           (weights->weight_hr ? lf_round_up(lf_block_bytes(&projection, g, 1), LF_ALIGNMENT) : 0);
 }
 
 size_t lf_layer_bytes(const lf_isa *isa, lf_weight_type type, const lf_layer *layer,
                       const lf_layer_weights *weights) {
     const lf_geometry g = lf_geometry_of(isa, type);
     const lf_matrix m = lf_layer_matrix(layer, g, LF_INPUT);
-    return matrix_bytes(&m, g, LF_HALVES) + variant_bytes(g, layer, weights);
+    return lf_block_bytes(&m, g, LF_HALVES) + variant_bytes(g, layer, weights);
 }
 
 /* Where a gate of a unit is among the rows of its panel, [LF_GATES][units], and of the matrix. */

@@ -4,7 +4,8 @@
  *
  * A packed matrix has its rows cut into panels, whole vectors of rows side by side. A panel is read front to back,
  * [columns][rows of the panel], so that the CPU sees one stream. The first panels may be wide ones; the others have
- * LF_NARROW_VECTORS vectors of rows. int8 weights stand in groups of columns, as the ISA's dot takes them:
+ * LF_NARROW_VECTORS vectors of rows, but for the last one, a tail, where fewer are left. int8 weights stand in groups of
+ * columns, as the ISA's dot takes them:
  * [columns / group][rows of the panel][group], with its int8_offset added. Rows past the last and columns that fill
  * a group are zero bytes.
  *
@@ -61,7 +62,7 @@ enum { LF_NARROW_VECTORS = 4 };
 /* The sizes of a packed matrix are below 2^28, so what one row takes of a panel is below 2^32. */
 typedef struct lf_matrix {
     const char *panels;
-    uint32_t rows; /* whole narrow panels */
+    uint32_t rows; /* whole vectors; those of an LSTM layer are whole narrow panels */
     uint32_t columns;
     uint32_t wide_panels; /* the first ones */
     uint32_t offset, stride;
@@ -74,16 +75,23 @@ typedef struct lf_panel {
 
 static inline size_t lf_narrow_rows(lf_geometry g) { return LF_NARROW_VECTORS * g.lanes; }
 
-static inline size_t lf_panel_count(const lf_matrix *m, lf_geometry g) {
+/* Panels without a tail, and with it. */
+static inline size_t lf_whole_panels(const lf_matrix *m, lf_geometry g) {
     return m->rows / lf_narrow_rows(g) - m->wide_panels * (g.wide - 1);
+}
+static inline size_t lf_panel_count(const lf_matrix *m, lf_geometry g) {
+    const size_t narrow = lf_narrow_rows(g);
+    return (m->rows + narrow - 1) / narrow - m->wide_panels * (g.wide - 1);
 }
 
 /* The nth panel in the order of addresses. */
 static inline lf_panel lf_panel_at(const lf_matrix *m, lf_geometry g, size_t n) {
     const size_t narrow = lf_narrow_rows(g), wide = m->wide_panels;
     lf_panel p;
-    p.rows = n < wide ? narrow * g.wide : narrow;
     p.row = (n < wide ? n * g.wide : wide * (g.wide - 1) + n) * narrow;
+    p.rows = n < wide ? narrow * g.wide : narrow;
+    if (p.rows > m->rows - p.row)
+        p.rows = m->rows - p.row;
     p.weights = m->panels + p.row * m->stride + p.rows * m->offset;
     return p;
 }
@@ -101,8 +109,9 @@ static inline size_t lf_row_bytes(lf_geometry g, size_t columns) {
 
 /*
  * What makes pre-activations of sums. A panel of float weights begins with a row of biases, from which its sums start.
- * Sums of int8 are integers, and behind all panels of a block stand the dequantisation rows that make floats of them,
- * one set for each vector of rows: the bias and then the scales of each of the `matrices` that share the panels.
+ * Sums of int8 are integers, and behind all panels of a block, from the next whole vector on, stand the dequantisation
+ * rows that make floats of them, one set for each vector of rows: the bias and then the scales of each of the `matrices`
+ * that share the panels.
  */
 static inline size_t lf_bias_bytes(lf_geometry g) { return g.type == LF_INT8 ? 0 : sizeof(float); }
 
@@ -110,9 +119,20 @@ static inline size_t lf_dequantisation_row_bytes(lf_geometry g, size_t matrices)
     return g.type == LF_INT8 ? (1 + matrices) * sizeof(float) : 0;
 }
 
+/* Bytes of all panels of a block. */
+static inline size_t lf_panels_bytes(const lf_matrix *m, lf_geometry g) {
+    return lf_round_up((size_t)m->rows * m->stride, g.lanes * sizeof(float));
+}
+
+/* Bytes of a block: its panels and the dequantisation rows of the `matrices` that share them. */
+static inline size_t lf_block_bytes(const lf_matrix *m, lf_geometry g, size_t matrices) {
+    return lf_panels_bytes(m, g) + m->rows * lf_dequantisation_row_bytes(g, matrices);
+}
+
 /* The set of the vector that begins with `row`: [1 + matrices][lanes]. */
-static inline const float *lf_dequantisation_rows(const lf_matrix *m, size_t matrices, size_t row) {
-    const char *const end = m->panels + (size_t)m->rows * m->stride;
+static inline const float *lf_dequantisation_rows(const lf_matrix *m, lf_geometry g,
+                                                  size_t matrices, size_t row) {
+    const char *const end = m->panels + lf_panels_bytes(m, g);
     return (const float *)(const void *)end + row * (1 + matrices);
 }
 

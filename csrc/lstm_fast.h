@@ -224,6 +224,25 @@ lf_weight_type lf_model_weight_type(const lf_model *model);
 const char *lf_model_isa(const lf_model *model);
 
 /*
+ * The arithmetic of whole models. Every float that an operation computes is canonical (see above), and so is every input
+ * and every constant but weights; operations that move values change none. No bit depends on the ISA, on the other
+ * sessions of a call, or on where a sequence is cut.
+ *
+ *     dense   y = s + (b + 0), b being +0 where there is none; s is one chain of fused multiply-adds in ascending k
+ *             that starts from +0
+ *     conv    the same, in ascending taps, the oldest first, and within a tap in ascending channels of the group. A tap
+ *             that meets padding is left out, or counts as zeros: the bits are the same, since b + 0 is no -0
+ *     lstm    a layer as above, where b is its one bias, float32 at first; x, h and c as lf_stream_step_f32 has them.
+ *             LF_INT8: x has a scale of its own, also above another layer
+ *     gru     a = W_ih x + b_ih and u = W_hh h + b_hh as dense has them, gates in the order r, z, n;
+ *             r = sigmoid(a_r + u_r);  z = sigmoid(a_z + u_z)
+ *             linear_before_reset:  n = tanh(a_n + r * u_n);  else u_n is that of r * h in place of h, and
+ *             n = tanh(a_n + u_n).  h' = (1 - z) * n + z * h, each of these operations rounded
+ *
+ * An activation that follows a product gives the bits that it has alone.
+ */
+
+/*
  * Whole models: a program, as a .lfm file has it (docs/lfm.md), `size` bytes at any alignment, of which nothing is kept
  * and nothing trusted. Its recurrent layers and products have float32 weights, or those that types[operation] says
  * [count], in the order of the file; an operation without weights heeds none. LF_INT8 is for recurrent layers alone.

@@ -72,7 +72,7 @@ void lf_pack_bias(const lf_matrix *m, lf_geometry g, size_t matrices, size_t row
         return;
     }
     const size_t lane = row % g.lanes;
-    float *const set = (float *)lf_dequantisation_rows(m, matrices, row - lane);
+    float *const set = (float *)lf_dequantisation_rows(m, g, matrices, row - lane);
     set[lane] = bias;
     for (size_t n = 0; n < matrices; n++)
         set[(1 + n) * g.lanes + lane] = scales[n];

@@ -7,6 +7,7 @@
 #include "forks.h"
 #include "matrix.h"
 #include "model.h"
+#include "program/plan.h"
 #include "tuning.h"
 
 /* Far above any LSTM, and low enough that no product of two sizes below can overflow. */
@@ -77,6 +78,12 @@ static lf_status check_type(const lf_layer_weights *layer, size_t input_size, si
                    all_fit_float16(layer->weight_hr, proj_size * hidden_size)
                ? LF_OK
                : LF_ERR_RANGE;
+}
+
+lf_status lf_check_layer(const lf_layer_weights *layer, size_t input_size, size_t hidden_size,
+                         size_t proj_size, lf_weight_type type) {
+    const lf_status status = check_layer(layer, input_size, hidden_size, proj_size);
+    return status == LF_OK ? check_type(layer, input_size, hidden_size, proj_size, type) : status;
 }
 
 /* Where streams start from that is not zeros; canonical, as all state. Null where it is zeros. */
@@ -153,10 +160,8 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         return LF_ERR_SHAPE; /* zero wraps round to the largest size */
     lf_status status = lf_isa_choose(isa_name, &index);
     for (size_t l = 0; status == LF_OK && l < num_layers; l++) {
-        const size_t inputs = l ? output_size : input_size;
-        status = check_layer(&layers[l], inputs, hidden_size, proj_size);
-        if (status == LF_OK)
-            status = check_type(&layers[l], inputs, hidden_size, proj_size, type);
+        status = lf_check_layer(&layers[l], l ? output_size : input_size, hidden_size, proj_size,
+                                type);
         variants += status == LF_OK && !lf_is_plain(&layers[l]);
     }
     if (status == LF_OK && !lf_watch_forks())
@@ -170,6 +175,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     model->isa = lf_isa_at(index);
     model->weight_type = type;
     model->has_projection = proj_size != 0;
+    model->has_simple_ends = 1;
     model->has_fingerprint = fingerprint != NULL;
     if (fingerprint)
         memcpy(model->fingerprint, fingerprint, LF_FINGERPRINT_BYTES);
@@ -188,8 +194,11 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
             lf_alloc_weights(model->packed_bytes, !model->exceeds_l2, &model->panel_block);
         if (variants)
             model->variants = calloc(num_layers, sizeof *model->variants);
-        status = model->panels && (model->variants || !variants) ? make_start(model, layers)
-                                                                 : LF_ERR_MEMORY;
+        status = model->panels && (model->variants || !variants) &&
+                         lf_describe_lstm(input_size, hidden_size, output_size, num_layers,
+                                          &model->values)
+                     ? make_start(model, layers)
+                     : LF_ERR_MEMORY;
     }
     if (status != LF_OK) {
         lf_model_destroy(model);
@@ -204,6 +213,8 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
 void lf_model_destroy(lf_model *model) {
     if (model) {
         lf_free_weights(&model->panel_block);
+        lf_plan_destroy(model->plan);
+        free(model->values.memory);
         free(model->variants);
         free(model->start);
     }

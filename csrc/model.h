@@ -4,6 +4,7 @@
 
 #include "kernel.h"
 #include "memory/memory.h"
+#include "program/values.h"
 
 struct lf_model {
     const lf_isa *isa;
@@ -22,6 +23,9 @@ struct lf_model {
     float *start;         /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
     int has_projection, has_fingerprint;
     unsigned char fingerprint[LF_FINGERPRINT_BYTES];
+    lf_values values;
+    struct lf_plan *plan; /* of a whole model, which has no layers; null where it is an LSTM */
+    int has_simple_ends;  /* one input and one output, both float32 */
     lf_layer layers[]; /* [num_layers] */
 };
 
@@ -32,6 +36,10 @@ static inline size_t lf_h_floats(const lf_model *model) {
 static inline size_t lf_c_floats(const lf_model *model) {
     return model->num_layers * model->padded_hidden;
 }
+
+/* model.c: whether the weights of a layer make sense, and fit their type. */
+lf_status lf_check_layer(const lf_layer_weights *layer, size_t input_size, size_t hidden_size,
+                         size_t proj_size, lf_weight_type type);
 
 /* variants.c: the options of a layer, or those of the plain cell; whether they make sense, are those of the plain cell,
  * and keep h in [-1, 1]. */

@@ -19,6 +19,8 @@ static void place_h(lf_stream *stream) {
 lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     if (!model || !result)
         return LF_ERR_ARGUMENT;
+    if (model->plan)
+        return lf_model_stream_create(model, result);
     const size_t aligned = LF_ALIGNMENT / sizeof(float);
     const size_t header = lf_round_up(sizeof(lf_stream), LF_ALIGNMENT);
     const size_t x = lf_round_up(model->input_size, aligned);
@@ -49,46 +51,22 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
 
 void lf_stream_destroy(lf_stream *stream) { free(stream); }
 
-/*
- * stream->inside is 0 where nobody is, or TORN, or twice the process of who is, plus 1 where they leave the state
- * as it is. A number of another process was left by a thread that a fork did not take along.
- */
-#define TORN 1u
-
-typedef enum purpose { LOOKS, ADVANCES, OVERWRITES } purpose;
-
-static uint32_t mark_of(purpose what) { return 2 * lf_process() + (what == LOOKS); }
-
-/* Detects a second caller; a lock would make it wait instead, and hide the mistake. */
-static lf_status enter_found(lf_stream *stream, purpose what, uint32_t found) {
-    const uint32_t mine = mark_of(what);
+lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found) {
+    const uint32_t mine = lf_mark_of(what);
     for (;;) {
         if (found / 2 == mine / 2)
             return LF_ERR_BUSY;
-        const int is_whole = found != TORN && (found & 1 || !found);
-        const uint32_t next = is_whole || what == OVERWRITES ? mine : TORN;
+        const int is_whole = found != LF_TORN && (found & 1 || !found);
+        const uint32_t next = is_whole || what == LF_OVERWRITES ? mine : LF_TORN;
         if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, next,
                                                     memory_order_acquire, memory_order_relaxed)) {
-            if (next == TORN)
+            if (next == LF_TORN)
                 return LF_ERR_FORKED;
-            if (!is_whole)
+            if (!is_whole && !stream->state)
                 place_h(stream); /* the fork may have come in the middle of the swap */
             return LF_OK;
         }
     }
-}
-
-static inline lf_status enter(lf_stream *stream, purpose what) {
-    uint32_t found = 0;
-    if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, mark_of(what),
-                                                memory_order_acquire, memory_order_relaxed))
-        return LF_OK;
-    return enter_found(stream, what, found);
-}
-
-static lf_status leave(lf_stream *stream) {
-    atomic_store_explicit(&stream->inside, 0, memory_order_release);
-    return LF_OK;
 }
 
 /* One layer: halves of its sums, and the new state unless that is the recurrent one alone. */
@@ -129,17 +107,17 @@ static void advance(lf_stream *stream, const float *x, float *y, int descending)
 lf_status lf_stream_prepare(lf_stream *stream) {
     if (!stream)
         return LF_ERR_ARGUMENT;
-    const lf_status status = enter(stream, LOOKS); /* which h and c are none the worse for */
+    const lf_status status = lf_enter(stream, LF_LOOKS); /* which h and c are none the worse for */
     if (status != LF_OK)
         return status;
-    if (!stream->prepared) {
+    if (!stream->prepared && !stream->state) {
         const int descending = lf_next_descends(stream->engine.hot_gap);
         /* the first layer last: the step begins with what this leaves in the caches */
         for (size_t l = stream->engine.num_layers; l-- > 0;)
             pass_over(stream, l, NULL, lf_recurrent_half, descending, 0);
         stream->prepared = 1;
     }
-    return leave(stream);
+    return lf_leave(stream);
 }
 
 static lf_status check_run(const lf_stream *stream, const float *xs, size_t steps,
@@ -160,19 +138,30 @@ static void advance_many(lf_stream *stream, const float *xs, size_t steps, float
                 t ? lf_next_descends_at_once(hot_gap) : lf_next_descends(hot_gap));
 }
 
+static lf_status run_model_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {
+    const void *const inputs[1] = {xs};
+    void *const outputs[1] = {ys};
+    return stream->model->has_simple_ends ? lf_model_stream_run(stream, inputs, steps, outputs)
+                                          : LF_ERR_KIND;
+}
+
 lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, float *ys) {
     lf_status status = check_run(stream, xs, steps, ys);
+    if (status == LF_OK && stream->state)
+        return run_model_f32(stream, xs, steps, ys);
     if (status == LF_OK)
-        status = enter(stream, ADVANCES);
+        status = lf_enter(stream, LF_ADVANCES);
     if (status != LF_OK)
         return status;
     advance_many(stream, xs, steps, ys);
-    return leave(stream);
+    return lf_leave(stream);
 }
 
 int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
                             lf_go_on go_on, void *context) {
     lf_status status = check_run(stream, xs, steps, ys);
+    if (status == LF_OK && stream->state)
+        status = LF_ERR_KIND;
     if (status != LF_OK)
         return (int)status;
     const lf_model *model = stream->model;
@@ -180,7 +169,7 @@ int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, fl
     float *before = malloc((h + c) * sizeof(float));
     if (!before)
         return LF_ERR_MEMORY;
-    int result = (int)enter(stream, ADVANCES);
+    int result = (int)lf_enter(stream, LF_ADVANCES);
     if (result == LF_OK) {
         const uint32_t process = lf_process();
         memcpy(before, stream->h, h * sizeof(float));
@@ -202,7 +191,7 @@ int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, fl
             memcpy(stream->h, before, h * sizeof(float));
             memcpy(stream->c, before + h, c * sizeof(float));
         }
-        leave(stream);
+        lf_leave(stream);
     }
     free(before);
     return result;
@@ -212,36 +201,68 @@ lf_status lf_stream_step_f32(lf_stream *stream, const float *x, float *y) {
     return lf_stream_run_f32(stream, x, 1, y);
 }
 
+lf_status lf_stream_run(lf_stream *stream, const void *const *inputs, size_t steps,
+                        void *const *outputs) {
+    if (!stream || !inputs || !outputs)
+        return LF_ERR_ARGUMENT;
+    return stream->state ? lf_model_stream_run(stream, inputs, steps, outputs)
+                         : lf_stream_run_f32(stream, inputs[0], steps, outputs[0]);
+}
+
+lf_status lf_stream_step(lf_stream *stream, const void *const *inputs, void *const *outputs) {
+    return lf_stream_run(stream, inputs, 1, outputs);
+}
+
 lf_status lf_stream_reset(lf_stream *stream) {
     if (!stream)
         return LF_ERR_ARGUMENT;
-    const lf_status status = enter(stream, OVERWRITES);
+    if (stream->state)
+        return lf_model_stream_reset(stream);
+    const lf_status status = lf_enter(stream, LF_OVERWRITES);
     if (status != LF_OK)
         return status;
     lf_state_start(stream->model, stream->h, stream->c);
     stream->prepared = 0;
-    return leave(stream);
+    return lf_leave(stream);
 }
 
 lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
     if (!stream || !h || !c)
         return LF_ERR_ARGUMENT;
-    const lf_status status = enter(stream, LOOKS);
+    if (stream->state)
+        return LF_ERR_KIND;
+    const lf_status status = lf_enter(stream, LF_LOOKS);
     if (status != LF_OK)
         return status;
     lf_state_read(stream->model, stream->h, stream->c, h, c);
-    return leave(stream);
+    return lf_leave(stream);
 }
 
 lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float *c) {
     if (!stream || !h || !c)
         return LF_ERR_ARGUMENT;
-    const lf_status status = enter(stream, OVERWRITES);
+    if (stream->state)
+        return LF_ERR_KIND;
+    const lf_status status = lf_enter(stream, LF_OVERWRITES);
     if (status != LF_OK)
         return status;
     lf_state_write(stream->model, stream->h, stream->c, h, c);
     stream->prepared = 0;
-    return leave(stream);
+    return lf_leave(stream);
+}
+
+lf_status lf_stream_get_states(lf_stream *stream, void *const *states) {
+    if (!stream || !states)
+        return LF_ERR_ARGUMENT;
+    return stream->state ? lf_model_stream_get(stream, states)
+                         : lf_stream_get_state_f32(stream, states[0], states[1]);
+}
+
+lf_status lf_stream_set_states(lf_stream *stream, const void *const *states) {
+    if (!stream || !states)
+        return LF_ERR_ARGUMENT;
+    return stream->state ? lf_model_stream_set(stream, states)
+                         : lf_stream_set_state_f32(stream, states[0], states[1]);
 }
 
 lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
@@ -251,19 +272,23 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
         return LF_ERR_MODEL;
     if (target == source)
         return LF_OK;
-    lf_status status = enter(source, LOOKS);
+    lf_status status = lf_enter(source, LF_LOOKS);
     if (status != LF_OK)
         return status;
-    status = enter(target, OVERWRITES);
+    status = lf_enter(target, LF_OVERWRITES);
     if (status != LF_OK) {
-        leave(source);
+        lf_leave(source);
         return status;
     }
-    memcpy(target->h, source->h, lf_h_floats(source->model) * sizeof(float));
-    memcpy(target->c, source->c, lf_c_floats(source->model) * sizeof(float));
+    if (target->state) {
+        lf_model_stream_copy(target, source);
+    } else {
+        memcpy(target->h, source->h, lf_h_floats(source->model) * sizeof(float));
+        memcpy(target->c, source->c, lf_c_floats(source->model) * sizeof(float));
+    }
     target->prepared = 0;
-    leave(source);
-    return leave(target);
+    lf_leave(source);
+    return lf_leave(target);
 }
 
 lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
@@ -271,11 +296,11 @@ lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
         return LF_ERR_ARGUMENT;
     lf_status status = lf_snapshot_check_room(stream->model, bytes, size);
     if (status == LF_OK)
-        status = enter(stream, LOOKS);
+        status = lf_enter(stream, LF_LOOKS);
     if (status != LF_OK)
         return status;
     lf_snapshot_write(stream->model, stream->h, stream->c, bytes);
-    return leave(stream);
+    return lf_leave(stream);
 }
 
 lf_status lf_stream_restore(lf_stream *stream, const void *bytes, size_t size) {

@@ -37,6 +37,13 @@ enum { LF_STRIP_VECTORS = 4, LF_STRIP_COLUMN_BYTES = 256 };
  * their sums in one panel to stay close. Zen 5: "Pools on Zen 5, once more", 1 to 2 % over 96 with 100 sessions. */
 enum { LF_BATCH_SESSIONS = 128 };
 
+/* Rows of a product at once: enough to pay for fetching a block of weights from L2, and few enough for the sums of a panel
+ * to stay in L1 beside it. Not yet measured on its own. */
+enum { LF_PRODUCT_ROWS = 48 };
+
+/* What lies between the instructions of a whole model, for all sessions of a pass, takes this part of L2. */
+enum { LF_INTERMEDIATES_PART_OF_L2 = 2 };
+
 /* Bytes of each coming session's state that a pool prefetches at most. Zen 5: the same entry, a quarter for large pools in
  * random order. */
 enum { LF_STATE_PREFETCH_BYTES = 2048 };

@@ -133,7 +133,7 @@ LF_INLINE void lf_pass_over_range(lf_weight_type type, int is_usual, size_t unit
     const char *panel = m.panels + LF_GATES * unit * m.stride;
     const size_t weights_at = rows * m.offset;
     const float *dequantisation =
-        type == LF_INT8 ? lf_dequantisation_rows(&m, LF_HALVES, LF_GATES * unit) : NULL;
+        type == LF_INT8 ? lf_dequantisation_rows(&m, g, LF_HALVES, LF_GATES * unit) : NULL;
     float *c = pass->c + unit, *out = (is_plain ? pass->h_out : pass->pre) + unit;
     /* between a second half and the first */
     float *kept = is_first || is_second ? pass->recurrent + LF_GATES * unit : NULL;

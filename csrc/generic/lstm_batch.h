@@ -48,11 +48,12 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t units,
             .after = next && !is_last ? panels[LF_RECURRENT].weights : next,
             .others = adds_up && half == LF_RECURRENT ? batch->sums : NULL,
         };
-        lf_matmat_panel(type, vectors, batch->sessions, panels[half].weights, &operand, 1,
-                        starts[half], batch->sums + half * half_sums, LF_PANEL_SUMS, extras);
+        lf_matmat_panel(type, vectors, LF_STRIPS(type), batch->sessions, panels[half].weights,
+                        &operand, 1, starts[half], batch->sums + half * half_sums, LF_PANEL_SUMS,
+                        extras);
     }
     const float *const dequantisation =
-        type == LF_INT8 ? lf_dequantisation_rows(&m[0], LF_HALVES, row) : NULL;
+        type == LF_INT8 ? lf_dequantisation_rows(&m[0], g, LF_HALVES, row) : NULL;
     for (size_t s = 0; s < batch->sessions; s++) {
         const float *input = batch->sums + s * LF_PANEL_SUMS, *recurrent = input + half_sums;
         float *kept = batch->recurrent ? batch->recurrent[s] + row : NULL;
@@ -107,8 +108,9 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
     const size_t panels = m->panels ? lf_panel_count(m, g) : 0;
     for (size_t n = 0; n < panels; n++) {
         const lf_panel p = lf_panel_at(m, g, n);
-        lf_matmat_panel(type, LF_NARROW_VECTORS, batch->sessions, p.weights, &operand, 1,
-                        lf_projection_start(type, m, &p), batch->sums, LF_PANEL_SUMS, none);
+        lf_matmat_panel(type, LF_NARROW_VECTORS, LF_STRIPS(type), batch->sessions, p.weights,
+                        &operand, 1, lf_projection_start(type, m, &p), batch->sums, LF_PANEL_SUMS,
+                        none);
         for (size_t s = 0; s < batch->sessions; s++) {
             const float *const sums = batch->sums + s * LF_PANEL_SUMS;
             vf sum[LF_NARROW_VECTORS];

@@ -34,30 +34,37 @@ LF_INLINE const char *lf_prefetch_strip(const char *ahead, size_t bytes, size_t 
     return ahead + k_bytes;
 }
 
-LF_INLINE void lf_tile_float(lf_weight_type type, size_t inputs, const lf_tile *tile) {
+/* The most rows in a tile of a strip of one vector: with eight chains two fma units are busy, an fma taking four cycles. */
+enum { LF_LONE_TILE_ROWS = 8 };
+#define LF_EACH_LONE_TILE LF_UP_TO_8
+
+enum { LF_MOST_TILE_ROWS = LF_LONE_TILE_ROWS > LF_TILE_ROWS ? LF_LONE_TILE_ROWS : LF_TILE_ROWS };
+
+LF_INLINE void lf_tile_float(lf_weight_type type, size_t vectors, size_t inputs,
+                             const lf_tile *tile) {
     const size_t bytes = LF_LANES * lf_weight_bytes(type), k_bytes = tile->k_bytes;
     const size_t count = tile->count, from_step = tile->from_step, sums_step = tile->sums_step;
     const char *weights = tile->weights, *ahead = tile->ahead;
     const float *const from = tile->from, *const others = tile->others;
     float *const sums = tile->sums;
-    const float *x[LF_TILE_ROWS];
-    vf sum[LF_TILE_ROWS][LF_STRIP_VECTORS];
+    const float *x[LF_MOST_TILE_ROWS];
+    vf sum[LF_MOST_TILE_ROWS][LF_STRIP_VECTORS];
     LF_UNROLL_ALL
     for (size_t s = 0; s < inputs; s++) {
         x[s] = (const float *)tile->rows[s] + tile->first;
         LF_UNROLL_ALL
-        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+        for (size_t j = 0; j < vectors; j++)
             sum[s][j] = vf_load(from + s * from_step + j * LF_LANES);
     }
     LF_ALIGN_LOOP();
     LF_UNROLL_NONE
     for (size_t k = 0; k < count; k++) {
-        vf xk[LF_TILE_ROWS];
+        vf xk[LF_MOST_TILE_ROWS];
         LF_UNROLL_ALL
         for (size_t s = 0; s < inputs; s++)
             xk[s] = vf_set1(x[s][k]);
         LF_UNROLL_ALL
-        for (size_t j = 0; j < LF_STRIP_VECTORS; j++) {
+        for (size_t j = 0; j < vectors; j++) {
             vf w = lf_load_weights(type, weights + j * bytes);
             LF_UNROLL_ALL
             for (size_t s = 0; s < inputs; s++)
@@ -65,47 +72,47 @@ LF_INLINE void lf_tile_float(lf_weight_type type, size_t inputs, const lf_tile *
         }
         weights += k_bytes;
         if (ahead)
-            ahead = lf_prefetch_strip(ahead, LF_STRIP_VECTORS * bytes, k_bytes);
+            ahead = lf_prefetch_strip(ahead, vectors * bytes, k_bytes);
     }
     LF_UNROLL_ALL
     for (size_t s = 0; others && s < inputs; s++) {
         LF_UNROLL_ALL
-        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+        for (size_t j = 0; j < vectors; j++)
             sum[s][j] = vf_add(vf_load(others + s * sums_step + j * LF_LANES), sum[s][j]);
     }
     LF_UNROLL_ALL
     for (size_t s = 0; s < inputs; s++) {
         LF_UNROLL_ALL
-        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+        for (size_t j = 0; j < vectors; j++)
             vf_store(sums + s * sums_step + j * LF_LANES, sum[s][j]);
     }
 }
 
 /* The same in integers, which are never added to others; first is a multiple of LF_INT8_GROUP. */
-LF_INLINE void lf_tile_int8(size_t inputs, const lf_tile *tile) {
+LF_INLINE void lf_tile_int8(size_t vectors, size_t inputs, const lf_tile *tile) {
     const size_t bytes = LF_LANES * LF_INT8_GROUP, k_bytes = tile->k_bytes;
     const size_t count = tile->count, from_step = tile->from_step, sums_step = tile->sums_step;
     const char *weights = tile->weights, *ahead = tile->ahead;
     const int32_t *const from = tile->from;
     int32_t *const sums = tile->sums;
-    const lf_quant *x[LF_TILE_ROWS];
-    vi sum[LF_TILE_ROWS][LF_STRIP_VECTORS];
+    const lf_quant *x[LF_MOST_TILE_ROWS];
+    vi sum[LF_MOST_TILE_ROWS][LF_STRIP_VECTORS];
     LF_UNROLL_ALL
     for (size_t s = 0; s < inputs; s++) {
         x[s] = (const lf_quant *)tile->rows[s] + tile->first;
         LF_UNROLL_ALL
-        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+        for (size_t j = 0; j < vectors; j++)
             sum[s][j] = vi_load(from + s * from_step + j * LF_LANES);
     }
     LF_ALIGN_LOOP();
     LF_UNROLL_NONE
     for (size_t k = 0; k < count; k += LF_INT8_GROUP) {
-        vi xk[LF_TILE_ROWS];
+        vi xk[LF_MOST_TILE_ROWS];
         LF_UNROLL_ALL
         for (size_t s = 0; s < inputs; s++)
             xk[s] = vi_broadcast(x[s] + k);
         LF_UNROLL_ALL
-        for (size_t j = 0; j < LF_STRIP_VECTORS; j++) {
+        for (size_t j = 0; j < vectors; j++) {
             const char *w = weights + j * bytes;
             LF_UNROLL_ALL
             for (size_t s = 0; s < inputs; s++)
@@ -113,40 +120,63 @@ LF_INLINE void lf_tile_int8(size_t inputs, const lf_tile *tile) {
         }
         weights += k_bytes;
         if (ahead)
-            ahead = lf_prefetch_strip(ahead, LF_STRIP_VECTORS * bytes, k_bytes);
+            ahead = lf_prefetch_strip(ahead, vectors * bytes, k_bytes);
     }
     LF_UNROLL_ALL
     for (size_t s = 0; s < inputs; s++) {
         LF_UNROLL_ALL
-        for (size_t j = 0; j < LF_STRIP_VECTORS; j++)
+        for (size_t j = 0; j < vectors; j++)
             vi_store(sums + s * sums_step + j * LF_LANES, sum[s][j]);
     }
 }
 
-/* A function for every weight type and number of inputs, and a table to find it. */
-#define LF_TILE_FLOAT(name, type, inputs)                                                          \
+/* A function for every weight type, width of a strip and number of inputs, and tables to find it. */
+typedef void (*lf_tile_function)(const lf_tile *tile);
+#define LF_TILE_FLOAT(name, type, vectors, inputs)                                                 \
     static LF_NOINLINE void name##_##inputs(const lf_tile *tile) {                                 \
-        lf_tile_float(type, inputs, tile);                                                         \
+        lf_tile_float(type, vectors, inputs, tile);                                                \
     }
-#define LF_TILE_INT8(name, type, inputs)                                                           \
-    static LF_NOINLINE void name##_##inputs(const lf_tile *tile) { lf_tile_int8(inputs, tile); }
-#define LF_TILE_NAME(name, type, inputs) name##_##inputs,
-#define LF_TILES(type, name, bytes, sums) LF_EACH_TILE(LF_TILE_##sums, tile_##name, type)
+#define LF_TILE_INT8(name, type, vectors, inputs)                                                  \
+    static LF_NOINLINE void name##_##inputs(const lf_tile *tile) {                                 \
+        lf_tile_int8(vectors, inputs, tile);                                                       \
+    }
+#define LF_TILE_NAME(name, type, vectors, inputs) name##_##inputs,
+#define LF_TILES(type, name, bytes, sums)                                                          \
+    LF_EACH_TILE(LF_TILE_##sums, tile_##name, type, LF_STRIP_VECTORS)                              \
+    LF_EACH_LONE_TILE(LF_TILE_##sums, lone_tile_##name, type, 1)
 LF_EACH_WEIGHT_TYPE(LF_TILES)
 #undef LF_TILES
 #define LF_ENTRY_OF_TILES(type, name, bytes, sums)                                                 \
-    [type] = {LF_EACH_TILE(LF_TILE_NAME, tile_##name, type)},
-static void (*const lf_tiles[LF_WEIGHT_TYPES][LF_TILE_ROWS])(const lf_tile *tile) = {
+    [type] = {LF_EACH_TILE(LF_TILE_NAME, tile_##name, type, LF_STRIP_VECTORS)},
+#define LF_ENTRY_OF_LONE_TILES(type, name, bytes, sums)                                            \
+    [type] = {LF_EACH_LONE_TILE(LF_TILE_NAME, lone_tile_##name, type, 1)},
+static const lf_tile_function lf_tiles[LF_WEIGHT_TYPES][LF_TILE_ROWS] = {
     LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_TILES)};
+static const lf_tile_function lf_lone_tiles[LF_WEIGHT_TYPES][LF_LONE_TILE_ROWS] = {
+    LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_LONE_TILES)};
+#undef LF_ENTRY_OF_LONE_TILES
+#undef LF_ENTRY_OF_TILES
 #undef LF_TILE_NAME
 #undef LF_TILE_INT8
 #undef LF_TILE_FLOAT
 
+/* How a panel is cut: into strips of so many vectors, and the inputs into tiles of rows. */
+typedef struct lf_cut {
+    size_t vectors;
+    size_t most_rows, quickest_rows; /* quickest where there is a choice */
+    const lf_tile_function *tiles;   /* of one row, of two, .. */
+} lf_cut;
+
+#define LF_STRIPS(type) ((lf_cut){LF_STRIP_VECTORS, LF_TILE_ROWS, LF_TILE_QUICKEST, lf_tiles[type]})
+/* A tail: few vectors, so more rows for each. */
+#define LF_LONE_STRIPS(type)                                                                       \
+    ((lf_cut){1, LF_LONE_TILE_ROWS, LF_LONE_TILE_ROWS, lf_lone_tiles[type]})
+
 /* Into how many tiles so many inputs are divided; their sizes differ by one at most, since four and four
  * are quicker than six and two. */
-LF_INLINE size_t lf_tile_count(size_t inputs) {
-    const size_t least = (inputs + LF_TILE_ROWS - 1) / LF_TILE_ROWS;
-    const size_t quickest = inputs / LF_TILE_QUICKEST;
+LF_INLINE size_t lf_tile_count(size_t inputs, lf_cut cut) {
+    const size_t least = (inputs + cut.most_rows - 1) / cut.most_rows;
+    const size_t quickest = inputs / cut.quickest_rows;
     return quickest > least ? quickest : least;
 }
 
@@ -157,15 +187,15 @@ typedef struct lf_matmat_extras {
 } lf_matmat_extras;
 
 /* One panel times `inputs` rows: blocks of k, strips of each, tiles of rows. */
-LF_INLINE void lf_matmat_panel(lf_weight_type type, size_t vectors, size_t inputs,
+LF_INLINE void lf_matmat_panel(lf_weight_type type, size_t vectors, lf_cut cut, size_t inputs,
                                const char *weights, const lf_row_segment *operand, size_t segments,
                                const float *start, float *sums, size_t sums_step,
                                lf_matmat_extras extras) {
     const size_t group = type == LF_INT8 ? LF_INT8_GROUP : 1;
     const size_t k_bytes = vectors * LF_LANES * lf_weight_bytes(type);
-    const size_t strip_bytes = LF_STRIP_VECTORS * LF_LANES * group * lf_weight_bytes(type);
+    const size_t strip_bytes = cut.vectors * LF_LANES * group * lf_weight_bytes(type);
     const size_t block = LF_STRIP_COLUMN_BYTES / lf_weight_bytes(type); /* whole groups */
-    const size_t tiles = lf_tile_count(inputs);
+    const size_t tiles = lf_tile_count(inputs, cut);
     int is_first = 1;
     for (size_t segment = 0; segment < segments; segment++) {
         const void *const *const rows = operand[segment].values;
@@ -175,12 +205,12 @@ LF_INLINE void lf_matmat_panel(lf_weight_type type, size_t vectors, size_t input
             const size_t turns = count - k < block ? count - k : block;
             const char *const then = weights + turns * k_bytes;
             const int is_last = is_last_segment && k + turns == count;
-            for (size_t j = 0; j < vectors; j += LF_STRIP_VECTORS) {
+            for (size_t j = 0; j < vectors; j += cut.vectors) {
                 const size_t at = j * LF_LANES;
                 const char *const strip = weights + at * group * lf_weight_bytes(type);
-                const char *const next = j + LF_STRIP_VECTORS < vectors ? strip + strip_bytes
-                                         : is_last                      ? extras.after
-                                                                        : then;
+                const char *const next = j + cut.vectors < vectors ? strip + strip_bytes
+                                         : is_last                 ? extras.after
+                                                                   : then;
                 lf_tile tile = {
                     .weights = strip,
                     .k_bytes = k_bytes * group,
@@ -199,7 +229,7 @@ LF_INLINE void lf_matmat_panel(lf_weight_type type, size_t vectors, size_t input
                     if (extras.after && n + 1 == tiles)
                         tile.ahead = next;
                     tile.sums = to;
-                    lf_tiles[type][size - 1](&tile);
+                    cut.tiles[size - 1](&tile);
                 }
             }
             weights = then;
@@ -214,8 +244,13 @@ LF_INLINE void lf_matmat(lf_weight_type type, const lf_matrix *m, const lf_row_s
     const lf_matmat_extras none = {NULL, NULL};
     for (size_t n = 0; n < panels; n++) {
         const lf_panel p = lf_panel_at(m, g, n);
-        lf_matmat_panel(type, p.rows / LF_LANES, count, p.weights, operand, segments,
-                        start ? start + p.row : lf_zeros, sums + p.row, m->rows, none);
+        const float *const from = start ? start + p.row : lf_zeros;
+        if (p.rows < lf_narrow_rows(g))
+            lf_matmat_panel(type, p.rows / LF_LANES, LF_LONE_STRIPS(type), count, p.weights,
+                            operand, segments, from, sums + p.row, m->rows, none);
+        else
+            lf_matmat_panel(type, p.rows / LF_LANES, LF_STRIPS(type), count, p.weights, operand,
+                            segments, from, sums + p.row, m->rows, none);
     }
 }
 

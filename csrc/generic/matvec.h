@@ -103,21 +103,55 @@ LF_INLINE void lf_matvec_panel(lf_weight_type type, size_t vectors, const lf_pan
     take(context, type, vectors, p, sum, whole);
 }
 
-/* A whole matrix. start: what the first row's sums start from, and start_stride bytes further on the next one's,
+LF_INLINE const void *lf_start_of(const lf_panel *p, const char *start, size_t start_stride) {
+    return start ? start + p->row * start_stride : (const void *)lf_zeros;
+}
+
+/* All panels but a tail. start: what the first row's sums start from, and start_stride bytes further on the next one's,
  * side by side within a panel; or null for zeros. */
-LF_INLINE void lf_matvec(lf_weight_type type, const lf_matrix *m, const lf_segment *operand,
-                         size_t segments, const char *start, size_t start_stride, lf_take_sums take,
-                         void *context) {
+LF_INLINE void lf_matvec_whole(lf_weight_type type, const lf_matrix *m, const lf_segment *operand,
+                               size_t segments, const char *start, size_t start_stride,
+                               lf_take_sums take, void *context) {
     const lf_geometry g = LF_GEOMETRY(type);
-    const size_t panels = lf_panel_count(m, g);
+    const size_t panels = lf_whole_panels(m, g);
     for (size_t n = 0; n < panels; n++) {
         const lf_panel p = lf_panel_at(m, g, n);
-        const void *const from = start ? start + p.row * start_stride : (const void *)lf_zeros;
+        const void *const from = lf_start_of(&p, start, start_stride);
         if (n < m->wide_panels)
             lf_matvec_panel(type, LF_WIDE_VECTORS, &p, operand, segments, from, take, context);
         else
             lf_matvec_panel(type, LF_NARROW_VECTORS, &p, operand, segments, from, take, context);
     }
+}
+
+_Static_assert(LF_NARROW_VECTORS == 4, "tails have one to three vectors");
+
+/* A tail, where there is one: see lf_matvec_whole. */
+LF_INLINE void lf_matvec_tail(lf_weight_type type, const lf_matrix *m, const lf_segment *operand,
+                              size_t segments, const char *start, size_t start_stride,
+                              lf_take_sums take, void *context) {
+    const lf_geometry g = LF_GEOMETRY(type);
+    const lf_panel p = lf_panel_at(m, g, lf_whole_panels(m, g));
+    const void *const from = lf_start_of(&p, start, start_stride);
+    switch (p.rows / LF_LANES) {
+    case 1:
+        lf_matvec_panel(type, 1, &p, operand, segments, from, take, context);
+        return;
+    case 2:
+        lf_matvec_panel(type, 2, &p, operand, segments, from, take, context);
+        return;
+    case 3:
+        lf_matvec_panel(type, 3, &p, operand, segments, from, take, context);
+        return;
+    }
+}
+
+/* A whole matrix: see lf_matvec_whole. */
+LF_INLINE void lf_matvec(lf_weight_type type, const lf_matrix *m, const lf_segment *operand,
+                         size_t segments, const char *start, size_t start_stride, lf_take_sums take,
+                         void *context) {
+    lf_matvec_whole(type, m, operand, segments, start, start_stride, take, context);
+    lf_matvec_tail(type, m, operand, segments, start, start_stride, take, context);
 }
 
 LF_INLINE void lf_store_sums(void *sums, lf_weight_type type, size_t vectors, const lf_panel *p,

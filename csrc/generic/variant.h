@@ -188,7 +188,8 @@ LF_INLINE void lf_take_projection(void *context, lf_weight_type type, size_t vec
     const lf_variant *const variant = to->layer->variant;
     const float bound = variant->cell.proj_clip;
     const float *const dequantisation =
-        type == LF_INT8 ? lf_dequantisation_rows(&variant->projection, 1, p->row) : NULL;
+        type == LF_INT8 ? lf_dequantisation_rows(&variant->projection, LF_GEOMETRY(type), 1, p->row)
+                        : NULL;
     LF_UNROLL_ALL
     for (size_t j = 0; j < vectors; j++) {
         const size_t row = p->row + j * LF_LANES;
@@ -213,8 +214,8 @@ LF_INLINE void lf_project(lf_weight_type type, const lf_layer *layer, const floa
     if (type == LF_INT8)
         to.r = lf_quantise_frame(quants, r, layer->padded_hidden);
     const lf_segment operand = {type == LF_INT8 ? quants : r, layer->hidden_size};
-    lf_matvec(type, m, &operand, 1, type == LF_INT8 ? NULL : m->panels, m->stride,
-              lf_take_projection, &to);
+    lf_matvec_whole(type, m, &operand, 1, type == LF_INT8 ? NULL : m->panels, m->stride,
+                    lf_take_projection, &to);
     lf_zero_tail(h_out, layer->output_size, layer->padded_output);
 }
 

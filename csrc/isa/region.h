@@ -51,6 +51,8 @@
 #define LF_UP_TO_4(F, ...) LF_UP_TO_3(F, __VA_ARGS__) F(__VA_ARGS__, 4)
 #define LF_UP_TO_5(F, ...) LF_UP_TO_4(F, __VA_ARGS__) F(__VA_ARGS__, 5)
 #define LF_UP_TO_6(F, ...) LF_UP_TO_5(F, __VA_ARGS__) F(__VA_ARGS__, 6)
+#define LF_UP_TO_7(F, ...) LF_UP_TO_6(F, __VA_ARGS__) F(__VA_ARGS__, 7)
+#define LF_UP_TO_8(F, ...) LF_UP_TO_7(F, __VA_ARGS__) F(__VA_ARGS__, 8)
 
 /* The bits of 2^(j/8), less j at bit 20. A number 8 * 127 + 8 m + j shifted left by 20 has m + 127 as its
  * exponent and j at bit 20, so the sum is 2^(m + j/8): vf_eighths_where. */

@@ -1,6 +1,6 @@
 /*
- * A packed matrix against one loop that says what it means: rows off every panel, panels of both widths, shared with
- * another matrix or not, operands in one part and in several at any address; one row of input and many.
+ * A packed matrix against one loop that says what it means: rows off every panel, panels of both widths and tails of any,
+ * shared with another matrix or not, operands in one part and in several at any address; one row of input and many.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +12,14 @@
 #include "memory/memory.h"
 #include "pseudo_random.h"
 
-enum { ROWS = 331, COLUMNS = 300, INPUTS = 9, MOST_SEGMENTS = 3, MOST_ROWS = 512 };
+enum {
+    ROWS = 331,
+    COLUMNS = 300,
+    INPUTS = 9,
+    MOST_SEGMENTS = 3,
+    MOST_ROWS = 512,
+    MOST_VECTORS = 9
+};
 
 static float weights[ROWS * COLUMNS];
 
@@ -21,15 +28,16 @@ static float stored(lf_weight_type type, float weight, float scale) {
     return type == LF_INT8 && scale > 0 ? nearbyintf(weight / scale) : weight;
 }
 
-/* Of float16 the weights are exact from the beginning. */
+/* Of float16 the weights are exact from the beginning; none is zero, nor becomes it in int8, so all count. */
 static float next_weight(lf_weight_type type, uint32_t *state) {
-    const float value = pseudo_random(state);
+    const float any = pseudo_random(state), value = fabsf(any) < 1.0f / 64 ? 1.0f / 64 : any;
     return type == LF_FLOAT16 ? floorf(value * 256) / 256 : value;
 }
 
 typedef struct packed {
     lf_matrix m;
     char *block;
+    size_t bytes;
     float scales[ROWS];
 } packed;
 
@@ -37,13 +45,13 @@ typedef struct packed {
 static packed pack(const lf_isa *isa, lf_geometry g, size_t rows, size_t columns, uint32_t wide,
                    uint32_t before, uint32_t after) {
     const uint32_t own = (uint32_t)lf_row_bytes(g, columns);
-    packed p = {.m = {.rows = (uint32_t)lf_round_up(rows, lf_narrow_rows(g)),
+    packed p = {.m = {.rows = (uint32_t)lf_round_up(rows, g.lanes),
                       .columns = (uint32_t)columns,
                       .wide_panels = wide,
                       .offset = before,
                       .stride = before + own + after}};
-    const size_t bytes = (size_t)p.m.rows * (p.m.stride + lf_dequantisation_row_bytes(g, 1));
-    p.block = lf_alloc_zeroed(bytes);
+    p.bytes = lf_block_bytes(&p.m, g, 1);
+    p.block = lf_alloc_zeroed(p.bytes);
     p.m.panels = p.block;
     for (size_t row = 0; row < rows; row++)
         p.scales[row] = lf_pack_row(&p.m, g, isa->int8_offset, row, weights + row * columns);
@@ -104,32 +112,38 @@ static float sum_of(lf_weight_type type, const packed *p, size_t row, const floa
     return sum;
 }
 
-static float found(lf_weight_type type, const void *sums, size_t at, const lf_isa *isa,
-                   const float *x, size_t columns) {
-    if (type != LF_INT8)
-        return ((const float *)sums)[at];
-    float offset = 0; /* what weights that carry an offset make too much */
-    for (size_t k = 0; k < columns; k++)
-        offset += (float)isa->int8_offset * x[k];
-    return (float)((const int32_t *)sums)[at] - offset;
-}
-
 /* What sums start from: floats, or integers for int8. */
 typedef union starts {
     _Alignas(64) float values[MOST_ROWS];
     int32_t whole[MOST_ROWS];
 } starts;
 
-/* Row n of the sums against the plain ones; returns how many differ. */
-static size_t differing(const lf_isa *isa, lf_weight_type type, const packed *p, size_t rows,
-                        const float *sums, size_t n, const float *x, const starts *start) {
-    size_t count = 0;
+/* The plain sums of one row of input, and what int8 weights that carry an offset make too much of each. */
+typedef struct expected {
+    float sums[MOST_ROWS], excess;
+} expected;
+
+static void expect(expected *e, const lf_isa *isa, lf_weight_type type, const packed *p,
+                   size_t rows, const float *x, const starts *start) {
     for (size_t row = 0; row < rows; row++) {
         const float from = !start            ? 0
                            : type == LF_INT8 ? (float)start->whole[row]
                                              : start->values[row];
-        count += found(type, sums, n * p->m.rows + row, isa, x, p->m.columns) !=
-                 sum_of(type, p, row, x, from);
+        e->sums[row] = sum_of(type, p, row, x, from);
+    }
+    e->excess = 0;
+    for (size_t k = 0; k < p->m.columns; k++)
+        e->excess += (float)isa->int8_offset * x[k];
+}
+
+/* Row n of the sums against the plain ones; returns how many differ. */
+static size_t differing(lf_weight_type type, const packed *p, size_t rows, const float *sums,
+                        size_t n, const expected *e) {
+    const int32_t *const whole = (const int32_t *)(const void *)sums;
+    size_t count = 0;
+    for (size_t row = 0; row < rows; row++) {
+        const size_t at = n * p->m.rows + row;
+        count += (type == LF_INT8 ? (float)whole[at] - e->excess : sums[at]) != e->sums[row];
     }
     return count;
 }
@@ -147,6 +161,7 @@ static void check_products(const lf_isa *isa, lf_weight_type type, const packed 
     static operands o, other;
     static starts start;
     static _Alignas(64) float sums[ALL];
+    static expected plain[INPUTS], changed;
     const starts *const from = parts == 2 ? &start : NULL;
     uint32_t state = 5;
     make_operands(&o, isa, type, p->m.columns, parts, 0);
@@ -157,11 +172,13 @@ static void check_products(const lf_isa *isa, lf_weight_type type, const packed 
         else
             start.values[row] = value;
     }
+    for (size_t n = 0; n < INPUTS; n++)
+        expect(&plain[n], isa, type, p, rows, o.values[n], from);
     for (size_t count = 1; count <= INPUTS; count++) {
         memset(sums, 0xAB, sizeof sums);
         isa->matmat[type](&p->m, o.segments, parts, count, from, sums);
         for (size_t n = 0; n < count; n++)
-            CHECK(!differing(isa, type, p, rows, sums, n, o.values[n], from));
+            CHECK(!differing(type, p, rows, sums, n, &plain[n]));
         CHECK(is_untouched(sums, count * p->m.rows, ALL));
     }
     lf_segment one[MOST_SEGMENTS];
@@ -169,24 +186,25 @@ static void check_products(const lf_isa *isa, lf_weight_type type, const packed 
         one[part] = (lf_segment){o.rows[part][1], o.segments[part].count};
     memset(sums, 0xAB, sizeof sums);
     isa->matvec[type](&p->m, one, parts, from, sums);
-    CHECK(!differing(isa, type, p, rows, sums, 0, o.values[1], from));
+    CHECK(!differing(type, p, rows, sums, 0, &plain[1]));
     CHECK(is_untouched(sums, p->m.rows, ALL));
     /* negative control: the first value of each part counts, for one row and for many */
     for (size_t part = 0; part < parts; part++) {
         if (!o.segments[part].count)
             continue;
         make_operands(&other, isa, type, p->m.columns, parts, part + 1);
+        expect(&changed, isa, type, p, rows, other.values[1], from);
         isa->matmat[type](&p->m, other.segments, parts, 2, from, sums);
-        CHECK(!differing(isa, type, p, rows, sums, 1, other.values[1], from));
-        CHECK(differing(isa, type, p, rows, sums, 1, o.values[1], from) > rows / 2);
+        CHECK(!differing(type, p, rows, sums, 1, &changed));
+        CHECK(differing(type, p, rows, sums, 1, &plain[1]) == rows);
         one[part].values = other.rows[part][1];
         isa->matvec[type](&p->m, one, parts, from, sums);
-        CHECK(differing(isa, type, p, rows, sums, 0, o.values[1], from) > rows / 2);
+        CHECK(differing(type, p, rows, sums, 0, &plain[1]) == rows);
         one[part].values = o.rows[part][1];
     }
 }
 
-/* Every row of every panel is found again, and panels fill the block without a gap. */
+/* Every row of every panel is found again, panels fill the block without a gap, and none but the last is a tail. */
 static void check_geometry(const lf_matrix *m, lf_geometry g) {
     size_t row = 0;
     for (size_t n = 0; n < lf_panel_count(m, g); n++) {
@@ -195,8 +213,74 @@ static void check_geometry(const lf_matrix *m, lf_geometry g) {
         for (size_t j = 0; j < p.rows; j++)
             CHECK(lf_panel_of_row(m, g, row + j) == n);
         row += p.rows;
+        CHECK(p.rows >= lf_narrow_rows(g) || row == m->rows);
     }
     CHECK(row == m->rows);
+}
+
+static float bias_of(size_t row) { return (float)row + 0.5f; }
+
+static void pack_biases(const packed *p, lf_geometry g, size_t rows) {
+    for (size_t row = 0; row < rows; row++)
+        lf_pack_bias(&p->m, g, 1, row, bias_of(row), &p->scales[row]);
+}
+
+/* In front of the weights of a panel, or behind all of them, where whole vectors of them can be loaded. */
+static void check_biases(const packed *p, lf_geometry g, size_t rows) {
+    for (size_t row = 0; row < rows; row++) {
+        const size_t lane = row % g.lanes;
+        const lf_panel panel = lf_panel_at(&p->m, g, lf_panel_of_row(&p->m, g, row));
+        const float *const front = (const float *)(const void *)panel.weights - panel.rows;
+        const float *const set = lf_dequantisation_rows(&p->m, g, 1, row - lane);
+        if (g.type == LF_INT8) {
+            CHECK((size_t)((const char *)set - p->block) % (g.lanes * sizeof(float)) == 0);
+            CHECK((const char *)(set + 2 * g.lanes) <= p->block + p->bytes);
+            CHECK(set[lane] == bias_of(row) && set[g.lanes + lane] == p->scales[row]);
+        } else {
+            CHECK(front[row - panel.row] == bias_of(row));
+        }
+    }
+}
+
+/* negative control: with other weights the last row, and no other, has other sums. */
+static void check_the_last_row_counts(const lf_isa *isa, lf_geometry g, const packed *p,
+                                      size_t rows) {
+    static operands o;
+    static _Alignas(64) float sums[2 * MOST_ROWS];
+    static expected plain;
+    float other[COLUMNS];
+    make_operands(&o, isa, g.type, p->m.columns, 1, 0);
+    expect(&plain, isa, g.type, p, rows, o.values[1], NULL);
+    for (size_t k = 0; k < p->m.columns; k++)
+        other[k] = -weights[(rows - 1) * p->m.columns + k];
+    (void)lf_pack_row(&p->m, g, isa->int8_offset, rows - 1, other);
+    isa->matmat[g.type](&p->m, o.segments, 1, 2, NULL, sums);
+    CHECK(differing(g.type, p, rows, sums, 1, &plain) == 1);
+    CHECK(differing(g.type, p, rows - 1, sums, 1, &plain) == 0);
+    const lf_segment one = {o.rows[0][1], p->m.columns};
+    isa->matvec[g.type](&p->m, &one, 1, NULL, sums);
+    CHECK(differing(g.type, p, rows, sums, 0, &plain) == 1);
+    CHECK(differing(g.type, p, rows - 1, sums, 0, &plain) == 0);
+}
+
+/* Few vectors: tails of each width, alone and behind narrow panels and a wide one. */
+static void check_tails(const lf_isa *isa, lf_geometry g) {
+    static const size_t columns[] = {
+        67, COLUMNS}; /* one block of k and a part, of float32 and of int8 */
+    for (size_t n = 0; n < sizeof columns / sizeof *columns; n++)
+        for (size_t vectors = 1; vectors <= MOST_VECTORS; vectors++)
+            for (uint32_t wide = 0; wide * g.wide * LF_NARROW_VECTORS <= vectors; wide++) {
+                const size_t rows = vectors * g.lanes - (g.lanes > 1); /* none is empty */
+                packed p = pack(isa, g, rows, columns[n], wide, (uint32_t)lf_bias_bytes(g), 0);
+                CHECK(p.m.rows == vectors * g.lanes);
+                check_geometry(&p.m, g);
+                pack_biases(&p, g, rows);
+                for (size_t parts = 1; parts <= MOST_SEGMENTS; parts++)
+                    check_products(isa, g.type, &p, rows, parts);
+                check_biases(&p, g, rows);
+                check_the_last_row_counts(isa, g, &p, rows);
+                free(p.block);
+            }
 }
 
 static void check_type(const lf_isa *isa, lf_weight_type type) {
@@ -216,6 +300,7 @@ static void check_type(const lf_isa *isa, lf_weight_type type) {
                 check_products(isa, type, &p, rows, parts);
                 free(p.block);
             }
+    check_tails(isa, g);
 }
 
 int main(void) {

@@ -1,0 +1,89 @@
+/*
+ * Parses .lfm files, and says of each what there was, in one line: the status, and the program where it is one.
+ *
+ *   print_lfm < files      each file behind its size, as a little-endian word; a size of 0 is an empty file
+ *   print_lfm memory      only says whether each runs out of memory where there is none
+ *   print_lfm table       the table of operations, and nothing of files
+ *
+ * Linked with --wrap=aligned_alloc. Of each file parsing must take no more memory than a few times the file, give all
+ * of it back, and say so where it gets none.
+ */
+#include <stdlib.h>
+
+#include "lfm_text.h"
+
+static size_t taken;
+static int allowed; /* the allocation after these fails */
+
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+    taken += size;
+    return allowed-- > 0 ? __real_aligned_alloc(alignment, size) : NULL;
+}
+
+/*
+ * What parsing may take. The file itself; of what is kept and what reading needs, no record has more for each of its
+ * bytes than a tensor of 8: 56 bytes of lf_tensor and 32 of lf_fact; and each of 11 blocks may be rounded up to 64, as
+ * may be the one string that is always known.
+ */
+static size_t bound(size_t size) {
+    return size + (sizeof(lf_tensor) + 32) / 8 * size + 12 * (size_t)64;
+}
+
+static void parse(const unsigned char *bytes, size_t size) {
+    lf_program *program;
+    taken = 0;
+    allowed = 3;
+    const lf_status status = lf_program_parse(bytes, size, &program);
+    printf("%d", (int)status);
+    if (taken > bound(size))
+        printf(" took %zu bytes for %zu", taken, size);
+    if (status)
+        printf("%s", program ? " and a program" : "");
+    else
+        print_program(program);
+    lf_program_destroy(program);
+    printf("\n");
+}
+
+/* Each allocation may fail. */
+static int runs_out(const unsigned char *bytes, size_t size) {
+    lf_program *program;
+    for (int n = 0; n < 3; n++) {
+        allowed = n;
+        if (lf_program_parse(bytes, size, &program) != LF_ERR_MEMORY || program)
+            return 0;
+    }
+    return 1;
+}
+
+/* The next file, at an odd address and with nothing behind it that may be read; null at the end. */
+static unsigned char *next_file(unsigned char **memory, size_t *size) {
+    unsigned char word[4];
+    if (fread(word, 1, sizeof word, stdin) != sizeof word)
+        return NULL;
+    *size = word[0] | (size_t)word[1] << 8 | (size_t)word[2] << 16 | (size_t)word[3] << 24;
+    *memory = malloc(*size + 1);
+    if (*memory && fread(*memory + 1, 1, *size, stdin) == *size)
+        return *memory + 1;
+    free(*memory);
+    return NULL;
+}
+
+int main(int count, char **arguments) {
+    const char *const what = count > 1 ? arguments[1] : "";
+    unsigned char *memory, *bytes;
+    size_t size;
+    if (strcmp(what, "table") == 0)
+        print_table(1 << 16);
+    while ((bytes = next_file(&memory, &size))) {
+        if (strcmp(what, "memory") == 0)
+            printf("%s\n", runs_out(bytes, size) ? "runs out" : "does not run out");
+        else
+            parse(bytes, size);
+        free(memory);
+    }
+    return 0;
+}
