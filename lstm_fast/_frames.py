@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._arguments import shape_text, to_float32
-from ._arrays import canonical
 from ._foreign_arrays import as_array
 from ._program_checks import DTYPES
 from .program import Tensor
@@ -17,10 +16,11 @@ from .program import Tensor
 Array: TypeAlias = NDArray[Any]
 Values: TypeAlias = "Array | dict[str, Array]"
 Steps: TypeAlias = "tuple[int | None, ...]"  # (): one step. (None,): any number. (3,): that many
+Tensors: TypeAlias = Mapping[str, Tensor]
 
 
 def to_value(value: Any, name: str, tensor: Tensor, steps: Steps = ()) -> Array:
-    """Return a copy of a value in its tensor's dtype and shape, C-contiguous, floats canonical.
+    """Return a value in its tensor's dtype and shape, C-contiguous: itself, where it is all that.
 
     Raises:
         TypeError: its values are not of the tensor's kind.
@@ -29,7 +29,8 @@ def to_value(value: Any, name: str, tensor: Tensor, steps: Steps = ()) -> Array:
     shape = (*steps, *tensor.shape)
     what = "this model takes %s per step" if not steps else "this model takes %s"
     if tensor.kind == "float32":
-        return canonical(to_float32(value, name, shape, what))
+        frame = to_float32(value, name, shape, what)
+        return frame if shape else frame.reshape(())  # NumPy's contiguous arrays have an axis
     array = as_array(value, name)
     integers, wanted = "iu", "integers"
     if tensor.kind == "bool":
@@ -43,7 +44,7 @@ def to_value(value: Any, name: str, tensor: Tensor, steps: Steps = ()) -> Array:
         raise ValueError(f"{name} has shape {array.shape}, {what % shape_text(shape)}")
     if array.dtype == np.uint64 and array.size and array.max() >= 2**63:
         raise ValueError(f"{name} has a value of {array.max()}, which is no int64")
-    return np.array(array, DTYPES[tensor.kind], order="C")
+    return np.ascontiguousarray(array, DTYPES[tensor.kind]).reshape(array.shape)
 
 
 def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
@@ -65,28 +66,64 @@ def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
     return [given[name] for name in names]
 
 
-def to_steps(given: Any, inputs: Mapping[str, Tensor], *, many: bool) -> list[Array]:
-    """Return a value for each input, with an axis of T steps in front where there are many.
+def to_steps(given: Any, inputs: Tensors, steps: Steps) -> list[Array]:
+    """Return a value for each input, with these axes in front; what is None is the same in all.
 
     Raises:
         TypeError, ValueError: as `to_value` and `by_name`; or inputs have different numbers of
             steps.
     """
     frames: list[Array] = []
-    steps: Steps = (None,) if many else ()
-    values = by_name(given, [*inputs], "xs" if many else "x")
+    values = by_name(given, [*inputs], "xs" if steps else "x")
     for value, (name, tensor) in zip(values, inputs.items(), strict=True):
         frames.append(to_value(value, f"input {name!r}", tensor, steps))
-        steps = (len(frames[0]),) if many else ()
+        steps = frames[0].shape[: len(steps)]
     return frames
 
 
+def to_state(state: Any, states: Tensors) -> list[Array]:
+    """Return the values of a state in the order of states.
+
+    Raises:
+        TypeError: state is no mapping, or a value of another kind.
+        ValueError: a name is missing or unknown, or a shape does not fit.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"state must be a mapping such as stream.state, found {type(state).__name__}"
+        )
+    values = by_name(state, [*states], "state")
+    return [
+        to_value(value, f"state {name!r}", tensor)
+        for value, (name, tensor) in zip(values, states.items(), strict=True)
+    ]
+
+
+def empty(tensors: Tensors, steps: tuple[int, ...] = ()) -> list[Array]:
+    """Return an array to be filled for each tensor, with these axes in front."""
+    return [np.empty((*steps, *one.shape), DTYPES[one.kind]) for one in tensors.values()]
+
+
+def is_finite(values: Iterable[Array]) -> bool:
+    """Return whether no value is NaN or infinite."""
+    return all(bool(np.isfinite(value).all()) for value in values)
+
+
+def returned(out: Any, outputs: Tensors, results: list[Array]) -> Values:
+    """Return what a call returns: out where it was given, the only result, or all by name."""
+    if out is not None:
+        values: Values = out
+        return values
+    return results[0] if len(results) == 1 else dict(zip(outputs, results, strict=True))
+
+
 def check_outs(
-    out: Any, outputs: Mapping[str, Tensor], steps: tuple[int, ...], given: Any
+    out: Any, outputs: Tensors, steps: tuple[int, ...], given: Any, converted: Sequence[Array]
 ) -> list[Array]:
     """Return an array for each output: what `out` has, fit to be written, or new ones.
 
-    given: what the caller passes in, which they must share no memory with.
+    given: what the caller passes in, which they must share no memory with; nor with what was
+    converted of it.
 
     Raises:
         TypeError: one is no ndarray of its dtype, or out is no mapping where there are several.
@@ -94,10 +131,11 @@ def check_outs(
             given or with another; or a name is missing or unknown.
     """
     if out is None:
-        return [np.empty((*steps, *one.shape), DTYPES[one.kind]) for one in outputs.values()]
+        return empty(outputs, steps)
     arrays = by_name(out, [*outputs], "out")
     values = [*given.values()] if isinstance(given, Mapping) else [given]
     others = [value for value in values if isinstance(value, np.ndarray)]
+    others += [one for one in converted if not any(one is other for other in others)]
     for array, (name, tensor) in zip(arrays, outputs.items(), strict=True):
         _check_out(array, f"out {name!r}", (*steps, *tensor.shape), DTYPES[tensor.kind], others)
         others.append(array)

@@ -42,6 +42,18 @@ def given_shape(one: Input, tensor: Tensor) -> Shape:
     return (*tensor.shape[:-1], tensor.shape[-1] - one.history)
 
 
+def kept_tensors(program: Program) -> dict[str, Tensor]:
+    """Return what a session keeps: the states, then the histories of the inputs that have one."""
+    tensors = program.tensors
+    kept = {one.name: tensors[one.tensor] for one in program.states}
+    for one in program.inputs:
+        if one.history:
+            whole = tensors[one.tensor]
+            shape = (*whole.shape[:-1], one.history)
+            kept[history_name(one.name)] = Tensor(shape, whole.kind)
+    return kept
+
+
 def checked(program: Program, where: object = "program") -> Program:
     """Return the program with all attributes, its arrays as their tensors want them, all read-only.
 

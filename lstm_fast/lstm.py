@@ -69,7 +69,7 @@ class LSTM(HasSizes):
     def _pack(
         cls, weights: Weights, weight_dtype: str, backend: str | None, isa: str | None
     ) -> LSTM:
-        module, isa = _backends.choose(backend, isa, weights)
+        module, isa = _backends.choose(backend, isa, lambda one: str(one.lacks(weights)))
         self = object.__new__(cls)
         set_once = object.__setattr__
         set_once(self, "_outline", weights.outline())

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
-from ._backends import BACKEND_VARIABLE, NAMES
-from .errors import FormatError
+from . import _backends
+from .errors import BackendUnavailableError, FormatError
 from .model_stream import ModelStream
 from .program import Program, Tensor
 
 if TYPE_CHECKING:
-    from ._backends._reference_model import ReferenceModel
+    from ._weight_types import Types, WeightDtype
 
 __all__ = ["Model", "load_model"]
-
-
-def _choose(backend: str | None) -> str:
-    """Return the backend that whole models run on.
-
-    Raises:
-        TypeError: it is no string.
-        ValueError: there is no such backend, or it has no whole models.
-    """
-    if backend is not None and not isinstance(backend, str):
-        raise TypeError(f"backend must be a string or None, found {type(backend).__name__}")
-    name, asked = backend, "backend="
-    if name is None:
-        name, asked = os.environ.get(BACKEND_VARIABLE) or "reference", f"{BACKEND_VARIABLE}="
-    if name not in NAMES:
-        raise ValueError(f"{asked}{name!r} is no backend; choose one of {', '.join(NAMES)}")
-    if name != "reference":
-        raise ValueError(
-            f"{asked}{name!r}: whole models run on backend='reference' only in this version; name "
-            "that, or take the LSTM alone with lstm_fast.load"
-        )
-    return name
 
 
 @final
@@ -46,14 +25,20 @@ class Model:
     """A whole model, not only its LSTM: immutable, and safe to share between threads.
 
     Make one with `lstm_fast.load_model`, or `from_program`; then `stream()` gives one session each.
-    It computes in float64 and is slow: whole models run on the reference backend in this version.
-    It pickles as the bytes of its `.lfm` file; copying returns the object itself.
+    It pickles as the bytes of its `.lfm` file and is packed anew where it lands; copying returns
+    the object itself.
     """
 
-    __slots__ = ("__weakref__", "_bytes", "_core", "_inputs", "_outputs", "_program", "_states")
+    __slots__ = (
+        *("__weakref__", "_asked", "_backend", "_bytes", "_core", "_inputs", "_outputs"),
+        *("_program", "_states", "_types"),
+    )
 
     _program: Program
-    _core: ReferenceModel
+    _core: _backends.ProgramCore
+    _backend: str
+    _asked: str | None  # the backend that the caller named
+    _types: Types
     _bytes: bytes
     _inputs: Mapping[str, Tensor]
     _outputs: Mapping[str, Tensor]
@@ -63,81 +48,129 @@ class Model:
         raise TypeError("call lstm_fast.load_model(path) or Model.from_program(program)")
 
     @classmethod
-    def from_program(cls, program: Program, *, backend: str | None = None) -> Model:
+    def from_program(
+        cls,
+        program: Program,
+        *,
+        weight_dtype: WeightDtype = "float32",
+        backend: str | None = None,
+        isa: str | None = None,
+    ) -> Model:
         """Make a model of a program.
 
         Args:
             program: what a step computes, see `lstm_fast.program` and `lstm_fast.operations`. Its
                 arrays are copied; floats among its attributes are rounded to float32.
-            backend: "reference", or None; in this version there is no other for whole models.
+            weight_dtype: how the packed weights are stored: "float32"; "float16", those of all
+                products and recurrent layers; "int8", those of the LSTM layers; or a mapping of
+                operations, by their number or their `source`, to one of these names.
+            backend: "native", "numba" or "reference"; None takes the environment variable
+                LSTM_FAST_BACKEND, or else the best there is for this program.
+            isa: of the native backend, such as "avx2" (see `lstm_fast.available`); None takes
+                LSTM_FAST_ISA, or else the best of this CPU. All give the same bits.
 
         Raises:
-            TypeError: program is no Program, or backend no string.
+            TypeError: program is no Program, or a name no string.
             FormatError: the program is wrong; the text names the operation.
-            ValueError: another backend was asked for, here or by LSTM_FAST_BACKEND.
+            ValueError: weight_dtype, backend or isa is unknown, or not for this CPU or program; or
+                a weight is too large for its type.
+            BackendUnavailableError: the backend asked for is not installed.
         """
         if not isinstance(program, Program):
             raise TypeError(f"expected a Program, found {type(program).__name__}")
-        _choose(backend)
-        return cls._check(program, "program")
+        return cls._check(program, "program", weight_dtype, backend, isa)
 
     @classmethod
-    def _check(cls, program: Program, where: object) -> Model:
+    def _check(
+        cls,
+        program: Program,
+        where: object,
+        weight_dtype: WeightDtype,
+        backend: str | None,
+        isa: str | None,
+    ) -> Model:
         from . import _lfm
         from ._program_checks import checked
 
         whole = checked(program, where)
-        return cls._of(whole, _lfm.to_bytes(whole))
+        return cls._of(whole, _lfm.to_bytes(whole), weight_dtype, backend, isa)
 
     @classmethod
-    def from_bytes(cls, data: bytes, *, backend: str | None = None) -> Model:
+    def from_bytes(
+        cls,
+        data: bytes,
+        *,
+        weight_dtype: WeightDtype = "float32",
+        backend: str | None = None,
+        isa: str | None = None,
+    ) -> Model:
         """Make a model of the bytes of a `.lfm` file.
+
+        The other arguments, and what else is raised: see `from_program`.
 
         Raises:
             TypeError: data is no bytes.
             FormatError: they are damaged, of another version, or no such file.
-            ValueError: another backend was asked for, here or by LSTM_FAST_BACKEND.
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"a .lfm file is bytes, found {type(data).__name__}")
-        return cls._read(bytes(data), "these bytes", backend)
+        return cls._read(bytes(data), "these bytes", weight_dtype, backend, isa)
 
     @classmethod
-    def _read(cls, data: bytes, where: object, backend: str | None) -> Model:
+    def _read(
+        cls,
+        data: bytes,
+        where: object,
+        weight_dtype: WeightDtype,
+        backend: str | None,
+        isa: str | None,
+    ) -> Model:
         from . import _lfm
 
-        _choose(backend)
-        return cls._of(_lfm.from_bytes(data, where), data)
+        return cls._of(_lfm.from_bytes(data, where), data, weight_dtype, backend, isa)
 
     @classmethod
-    def _of(cls, program: Program, data: bytes) -> Model:
+    def _of(
+        cls,
+        program: Program,
+        data: bytes,
+        weight_dtype: WeightDtype,
+        backend: str | None,
+        isa: str | None,
+    ) -> Model:
         """Make a model of a program that was checked, and its bytes."""
-        from ._backends._reference_model import ReferenceModel
-        from ._program_checks import history_name
+        from ._program_checks import kept_tensors
+        from ._weight_types import weight_types
 
         self = object.__new__(cls)
         set_once = object.__setattr__
-        core = ReferenceModel(program)
         tensors = program.tensors
         inputs = {one.name: Tensor(one.shape, tensors[one.tensor].kind) for one in program.inputs}
         outputs = {one.name: tensors[one.tensor] for one in program.outputs}
-        names = [one.name for one in program.states]
-        kinds = [tensors[one.tensor].kind for one in program.states]
-        for one in program.inputs:
-            if one.history:
-                names.append(history_name(one.name))
-                kinds.append(tensors[one.tensor].kind)
-        states = {
-            name: Tensor(value.shape, kind)
-            for name, kind, value in zip(names, kinds, core.initial, strict=True)
-        }
+        types = weight_types(program, weight_dtype)
+        name, core = _backends.build_program(backend, isa, program, data, types)
         set_once(self, "_program", program)
         set_once(self, "_core", core)
+        set_once(self, "_backend", name)
+        set_once(self, "_asked", backend)
+        set_once(self, "_types", types)
         set_once(self, "_bytes", data)
         set_once(self, "_inputs", MappingProxyType(inputs))
         set_once(self, "_outputs", MappingProxyType(outputs))
-        set_once(self, "_states", MappingProxyType(states))
+        set_once(self, "_states", MappingProxyType(kept_tensors(program)))
         return self
+
+    def astype(self, weight_dtype: WeightDtype) -> Model:
+        """Return a model of the same program, its weights stored so, on the same backend and ISA.
+
+        It is made from the weights as they were given, so nothing is rounded twice.
+
+        Raises:
+            TypeError, ValueError: see `from_program`.
+        """
+        twin = self._of(self._program, self._bytes, weight_dtype, self._backend, self.isa)
+        object.__setattr__(twin, "_asked", self._asked)
+        return twin
 
     @property
     def program(self) -> Program:
@@ -166,12 +199,24 @@ class Model:
 
     @property
     def backend(self) -> str:
-        """What computes: "reference"."""
-        return "reference"
+        """What computes: "native", "numba" or "reference"."""
+        return self._backend
+
+    @property
+    def isa(self) -> str | None:
+        """The instruction set of the native backend; None elsewhere."""
+        return self._core.isa
+
+    @property
+    def weight_dtype(self) -> str | Mapping[int, str]:
+        """How weights are stored: the name for all of them, or else by the operation's number."""
+        from ._weight_types import as_given
+
+        return as_given(self._program, self._types)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the constants as this backend keeps them, in float64."""
+        """Bytes of the weights and constants as this backend keeps them."""
         return self._core.nbytes
 
     @property
@@ -202,7 +247,7 @@ class Model:
         Raises:
             TypeError, ValueError: state is no such mapping.
         """
-        stream = ModelStream(self)
+        stream = self._core.stream(self)
         if state is not None:
             stream.state = state
         return stream
@@ -211,9 +256,11 @@ class Model:
         def listed(tensors: Mapping[str, Tensor]) -> str:
             return ", ".join(f"{name} {tensor.shape}" for name, tensor in tensors.items())
 
+        dtype = "" if self.weight_dtype == "float32" else f"weight_dtype={self.weight_dtype!r}, "
+        isa = "" if self.isa is None else f", isa={self.isa!r}"
         return (
             f"Model({listed(self._inputs)} -> {listed(self._outputs)}, "
-            f"{len(self._program.ops)} operations, backend={self.backend!r})"
+            f"{len(self._program.ops)} operations, {dtype}backend={self.backend!r}{isa})"
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -229,11 +276,17 @@ class Model:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self._bytes,)
+        return _unpickle, (self._bytes, self.weight_dtype, self._asked)
 
 
-def _unpickle(data: bytes) -> Model:
-    return Model.from_bytes(data)
+def _unpickle(
+    data: bytes, weight_dtype: WeightDtype = "float32", backend: str | None = None
+) -> Model:
+    try:
+        return Model.from_bytes(data, weight_dtype=weight_dtype, backend=backend)
+    except BackendUnavailableError as error:
+        warnings.warn(f"{error}; unpickled for the best backend here", RuntimeWarning, stacklevel=2)
+        return Model.from_bytes(data, weight_dtype=weight_dtype)
 
 
 def load_model(
@@ -245,7 +298,9 @@ def load_model(
     constants: Mapping[str, Any] | None = None,
     states: Mapping[str, str] | None = None,
     history: Mapping[str, int] | None = None,
+    weight_dtype: WeightDtype = "float32",
     backend: str | None = None,
+    isa: str | None = None,
 ) -> Model:
     """Read a whole model from a file: ONNX, or our own `.lfm`.
 
@@ -257,16 +312,18 @@ def load_model(
         constants: values of inputs that never change, by name.
         states: which output becomes which input in the next step: {"h": "hn"}; None finds out.
         history: how many of the last values stand in front of an input's new ones: {"input": 64}.
-        backend: "reference", or None; in this version there is no other for whole models.
+        weight_dtype: how the packed weights are stored, see `Model.from_program`.
+        backend: what computes, likewise.
+        isa: of the native backend, likewise.
 
     Raises:
         OSError: the file cannot be opened.
         FormatError: it is damaged or of another format, or has an operation that is not there; or a
             library is missing.
         TypeError, ValueError: an option is wrong, or not for a `.lfm` file, which is ready as it
-            is; or another backend was asked for.
+            is; or as `Model.from_program`.
+        BackendUnavailableError: the backend asked for is not installed.
     """
-    _choose(backend)
     options: dict[str, Any] = {
         "inputs": inputs,
         "outputs": outputs,
@@ -279,7 +336,7 @@ def load_model(
     if _begins_as_lfm(path):
         if given := [name for name, value in options.items() if value is not None]:
             raise ValueError(f"{path}: a .lfm file is ready as it is, and takes no {given[0]}")
-        return Model._read(path.read_bytes(), path, backend)
+        return Model._read(path.read_bytes(), path, weight_dtype, backend, isa)
     if path.suffix.lower() != ".onnx":
         raise FormatError(
             f"{path}: whole models are read from .onnx and .lfm files; lstm_fast.load reads the "
@@ -287,7 +344,8 @@ def load_model(
         )
     from .formats.onnx._program import program_from_onnx
 
-    return Model._check(program_from_onnx(path, **options), path)
+    program = program_from_onnx(path, **options)
+    return Model._check(program, path, weight_dtype, backend, isa)
 
 
 def _begins_as_lfm(path: Path) -> bool:

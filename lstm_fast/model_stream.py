@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ._backends._alone import Alone
-from ._frames import Array, Values, by_name, check_outs, to_steps, to_value
-from .errors import ConcurrentUseError
-from .stream import IN_USE
+from ._frames import Array, Values, check_outs, empty, is_finite, returned, to_state, to_steps
 
 if TYPE_CHECKING:
     from .model import Model
@@ -18,22 +14,26 @@ if TYPE_CHECKING:
 __all__ = ["ModelStream"]
 
 
-class ModelStream:
+class ModelStream(ABC):
     """One session of a `Model`, made by `Model.stream()`.
 
     Its output is a function of the model, its own inputs since its own reset, and nothing else. A
-    call that raises one of the errors it names has changed nothing. A stream belongs to one thread
-    at a time: a second caller gets `ConcurrentUseError`.
+    call that raises one of the errors it names has changed nothing, and an exception of a signal
+    handler finds it done wholly or not at all. A stream belongs to one thread at a time: a second
+    caller gets `ConcurrentUseError`. After a fork it goes on in the child; where another thread was
+    stepping it at that moment, each call there raises `ForkedError` until it is reset or given a
+    state (docs/forks.md).
     """
 
-    __slots__ = ("__weakref__", "_alone", "_kept", "_model")
+    __slots__ = ()  # a backend's class has them: it may have a second base with fields, in C
 
-    def __init__(self, model: Model) -> None:
-        if not hasattr(model, "_core"):
+    _model: Model
+
+    def __new__(cls, *args: Any, **options: Any) -> ModelStream:
+        """Refuse to make what only a Model can."""
+        if cls is ModelStream:
             raise TypeError("a ModelStream is made by its Model: call model.stream()")
-        self._model = model
-        self._alone = Alone()
-        self._kept = model._core.initial  # replaced as a whole, never written to
+        return super().__new__(cls)
 
     @property
     def model(self) -> Model:
@@ -61,21 +61,17 @@ class ModelStream:
             ConcurrentUseError: another thread is using this stream.
         """
         model = self._model
-        frames = to_steps(x, model.inputs, many=False)
-        results = check_outs(out, model.outputs, (), x)
-        with self._alone():
-            before = self._kept
-            outputs, kept = model._core.step(before, frames)
-            for result, value in zip(results, outputs, strict=True):
-                result[...] = value
-            self._finish(before, kept)
-        return self._returned(out, results)
+        frames = to_steps(x, model.inputs, ())
+        results = check_outs(out, model.outputs, (), x, frames)
+        self._advance([frame[None] for frame in frames], 1, [one[None] for one in results])
+        return returned(out, model.outputs, results)
 
     def run(self, xs: Any, out: Any = None) -> Values:
         """Advance by T frames: the same bits as T calls of `step`.
 
-        Where a signal handler raises, as Ctrl-C's does, the state is as it was before; what is in
-        `out` means nothing then.
+        In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
+        Ctrl-C's does, the state is as it was before; what is in `out` means nothing then, nor does
+        it where a later step has an index that is beyond a table.
 
         Args:
             xs: as x of `step`, with an axis of T steps in front of every input; T may be 0.
@@ -88,32 +84,11 @@ class ModelStream:
             TypeError, ValueError, ConcurrentUseError: as `step`; and the inputs differ in T.
         """
         model = self._model
-        frames = to_steps(xs, model.inputs, many=True)
+        frames = to_steps(xs, model.inputs, (None,))
         steps = len(frames[0])
-        results = check_outs(out, model.outputs, (steps,), xs)
-        rows: list[list[Array]] = []
-        with self._alone():
-            before = kept = self._kept
-            for t in range(steps):
-                outputs, kept = model._core.step(kept, [frame[t] for frame in frames])
-                rows.append(outputs)
-            for t, outputs in enumerate(rows):
-                for result, value in zip(results, outputs, strict=True):
-                    result[t] = value
-            self._finish(before, kept)
-        return self._returned(out, results)
-
-    def _finish(self, before: Any, kept: Any) -> None:
-        if self._kept is not before:  # a signal handler of this thread was here
-            raise ConcurrentUseError(IN_USE)
-        self._kept = kept
-
-    def _returned(self, out: Any, results: list[Array]) -> Values:
-        if out is not None:
-            values: Values = out
-            return values
-        names = self._model.outputs
-        return results[0] if len(results) == 1 else dict(zip(names, results, strict=True))
+        results = check_outs(out, model.outputs, (steps,), xs, frames)
+        self._advance(frames, steps, results)
+        return returned(out, model.outputs, results)
 
     def reset(self, state: Mapping[str, Any] | None = None) -> None:
         """Go back to the start, or to `state`: exactly what a fresh `model.stream(state)` is.
@@ -124,17 +99,17 @@ class ModelStream:
         if state is not None:
             self.state = state
             return
-        with self._alone():
-            self._kept = self._model._core.initial
+        self._restart()
 
     def prepare(self) -> None:
-        """Do nothing: this backend can do nothing of a step before its frame is there.
+        """Do what the next step can do before its frame is there: best called when idle.
+
+        The results are the same bits as without. A backend that can do nothing ahead does nothing.
 
         Raises:
             ConcurrentUseError: another thread is using this stream.
         """
-        with self._alone():
-            pass
+        self._prepare()
 
     @property
     def state(self) -> dict[str, Array]:
@@ -150,24 +125,14 @@ class ModelStream:
             ValueError: a name is missing or unknown, or a shape does not fit.
             ConcurrentUseError: another thread is using this stream.
         """
-        with self._alone():
-            kept = self._kept
-        return {name: value.copy() for name, value in zip(self._model.states, kept, strict=True)}
+        states = self._model.states
+        values = empty(states)
+        self._read_states(values)
+        return dict(zip(states, values, strict=True))
 
     @state.setter
     def state(self, state: Mapping[str, Any]) -> None:
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"state must be a mapping such as stream.state, found {type(state).__name__}"
-            )
-        states = self._model.states
-        values = by_name(state, [*states], "state")
-        kept = tuple(
-            to_value(value, f"state {name!r}", tensor)
-            for value, (name, tensor) in zip(values, states.items(), strict=True)
-        )
-        with self._alone():
-            self._kept = kept
+        self._write_states(to_state(state, self._model.states))
 
     @property
     def is_finite(self) -> bool:
@@ -176,7 +141,7 @@ class ModelStream:
         Raises:
             ConcurrentUseError: another thread is using this stream.
         """
-        return all(bool(np.isfinite(value).all()) for value in self.state.values())
+        return is_finite(self.state.values())
 
     def copy(self) -> ModelStream:
         """Return a new stream that continues from here on its own."""
@@ -193,6 +158,35 @@ class ModelStream:
 
     def __repr__(self) -> str:
         return f"<ModelStream of {self._model!r}>"
+
+    # What a backend provides, on arrays that are checked: C-contiguous, of their dtype and shape.
+    # Floats among those that are given may be anything; what is kept and returned is canonical.
+
+    @abstractmethod
+    def _advance(self, frames: Sequence[Array], steps: int, results: Sequence[Array]) -> None:
+        """Take the steps of each input's frames (T, ...) and write each output's (T, ...).
+
+        Where it raises, no state has changed.
+
+        Raises:
+            ValueError: an index is beyond an embedding's table.
+        """
+
+    @abstractmethod
+    def _read_states(self, values: Sequence[Array]) -> None:
+        """Write what the session keeps into arrays of their shapes."""
+
+    @abstractmethod
+    def _write_states(self, values: Sequence[Array]) -> None:
+        """Take what the session is to keep, and drop what was prepared."""
+
+    @abstractmethod
+    def _restart(self) -> None:
+        """Go back to the start."""
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Do ahead what can be done of the next step; nothing is fine, too."""
 
 
 def _restore(model: Model, state: dict[str, Array]) -> ModelStream:

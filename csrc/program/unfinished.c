@@ -1,4 +1,5 @@
 #include "../lstm_fast.h"
+#include "../pieces.h"
 
 /* Work in progress: replaced function by function. */
 lf_status lf_pool_step(lf_pool *pool, const unsigned long long *handles, size_t count,
@@ -34,5 +35,30 @@ lf_status lf_pool_set_states(lf_pool *pool, unsigned long long handle, const voi
     (void)pool;
     (void)handle;
     (void)states;
+    return LF_ERR_UNSUPPORTED;
+}
+int lf_stream_run_values_in_pieces(lf_stream *stream, const void *const *inputs, size_t steps,
+                                   void *const *outputs, lf_go_on go_on, void *context) {
+    (void)stream;
+    (void)inputs;
+    (void)steps;
+    (void)outputs;
+    (void)go_on;
+    (void)context;
+    return LF_ERR_UNSUPPORTED;
+}
+int lf_pool_run_values_in_pieces(lf_pool *pool, const unsigned long long *handles, size_t count,
+                                 size_t steps, const size_t *lengths, const void *const *inputs,
+                                 void *const *outputs, size_t *bad, lf_go_on go_on, void *context) {
+    (void)pool;
+    (void)handles;
+    (void)count;
+    (void)steps;
+    (void)lengths;
+    (void)inputs;
+    (void)outputs;
+    (void)bad;
+    (void)go_on;
+    (void)context;
     return LF_ERR_UNSUPPORTED;
 }

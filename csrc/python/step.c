@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "../pool/pool.h"
+#include "../program/program.h"
 #include "../stream.h"
 #include "../tuning.h"
 
@@ -25,7 +26,7 @@ static struct {
     PyArray_Descr *float32, *uint64;
 } numpy;
 
-static PyObject *long_step; /* Stream.step */
+static const char long_step[] = "_long_step"; /* where a class has its step in Python */
 
 /* An ndarray, and no subclass since that may mean something by it, of that dtype, C-contiguous. */
 static int is_plain(PyObject *object, PyArray_Descr *dtype, int dimensions, int writable) {
@@ -42,30 +43,64 @@ static size_t size_of(PyObject *array, int dimension) {
 
 static void *data_of(PyObject *array) { return PyArray_DATA((PyArrayObject *)array); }
 
-/* ---- CoreStream: the base of NativeStream, which has the core's stream where C finds it ---- */
+/* ---- CoreStream: the base of streams that have the core's stream where C finds it ---- */
+
+typedef struct frame_shape {
+    int rank;
+    npy_intp sizes[LF_MAX_RANK];
+} frame_shape;
+
+static int is_frame(PyObject *object, const frame_shape *shape, int writable) {
+    if (!is_plain(object, numpy.float32, shape->rank, writable))
+        return 0;
+    const npy_intp *sizes = PyArray_DIMS((PyArrayObject *)object);
+    for (int axis = 0; axis < shape->rank; axis++)
+        if (sizes[axis] != shape->sizes[axis])
+            return 0;
+    return 1;
+}
 
 typedef struct CoreStream {
     PyObject head;     /* as PyObject_HEAD */
     lf_stream *stream; /* borrowed; null until _attach */
     int is_quick;      /* its steps keep Python's lock */
+    frame_shape x, y;  /* of a step's input and output */
 } CoreStream;
+
+static int take_shape(frame_shape *shape, PyObject *sizes) {
+    const Py_ssize_t rank = PyTuple_Size(sizes);
+    if (rank > LF_MAX_RANK) {
+        PyErr_SetString(PyExc_ValueError, "_attach: a shape has too many axes");
+        return 0;
+    }
+    shape->rank = (int)rank;
+    for (Py_ssize_t axis = 0; axis < rank; axis++)
+        shape->sizes[axis] = PyLong_AsSsize_t(PyTuple_GetItem(sizes, axis));
+    return !PyErr_Occurred();
+}
 
 /*
  * A short step keeps Python's lock: it takes a few microseconds, as much as numpy does for a thousand elements without
  * letting go of it. Two threads that give it up for that long hand it to and fro, which is slower than one thread, with
  * a p99 above ten times the step.
  */
-static PyObject *attach(PyObject *self, PyObject *address) {
+static PyObject *attach(PyObject *self, PyObject *arguments) {
+    CoreStream *const core = (CoreStream *)self;
+    PyObject *address, *x, *y;
+    if (!PyArg_ParseTuple(arguments, "OO!O!", &address, &PyTuple_Type, &x, &PyTuple_Type, &y) ||
+        !take_shape(&core->x, x) || !take_shape(&core->y, y))
+        return NULL;
     lf_stream *stream = PyLong_AsVoidPtr(address);
     if (!stream && PyErr_Occurred())
         return NULL;
-    ((CoreStream *)self)->stream = stream;
-    ((CoreStream *)self)->is_quick = stream && stream->model->packed_bytes < LF_KEEPS_PYTHONS_LOCK;
+    core->stream = stream;
+    core->is_quick = stream && stream->model->packed_bytes < LF_KEEPS_PYTHONS_LOCK;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef core_stream_methods[] = {
-    {"_attach", attach, METH_O, "Take the address of an lf_stream that lives as long as this."},
+    {"_attach", attach, METH_VARARGS,
+     "Take the address of an lf_stream that lives as long as this, and the shapes of its x and y."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -80,7 +115,7 @@ static PyType_Spec core_stream_spec = {
 
 static PyTypeObject *core_stream_type;
 
-/* ---- Stream.step(x, out=None) ---- */
+/* ---- step(x, out=None) of a stream whose frames and results are one float32 array each ---- */
 
 /*
  * The names in step(x, out=y), ("out",): a constant of the code that calls, so the next call comes with the
@@ -120,20 +155,18 @@ static int find_arguments(PyObject *const *arguments, Py_ssize_t count, PyObject
 /* Converts, or says what is wrong. */
 static PyObject *step_the_long_way(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
                                    PyObject *names) {
-    PyObject *result = NULL, *keywords = PyDict_New(), *positional = PyTuple_New(count + 1);
-    int failed = !keywords || !positional;
-    if (positional) {
-        Py_INCREF(self);
-        failed |= PyTuple_SetItem(positional, 0, self) < 0;
-    }
+    PyObject *step = PyObject_GetAttrString(self, long_step);
+    PyObject *result = NULL, *keywords = PyDict_New(), *positional = PyTuple_New(count);
+    int failed = !step || !keywords || !positional;
     for (Py_ssize_t n = 0; !failed && n < count; n++) {
         Py_INCREF(arguments[n]);
-        failed = PyTuple_SetItem(positional, n + 1, arguments[n]) < 0;
+        failed = PyTuple_SetItem(positional, n, arguments[n]) < 0;
     }
     for (Py_ssize_t n = 0; !failed && names && n < PyTuple_Size(names); n++)
         failed = PyDict_SetItem(keywords, PyTuple_GetItem(names, n), arguments[count + n]) < 0;
     if (!failed)
-        result = PyObject_Call(long_step, positional, keywords);
+        result = PyObject_Call(step, positional, keywords);
+    Py_XDECREF(step);
     Py_XDECREF(positional);
     Py_XDECREF(keywords);
     return result;
@@ -142,27 +175,25 @@ static PyObject *step_the_long_way(PyObject *self, PyObject *const *arguments, P
 static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
                       PyObject *names) {
     PyObject *found[2] = {NULL, NULL};
-    lf_stream *const stream = ((CoreStream *)self)->stream;
+    const CoreStream *const core = (CoreStream *)self;
+    lf_stream *const stream = core->stream;
     if (!stream || !find_arguments(arguments, count, names, found) ||
-        !is_plain(found[0], numpy.float32, 1, 0))
+        !is_frame(found[0], &core->x, 0))
         return step_the_long_way(self, arguments, count, names);
 
-    const size_t size = stream->engine.output_size;
     PyObject *y = found[1];
     int status = NOT_THIS_WAY;
     if (!y || y == Py_None) {
-        npy_intp shape[1] = {(npy_intp)size};
-        y = PyArray_SimpleNew(1, shape, NPY_FLOAT32);
+        y = PyArray_SimpleNew(core->y.rank, (npy_intp *)core->y.sizes, NPY_FLOAT32);
         if (!y)
             return NULL;
     } else {
         Py_INCREF(y);
     }
-    if (size_of(found[0], 0) == stream->engine.input_size && is_plain(y, numpy.float32, 1, 1) &&
-        size_of(y, 0) == size) {
+    if (is_frame(y, &core->y, 1)) {
         const float *x_data = data_of(found[0]);
         float *y_data = data_of(y);
-        if (((CoreStream *)self)->is_quick) {
+        if (core->is_quick) {
             status = (int)lf_stream_step_f32(stream, x_data, y_data);
         } else {
             PyThreadState *state = PyEval_SaveThread();
@@ -176,14 +207,35 @@ static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     return step_the_long_way(self, arguments, count, names);
 }
 
+/* A description of `step` with the docstring of the step in Python; null with an error set. Kept for ever. */
+static PyMethodDef *describe_step(PyObject *of) {
+    static const char signature[] = "step($self, x, out=None)\n--\n\n";
+    PyObject *text = PyObject_GetAttrString(of, "__doc__");
+    Py_ssize_t length = 0;
+    const char *doc = text && text != Py_None ? PyUnicode_AsUTF8AndSize(text, &length) : "";
+    PyMethodDef *made = doc ? malloc(sizeof *made) : NULL;
+    char *copy = doc ? malloc(sizeof signature + (size_t)length) : NULL;
+    if (made && copy) {
+        memcpy(copy, signature, sizeof signature);
+        memcpy(copy + sizeof signature - 1, doc, (size_t)length + 1);
+        *made = (PyMethodDef){"step", (PyCFunction)(void (*)(void))step,
+                              METH_FASTCALL | METH_KEYWORDS, copy};
+    }
+    Py_XDECREF(text);
+    if (made && copy)
+        return made;
+    free(made);
+    free(copy);
+    if (!PyErr_Occurred())
+        PyErr_NoMemory();
+    return NULL;
+}
+
 /*
  * install(Stream, NativeStream), of which the second is a CoreStream as well: gives that its step.
  * Without a NumPy whose arrays look as this was built for, nothing happens, and steps go the long way.
  */
 static PyObject *install(PyObject *module, PyObject *arguments) {
-    static PyMethodDef definition = {"step", (PyCFunction)(void (*)(void))step,
-                                     METH_FASTCALL | METH_KEYWORDS, NULL};
-    static const char signature[] = "step($self, x, out=None)\n--\n\n";
     PyObject *base, *type;
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OO!", &base, &PyType_Type, &type))
@@ -196,25 +248,15 @@ static PyObject *install(PyObject *module, PyObject *arguments) {
         PyErr_Clear();
         Py_RETURN_FALSE;
     }
-    long_step = PyObject_GetAttrString(base, "step");
-    PyObject *text = long_step ? PyObject_GetAttrString(long_step, "__doc__") : NULL;
-    Py_ssize_t length = 0;
-    const char *doc = text && text != Py_None ? PyUnicode_AsUTF8AndSize(text, &length) : "";
-    char *copy = doc ? malloc(sizeof signature + (size_t)length) : NULL; /* kept for ever */
-    if (copy) {
-        memcpy(copy, signature, sizeof signature);
-        memcpy(copy + sizeof signature - 1, doc, (size_t)length + 1);
-        definition.ml_doc = copy;
-    }
-    Py_XDECREF(text);
-    if (!copy)
-        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
-    PyObject *method = PyDescr_NewMethod((PyTypeObject *)type, &definition);
-    if (!method || PyObject_SetAttrString(type, "step", method) < 0) {
-        Py_XDECREF(method);
+    PyObject *in_python = PyObject_GetAttrString(base, "step");
+    PyMethodDef *description = in_python ? describe_step(in_python) : NULL;
+    PyObject *method = description ? PyDescr_NewMethod((PyTypeObject *)type, description) : NULL;
+    const int failed = !method || PyObject_SetAttrString(type, long_step, in_python) < 0 ||
+                       PyObject_SetAttrString(type, "step", method) < 0;
+    Py_XDECREF(in_python);
+    Py_XDECREF(method);
+    if (failed)
         return NULL;
-    }
-    Py_DECREF(method);
     numpy.uint64 = PyArray_DescrFromType(NPY_UINT64);
     numpy.float32 = PyArray_DescrFromType(NPY_FLOAT32);
     numpy.array = &PyArray_Type; /* last: it says that all is there */
@@ -298,6 +340,19 @@ static PyObject *stream_run(PyObject *module, PyObject *arguments) {
     return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
 }
 
+/* stream_run_values(stream, inputs, steps, outputs) -> lf_status; the same for any model. */
+static PyObject *stream_run_values(PyObject *module, PyObject *arguments) {
+    unsigned long long stream, inputs, steps, outputs;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "KKKK", &stream, &inputs, &steps, &outputs))
+        return NULL;
+    looks all = {PyEval_SaveThread(), 0, 0};
+    const int status = lf_stream_run_values_in_pieces(
+        pointer(stream), pointer(inputs), (size_t)steps, pointer(outputs), look_for_signals, &all);
+    PyEval_RestoreThread(all.thread);
+    return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
+}
+
 /* pool_run(pool, handles, count, steps, lengths, xs, ys) -> lf_status and `bad`; the same for a pool. */
 static PyObject *pool_run(PyObject *module, PyObject *arguments) {
     unsigned long long pool, handles, count, steps, lengths, xs, ys;
@@ -310,6 +365,22 @@ static PyObject *pool_run(PyObject *module, PyObject *arguments) {
     const int status = lf_pool_run_in_pieces(pointer(pool), pointer(handles), (size_t)count,
                                              (size_t)steps, pointer(lengths), pointer(xs),
                                              pointer(ys), &bad, look_for_signals, &all);
+    PyEval_RestoreThread(all.thread);
+    return PyErr_Occurred() ? NULL : Py_BuildValue("iK", status, (unsigned long long)bad);
+}
+
+/* pool_run_values(pool, handles, count, steps, lengths, inputs, outputs) -> as pool_run, for any model. */
+static PyObject *pool_run_values(PyObject *module, PyObject *arguments) {
+    unsigned long long pool, handles, count, steps, lengths, inputs, outputs;
+    size_t bad = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "KKKKKKK", &pool, &handles, &count, &steps, &lengths, &inputs,
+                          &outputs))
+        return NULL;
+    looks all = {PyEval_SaveThread(), 0, 0};
+    const int status = lf_pool_run_values_in_pieces(
+        pointer(pool), pointer(handles), (size_t)count, (size_t)steps, pointer(lengths),
+        pointer(inputs), pointer(outputs), &bad, look_for_signals, &all);
     PyEval_RestoreThread(all.thread);
     return PyErr_Occurred() ? NULL : Py_BuildValue("iK", status, (unsigned long long)bad);
 }
@@ -329,6 +400,8 @@ static PyMethodDef methods[] = {
     {"piece_steps", piece_steps, METH_O, NULL},
     {"stream_run", stream_run, METH_VARARGS, NULL},
     {"pool_run", pool_run, METH_VARARGS, NULL},
+    {"stream_run_values", stream_run_values, METH_VARARGS, NULL},
+    {"pool_run_values", pool_run_values, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -6,6 +6,7 @@ A backend is a module with
     isas()         {name: missing CPU features}, best first; empty where there is nothing to choose
     build(weights, isa, weight_dtype)   a `Model`: the weights, packed; all run forward
     lacks(weights)  what of this variant it cannot compute, in words, or ""
+    build_program(program, data, types, isa)   a `ProgramCore`; raises `CannotComputeError`
 
 Importing one may raise ImportError; nothing here imports one before it is needed.
 """
@@ -16,18 +17,22 @@ import importlib.util
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Protocol
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .._extras import install
 from ..errors import BackendUnavailableError
 
 if TYPE_CHECKING:
-    from .._weights import Weights
+    from .. import model
+    from .._weight_types import Types
     from ..lstm import LSTM
+    from ..model_stream import ModelStream
     from ..pool import StreamPool
+    from ..program import Program
     from ..stream import Stream
 
 NAMES = ("native", "numba", "reference")  # best first
@@ -47,6 +52,29 @@ class Model(Protocol):
     def stream(self, lstm: LSTM) -> Stream: ...
 
     def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> StreamPool: ...
+
+
+class ProgramCore(Protocol):
+    """A whole model's program with packed constants."""
+
+    @property
+    def isa(self) -> str | None: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def stream(self, whole: model.Model) -> ModelStream: ...
+
+
+class CannotComputeError(Exception):
+    """A backend does not have what a program needs; the text says what."""
+
+
+Lacks: TypeAlias = Callable[[ModuleType], str]
+
+
+def _lacks_nothing(backend: ModuleType) -> str:
+    return ""
 
 
 # Programs that freeze an application look for import statements, so these are not computed.
@@ -122,8 +150,8 @@ def load(name: str) -> ModuleType:
         raise BackendUnavailableError(f"backend {name!r}: {missing(name)} ({error})") from error
 
 
-def _load_best(weights: Weights | None) -> ModuleType:
-    """Import the best backend for these weights; say once per process if there is no native one."""
+def _load_best(lacks: Lacks) -> ModuleType:
+    """Import the best backend that lacks nothing; say so, once, if there is no native one."""
     reasons = []
     for name in NAMES:
         try:
@@ -131,7 +159,7 @@ def _load_best(weights: Weights | None) -> ModuleType:
         except BackendUnavailableError as error:
             reasons.append(str(error.__cause__))
             continue
-        if weights is not None and backend.lacks(weights):
+        if lacks(backend):
             continue
         if reasons:
             _warn_no_native(name, reasons)
@@ -151,7 +179,17 @@ def _warn_no_native(used: str, reasons: list[str]) -> None:
     if used == "reference":
         advice += f"; or, for a faster substitute, {install('numba')}"
     message = f"lstm_fast runs on its {used!r} backend, because {advice} ({'; '.join(reasons)})"
-    warnings.warn(message, RuntimeWarning, stacklevel=7)  # the line that made the LSTM
+    warnings.warn(message, RuntimeWarning, stacklevel=_levels_to_the_caller())
+
+
+def _levels_to_the_caller() -> int:
+    """Return the `stacklevel` with which who calls this blames the line that called lstm_fast."""
+    levels = 0
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{_PACKAGE.name}."):
+        frame = frame.f_back
+        levels += 1
+    return levels + 1
 
 
 def _choose_isa(backend: ModuleType, isa: str | None, source: str) -> str | None:
@@ -160,7 +198,7 @@ def _choose_isa(backend: ModuleType, isa: str | None, source: str) -> str | None
         return next((name for name, missing in known.items() if not missing), None)
     if not known:
         raise ValueError(
-            f"{source}{isa!r} is for the native backend, this LSTM runs on {backend.name!r}"
+            f"{source}{isa!r} is for the native backend, this model runs on {backend.name!r}"
         )
     here = ", ".join(name for name, missing in known.items() if not missing)
     if isa not in known:
@@ -174,16 +212,16 @@ def _choose_isa(backend: ModuleType, isa: str | None, source: str) -> str | None
 
 
 def choose(
-    name: str | None, isa: str | None, weights: Weights | None = None
+    name: str | None, isa: str | None, lacks: Lacks = _lacks_nothing
 ) -> tuple[ModuleType, str | None]:
     """Return the backend and the ISA for what was asked, by argument or by environment.
 
-    weights: what it is to compute; None: the plain cell, which all can.
+    lacks: what a backend cannot compute of what it is chosen for, in words, or "".
 
     Raises:
         TypeError: a name is no string.
         ValueError: a name is unknown, or this CPU lacks what that ISA needs, or that backend cannot
-            compute such a cell.
+            compute this.
         BackendUnavailableError: a backend was asked for that is not installed.
     """
     for what, value in (("backend", name), ("isa", isa)):
@@ -196,8 +234,8 @@ def choose(
                 f"{BACKEND_VARIABLE}={variable!r} is no backend; choose one of {', '.join(NAMES)}"
             )
         asked = variable
-    backend = _load_best(weights) if asked is None else load(asked)
-    if weights is not None and (lack := backend.lacks(weights)):
+    backend = _load_best(lacks) if asked is None else load(asked)
+    if lack := lacks(backend):
         raise ValueError(
             f"the {backend.name!r} backend has no {lack}; name no backend, and one that has it "
             "is chosen"
@@ -206,6 +244,25 @@ def choose(
     if isa is None and (asked in (None, "native")) and (variable := os.environ.get(ISA_VARIABLE)):
         isa, source = variable, f"{ISA_VARIABLE}="
     return backend, _choose_isa(backend, isa, source)
+
+
+def build_program(
+    name: str | None, isa: str | None, program: Program, data: bytes, types: Types
+) -> tuple[str, ProgramCore]:
+    """Return the name of the backend for what was asked, and the program packed for it.
+
+    data: the program's `.lfm` file.
+
+    Raises:
+        As `choose`.
+    """
+    refused: dict[str, str] = {}
+    while True:  # each turn refuses one more, and the reference computes everything
+        backend, chosen = choose(name, isa, lambda one: refused.get(one.name, ""))
+        try:
+            return backend.name, backend.build_program(program, data, types, chosen)
+        except CannotComputeError as error:
+            refused[backend.name] = str(error)
 
 
 def available() -> list[str]:

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import _cffi_backend  # noqa: F401  # the extension needs it, which freezers cannot see
+from numpy.typing import NDArray
 
 from .._native import __file__ as extension_file
 from .._native import ffi, lib
 from ..errors import ConcurrentUseError, ForkedError
 from ..stream import FORKED, IN_USE
 
-__all__ = ["FLOATS", "address_of", "fail", "ffi", "from_buffer", "lib", "short_ways", "text_of"]
+__all__ = [
+    "FLOATS",
+    "WEIGHT_TYPES",
+    "Addresses",
+    "CoreStream",
+    "address_of",
+    "fail",
+    "ffi",
+    "from_buffer",
+    "lib",
+    "short_ways",
+    "text_of",
+]
 
 FLOATS = ffi.typeof("float[]")
+BYTES = ffi.typeof("char[]")
 from_buffer = ffi.from_buffer
+
+WEIGHT_TYPES = {
+    "float32": lib.LF_FLOAT32,
+    "float16": lib.LF_FLOAT16,
+    "int8": lib.LF_INT8,
+}
 
 
 def _short_ways() -> Any:
@@ -30,6 +51,35 @@ def _short_ways() -> Any:
 
 
 short_ways = _short_ways()
+
+
+if TYPE_CHECKING:
+
+    class CoreStream:
+        """Has an lf_stream, and the shapes of x and y, where `step` finds them at once."""
+
+        def _attach(self, address: int, x: tuple[int, ...], y: tuple[int, ...]) -> None: ...
+
+else:
+    CoreStream = short_ways.CoreStream
+
+
+class Addresses:
+    """Where arrays lie, as an array of pointers; lives as long as they are used.
+
+    writable: whether they are written to; one that cannot be is a BufferError or a ValueError.
+    """
+
+    __slots__ = ("_buffers", "pointers")
+
+    def __init__(self, arrays: Iterable[NDArray[Any]], writable: bool = False) -> None:
+        self._buffers = [from_buffer(BYTES, array, writable) for array in arrays]
+        self.pointers = ffi.new("void *[]", self._buffers)
+
+    @property
+    def address(self) -> int:
+        """Where the pointers lie."""
+        return address_of(self.pointers)
 
 
 def text_of(pointer: Any) -> str:

@@ -9,20 +9,29 @@ from .._process import handles_signals
 from .._weights import LayerWeights, Weights
 from ..cell import ACTIVATIONS, Activation, Cell
 from ..stream import Stream
-from ._native_core import FLOATS, address_of, fail, ffi, from_buffer, lib, short_ways, text_of
+from ._native_core import (
+    FLOATS,
+    WEIGHT_TYPES,
+    CoreStream,
+    address_of,
+    fail,
+    ffi,
+    from_buffer,
+    lib,
+    short_ways,
+    text_of,
+)
 from ._native_pool import NativePool
 
 if TYPE_CHECKING:
+    from .._weight_types import Types
     from ..lstm import LSTM
     from ..pool import StreamPool
+    from ..program import Program
+    from ._native_model import NativeProgram
 
 name = "native"
 
-WEIGHT_TYPES = {
-    "float32": lib.LF_FLOAT32,
-    "float16": lib.LF_FLOAT16,
-    "int8": lib.LF_INT8,
-}
 COUPLINGS = {
     None: lib.LF_UNCOUPLED,
     "input": lib.LF_FORGET_FROM_INPUT,
@@ -63,6 +72,17 @@ def probe_fma(isa: str, turns: int) -> int:
 def build(weights: Weights, isa: str | None, weight_dtype: str) -> NativeModel:
     """Pack the weights for that ISA, None for the best."""
     return NativeModel(weights, isa, weight_dtype)
+
+
+def build_program(program: Program, data: bytes, types: Types, isa: str | None) -> NativeProgram:
+    """Pack the constants of a program for that ISA, None for the best.
+
+    Raises:
+        CannotComputeError: it has something that is not in the core.
+    """
+    from ._native_model import NativeProgram
+
+    return NativeProgram(program, data, types, isa)
 
 
 def lacks(weights: Weights) -> str:
@@ -141,17 +161,6 @@ def _function(activation: Activation) -> dict[str, Any]:
     }
 
 
-if TYPE_CHECKING:
-
-    class CoreStream:
-        """Has the address of an lf_stream where `step` finds it at once."""
-
-        def _attach(self, address: int) -> None: ...
-
-else:
-    CoreStream = short_ways.CoreStream
-
-
 class NativeStream(Stream, CoreStream):
     """A stream whose state lives in the core."""
 
@@ -165,7 +174,7 @@ class NativeStream(Stream, CoreStream):
         if status:
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
-        self._attach(address_of(self._handle))
+        self._attach(address_of(self._handle), (lstm.input_size,), (lstm.output_size,))
 
     # `install`, below this class, puts a method in C in this place. It steps float32 arrays without
     # a detour through Python, and calls `Stream.step` with whatever else it is given. Where NumPy's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from ..cell import Cell
 from ..errors import ConcurrentUseError, ForkedError, LstmFastError
 from ..stream import FORKED as WAS_FORKED
 from ..stream import IN_USE, Stream
+from . import CannotComputeError
 from ._numba_flags import FORKED, new_flags
 from ._numba_intrinsics import CHAINED, LANES
 from ._numba_kernels import FLOATS, HIDDEN_SCALE, OVERLAP, copy_state, ffi, steps
@@ -23,7 +24,9 @@ from ._numba_pieces import piece_steps, run_in_pieces
 from ._pool_of_streams import PooledStream, PoolOfStreams
 
 if TYPE_CHECKING:
+    from .._weight_types import Types
     from ..lstm import LSTM
+    from ..program import Program
 
 name = "numba"
 CACHE_LINE = 64
@@ -44,6 +47,15 @@ def build(weights: Weights, isa: str | None, weight_dtype: str) -> NumbaModel:
     """Pack the weights as the kernels read them."""
     plain = weights.is_plain and not (weights.x_is_bounded and weight_dtype == "int8")
     return (NumbaModel if plain else VariantModel)(weights, weight_dtype)
+
+
+def build_program(program: Program, data: bytes, types: Types, isa: str | None) -> NoReturn:
+    """Refuse whole models.
+
+    Raises:
+        CannotComputeError: always.
+    """
+    raise CannotComputeError("operations but the LSTM in this version")
 
 
 def _whole(count: int, group: int) -> int:

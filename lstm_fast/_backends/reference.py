@@ -18,7 +18,10 @@ from ._alone import Alone
 from ._pool_of_streams import PooledStream, PoolOfStreams
 
 if TYPE_CHECKING:
+    from .._weight_types import Types
     from ..lstm import LSTM
+    from ..program import Program
+    from ._reference_model import ReferenceProgram
 
 name = "reference"
 HidCell = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -44,6 +47,13 @@ def build(weights: Weights, isa: str | None, weight_dtype: str) -> ReferenceMode
             for one, x_bounded in zip(weights.layers, below_bounded, strict=False)
         ]
     )
+
+
+def build_program(program: Program, data: bytes, types: Types, isa: str | None) -> ReferenceProgram:
+    """Keep the constants in float64, rounded as their types want them."""
+    from ._reference_model import ReferenceProgram
+
+    return ReferenceProgram(program, types)
 
 
 class FloatLayer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lstm_fast import BackendUnavailableError, Model
+from lstm_fast._backends import NAMES
 from lstm_fast._program_attributes import complete
 from lstm_fast._program_shapes import infer
 from lstm_fast.program import Input, Op, Output, Program, State, Tensor
@@ -161,3 +163,34 @@ def cut(values, start, end=None):
 def named(model, result):
     """What a call has returned, as a mapping also where there is one output."""
     return result if isinstance(result, dict) else {next(iter(model.outputs)): result}
+
+
+class Models:
+    """The programs above as models of one backend, and others."""
+
+    def __init__(self, backend):
+        self.backend = backend
+        self.made = {}
+
+    def make(self, program, **options):
+        return Model.from_program(program, backend=self.backend, **options)
+
+    def __getitem__(self, name):
+        if name not in self.made:
+            self.made[name] = self.make(PROGRAMS[name]())
+        return self.made[name]
+
+
+def _runs_whole_models(backend):
+    try:
+        Models(backend)["chain"]
+    except BackendUnavailableError:
+        return False
+    except ValueError as error:
+        if f"the {backend!r} backend has no" not in str(error):
+            raise
+        return False
+    return True
+
+
+BACKENDS = [name for name in NAMES if _runs_whole_models(name)]

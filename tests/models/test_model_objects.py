@@ -7,12 +7,12 @@ import pickle
 
 import numpy as np
 import pytest
-from program_cases import PROGRAMS, Builder
+from program_cases import BACKENDS, PROGRAMS, Builder
 
 import lstm_fast
-from lstm_fast import LSTM, FormatError, Model
+from lstm_fast import LSTM, FormatError, Model, _backends
 
-MODELS = {name: Model.from_program(make()) for name, make in PROGRAMS.items()}
+MODELS = {name: Model.from_program(make(), backend="reference") for name, make in PROGRAMS.items()}
 
 
 def test_a_model_says_what_it_is():
@@ -70,29 +70,89 @@ def test_the_program_of_a_model_cannot_be_changed(name):
             assert repr(again.ops[0].attributes) == repr(dict(program.ops[0].attributes))
 
 
-@pytest.mark.parametrize("backend", ["native", "numba"])
-def test_other_backends_refuse(backend, tmp_path, monkeypatch):
-    text = "whole models run on backend='reference' only in this version"
-    program, path = PROGRAMS["chain"](), tmp_path / "a.lfm"
+def makers(tmp_path):
+    """The three ways to make a model."""
+    path = tmp_path / "a.lfm"
     MODELS["chain"].save(path)
-    calls = [
-        lambda **options: Model.from_program(program, **options),
+    return [
+        lambda **options: Model.from_program(PROGRAMS["chain"](), **options),
         lambda **options: Model.from_bytes(path.read_bytes(), **options),
         lambda **options: lstm_fast.load_model(path, **options),
     ]
-    for call in calls:
-        with pytest.raises(ValueError, match=text):
-            call(backend=backend)
-        call(backend="reference")
-        monkeypatch.setenv("LSTM_FAST_BACKEND", backend)
-        with pytest.raises(ValueError, match=f"LSTM_FAST_BACKEND='{backend}': {text}"):
-            call()
+
+
+def test_backends_and_isas_are_chosen_as_for_an_lstm(tmp_path, monkeypatch):
+    best = makers(tmp_path)[0]()
+    assert best.backend == BACKENDS[0]
+    for make in makers(tmp_path):
+        for backend in BACKENDS:
+            assert make(backend=backend).backend == backend
+        for isa in [one.partition(":")[2] for one in lstm_fast.available() if ":" in one]:
+            if "native" in BACKENDS:
+                assert make(backend="native", isa=isa).isa == isa
+        with pytest.raises(ValueError, match="no backend 'fast'; choose one of native, numba"):
+            make(backend="fast")
+        with pytest.raises(TypeError, match="backend must be a string"):
+            make(backend=1)
+        with pytest.raises(ValueError, match="isa='avx2' is for the native backend"):
+            make(backend="reference", isa="avx2")
+        monkeypatch.setenv("LSTM_FAST_BACKEND", "reference")
+        assert make().backend == "reference"
+        monkeypatch.setenv("LSTM_FAST_BACKEND", "slow")
+        with pytest.raises(ValueError, match="LSTM_FAST_BACKEND='slow' is no backend"):
+            make()
         monkeypatch.delenv("LSTM_FAST_BACKEND")
-        call()
-    with pytest.raises(ValueError, match="'fast' is no backend"):
-        calls[0](backend="fast")
-    with pytest.raises(TypeError, match="backend must be a string"):
-        calls[0](backend=1)
+
+
+class Refusing:
+    """A backend that computes nothing."""
+
+    name = "native"
+
+    @staticmethod
+    def isas():
+        return {}
+
+    @staticmethod
+    def build_program(*arguments):
+        raise _backends.CannotComputeError("operations of this kind")
+
+
+def test_a_backend_that_cannot_compute_a_program_is_passed_over(monkeypatch):
+    load = _backends.load
+    monkeypatch.setattr(
+        _backends, "load", lambda name: Refusing if name == "native" else load(name)
+    )
+    assert Model.from_program(PROGRAMS["chain"]()).backend != "native"
+    with pytest.raises(ValueError, match="the 'native' backend has no operations of this kind"):
+        Model.from_program(PROGRAMS["chain"](), backend="native")
+
+
+def test_a_pickle_chooses_a_backend_anew(monkeypatch):
+    """Unless one was named; and where that one is missing it says so and takes another."""
+    named = Model.from_program(PROGRAMS["chain"](), backend="reference", weight_dtype="int8")
+    any_backend = named.astype("float16")
+    assert any_backend.backend == "reference"
+    data = pickle.dumps(named)
+    again = pickle.loads(data)
+    assert (again.backend, again.weight_dtype) == ("reference", "int8")
+    monkeypatch.setenv("LSTM_FAST_BACKEND", "reference")
+    chosen = pickle.dumps(Model.from_program(PROGRAMS["chain"]()))
+    monkeypatch.delenv("LSTM_FAST_BACKEND")
+    assert pickle.loads(chosen).backend == BACKENDS[0]
+    load = _backends.load
+
+    def missing(name):
+        if name == "reference" and not seen:
+            seen.append(name)
+            raise lstm_fast.BackendUnavailableError("it is missing")
+        return load(name)
+
+    seen = []
+    monkeypatch.setattr(_backends, "load", missing)
+    with pytest.warns(RuntimeWarning, match="it is missing; unpickled for the best backend here"):
+        again = pickle.loads(data)
+    assert again.weight_dtype == "int8"
 
 
 def test_what_is_no_model_is_refused(tmp_path):

@@ -1,0 +1,148 @@
+"""Whole models in the C core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from .._process import handles_signals
+from ..model_stream import ModelStream
+from ..program import Program
+from . import CannotComputeError
+from ._native_core import (
+    WEIGHT_TYPES,
+    Addresses,
+    CoreStream,
+    address_of,
+    fail,
+    ffi,
+    from_buffer,
+    lib,
+    short_ways,
+    text_of,
+)
+
+if TYPE_CHECKING:
+    from .._weight_types import Types
+    from ..model import Model
+
+Array = NDArray[Any]
+
+
+class NativeProgram:
+    """An `lf_model` that was made of a program."""
+
+    def __init__(self, program: Program, data: bytes, types: Types, isa: str | None) -> None:
+        result = ffi.new("lf_model **")
+        status = lib.lf_model_load_as(
+            from_buffer(data),
+            len(data),
+            ffi.new("lf_weight_type[]", [WEIGHT_TYPES[type_] for type_ in types]),
+            len(types),
+            ffi.NULL if isa is None else isa.encode(),
+            result,
+        )
+        if status == lib.LF_ERR_UNSUPPORTED:
+            raise CannotComputeError(f"way to do this: {text_of(lib.lf_status_text(status))}")
+        if status:
+            fail(status)
+        self.program = program
+        self.handle = ffi.gc(result[0], lib.lf_model_destroy)
+        self.isa = text_of(lib.lf_model_isa(self.handle))
+        self.nbytes = int(lib.lf_model_packed_bytes(self.handle))
+        self.piece: int = short_ways.piece_steps(address_of(self.handle))
+
+    def stream(self, whole: Model) -> NativeModelStream:
+        return NativeModelStream(whole, self)
+
+
+def fail_in_a_step(status: int, program: Program, frames: Sequence[Array]) -> None:
+    """Raise the error of a status that a step or a run has returned."""
+    if status == lib.LF_ERR_INDEX:
+        raise ValueError(which_index(program, frames))
+    if status:
+        fail(status)
+
+
+def which_index(program: Program, frames: Sequence[Array]) -> str:
+    """Say which index is beyond an embedding's table, where it is one of those that were given."""
+    given = {one.tensor: frame for one, frame in zip(program.inputs, frames, strict=True)}
+    for op in program.ops:
+        if op.code != "embedding" or op.inputs[1] not in given:
+            continue
+        rows = len(program.constants[op.inputs[0]])
+        indices = given[op.inputs[1]]
+        wrong = indices[(indices < -rows) | (indices >= rows)]
+        if wrong.size:
+            return f"the index {wrong.flat[0]} is not within the {rows} rows of an embedding"
+    return (
+        "an index that a step has computed is not within the rows of an embedding; where it comes "
+        "of a value that is no number, reset the stream"
+    )
+
+
+class NativeModelStream(ModelStream, CoreStream):
+    """A stream whose state lives in the core."""
+
+    __slots__ = ("__weakref__", "_core", "_handle", "_model")
+
+    def __init__(self, model: Model, core: NativeProgram) -> None:
+        self._model = model
+        self._core = core  # the core's stream borrows the core's model
+        result = ffi.new("lf_stream **")
+        status = lib.lf_stream_create(core.handle, result)
+        if status:
+            fail(status)
+        self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
+        tensors = [*model.inputs.values(), *model.outputs.values()]
+        if [one.kind for one in tensors] == ["float32", "float32"]:
+            self._attach(address_of(self._handle), *(one.shape for one in tensors))
+
+    # As that of `NativeStream`: for models with one input and one output, both float32.
+    step = ModelStream.step
+
+    def _advance(self, frames: Sequence[Array], steps: int, results: Sequence[Array]) -> None:
+        inputs, outputs = Addresses(frames), Addresses(results, writable=True)
+        if steps > self._core.piece and handles_signals():
+            status = short_ways.stream_run_values(
+                address_of(self._handle), inputs.address, steps, outputs.address
+            )
+        else:
+            status = lib.lf_stream_run(self._handle, inputs.pointers, steps, outputs.pointers)
+        fail_in_a_step(status, self._core.program, frames)
+
+    def _read_states(self, values: Sequence[Array]) -> None:
+        states = Addresses(values, writable=True)
+        status = lib.lf_stream_get_states(self._handle, states.pointers)
+        if status:
+            fail(status)
+
+    def _write_states(self, values: Sequence[Array]) -> None:
+        states = Addresses(values)
+        status = lib.lf_stream_set_states(self._handle, states.pointers)
+        if status:
+            fail(status)
+
+    def _restart(self) -> None:
+        status = lib.lf_stream_reset(self._handle)
+        if status:
+            fail(status)
+
+    def _prepare(self) -> None:
+        status = lib.lf_stream_prepare(self._handle)
+        if status:
+            fail(status)
+
+    def copy(self) -> NativeModelStream:
+        twin = self._core.stream(self._model)
+        status = lib.lf_stream_copy(twin._handle, self._handle)
+        if status:
+            fail(status)
+        return twin
+
+    copy.__doc__ = ModelStream.copy.__doc__
+
+
+short_ways.install(ModelStream, NativeModelStream)  # sets NativeModelStream.step, see there
