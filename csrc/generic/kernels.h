@@ -39,7 +39,7 @@
     .matvec = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_MATVEC)},                                           \
     .matmat = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_MATMAT)}, .product = product_pass,                  \
     .depthwise = depthwise_pass, .gru_reset = gru_reset, .gru_output = gru_output,                 \
-    .canonicalise_f32 = canonicalise_f32,     \
-    .take_frame_f32 = take_frame_f32, .measure_frame_f32 = measure_frame_f32,                      \
-    .give_output_f32 = give_output_f32, .activate_f32 = activate_f32, .canary = canary,            \
-    .probe_read = probe_read, .probe_fma = probe_fma
+    .canonicalise_f32 = canonicalise_f32, .take_frame_f32 = take_frame_f32,                        \
+    .measure_frame_f32 = measure_frame_f32, .give_output_f32 = give_output_f32,                    \
+    .activate_f32 = activate_f32, .canary = canary, .probe_read = probe_read,                      \
+    .probe_fma = probe_fma

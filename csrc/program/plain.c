@@ -172,23 +172,23 @@ static void cast_axis(const lf_plain *p, uint32_t size, void *y, ptrdiff_t to, p
                       const void *x, ptrdiff_t from, ptrdiff_t from_step) {
     enum { KINDS = LF_KIND_BOOL + 1 };
     switch (p->from * KINDS + p->to) {
-    case LF_KIND_FLOAT32 * KINDS + LF_KIND_FLOAT32:
+    case LF_KIND_FLOAT32 *KINDS + LF_KIND_FLOAT32:
         LF_CAST(float, float, a);
-    case LF_KIND_FLOAT32 * KINDS + LF_KIND_INT64:
+    case LF_KIND_FLOAT32 *KINDS + LF_KIND_INT64:
         LF_CAST(float, int64_t, to_int(a));
-    case LF_KIND_FLOAT32 * KINDS + LF_KIND_BOOL:
+    case LF_KIND_FLOAT32 *KINDS + LF_KIND_BOOL:
         LF_CAST(float, uint8_t, a != 0);
-    case LF_KIND_INT64 * KINDS + LF_KIND_FLOAT32:
+    case LF_KIND_INT64 *KINDS + LF_KIND_FLOAT32:
         LF_CAST(int64_t, float, a);
-    case LF_KIND_INT64 * KINDS + LF_KIND_INT64:
+    case LF_KIND_INT64 *KINDS + LF_KIND_INT64:
         LF_CAST(int64_t, int64_t, a);
-    case LF_KIND_INT64 * KINDS + LF_KIND_BOOL:
+    case LF_KIND_INT64 *KINDS + LF_KIND_BOOL:
         LF_CAST(int64_t, uint8_t, a != 0);
-    case LF_KIND_BOOL * KINDS + LF_KIND_FLOAT32:
+    case LF_KIND_BOOL *KINDS + LF_KIND_FLOAT32:
         LF_CAST(uint8_t, float, a);
-    case LF_KIND_BOOL * KINDS + LF_KIND_INT64:
+    case LF_KIND_BOOL *KINDS + LF_KIND_INT64:
         LF_CAST(uint8_t, int64_t, a);
-    case LF_KIND_BOOL * KINDS + LF_KIND_BOOL:
+    case LF_KIND_BOOL *KINDS + LF_KIND_BOOL:
         LF_CAST(uint8_t, uint8_t, a);
     default: /* there is no other kind */
         return;
