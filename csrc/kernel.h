@@ -3,6 +3,7 @@
 #define LF_KERNEL_H
 
 #include "layout.h"
+#include "program/loops.h"
 #include "program/products.h"
 #include "tuning.h"
 
@@ -126,7 +127,11 @@ typedef struct lf_isa {
     /* The same for 1 .. LF_BATCH_SESSIONS rows: sums[count][rows of m], all from the same start. */
     void (*matmat[LF_WEIGHT_TYPES])(const lf_matrix *m, const lf_row_segment *operand,
                                     size_t segments, size_t count, const void *start, void *sums);
-    /* Operations of whole models: generic/product.h, gru.h, elementwise.h and along.h. */
+    /* Operations of whole models: generic/elementwise.h, along.h, product.h and gru.h. row: scratch for
+     * along->inner_count floats, aligned. Other pointers have any alignment; y may be x or a. */
+    void (*unary)(const lf_elementwise *op, float *y, const float *x);
+    void (*binary)(const lf_elementwise *op, float *y, const float *a, const float *b);
+    void (*along)(const lf_along *op, float *y, const float *x, float *row);
     void (*product)(const lf_product *p, const lf_product_rows *rows);
     void (*depthwise)(const lf_depthwise *d, const float *x, float *y);
     void (*gru_reset)(size_t hidden_size, const float *a, const float *u, const float *h, float *y);

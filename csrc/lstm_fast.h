@@ -240,6 +240,88 @@ const char *lf_model_isa(const lf_model *model);
  *             n = tanh(a_n + u_n).  h' = (1 - z) * n + z * h, each of these operations rounded
  *
  * An activation that follows a product gives the bits that it has alone.
+ *
+ * Operations of whole models, element by element
+ *
+ * Each line is float32, each operation in it rounded to nearest on its own, in the order of its brackets and, without
+ * them, from left to right; fma is rounded once; c ? a : b takes a where c holds, and no comparison holds for NaN.
+ * Inputs are canonical, attributes are as they are given. What is between a formula's lines stays as it is; its result
+ * is made canonical. ULP are the largest error over all floats, of results of at least 2^-126.
+ *
+ *     relu          x < 0 ? 0 : x
+ *     sigmoid, tanh, softsign    as in the cell                                                2.70, 1.97 ULP
+ *     abs, neg      of the sign bit alone; square  x * x;  reciprocal  1 / x;  sqrt  rounded once
+ *     hard_sigmoid  as in the cell: y = fma(alpha, x, beta), y < 0 ? 0 : y, then 1 < y ? 1 : y
+ *     hard_swish    x * hard_sigmoid(x) with alpha = 0x1.555556p-3 and beta = 0.5
+ *     leaky_relu, elu    as in the cell
+ *     clip          y = x < min ? min : x, then max < y ? max : y
+ *     gelu          h = x * 0.5; fma(h, erf(x * 0x1.6a09e6p-1), h)
+ *     gelu, tanh    h = x * 0.5; u = fma(x, x, 2^-100);
+ *                   fma(h, tanh(x * fma(u, 0x1.2444f2p-5, 0x1.988454p-1)), h)
+ *
+ * gelu and hard_swish of -infinity are NaN, as the product of it and zero is.
+ *
+ *     scaled(w, s)  n = s - B;  m = s < B + 127 or s is NaN ? s : B + 127;  u = the bits of m shifted left by 23
+ *                   y = fma(w, u, u), then 127 < n ? y + y : y, then n < -126 ? 0 : y        B = 0x1.8000FEp23
+ *     exp           a = 89 < x ? 89 : x;  s = fma(a, 0x1.715476p0, B);  n = s - B
+ *                   r = fma(n, 0x1.05c61p-29, fma(n, -0x1.62e43p-1, a));  z = fma(r, r, 2^-100)
+ *                   q = fma(z, fma(z, 0x1.6a5198p-10, fma(r, 0x1.12397cp-7, 0x1.5558acp-5)),
+ *                           fma(r, 0x1.555492p-3, 0x1.fffffcp-2))
+ *                   scaled(fma(z, q, r), s)                                                  1.1 ULP
+ *     parts(x, k)   n = (bits of x - k) / 2^23, rounded down, in integers;  f = (bits of x - n 2^23) as a float - 1
+ *     logs(n, f)    z = |f| < 2^-30 ? 0 : f * f;  z2 = z * z
+ *                   lower = fma(z, fma(f, 0x1.99697ap-3, -0x1.000046p-2), fma(f, 0x1.5555a4p-2, -0.5))
+ *                   upper = fma(z, fma(f, 0x1.acd728p-4, -0x1.0d9942p-3),
+ *                               fma(f, 0x1.2883bep-3, -0x1.54ee28p-3))
+ *                   q = fma(z2, fma(z2, -0x1.71a206p-5, upper), lower)
+ *                   fma(n, 0x1.62e4p-1, f) + fma(z, q, n * 0x1.7f7d1cp-20)
+ *     log           logs(n, f) of parts(x, 0x3F400000), n as a float; NaN where x < 0, -infinity where x is 0;
+ *                   infinity stays                                                           1.6 ULP
+ *     softplus      e = exp(-|x|), not made canonical;  max = x < 0 ? 0 : x
+ *                   max + (e < 0.5 ? logs(0, e) : logs(1, 0.5 * (e - 1)))                    2.2 ULP
+ *     erf           a = |x|.  Where a < 1:  s = fma(x, x, 2^-100);  p = 0x1.4771fcp-14, then p = fma(s, p, c) for c =
+ *                   -0x1.a3515ep-11, 0x1.53f224p-8, -0x1.b7f71ap-6, 0x1.ce2ce6p-4, -0x1.81273ep-2, 0x1.06eba8p-3;
+ *                   fma(x, p, x).  Elsewhere:  b = 4 < a ? 4 : a;  t = -0x1.86debep-13, then t = fma(b, t, c) for c =
+ *                   0x1.825bcap-9, -0x1.65cbdcp-6, 0x1.a65372p-4, 0x1.46bae6p-1, 0x1.2088ecp0, 0x1.661a16p-12;
+ *                   1 - exp(-t), with the sign of x                                          1.1 ULP
+ *
+ * Of two inputs, broadcast: add, sub, mul and div are rounded once.
+ *
+ *     minimum       a < b ? a : b < a ? b : the bits of a or those of b;  so NaN where one is, and -0 of +0 and -0
+ *     maximum       -minimum(-a, -b):  NaN where one is, and +0 of +0 and -0
+ *     prelu         a < 0 ? b * a : a
+ *     pow           By b, where it is one of these, for any a:  0: 1;  1: a;  2: a * a;  3: a * a * a;  -1: 1 / a;
+ *                   -2: 1 / (a * a);  0.5: sqrt(a + 0), but +infinity of -infinity;  -0.5: 1 / that.  Any other b:
+ *                   m = |a|;  n, f of parts(m, 0x3F3504F3), n as a float;  t = 2 + f;  g = f - (t - 2);  s = f / t
+ *                   r = fma(-s, g, fma(-s, t, f)) / t;  z = s * s;  q = fma(z, fma(z, fma(z, 0x1.58b61ep-2,
+ *                   0x1.a5ceb2p-2), 0x1.2776e2p-1), 0x1.ec709ep-1);  h = s * C;                C = 0x1.715476p1
+ *                   k = fma(s, C, -h) + fma(s, 0x1.4ae0cp-25, fma(r, C, z * s * q));  v = n + h
+ *                   w = (h - (v - n)) + k;  high = v + w;  low = w - (high - v)
+ *                   high is -infinity where m is 0, and m where it is infinite or NaN
+ *                   p = b * high;  e = |p| < 150 ? fma(b, low, fma(b, high, -p)) : 0;  d = p kept within +-150
+ *                   s = d + B;  r = (d - (s - B)) + e;  q = 0x1.417aacp-13, then q = fma(r, q, c) for c =
+ *                   0x1.5f094ap-10, 0x1.3b2dd2p-7, 0x1.c6af7ap-5, 0x1.ebfbdcp-3, 0x1.62e43p-1
+ *                   scaled(r * q, s), with the sign of a where b is odd; NaN where a < 0 is finite and b is finite
+ *                   and no integer; 1 where a is 1, and where a is -1 and b is infinite.
+ *                   That is C's pow for all special values.  1.2 ULP with |b| < 8, 6 ULP with any b (of samples)
+ *
+ * Along axes. A total is of sixteen sums: the r-th over j = r (mod 16) in ascending j from +0, added in ascending r; j
+ * counts the elements of a row in C's order over the axes that it goes over, and count is how many they are.
+ *
+ *     sum           the total;  mean  total / count
+ *     max, min      by maximum and minimum, which no order changes
+ *     l2            sqrt(total), each of whose sums is fma(x, x, sum)
+ *     softmax       e = exp(x - max), not made canonical;  e / total of e
+ *     log_softmax   (x - max) - log(total of e), the logarithm not made canonical
+ *     layer_norm    d = x - mean;  v = 1 / sqrt(total / count + epsilon), each sum being fma(d, d, sum);  d * v, then
+ *                   * scale, then + bias, where there are any
+ *
+ * A NaN or +infinity in a row, and a row of -infinities, make softmax and log_softmax NaN throughout. An infinity or a
+ * NaN makes layer_norm NaN throughout.
+ *
+ * Exactly: less, greater, equal (no comparison with NaN holds), logical_and, logical_or, logical_not, where, and all
+ * that moves elements. cast: a float to int64 is cut off, and -2^63 where there is none (NaN, infinities, beyond);
+ * int64 to float32 is rounded once; to bool it is whether it is not 0, so NaN is true.
  */
 
 /*

@@ -20,6 +20,10 @@
 #include "layer.h"
 #include "lstm_batch.h"
 
+#include "exponentials.h"
+#include "power.h"
+#include "elementwise.h"
+
 #include "product.h"
 #include "gru.h"
 

@@ -29,6 +29,7 @@ static inline vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
 static inline vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 static inline vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
 static inline vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+static inline vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
 static inline vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 static inline vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 static inline vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
@@ -78,6 +79,10 @@ static inline vi vi_load(const int32_t *p) {
 static inline void vi_store(int32_t *p, vi a) { _mm256_store_si256((__m256i *)(void *)p, a); }
 static inline vi vi_set1(int32_t a) { return _mm256_set1_epi32(a); }
 static inline vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+static inline vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+static inline vi vi_bits(vf a) { return _mm256_castps_si256(a); }
+static inline vf vf_of_bits(vi a) { return _mm256_castsi256_ps(a); }
+static inline vi vi_shift_from_exponent(vi a) { return _mm256_srai_epi32(a, 23); }
 static inline int32_t vi_total(vi a) {
     __m128i pairs = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     pairs = _mm_add_epi32(pairs, _mm_unpackhi_epi64(pairs, pairs));

@@ -27,6 +27,7 @@ static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
 static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 static inline vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+static inline vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 static inline vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 static inline vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
@@ -68,6 +69,10 @@ static inline vi vi_load(const int32_t *p) { return _mm512_load_si512((const voi
 static inline void vi_store(int32_t *p, vi a) { _mm512_store_si512((void *)p, a); }
 static inline vi vi_set1(int32_t a) { return _mm512_set1_epi32(a); }
 static inline vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+static inline vi vi_sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+static inline vi vi_bits(vf a) { return _mm512_castps_si512(a); }
+static inline vf vf_of_bits(vi a) { return _mm512_castsi512_ps(a); }
+static inline vi vi_shift_from_exponent(vi a) { return _mm512_srai_epi32(a, 23); }
 static inline int32_t vi_total(vi a) { return _mm512_reduce_add_epi32(a); }
 static inline vi vi_magnitude(vf a) {
     return _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(INT32_MAX));

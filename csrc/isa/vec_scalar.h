@@ -46,6 +46,7 @@ static inline vf vf_add(vf a, vf b) { return a + b; }
 static inline vf vf_sub(vf a, vf b) { return a - b; }
 static inline vf vf_mul(vf a, vf b) { return a * b; }
 static inline vf vf_div(vf a, vf b) { return a / b; }
+static inline vf vf_sqrt(vf a) { return sqrtf(a); }
 static inline vf vf_fma(vf a, vf b, vf c) { return fmaf(a, b, c); }
 static inline vf vf_max(vf a, vf b) { return a > b ? a : b; }
 static inline vf vf_min(vf a, vf b) { return a < b ? a : b; }
@@ -83,6 +84,11 @@ static inline vi vi_load(const int32_t *p) { return *p; }
 static inline void vi_store(int32_t *p, vi a) { *p = a; }
 static inline vi vi_set1(int32_t a) { return a; }
 static inline vi vi_add(vi a, vi b) { return a + b; }
+static inline vi vi_sub(vi a, vi b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
+static inline vi vi_bits(vf a) { return (int32_t)lf_bits(a); }
+static inline vf vf_of_bits(vi a) { return lf_float((uint32_t)a); }
+/* a / 2^23, rounded down: of the bits of a number it is the exponent, with its bias. */
+static inline vi vi_shift_from_exponent(vi a) { return a >> 23; }
 static inline int32_t vi_total(vi a) { return a; }
 /* The bits of magnitudes, which have the order of these; infinity and, above it, NaN included. */
 static inline vi vi_magnitude(vf a) { return (int32_t)(lf_bits(a) & 0x7FFFFFFFu); }

@@ -294,8 +294,6 @@ void lf_plan_destroy(lf_plan *plan) {
     for (size_t n = 0; n < plan->instruction_count; n++)
         if (plan->instructions[n].kind == LF_RUN_LSTM)
             free(plan->instructions[n].lstm.layer);
-        else if (plan->instructions[n].kind == LF_RUN_PLAIN)
-            lf_plain_destroy(&plan->instructions[n].plain);
     lf_free_weights(&plan->block);
     free(plan->takes);
     free(plan->gives);

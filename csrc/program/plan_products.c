@@ -18,7 +18,7 @@ void lf_emit_product(lf_planner *planner, const lf_op *op, const lf_run_product 
     one.product = *run;
     one.product.product.type = type;
     lf_matrix *const m = &one.product.product.matrix;
-    m->rows = (uint32_t)lf_round_up(run->product.outputs, lf_narrow_rows(g));
+    m->rows = (uint32_t)lf_round_up(run->product.outputs, g.lanes);
     m->wide_panels = (uint32_t)(m->rows / (lf_narrow_rows(g) * g.wide));
     m->columns = (uint32_t)(weights->taps * weights->channels);
     m->stride = (uint32_t)lf_row_bytes(g, m->columns);
