@@ -20,8 +20,8 @@ struct lf_stream {
     void *quants[LF_HALVES]; /* int8: scratch for an input and for a hidden state */
     float *pre;              /* scratch for variants */
     /* of a whole model; null where it is an LSTM: */
-    char *state;     /* as its plan has it */
-    char *before;    /* what it was before a run that may fail; null where none can */
+    char *state;  /* as its plan has it */
+    char *before; /* what it was before a run that may fail; null where none can */
     void *run_memory;
 };
 
@@ -33,9 +33,7 @@ enum { LF_TORN = 1 };
 
 typedef enum lf_purpose { LF_LOOKS, LF_ADVANCES, LF_OVERWRITES } lf_purpose;
 
-static inline uint32_t lf_mark_of(lf_purpose what) {
-    return 2 * lf_process() + (what == LF_LOOKS);
-}
+static inline uint32_t lf_mark_of(lf_purpose what) { return 2 * lf_process() + (what == LF_LOOKS); }
 
 /* stream.c: who is found inside decides. */
 lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);
@@ -62,5 +60,8 @@ lf_status lf_model_stream_reset(lf_stream *stream);
 lf_status lf_model_stream_get(lf_stream *stream, void *const *states);
 lf_status lf_model_stream_set(lf_stream *stream, const void *const *states);
 void lf_model_stream_copy(lf_stream *target, const lf_stream *source);
+/* Whether there are arrays for all inputs and outputs, and no output shares memory with another. */
+lf_status lf_check_ends(const lf_values *values, const void *const *inputs, size_t steps,
+                        void *const *outputs);
 
 #endif
