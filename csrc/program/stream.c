@@ -26,8 +26,8 @@ lf_status lf_model_stream_create(const lf_model *model, lf_stream **result) {
     return LF_OK;
 }
 
-static lf_status check_ends(const lf_values *values, const void *const *inputs, size_t steps,
-                            void *const *outputs) {
+lf_status lf_check_ends(const lf_values *values, const void *const *inputs, size_t steps,
+                        void *const *outputs) {
     for (size_t n = 0; n < values->input_count; n++)
         if (!inputs[n])
             return LF_ERR_ARGUMENT;
@@ -51,7 +51,7 @@ lf_status lf_model_stream_run(lf_stream *stream, const void *const *inputs, size
     const lf_plan *const plan = stream->model->plan;
     if (!steps)
         return LF_OK;
-    lf_status status = check_ends(&stream->model->values, inputs, steps, outputs);
+    lf_status status = lf_check_ends(&stream->model->values, inputs, steps, outputs);
     if (status == LF_OK)
         status = lf_stream_enter(stream, LF_STREAM_ADVANCES);
     if (status != LF_OK)

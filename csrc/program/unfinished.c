@@ -37,16 +37,6 @@ lf_status lf_pool_set_states(lf_pool *pool, unsigned long long handle, const voi
     (void)states;
     return LF_ERR_UNSUPPORTED;
 }
-int lf_stream_run_values_in_pieces(lf_stream *stream, const void *const *inputs, size_t steps,
-                                   void *const *outputs, lf_go_on go_on, void *context) {
-    (void)stream;
-    (void)inputs;
-    (void)steps;
-    (void)outputs;
-    (void)go_on;
-    (void)context;
-    return LF_ERR_UNSUPPORTED;
-}
 int lf_pool_run_values_in_pieces(lf_pool *pool, const unsigned long long *handles, size_t count,
                                  size_t steps, const size_t *lengths, const void *const *inputs,
                                  void *const *outputs, size_t *bad, lf_go_on go_on, void *context) {

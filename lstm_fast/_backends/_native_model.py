@@ -98,7 +98,8 @@ class NativeModelStream(ModelStream, CoreStream):
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
         tensors = [*model.inputs.values(), *model.outputs.values()]
         if [one.kind for one in tensors] == ["float32", "float32"]:
-            self._attach(address_of(self._handle), *(one.shape for one in tensors))
+            shapes = (one.shape for one in tensors)
+            self._attach(address_of(self._handle), core.nbytes, *shapes)
 
     # As that of `NativeStream`: for models with one input and one output, both float32.
     step = ModelStream.step
