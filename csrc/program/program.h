@@ -118,7 +118,7 @@ typedef struct lf_attribute {
     uint32_t count;
 } lf_attribute;
 
-enum { LF_NO_TENSOR = UINT32_MAX }; /* an input that is left out */
+#define LF_NO_TENSOR UINT32_MAX /* an input that is left out */
 
 /* inputs: those that are left out at the end are not counted. attributes: in the order of docs/lfm.md. */
 typedef struct lf_op {
