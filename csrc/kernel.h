@@ -3,6 +3,7 @@
 #define LF_KERNEL_H
 
 #include "layout.h"
+#include "program/walk.h"
 #include "tuning.h"
 
 /* The arithmetic is part of the contract, so a build that would relax it must not exist. */
@@ -134,6 +135,11 @@ typedef struct lf_isa {
     void (*give_output_f32)(float *y, const float *h, size_t count);
     /* In place; count is a multiple of lanes. */
     void (*activate_f32)(const lf_function *function, float *values, size_t count);
+    /* Operations of whole models. Floats of any alignment, canonical; y may be x or a where their strides are equal.
+     * row: scratch for inner_count floats, rounded up to 16, aligned to 64 bytes. */
+    void (*unary)(const lf_elementwise *op, float *y, const float *x);
+    void (*binary)(const lf_elementwise *op, float *y, const float *a, const float *b);
+    void (*along)(const lf_along *op, float *y, const float *x, float *row);
     /* v[0] * v[1] + v[2], rounded twice unless the compiler fuses what it should not; see lf_self_test */
     float (*canary)(const float *v);
     float (*probe_read)(const float *values, size_t count);

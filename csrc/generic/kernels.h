@@ -20,6 +20,11 @@
 #include "layer.h"
 #include "lstm_batch.h"
 
+#include "exponentials.h"
+#include "power.h"
+#include "elementwise.h"
+#include "along.h"
+
 #define LF_ENTRY_OF_LAYER_PASS(type, name, bytes, sums) [type] = layer_pass_##name,
 #define LF_ENTRY_OF_BATCH_PASS(type, name, bytes, sums) [type] = batch_pass_##name,
 #define LF_ENTRY_OF_MATVEC(type, name, bytes, sums) [type] = matvec_##name,
@@ -32,5 +37,6 @@
     .matvec = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_MATVEC)},                                           \
     .matmat = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_MATMAT)}, .canonicalise_f32 = canonicalise_f32,     \
     .take_frame_f32 = take_frame_f32, .measure_frame_f32 = measure_frame_f32,                      \
-    .give_output_f32 = give_output_f32, .activate_f32 = activate_f32, .canary = canary,            \
-    .probe_read = probe_read, .probe_fma = probe_fma
+    .give_output_f32 = give_output_f32, .unary = unary, .binary = binary, .along = along,          \
+    .activate_f32 = activate_f32, .canary = canary, .probe_read = probe_read,                      \
+    .probe_fma = probe_fma
