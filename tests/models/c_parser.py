@@ -15,7 +15,7 @@ from lstm_fast.operations import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
-PARSER = ("check", "parse", "records", "shapes", "shapes_weights", "signatures", "texts")
+PARSER = ("check", "parse", "records", "shapes", "shapes_weights", "signatures", "tensor", "texts")
 SOURCES = [
     ROOT / "tests/c/print_lfm.c",
     *(CSRC / f"program/{name}.c" for name in PARSER),
