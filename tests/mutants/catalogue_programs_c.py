@@ -10,7 +10,7 @@ PROGRAMS_C = [
         ".lfm in C: a character may be written in a longer form",
         "csrc/program/texts.c",
         "    return value < least[following] || value > 0x10FFFF",
-        "    return value > 0x10FFFF",
+        "    return value < least[following] / 2 || value > 0x10FFFF",
         EDGES,
     ),
     Mutant(
