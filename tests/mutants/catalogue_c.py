@@ -259,10 +259,10 @@ C = [
         MATRIX_C,
     ),
     Mutant(
-        "several rows: the strips of a tail are those of a whole panel",
+        "several rows: a tail of two vectors is cut as one of three",
         "csrc/generic/matmat.h",
-        "p.rows / LF_LANES, LF_LONE_STRIPS(type), count",
-        "p.rows / LF_LANES, LF_STRIPS(type), count",
+        "lf_tail_cuts[type][vectors - 1], count",
+        "lf_tail_cuts[type][vectors == 2 ? 2 : vectors - 1], count",
         MATRIX_C,
     ),
     Mutant(
