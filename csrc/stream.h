@@ -62,5 +62,8 @@ lf_status lf_model_stream_reset(lf_stream *stream);
 lf_status lf_model_stream_get(lf_stream *stream, void *const *states);
 lf_status lf_model_stream_set(lf_stream *stream, const void *const *states);
 void lf_model_stream_copy(lf_stream *target, const lf_stream *source);
+/* Whether all inputs and outputs are there, and no output shares memory with another value. */
+lf_status lf_check_ends(const lf_values *values, const void *const *inputs, size_t steps,
+                        void *const *outputs);
 
 #endif
