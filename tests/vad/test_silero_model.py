@@ -104,13 +104,17 @@ def test_the_installed_package_is_found_and_not_imported():
 
 def test_the_other_package_is_found_as_well(tmp_path, monkeypatch):
     path = silero_file("silero_vad")
-    data = tmp_path / "silero_elsewhere" / "data"
+    data, facts = (tmp_path / f"silero_elsewhere{end}" for end in ("/data", "-1.dist-info"))
     data.mkdir(parents=True)
-    (data / "silero_vad.onnx").symlink_to(path)
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: silero-elsewhere\nVersion: 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(module, "PACKAGES", ("silero_nowhere", "silero_elsewhere"))
+    monkeypatch.setattr(module, "PACKAGES", ("silero-nowhere", "silero-elsewhere"))
+    with pytest.raises(FileNotFoundError):
+        vad.silero()  # it is installed, but lacks the file
+    (data / "silero_vad.onnx").symlink_to(path)
     assert vad.silero().fingerprint == vad.silero(path).fingerprint
-    monkeypatch.setattr(module, "PACKAGES", ("silero_nowhere",))
+    monkeypatch.setattr(module, "PACKAGES", ("silero-nowhere",))
     with pytest.raises(FileNotFoundError, match=r"pip install --no-deps silero-vad.*or pass the"):
         vad.silero()
 
