@@ -36,9 +36,9 @@ PEER_ACTIVATION = 16 * U
 SILERO_PROBABILITY = 1e-5
 SILERO_STATE = 1e-4
 
-# Where a signal was searched for that onnxruntime's own rounding moves most: of 824 its distance to
-# float64 is at most 4e-5 in probability, and 1.2e-4 in state. Another float32 is no nearer to
-# float64, with roundings of its own, so the two are at most twice as far apart.
+# Signals that were searched for, since onnxruntime's own rounding moves them most: its distance to
+# float64 is at most 4e-5 in probability (of 824 signals), and 1.2e-4 in state (of `faint` in
+# test_silero.py). Another float32 has roundings of its own, so the two may be twice as far apart.
 SILERO_HARD_PROBABILITY = 2 * 4e-5
 SILERO_HARD_STATE = 2 * 1.2e-4
 
