@@ -57,10 +57,10 @@ VAD = [
         COMMANDS + "::test_convert_overwrites_only_when_told",
     ),
     Mutant(
-        "inspect: a narrow terminal gets the wide table",
+        "inspect: an operation that makes the next state is not said to",
         "lstm_fast/formats/_program_text.py",
-        "    if _room(rows, columns) < SOURCE:\n",
-        "    if False:\n",
-        COMMANDS + "::test_a_table_of_every_operation_fits_the_terminal",
+        "if one.next in op.outputs",
+        "if one.tensor in op.outputs",
+        COMMANDS + "::test_the_same_as_json",
     ),
 ]
