@@ -4,7 +4,6 @@
 
 #include "forks.h"
 #include "overlap.h"
-#include "pieces.h"
 #include "snapshot.h"
 #include "state.h"
 #include "stream.h"
@@ -157,13 +156,22 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
     return lf_leave(stream);
 }
 
+static int run_model_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
+                               lf_go_on go_on, void *context) {
+    const void *const inputs[1] = {xs};
+    void *const outputs[1] = {ys};
+    return stream->model->has_simple_ends
+               ? lf_model_stream_run_in_pieces(stream, inputs, steps, outputs, go_on, context)
+               : LF_ERR_KIND;
+}
+
 int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
                             lf_go_on go_on, void *context) {
     lf_status status = check_run(stream, xs, steps, ys);
-    if (status == LF_OK && stream->state)
-        status = LF_ERR_KIND;
     if (status != LF_OK)
         return (int)status;
+    if (stream->state)
+        return run_model_in_pieces(stream, xs, steps, ys, go_on, context);
     const lf_model *model = stream->model;
     const size_t piece = lf_piece_steps(model, 1), h = lf_h_floats(model), c = lf_c_floats(model);
     float *before = malloc((h + c) * sizeof(float));
@@ -207,6 +215,15 @@ lf_status lf_stream_run(lf_stream *stream, const void *const *inputs, size_t ste
         return LF_ERR_ARGUMENT;
     return stream->state ? lf_model_stream_run(stream, inputs, steps, outputs)
                          : lf_stream_run_f32(stream, inputs[0], steps, outputs[0]);
+}
+
+int lf_stream_run_values_in_pieces(lf_stream *stream, const void *const *inputs, size_t steps,
+                                   void *const *outputs, lf_go_on go_on, void *context) {
+    if (!stream || !inputs || !outputs)
+        return LF_ERR_ARGUMENT;
+    return stream->state
+               ? lf_model_stream_run_in_pieces(stream, inputs, steps, outputs, go_on, context)
+               : lf_stream_run_in_pieces(stream, inputs[0], steps, outputs[0], go_on, context);
 }
 
 lf_status lf_stream_step(lf_stream *stream, const void *const *inputs, void *const *outputs) {

@@ -6,6 +6,7 @@
 
 #include "forks.h"
 #include "pass.h"
+#include "pieces.h"
 
 struct lf_stream {
     const lf_model *model;
@@ -20,8 +21,8 @@ struct lf_stream {
     void *quants[LF_HALVES]; /* int8: scratch for an input and for a hidden state */
     float *pre;              /* scratch for variants */
     /* of a whole model; null where it is an LSTM: */
-    char *state;     /* as its plan has it */
-    char *before;    /* what it was before a run that may fail; null where none can */
+    char *state;  /* as its plan has it */
+    char *before; /* what it was before a run that may fail; null where none can */
     void *run_memory;
 };
 
@@ -33,9 +34,7 @@ enum { LF_TORN = 1 };
 
 typedef enum lf_purpose { LF_LOOKS, LF_ADVANCES, LF_OVERWRITES } lf_purpose;
 
-static inline uint32_t lf_mark_of(lf_purpose what) {
-    return 2 * lf_process() + (what == LF_LOOKS);
-}
+static inline uint32_t lf_mark_of(lf_purpose what) { return 2 * lf_process() + (what == LF_LOOKS); }
 
 /* stream.c: who is found inside decides. */
 lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);
@@ -58,6 +57,8 @@ static inline lf_status lf_leave(lf_stream *stream) {
 lf_status lf_model_stream_create(const lf_model *model, lf_stream **stream);
 lf_status lf_model_stream_run(lf_stream *stream, const void *const *inputs, size_t steps,
                               void *const *outputs);
+int lf_model_stream_run_in_pieces(lf_stream *stream, const void *const *inputs, size_t steps,
+                                  void *const *outputs, lf_go_on go_on, void *context);
 lf_status lf_model_stream_reset(lf_stream *stream);
 lf_status lf_model_stream_get(lf_stream *stream, void *const *states);
 lf_status lf_model_stream_set(lf_stream *stream, const void *const *states);

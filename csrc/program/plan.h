@@ -10,9 +10,9 @@
 
 /* An input. Its values are taken to a buffer in scratch, those of its history before them. */
 typedef struct lf_plan_input {
-    lf_place at;          /* the buffer */
-    lf_place history;     /* in the state, where there is one */
-    size_t history_count; /* of elements of the last axis */
+    lf_place at;            /* the buffer */
+    lf_place history;       /* in the state, where there is one */
+    size_t history_count;   /* of elements of the last axis */
     size_t rows, row_count; /* the tensor: [rows][history_count + row_count] */
     size_t bytes;           /* of what a caller gives */
     lf_kind kind;
@@ -58,10 +58,12 @@ size_t lf_run_bytes(const lf_plan *plan, size_t sessions);
 
 /*
  * One step of so many sessions, at most as many as the memory is for. states[s]: of session s, whose values are the
- * at[s]th ones in inputs[n] and outputs[n]. On anything but LF_OK no state has changed.
+ * at[s]th ones in inputs[n] and outputs[n]. On anything but LF_OK no state has changed, and *bad is one of the sessions
+ * for which it cannot be taken.
  */
 lf_status lf_run_step(const lf_plan *plan, void *memory, size_t sessions, char *const *states,
-                      const size_t *at, const void *const *inputs, void *const *outputs);
+                      const size_t *at, const void *const *inputs, void *const *outputs,
+                      size_t *bad);
 
 /* states.c: between the state of a session and a caller's values, one for each state. */
 void lf_states_read(const lf_model *model, const char *state, void *const *states);
