@@ -55,11 +55,11 @@ lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found) {
     for (;;) {
         if (found / 2 == mine / 2)
             return LF_ERR_BUSY;
-        const int is_whole = found != LF_TORN && (found & 1 || !found);
-        const uint32_t next = is_whole || what == LF_OVERWRITES ? mine : LF_TORN;
+        const int is_whole = found != LF_STREAM_TORN && (found & 1 || !found);
+        const uint32_t next = is_whole || what == LF_TO_OVERWRITE ? mine : LF_STREAM_TORN;
         if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, next,
                                                     memory_order_acquire, memory_order_relaxed)) {
-            if (next == LF_TORN)
+            if (next == LF_STREAM_TORN)
                 return LF_ERR_FORKED;
             if (!is_whole && !stream->state)
                 place_h(stream); /* the fork may have come in the middle of the swap */
@@ -106,7 +106,8 @@ static void advance(lf_stream *stream, const float *x, float *y, int descending)
 lf_status lf_stream_prepare(lf_stream *stream) {
     if (!stream)
         return LF_ERR_ARGUMENT;
-    const lf_status status = lf_enter(stream, LF_LOOKS); /* which h and c are none the worse for */
+    const lf_status status =
+        lf_enter(stream, LF_TO_LOOK); /* which h and c are none the worse for */
     if (status != LF_OK)
         return status;
     if (!stream->prepared && !stream->state) {
@@ -149,7 +150,7 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
     if (status == LF_OK && stream->state)
         return run_model_f32(stream, xs, steps, ys);
     if (status == LF_OK)
-        status = lf_enter(stream, LF_ADVANCES);
+        status = lf_enter(stream, LF_TO_ADVANCE);
     if (status != LF_OK)
         return status;
     advance_many(stream, xs, steps, ys);
@@ -177,7 +178,7 @@ int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, fl
     float *before = malloc((h + c) * sizeof(float));
     if (!before)
         return LF_ERR_MEMORY;
-    int result = (int)lf_enter(stream, LF_ADVANCES);
+    int result = (int)lf_enter(stream, LF_TO_ADVANCE);
     if (result == LF_OK) {
         const uint32_t process = lf_process();
         memcpy(before, stream->h, h * sizeof(float));
@@ -235,7 +236,7 @@ lf_status lf_stream_reset(lf_stream *stream) {
         return LF_ERR_ARGUMENT;
     if (stream->state)
         return lf_model_stream_reset(stream);
-    const lf_status status = lf_enter(stream, LF_OVERWRITES);
+    const lf_status status = lf_enter(stream, LF_TO_OVERWRITE);
     if (status != LF_OK)
         return status;
     lf_state_start(stream->model, stream->h, stream->c);
@@ -248,7 +249,7 @@ lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
         return LF_ERR_ARGUMENT;
     if (stream->state)
         return LF_ERR_KIND;
-    const lf_status status = lf_enter(stream, LF_LOOKS);
+    const lf_status status = lf_enter(stream, LF_TO_LOOK);
     if (status != LF_OK)
         return status;
     lf_state_read(stream->model, stream->h, stream->c, h, c);
@@ -260,7 +261,7 @@ lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float
         return LF_ERR_ARGUMENT;
     if (stream->state)
         return LF_ERR_KIND;
-    const lf_status status = lf_enter(stream, LF_OVERWRITES);
+    const lf_status status = lf_enter(stream, LF_TO_OVERWRITE);
     if (status != LF_OK)
         return status;
     lf_state_write(stream->model, stream->h, stream->c, h, c);
@@ -289,10 +290,10 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
         return LF_ERR_MODEL;
     if (target == source)
         return LF_OK;
-    lf_status status = lf_enter(source, LF_LOOKS);
+    lf_status status = lf_enter(source, LF_TO_LOOK);
     if (status != LF_OK)
         return status;
-    status = lf_enter(target, LF_OVERWRITES);
+    status = lf_enter(target, LF_TO_OVERWRITE);
     if (status != LF_OK) {
         lf_leave(source);
         return status;
@@ -313,7 +314,7 @@ lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
         return LF_ERR_ARGUMENT;
     lf_status status = lf_snapshot_check_room(stream->model, bytes, size);
     if (status == LF_OK)
-        status = lf_enter(stream, LF_LOOKS);
+        status = lf_enter(stream, LF_TO_LOOK);
     if (status != LF_OK)
         return status;
     lf_snapshot_write(stream->model, stream->h, stream->c, bytes);

@@ -27,14 +27,16 @@ struct lf_stream {
 };
 
 /*
- * stream->inside is 0 where nobody is, or LF_TORN, or twice the process of who is, plus 1 where they leave the state
+ * stream->inside is 0 where nobody is, or LF_STREAM_TORN, or twice the process of who is, plus 1 where they leave the state
  * as it is. A number of another process was left by a thread that a fork did not take along.
  */
-enum { LF_TORN = 1 };
+enum { LF_STREAM_TORN = 1 };
 
-typedef enum lf_purpose { LF_LOOKS, LF_ADVANCES, LF_OVERWRITES } lf_purpose;
+typedef enum lf_purpose { LF_TO_LOOK, LF_TO_ADVANCE, LF_TO_OVERWRITE } lf_purpose;
 
-static inline uint32_t lf_mark_of(lf_purpose what) { return 2 * lf_process() + (what == LF_LOOKS); }
+static inline uint32_t lf_mark_of(lf_purpose what) {
+    return 2 * lf_process() + (what == LF_TO_LOOK);
+}
 
 /* stream.c: who is found inside decides. */
 lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);

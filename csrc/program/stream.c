@@ -44,7 +44,7 @@ lf_status lf_model_stream_run(lf_stream *stream, const void *const *inputs, size
         return LF_OK;
     lf_status status = lf_check_ends(&stream->model->values, inputs, steps, outputs);
     if (status == LF_OK)
-        status = lf_enter(stream, LF_ADVANCES);
+        status = lf_enter(stream, LF_TO_ADVANCE);
     if (status != LF_OK)
         return status;
     if (keeps)
@@ -85,7 +85,7 @@ int lf_model_stream_run_in_pieces(lf_stream *stream, const void *const *inputs, 
     char *const before = malloc(bytes);
     if (!before)
         return LF_ERR_MEMORY;
-    int result = (int)lf_enter(stream, LF_ADVANCES);
+    int result = (int)lf_enter(stream, LF_TO_ADVANCE);
     if (result == LF_OK) {
         memcpy(before, stream->state, bytes);
         result = run_pieces(stream, inputs, steps, outputs, go_on, context);
@@ -101,7 +101,7 @@ int lf_model_stream_run_in_pieces(lf_stream *stream, const void *const *inputs, 
 
 lf_status lf_model_stream_reset(lf_stream *stream) {
     const lf_plan *const plan = stream->model->plan;
-    const lf_status status = lf_enter(stream, LF_OVERWRITES);
+    const lf_status status = lf_enter(stream, LF_TO_OVERWRITE);
     if (status != LF_OK)
         return status;
     memcpy(stream->state, plan->initial, plan->state_bytes);
@@ -111,7 +111,7 @@ lf_status lf_model_stream_reset(lf_stream *stream) {
 lf_status lf_model_stream_get(lf_stream *stream, void *const *states) {
     if (!lf_all_are_given((const void *const *)states, stream->model->values.state_count))
         return LF_ERR_ARGUMENT;
-    const lf_status status = lf_enter(stream, LF_LOOKS);
+    const lf_status status = lf_enter(stream, LF_TO_LOOK);
     if (status != LF_OK)
         return status;
     lf_states_read(stream->model, stream->state, states);
@@ -121,7 +121,7 @@ lf_status lf_model_stream_get(lf_stream *stream, void *const *states) {
 lf_status lf_model_stream_set(lf_stream *stream, const void *const *states) {
     if (!lf_all_are_given(states, stream->model->values.state_count))
         return LF_ERR_ARGUMENT;
-    const lf_status status = lf_enter(stream, LF_OVERWRITES);
+    const lf_status status = lf_enter(stream, LF_TO_OVERWRITE);
     if (status != LF_OK)
         return status;
     lf_states_write(stream->model, stream->state, states);
