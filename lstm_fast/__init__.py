@@ -29,6 +29,7 @@ from .errors import (
 from .formats import load
 from .lstm import LSTM
 from .model import Model, load_model
+from .model_pool import ModelPool
 from .model_stream import ModelStream
 from .pool import StreamPool
 from .stream import Stream
@@ -45,6 +46,7 @@ __all__ = [
     "LSTMState",
     "LstmFastError",
     "Model",
+    "ModelPool",
     "ModelStream",
     "PoolFullError",
     "SnapshotError",
