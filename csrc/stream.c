@@ -51,16 +51,16 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
 
 void lf_stream_destroy(lf_stream *stream) { free(stream); }
 
-lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found) {
+lf_status lf_stream_enter_found(lf_stream *stream, lf_purpose what, uint32_t found) {
     const uint32_t mine = lf_mark_of(what);
     for (;;) {
         if (found / 2 == mine / 2)
             return LF_ERR_BUSY;
-        const int is_whole = found != LF_TORN && (found & 1 || !found);
-        const uint32_t next = is_whole || what == LF_OVERWRITES ? mine : LF_TORN;
+        const int is_whole = found != LF_STREAM_TORN && (found & 1 || !found);
+        const uint32_t next = is_whole || what == LF_STREAM_OVERWRITES ? mine : LF_STREAM_TORN;
         if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, next,
                                                     memory_order_acquire, memory_order_relaxed)) {
-            if (next == LF_TORN)
+            if (next == LF_STREAM_TORN)
                 return LF_ERR_FORKED;
             if (!is_whole && !stream->state)
                 place_h(stream); /* the fork may have come in the middle of the swap */
@@ -107,7 +107,8 @@ static void advance(lf_stream *stream, const float *x, float *y, int descending)
 lf_status lf_stream_prepare(lf_stream *stream) {
     if (!stream)
         return LF_ERR_ARGUMENT;
-    const lf_status status = lf_enter(stream, LF_LOOKS); /* which h and c are none the worse for */
+    const lf_status status =
+        lf_stream_enter(stream, LF_STREAM_LOOKS); /* which h and c are none the worse for */
     if (status != LF_OK)
         return status;
     if (!stream->prepared && !stream->state) {
@@ -117,7 +118,7 @@ lf_status lf_stream_prepare(lf_stream *stream) {
             pass_over(stream, l, NULL, lf_recurrent_half, descending, 0);
         stream->prepared = 1;
     }
-    return lf_leave(stream);
+    return lf_stream_leave(stream);
 }
 
 static lf_status check_run(const lf_stream *stream, const float *xs, size_t steps,
@@ -150,11 +151,11 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
     if (status == LF_OK && stream->state)
         return run_model_f32(stream, xs, steps, ys);
     if (status == LF_OK)
-        status = lf_enter(stream, LF_ADVANCES);
+        status = lf_stream_enter(stream, LF_STREAM_ADVANCES);
     if (status != LF_OK)
         return status;
     advance_many(stream, xs, steps, ys);
-    return lf_leave(stream);
+    return lf_stream_leave(stream);
 }
 
 int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
@@ -169,7 +170,7 @@ int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, fl
     float *before = malloc((h + c) * sizeof(float));
     if (!before)
         return LF_ERR_MEMORY;
-    int result = (int)lf_enter(stream, LF_ADVANCES);
+    int result = (int)lf_stream_enter(stream, LF_STREAM_ADVANCES);
     if (result == LF_OK) {
         const uint32_t process = lf_process();
         memcpy(before, stream->h, h * sizeof(float));
@@ -191,7 +192,7 @@ int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, fl
             memcpy(stream->h, before, h * sizeof(float));
             memcpy(stream->c, before + h, c * sizeof(float));
         }
-        lf_leave(stream);
+        lf_stream_leave(stream);
     }
     free(before);
     return result;
@@ -218,12 +219,12 @@ lf_status lf_stream_reset(lf_stream *stream) {
         return LF_ERR_ARGUMENT;
     if (stream->state)
         return lf_model_stream_reset(stream);
-    const lf_status status = lf_enter(stream, LF_OVERWRITES);
+    const lf_status status = lf_stream_enter(stream, LF_STREAM_OVERWRITES);
     if (status != LF_OK)
         return status;
     lf_state_start(stream->model, stream->h, stream->c);
     stream->prepared = 0;
-    return lf_leave(stream);
+    return lf_stream_leave(stream);
 }
 
 lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
@@ -231,11 +232,11 @@ lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
         return LF_ERR_ARGUMENT;
     if (stream->state)
         return LF_ERR_KIND;
-    const lf_status status = lf_enter(stream, LF_LOOKS);
+    const lf_status status = lf_stream_enter(stream, LF_STREAM_LOOKS);
     if (status != LF_OK)
         return status;
     lf_state_read(stream->model, stream->h, stream->c, h, c);
-    return lf_leave(stream);
+    return lf_stream_leave(stream);
 }
 
 lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float *c) {
@@ -243,12 +244,12 @@ lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float
         return LF_ERR_ARGUMENT;
     if (stream->state)
         return LF_ERR_KIND;
-    const lf_status status = lf_enter(stream, LF_OVERWRITES);
+    const lf_status status = lf_stream_enter(stream, LF_STREAM_OVERWRITES);
     if (status != LF_OK)
         return status;
     lf_state_write(stream->model, stream->h, stream->c, h, c);
     stream->prepared = 0;
-    return lf_leave(stream);
+    return lf_stream_leave(stream);
 }
 
 lf_status lf_stream_get_states(lf_stream *stream, void *const *states) {
@@ -272,12 +273,12 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
         return LF_ERR_MODEL;
     if (target == source)
         return LF_OK;
-    lf_status status = lf_enter(source, LF_LOOKS);
+    lf_status status = lf_stream_enter(source, LF_STREAM_LOOKS);
     if (status != LF_OK)
         return status;
-    status = lf_enter(target, LF_OVERWRITES);
+    status = lf_stream_enter(target, LF_STREAM_OVERWRITES);
     if (status != LF_OK) {
-        lf_leave(source);
+        lf_stream_leave(source);
         return status;
     }
     if (target->state) {
@@ -287,8 +288,8 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
         memcpy(target->c, source->c, lf_c_floats(source->model) * sizeof(float));
     }
     target->prepared = 0;
-    lf_leave(source);
-    return lf_leave(target);
+    lf_stream_leave(source);
+    return lf_stream_leave(target);
 }
 
 lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
@@ -296,11 +297,11 @@ lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
         return LF_ERR_ARGUMENT;
     lf_status status = lf_snapshot_check_room(stream->model, bytes, size);
     if (status == LF_OK)
-        status = lf_enter(stream, LF_LOOKS);
+        status = lf_stream_enter(stream, LF_STREAM_LOOKS);
     if (status != LF_OK)
         return status;
     lf_snapshot_write(stream->model, stream->h, stream->c, bytes);
-    return lf_leave(stream);
+    return lf_stream_leave(stream);
 }
 
 lf_status lf_stream_restore(lf_stream *stream, const void *bytes, size_t size) {

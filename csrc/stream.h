@@ -26,28 +26,30 @@ struct lf_stream {
 };
 
 /*
- * stream->inside is 0 where nobody is, or LF_TORN, or twice the process of who is, plus 1 where they leave the state
+ * stream->inside is 0 where nobody is, or LF_STREAM_TORN, or twice the process of who is, plus 1 where they leave the state
  * as it is. A number of another process was left by a thread that a fork did not take along.
  */
-enum { LF_TORN = 1 };
+enum { LF_STREAM_TORN = 1 };
 
-typedef enum lf_purpose { LF_LOOKS, LF_ADVANCES, LF_OVERWRITES } lf_purpose;
+typedef enum lf_purpose { LF_STREAM_LOOKS, LF_STREAM_ADVANCES, LF_STREAM_OVERWRITES } lf_purpose;
 
-static inline uint32_t lf_mark_of(lf_purpose what) { return 2 * lf_process() + (what == LF_LOOKS); }
+static inline uint32_t lf_mark_of(lf_purpose what) {
+    return 2 * lf_process() + (what == LF_STREAM_LOOKS);
+}
 
 /* stream.c: who is found inside decides. */
-lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);
+lf_status lf_stream_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);
 
 /* Detects a second caller; a lock would make it wait instead, and hide the mistake. */
-static inline lf_status lf_enter(lf_stream *stream, lf_purpose what) {
+static inline lf_status lf_stream_enter(lf_stream *stream, lf_purpose what) {
     uint32_t found = 0;
     if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, lf_mark_of(what),
                                                 memory_order_acquire, memory_order_relaxed))
         return LF_OK;
-    return lf_enter_found(stream, what, found);
+    return lf_stream_enter_found(stream, what, found);
 }
 
-static inline lf_status lf_leave(lf_stream *stream) {
+static inline lf_status lf_stream_leave(lf_stream *stream) {
     atomic_store_explicit(&stream->inside, 0, memory_order_release);
     return LF_OK;
 }
@@ -60,8 +62,5 @@ lf_status lf_model_stream_reset(lf_stream *stream);
 lf_status lf_model_stream_get(lf_stream *stream, void *const *states);
 lf_status lf_model_stream_set(lf_stream *stream, const void *const *states);
 void lf_model_stream_copy(lf_stream *target, const lf_stream *source);
-/* Whether there are arrays for all inputs and outputs, and no output shares memory with another. */
-lf_status lf_check_ends(const lf_values *values, const void *const *inputs, size_t steps,
-                        void *const *outputs);
 
 #endif

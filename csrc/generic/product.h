@@ -7,8 +7,7 @@
 
 /* Out of line: a product calls it for few vectors, next to its sums. */
 static LF_NOINLINE vf lf_activated(const lf_product *p, vf x) {
-    return lf_unary_value(p->activation, p->is_approximate, x, vf_set1(p->alpha),
-                          vf_set1(p->beta));
+    return lf_unary_value(p->activation, p->is_approximate, x, vf_set1(p->alpha), vf_set1(p->beta));
 }
 
 /* From the sums of the vector of rows that begins with `row` to where a caller wants its part of y. */
@@ -99,8 +98,7 @@ static void depthwise_pass(const lf_depthwise *d, const float *x, float *y) {
             vf sum = vf_set1(0.0f);
             for (size_t tap = 0; tap < d->taps; tap++) {
                 const float *const from = x + tap * d->tap_step + c;
-                const vf values =
-                    rest >= LF_LANES ? vf_load_any(from) : vf_load_some(from, rest);
+                const vf values = rest >= LF_LANES ? vf_load_any(from) : vf_load_some(from, rest);
                 sum = vf_fma(vf_load(d->weights + tap * d->weights_step + c), values, sum);
             }
             lf_finish_product(p, c, sum, y);

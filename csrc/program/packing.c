@@ -62,8 +62,8 @@ static void pack_lstm(const lf_planner *planner, const lf_packing *p) {
     lf_cell_options cell;
     lf_layer_weights weights;
     if (lf_lstm_weights(planner, p->op, &cell, &weights)) /* the planner has asked before */
-        (void)lf_pack_layer(planner->plan->weights + p->offset, planner->isa, run->type,
-                            run->layer, &weights, (lf_variant *)(void *)(run->layer + 1));
+        (void)lf_pack_layer(planner->plan->weights + p->offset, planner->isa, run->type, run->layer,
+                            &weights, (lf_variant *)(void *)(run->layer + 1));
 }
 
 /* What operations read is canonical; weights stay as they are. */

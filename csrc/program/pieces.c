@@ -41,7 +41,7 @@ int lf_stream_run_values_in_pieces(lf_stream *stream, const void *const *inputs,
     char *const before = malloc(bytes + !bytes);
     if (!before)
         return LF_ERR_MEMORY;
-    int result = (int)lf_enter(stream, LF_ADVANCES);
+    int result = (int)lf_stream_enter(stream, LF_STREAM_ADVANCES);
     if (result == LF_OK) {
         const uint32_t process = lf_process();
         memcpy(before, stream->state, bytes);
@@ -49,7 +49,7 @@ int lf_stream_run_values_in_pieces(lf_stream *stream, const void *const *inputs,
         if (lf_process() == process) { /* else the stream stays torn, as in any other child */
             if (result != LF_OK)
                 memcpy(stream->state, before, bytes);
-            lf_leave(stream);
+            lf_stream_leave(stream);
         }
     }
     free(before);

@@ -59,8 +59,8 @@ static void plan_input(lf_planner *planner, uint32_t n, size_t *state) {
     take->history.room = LF_IN_STATE;
     take->history.offset = (ptrdiff_t)*state;
     plan->state_offsets[plan->state_count++] = *state;
-    *state += lf_round_up(take->rows * take->history_count * lf_kind_bytes(tensor->kind),
-                          LF_ALIGNMENT);
+    *state +=
+        lf_round_up(take->rows * take->history_count * lf_kind_bytes(tensor->kind), LF_ALIGNMENT);
 }
 
 static void plan_states(lf_planner *planner) {

@@ -10,9 +10,9 @@
 
 /* An input. Its values are taken to a buffer in scratch, those of its history before them. */
 typedef struct lf_plan_input {
-    lf_place at;          /* the buffer */
-    lf_place history;     /* in the state, where there is one */
-    size_t history_count; /* of elements of the last axis */
+    lf_place at;            /* the buffer */
+    lf_place history;       /* in the state, where there is one */
+    size_t history_count;   /* of elements of the last axis */
     size_t rows, row_count; /* the tensor: [rows][history_count + row_count] */
     size_t bytes;           /* of what a caller gives */
     lf_kind kind;

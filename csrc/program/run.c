@@ -39,8 +39,7 @@ static size_t divide(const lf_plan *plan, char *memory, size_t sessions, run *r)
     r->sums = part(memory, &at, sums * sizeof *r->sums);
     r->single = part(memory, &at, plan->most_segments * sizeof *r->single);
     r->several = part(memory, &at, plan->most_segments * sizeof *r->several);
-    r->values =
-        part(memory, &at, plan->most_segments * LF_PRODUCT_ROWS * sizeof(const void *));
+    r->values = part(memory, &at, plan->most_segments * LF_PRODUCT_ROWS * sizeof(const void *));
     r->results = part(memory, &at, LF_PRODUCT_ROWS * sizeof *r->results);
     for (int n = 0; n < LF_RUN_ROWS; n++)
         r->rows[n] = part(memory, &at, sessions * sizeof *r->rows[n]);
@@ -195,8 +194,8 @@ static lf_status run_for(const run *r, const lf_instruction *one, size_t s) {
         return LF_OK;
     case LF_RUN_GRU_OUTPUT:
         isa->gru_output(one->gru.hidden_size, one->gru.is_linear, floats(r, one->x[0], s),
-                        floats(r, one->x[1], s), floats(r, one->x[2], s),
-                        floats(r, one->x[3], s), floats(r, one->y[0], s));
+                        floats(r, one->x[1], s), floats(r, one->x[2], s), floats(r, one->x[3], s),
+                        floats(r, one->y[0], s));
         return LF_OK;
     case LF_RUN_UNARY:
         isa->unary(&one->elementwise, floats(r, one->y[0], s), floats(r, one->x[0], s));

@@ -53,7 +53,7 @@ lf_status lf_model_stream_run(lf_stream *stream, const void *const *inputs, size
         return LF_OK;
     lf_status status = lf_check_ends(&stream->model->values, inputs, steps, outputs);
     if (status == LF_OK)
-        status = lf_enter(stream, LF_ADVANCES);
+        status = lf_stream_enter(stream, LF_STREAM_ADVANCES);
     if (status != LF_OK)
         return status;
     if (stream->before && steps > 1)
@@ -63,39 +63,39 @@ lf_status lf_model_stream_run(lf_stream *stream, const void *const *inputs, size
         if (status != LF_OK && t)
             memcpy(stream->state, stream->before, plan->state_bytes);
     }
-    lf_leave(stream);
+    lf_stream_leave(stream);
     return status;
 }
 
 lf_status lf_model_stream_reset(lf_stream *stream) {
     const lf_plan *const plan = stream->model->plan;
-    const lf_status status = lf_enter(stream, LF_OVERWRITES);
+    const lf_status status = lf_stream_enter(stream, LF_STREAM_OVERWRITES);
     if (status != LF_OK)
         return status;
     memcpy(stream->state, plan->initial, plan->state_bytes);
-    return lf_leave(stream);
+    return lf_stream_leave(stream);
 }
 
 lf_status lf_model_stream_get(lf_stream *stream, void *const *states) {
     for (size_t n = 0; n < stream->model->values.state_count; n++)
         if (!states[n])
             return LF_ERR_ARGUMENT;
-    const lf_status status = lf_enter(stream, LF_LOOKS);
+    const lf_status status = lf_stream_enter(stream, LF_STREAM_LOOKS);
     if (status != LF_OK)
         return status;
     lf_states_read(stream->model, stream->state, states);
-    return lf_leave(stream);
+    return lf_stream_leave(stream);
 }
 
 lf_status lf_model_stream_set(lf_stream *stream, const void *const *states) {
     for (size_t n = 0; n < stream->model->values.state_count; n++)
         if (!states[n])
             return LF_ERR_ARGUMENT;
-    const lf_status status = lf_enter(stream, LF_OVERWRITES);
+    const lf_status status = lf_stream_enter(stream, LF_STREAM_OVERWRITES);
     if (status != LF_OK)
         return status;
     lf_states_write(stream->model, stream->state, states);
-    return lf_leave(stream);
+    return lf_stream_leave(stream);
 }
 
 void lf_model_stream_copy(lf_stream *target, const lf_stream *source) {

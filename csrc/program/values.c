@@ -118,4 +118,3 @@ int lf_describe_lstm(size_t input_size, size_t hidden_size, size_t output_size, 
     walk_lstm(&w, sizes);
     return 1;
 }
-

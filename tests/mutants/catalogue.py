@@ -3,6 +3,7 @@
 from .catalogue_c import C
 from .catalogue_models import PROGRAMS
 from .catalogue_onnx import ONNX_PROGRAMS
+from .catalogue_programs_c import PROGRAMS_C
 from .mutant import ERRORS, POOL_ERRORS, SNAPSHOTS, Mutant, golden
 
 PYTHON = [
@@ -92,4 +93,4 @@ PYTHON = [
     ),
 ]
 
-ALL = [*C, *PYTHON, *PROGRAMS, *ONNX_PROGRAMS]
+ALL = [*C, *PYTHON, *PROGRAMS, *ONNX_PROGRAMS, *PROGRAMS_C]
