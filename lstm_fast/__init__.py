@@ -34,6 +34,7 @@ from .errors import (
 from .formats import load
 from .lstm import LSTM
 from .model import Model, load_model
+from .model_pool import ModelPool
 from .model_stream import ModelStream
 from .pool import StreamPool
 from .stream import Stream
@@ -53,6 +54,7 @@ __all__ = [
     "LSTMState",
     "LstmFastError",
     "Model",
+    "ModelPool",
     "ModelStream",
     "PoolFullError",
     "SnapshotError",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .. import model
     from .._weight_types import Types
     from ..lstm import LSTM
+    from ..model_pool import ModelPool
     from ..model_stream import ModelStream
     from ..pool import StreamPool
     from ..program import Program
@@ -64,6 +65,8 @@ class ProgramCore(Protocol):
     def nbytes(self) -> int: ...
 
     def stream(self, whole: model.Model) -> ModelStream: ...
+
+    def pool(self, whole: model.Model, capacity: int, prepared: int, threads: int) -> ModelPool: ...
 
 
 class CannotComputeError(Exception):
