@@ -46,14 +46,16 @@ LF_INLINE void lf_product_of_rows(lf_weight_type type, const lf_product *p,
                                   const lf_product_rows *rows) {
     const lf_geometry g = LF_GEOMETRY(type);
     const size_t panels = lf_panel_count(&p->matrix, g);
-    const lf_matmat_extras none = {NULL, NULL};
     for (size_t n = 0; n < panels; n++) {
         const lf_panel panel = lf_panel_at(&p->matrix, g, n);
+        const char *const then =
+            n + 1 < panels ? lf_panel_at(&p->matrix, g, n + 1).weights : p->ahead;
+        const lf_matmat_extras extras = {p->ahead ? then : NULL, NULL};
         const size_t vectors = panel.rows / LF_LANES;
         const int is_tail = vectors < LF_NARROW_VECTORS;
         lf_matmat_panel(type, vectors, is_tail ? lf_tail_cuts[type][vectors - 1] : lf_cuts[type],
                         rows->count, panel.weights, rows->several, rows->segments, lf_zeros,
-                        rows->sums, LF_PANEL_SUMS, none);
+                        rows->sums, LF_PANEL_SUMS, extras);
         for (size_t r = 0; r < rows->count; r++)
             for (size_t j = 0; j < panel.rows; j += LF_LANES)
                 lf_finish_product(p, panel.row + j, vf_load(rows->sums + r * LF_PANEL_SUMS + j),

@@ -83,6 +83,21 @@ static void point_at_constants(const lf_plan *plan, lf_instruction *one) {
         one->along.bias = (const float *)(const void *)(plan->weights + one->x[3].offset);
 }
 
+/* From the last product to the first: each fetches those of the next one meanwhile, the last one its own. */
+static void point_ahead(lf_plan *plan) {
+    const char *next = NULL;
+    for (size_t n = plan->instruction_count; n-- > 0;) {
+        lf_instruction *const one = &plan->instructions[n];
+        if (one->kind == LF_RUN_LSTM)
+            next = one->lstm.layer->panels;
+        if (one->kind != LF_RUN_PRODUCT)
+            continue;
+        lf_product *const product = &one->product.product;
+        product->ahead = next ? next : product->matrix.panels;
+        next = product->matrix.panels;
+    }
+}
+
 lf_status lf_pack_plan(const lf_planner *planner) {
     lf_status status = LF_OK;
     for (size_t n = 0; n < planner->plan->instruction_count; n++)
@@ -105,5 +120,7 @@ lf_status lf_pack_plan(const lf_planner *planner) {
             break;
         }
     }
+    if (!planner->plan->fits_l2)
+        point_ahead(planner->plan);
     return status;
 }
