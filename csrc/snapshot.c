@@ -45,9 +45,17 @@ size_t lf_snapshot_bytes(const lf_model *model) {
     return write_header(model, header) + state_bytes(model) + LF_SHA256_BYTES;
 }
 
+/* Whether there are snapshots of it at all. */
+static lf_status check_model(const lf_model *model) {
+    if (model->plan)
+        return LF_ERR_KIND;
+    return model->has_fingerprint ? LF_OK : LF_ERR_FINGERPRINT;
+}
+
 lf_status lf_snapshot_check_room(const lf_model *model, const void *bytes, size_t size) {
-    if (!model->has_fingerprint)
-        return LF_ERR_FINGERPRINT;
+    const lf_status status = check_model(model);
+    if (status != LF_OK)
+        return status;
     return bytes && size >= lf_snapshot_bytes(model) ? LF_OK : LF_ERR_ARGUMENT;
 }
 
@@ -67,8 +75,9 @@ lf_status lf_snapshot_read(const lf_model *model, const void *bytes, size_t size
     char header[LONGEST_HEADER];
     unsigned char digest[LF_SHA256_BYTES];
     const char *const in = bytes;
-    if (!model->has_fingerprint)
-        return LF_ERR_FINGERPRINT;
+    const lf_status status = check_model(model);
+    if (status != LF_OK)
+        return status;
     if (!bytes)
         return LF_ERR_ARGUMENT;
     if (size < MAGIC_BYTES + LENGTH_BYTES + LF_SHA256_BYTES || memcmp(in, MAGIC, MAGIC_BYTES) != 0)

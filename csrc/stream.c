@@ -4,7 +4,6 @@
 
 #include "forks.h"
 #include "overlap.h"
-#include "pieces.h"
 #include "snapshot.h"
 #include "state.h"
 #include "stream.h"
@@ -51,13 +50,13 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
 
 void lf_stream_destroy(lf_stream *stream) { free(stream); }
 
-lf_status lf_stream_enter_found(lf_stream *stream, lf_purpose what, uint32_t found) {
+lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found) {
     const uint32_t mine = lf_mark_of(what);
     for (;;) {
         if (found / 2 == mine / 2)
             return LF_ERR_BUSY;
         const int is_whole = found != LF_STREAM_TORN && (found & 1 || !found);
-        const uint32_t next = is_whole || what == LF_STREAM_OVERWRITES ? mine : LF_STREAM_TORN;
+        const uint32_t next = is_whole || what == LF_TO_OVERWRITE ? mine : LF_STREAM_TORN;
         if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, next,
                                                     memory_order_acquire, memory_order_relaxed)) {
             if (next == LF_STREAM_TORN)
@@ -108,7 +107,7 @@ lf_status lf_stream_prepare(lf_stream *stream) {
     if (!stream)
         return LF_ERR_ARGUMENT;
     const lf_status status =
-        lf_stream_enter(stream, LF_STREAM_LOOKS); /* which h and c are none the worse for */
+        lf_enter(stream, LF_TO_LOOK); /* which h and c are none the worse for */
     if (status != LF_OK)
         return status;
     if (!stream->prepared && !stream->state) {
@@ -118,7 +117,7 @@ lf_status lf_stream_prepare(lf_stream *stream) {
             pass_over(stream, l, NULL, lf_recurrent_half, descending, 0);
         stream->prepared = 1;
     }
-    return lf_stream_leave(stream);
+    return lf_leave(stream);
 }
 
 static lf_status check_run(const lf_stream *stream, const float *xs, size_t steps,
@@ -151,26 +150,35 @@ lf_status lf_stream_run_f32(lf_stream *stream, const float *xs, size_t steps, fl
     if (status == LF_OK && stream->state)
         return run_model_f32(stream, xs, steps, ys);
     if (status == LF_OK)
-        status = lf_stream_enter(stream, LF_STREAM_ADVANCES);
+        status = lf_enter(stream, LF_TO_ADVANCE);
     if (status != LF_OK)
         return status;
     advance_many(stream, xs, steps, ys);
-    return lf_stream_leave(stream);
+    return lf_leave(stream);
+}
+
+static int run_model_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
+                               lf_go_on go_on, void *context) {
+    const void *const inputs[1] = {xs};
+    void *const outputs[1] = {ys};
+    return stream->model->has_simple_ends
+               ? lf_model_stream_run_in_pieces(stream, inputs, steps, outputs, go_on, context)
+               : LF_ERR_KIND;
 }
 
 int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, float *ys,
                             lf_go_on go_on, void *context) {
     lf_status status = check_run(stream, xs, steps, ys);
-    if (status == LF_OK && stream->state)
-        status = LF_ERR_KIND;
     if (status != LF_OK)
         return (int)status;
+    if (stream->state)
+        return run_model_in_pieces(stream, xs, steps, ys, go_on, context);
     const lf_model *model = stream->model;
     const size_t piece = lf_piece_steps(model, 1), h = lf_h_floats(model), c = lf_c_floats(model);
     float *before = malloc((h + c) * sizeof(float));
     if (!before)
         return LF_ERR_MEMORY;
-    int result = (int)lf_stream_enter(stream, LF_STREAM_ADVANCES);
+    int result = (int)lf_enter(stream, LF_TO_ADVANCE);
     if (result == LF_OK) {
         const uint32_t process = lf_process();
         memcpy(before, stream->h, h * sizeof(float));
@@ -192,7 +200,7 @@ int lf_stream_run_in_pieces(lf_stream *stream, const float *xs, size_t steps, fl
             memcpy(stream->h, before, h * sizeof(float));
             memcpy(stream->c, before + h, c * sizeof(float));
         }
-        lf_stream_leave(stream);
+        lf_leave(stream);
     }
     free(before);
     return result;
@@ -210,6 +218,15 @@ lf_status lf_stream_run(lf_stream *stream, const void *const *inputs, size_t ste
                          : lf_stream_run_f32(stream, inputs[0], steps, outputs[0]);
 }
 
+int lf_stream_run_values_in_pieces(lf_stream *stream, const void *const *inputs, size_t steps,
+                                   void *const *outputs, lf_go_on go_on, void *context) {
+    if (!stream || !inputs || !outputs)
+        return LF_ERR_ARGUMENT;
+    return stream->state
+               ? lf_model_stream_run_in_pieces(stream, inputs, steps, outputs, go_on, context)
+               : lf_stream_run_in_pieces(stream, inputs[0], steps, outputs[0], go_on, context);
+}
+
 lf_status lf_stream_step(lf_stream *stream, const void *const *inputs, void *const *outputs) {
     return lf_stream_run(stream, inputs, 1, outputs);
 }
@@ -219,12 +236,12 @@ lf_status lf_stream_reset(lf_stream *stream) {
         return LF_ERR_ARGUMENT;
     if (stream->state)
         return lf_model_stream_reset(stream);
-    const lf_status status = lf_stream_enter(stream, LF_STREAM_OVERWRITES);
+    const lf_status status = lf_enter(stream, LF_TO_OVERWRITE);
     if (status != LF_OK)
         return status;
     lf_state_start(stream->model, stream->h, stream->c);
     stream->prepared = 0;
-    return lf_stream_leave(stream);
+    return lf_leave(stream);
 }
 
 lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
@@ -232,11 +249,11 @@ lf_status lf_stream_get_state_f32(lf_stream *stream, float *h, float *c) {
         return LF_ERR_ARGUMENT;
     if (stream->state)
         return LF_ERR_KIND;
-    const lf_status status = lf_stream_enter(stream, LF_STREAM_LOOKS);
+    const lf_status status = lf_enter(stream, LF_TO_LOOK);
     if (status != LF_OK)
         return status;
     lf_state_read(stream->model, stream->h, stream->c, h, c);
-    return lf_stream_leave(stream);
+    return lf_leave(stream);
 }
 
 lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float *c) {
@@ -244,12 +261,12 @@ lf_status lf_stream_set_state_f32(lf_stream *stream, const float *h, const float
         return LF_ERR_ARGUMENT;
     if (stream->state)
         return LF_ERR_KIND;
-    const lf_status status = lf_stream_enter(stream, LF_STREAM_OVERWRITES);
+    const lf_status status = lf_enter(stream, LF_TO_OVERWRITE);
     if (status != LF_OK)
         return status;
     lf_state_write(stream->model, stream->h, stream->c, h, c);
     stream->prepared = 0;
-    return lf_stream_leave(stream);
+    return lf_leave(stream);
 }
 
 lf_status lf_stream_get_states(lf_stream *stream, void *const *states) {
@@ -273,12 +290,12 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
         return LF_ERR_MODEL;
     if (target == source)
         return LF_OK;
-    lf_status status = lf_stream_enter(source, LF_STREAM_LOOKS);
+    lf_status status = lf_enter(source, LF_TO_LOOK);
     if (status != LF_OK)
         return status;
-    status = lf_stream_enter(target, LF_STREAM_OVERWRITES);
+    status = lf_enter(target, LF_TO_OVERWRITE);
     if (status != LF_OK) {
-        lf_stream_leave(source);
+        lf_leave(source);
         return status;
     }
     if (target->state) {
@@ -288,8 +305,8 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
         memcpy(target->c, source->c, lf_c_floats(source->model) * sizeof(float));
     }
     target->prepared = 0;
-    lf_stream_leave(source);
-    return lf_stream_leave(target);
+    lf_leave(source);
+    return lf_leave(target);
 }
 
 lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
@@ -297,11 +314,11 @@ lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
         return LF_ERR_ARGUMENT;
     lf_status status = lf_snapshot_check_room(stream->model, bytes, size);
     if (status == LF_OK)
-        status = lf_stream_enter(stream, LF_STREAM_LOOKS);
+        status = lf_enter(stream, LF_TO_LOOK);
     if (status != LF_OK)
         return status;
     lf_snapshot_write(stream->model, stream->h, stream->c, bytes);
-    return lf_stream_leave(stream);
+    return lf_leave(stream);
 }
 
 lf_status lf_stream_restore(lf_stream *stream, const void *bytes, size_t size) {

@@ -6,6 +6,7 @@
 
 #include "forks.h"
 #include "pass.h"
+#include "pieces.h"
 
 struct lf_stream {
     const lf_model *model;
@@ -31,25 +32,25 @@ struct lf_stream {
  */
 enum { LF_STREAM_TORN = 1 };
 
-typedef enum lf_purpose { LF_STREAM_LOOKS, LF_STREAM_ADVANCES, LF_STREAM_OVERWRITES } lf_purpose;
+typedef enum lf_purpose { LF_TO_LOOK, LF_TO_ADVANCE, LF_TO_OVERWRITE } lf_purpose;
 
 static inline uint32_t lf_mark_of(lf_purpose what) {
-    return 2 * lf_process() + (what == LF_STREAM_LOOKS);
+    return 2 * lf_process() + (what == LF_TO_LOOK);
 }
 
 /* stream.c: who is found inside decides. */
-lf_status lf_stream_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);
+lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);
 
 /* Detects a second caller; a lock would make it wait instead, and hide the mistake. */
-static inline lf_status lf_stream_enter(lf_stream *stream, lf_purpose what) {
+static inline lf_status lf_enter(lf_stream *stream, lf_purpose what) {
     uint32_t found = 0;
     if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, lf_mark_of(what),
                                                 memory_order_acquire, memory_order_relaxed))
         return LF_OK;
-    return lf_stream_enter_found(stream, what, found);
+    return lf_enter_found(stream, what, found);
 }
 
-static inline lf_status lf_stream_leave(lf_stream *stream) {
+static inline lf_status lf_leave(lf_stream *stream) {
     atomic_store_explicit(&stream->inside, 0, memory_order_release);
     return LF_OK;
 }
@@ -58,6 +59,8 @@ static inline lf_status lf_stream_leave(lf_stream *stream) {
 lf_status lf_model_stream_create(const lf_model *model, lf_stream **stream);
 lf_status lf_model_stream_run(lf_stream *stream, const void *const *inputs, size_t steps,
                               void *const *outputs);
+int lf_model_stream_run_in_pieces(lf_stream *stream, const void *const *inputs, size_t steps,
+                                  void *const *outputs, lf_go_on go_on, void *context);
 lf_status lf_model_stream_reset(lf_stream *stream);
 lf_status lf_model_stream_get(lf_stream *stream, void *const *states);
 lf_status lf_model_stream_set(lf_stream *stream, const void *const *states);

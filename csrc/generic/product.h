@@ -50,14 +50,10 @@ LF_INLINE void lf_product_of_rows(lf_weight_type type, const lf_product *p,
     for (size_t n = 0; n < panels; n++) {
         const lf_panel panel = lf_panel_at(&p->matrix, g, n);
         const size_t vectors = panel.rows / LF_LANES;
-        if (vectors < LF_NARROW_VECTORS)
-            lf_matmat_panel(type, vectors, LF_LONE_STRIPS(type), rows->count, panel.weights,
-                            rows->several, rows->segments, lf_zeros, rows->sums, LF_PANEL_SUMS,
-                            none);
-        else
-            lf_matmat_panel(type, vectors, LF_STRIPS(type), rows->count, panel.weights,
-                            rows->several, rows->segments, lf_zeros, rows->sums, LF_PANEL_SUMS,
-                            none);
+        const int is_tail = vectors < LF_NARROW_VECTORS;
+        lf_matmat_panel(type, vectors, is_tail ? lf_tail_cuts[type][vectors - 1] : lf_cuts[type],
+                        rows->count, panel.weights, rows->several, rows->segments, lf_zeros,
+                        rows->sums, LF_PANEL_SUMS, none);
         for (size_t r = 0; r < rows->count; r++)
             for (size_t j = 0; j < panel.rows; j += LF_LANES)
                 lf_finish_product(p, panel.row + j, vf_load(rows->sums + r * LF_PANEL_SUMS + j),

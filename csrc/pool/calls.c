@@ -39,16 +39,17 @@ static lf_status use_all(lf_pool *pool, const unsigned long long *handles, size_
     return lf_pool_leave(pool, status);
 }
 
-static lf_status done_with_all(lf_pool *pool, const lf_claim *claims) {
+static lf_status done_with_all(lf_pool *pool, const lf_claim *claims, lf_status status) {
     lf_pool_release_all(pool, claims);
     give_back(pool, claims);
-    return lf_pool_leave(pool, LF_OK);
+    return lf_pool_leave(pool, status);
 }
 
 static lf_status check_run(const lf_pool *pool, const unsigned long long *handles, size_t count,
-                           size_t steps, const size_t *lengths, const float *xs, const float *ys,
-                           size_t *bad) {
-    if (!pool || (count && (!handles || (steps && (!xs || !ys)))))
+                           size_t steps, const size_t *lengths, const void *const *inputs,
+                           void *const *outputs, size_t *bad) {
+    const size_t frames = count * steps;
+    if (!pool || (count && !handles) || (frames && (!inputs || !outputs)))
         return LF_ERR_ARGUMENT;
     for (size_t n = 0; lengths && n < count; n++)
         if (lengths[n] > steps) {
@@ -56,26 +57,64 @@ static lf_status check_run(const lf_pool *pool, const unsigned long long *handle
                 *bad = n;
             return LF_ERR_SHAPE;
         }
-    const size_t y_bytes = count * steps * pool->model->output_size * sizeof(float);
-    if (lf_overlap(xs, count * steps * pool->model->input_size * sizeof(float), ys, y_bytes) ||
-        lf_overlap(handles, count * sizeof *handles, ys, y_bytes) ||
-        (lengths && lf_overlap(lengths, count * sizeof *lengths, ys, y_bytes)))
-        return LF_ERR_OVERLAP;
-    return LF_OK;
+    if (!frames)
+        return LF_OK;
+    const lf_values *const values = &pool->model->values;
+    for (size_t n = 0; n < values->output_count; n++) {
+        const size_t bytes = frames * values->outputs[n].bytes;
+        if (lf_overlap(handles, count * sizeof *handles, outputs[n], bytes) ||
+            (lengths && lf_overlap(lengths, count * sizeof *lengths, outputs[n], bytes)))
+            return LF_ERR_OVERLAP;
+    }
+    return lf_check_ends(values, inputs, frames, outputs);
+}
+
+/* Copies the states of a call's sessions to `before`, or where that is null each beside itself; or back. */
+static void copy_states(lf_pool *pool, const lf_claim *claims, float *before, int back) {
+    const size_t floats = pool->state_floats;
+    uint32_t at = claims->first;
+    for (size_t n = 0; n < claims->count; n++) {
+        lf_slot *slot = &pool->room.slots[at];
+        float *const state = lf_slot_state(pool, slot);
+        float *const copy = before ? before + n * floats : state + floats;
+        at = slot->next;
+        memcpy(back ? state : copy, back ? copy : state, floats * sizeof(float));
+    }
+}
+
+lf_status lf_pool_run(lf_pool *pool, const unsigned long long *handles, size_t count, size_t steps,
+                      const size_t *lengths, const void *const *inputs, void *const *outputs,
+                      size_t *bad) {
+    lf_claim claims;
+    lf_status status = check_run(pool, handles, count, steps, lengths, inputs, outputs, bad);
+    if (status == LF_OK)
+        status = use_all(pool, handles, count, 0, &claims, bad);
+    if (status != LF_OK)
+        return status;
+    const lf_frames frames = {inputs, outputs, lengths, steps, 0, steps};
+    /* one step of one batch changes nothing where it fails */
+    const int keeps = pool->slot_floats > pool->state_floats && (steps > 1 || count > pool->most);
+    if (keeps)
+        copy_states(pool, &claims, NULL, 0);
+    status = lf_pool_pass(pool, work_of(pool, &claims), &claims, &frames, bad);
+    if (keeps && status != LF_OK)
+        copy_states(pool, &claims, NULL, 1);
+    return done_with_all(pool, &claims, status);
+}
+
+lf_status lf_pool_step(lf_pool *pool, const unsigned long long *handles, size_t count,
+                       const void *const *inputs, void *const *outputs, size_t *bad) {
+    return lf_pool_run(pool, handles, count, 1, NULL, inputs, outputs, bad);
 }
 
 lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t steps, const size_t *lengths, const float *xs, float *ys,
                           size_t *bad) {
-    lf_claim claims;
-    lf_status status = check_run(pool, handles, count, steps, lengths, xs, ys, bad);
-    if (status == LF_OK)
-        status = use_all(pool, handles, count, 0, &claims, bad);
-    if (status != LF_OK)
-        return status;
-    const lf_frames frames = {xs, ys, lengths, steps, 0, steps};
-    lf_pool_pass(pool, work_of(pool, &claims), &claims, &frames);
-    return done_with_all(pool, &claims);
+    const void *const inputs[1] = {xs};
+    void *const outputs[1] = {ys};
+    if (pool && !pool->model->has_simple_ends)
+        return LF_ERR_KIND;
+    return lf_pool_run(pool, handles, count, steps, lengths, inputs, outputs, bad);
 }
 
 lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
@@ -84,17 +123,6 @@ lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, siz
 }
 
 /* ---- in pieces ---- */
-
-/* Copies the states of a call's sessions to `before`, or back. */
-static void copy_states(lf_pool *pool, const lf_claim *claims, float *before, int back) {
-    uint32_t at = claims->first;
-    for (size_t n = 0; n < claims->count; n++) {
-        lf_slot *slot = &pool->room.slots[at];
-        float *state = lf_slot_state(pool, slot), *copy = before + n * pool->state_floats;
-        at = slot->next;
-        memcpy(back ? state : copy, back ? copy : state, pool->state_floats * sizeof(float));
-    }
-}
 
 /* Those without any step are still prepared after a piece. */
 static void count_prepared(const lf_pool *pool, lf_claim *claims) {
@@ -106,17 +134,17 @@ static void count_prepared(const lf_pool *pool, lf_claim *claims) {
     }
 }
 
-/* LF_OK or LF_STOPPED; or LF_ERR_FORKED, and then nothing here is ours any more. */
-static int run_pieces(lf_pool *pool, lf_claim *claims, lf_frames *frames, lf_go_on go_on,
-                      void *context) {
+/* A status or LF_STOPPED; or LF_ERR_FORKED, and then nothing here is ours any more. */
+static int run_pieces(lf_pool *pool, lf_claim *claims, lf_frames *frames, size_t *bad,
+                      lf_go_on go_on, void *context) {
     const size_t piece = lf_piece_steps(pool->model, claims->count);
     const uint32_t process = lf_process();
     for (;;) {
         const size_t left = frames->steps - frames->first;
         frames->end = left > piece ? frames->first + piece : frames->steps;
-        lf_pool_pass(pool, work_of(pool, claims), claims, frames);
-        if (left <= piece)
-            return LF_OK;
+        const lf_status status = lf_pool_pass(pool, work_of(pool, claims), claims, frames, bad);
+        if (status != LF_OK || left <= piece)
+            return (int)status;
         const int goes_on = go_on(context);
         if (lf_process() != process) /* go_on has forked, and this is the child */
             return LF_ERR_FORKED;
@@ -127,35 +155,45 @@ static int run_pieces(lf_pool *pool, lf_claim *claims, lf_frames *frames, lf_go_
     }
 }
 
-int lf_pool_run_in_pieces(lf_pool *pool, const unsigned long long *handles, size_t count,
-                          size_t steps, const size_t *lengths, const float *xs, float *ys,
-                          size_t *bad, lf_go_on go_on, void *context) {
+int lf_pool_run_values_in_pieces(lf_pool *pool, const unsigned long long *handles, size_t count,
+                                 size_t steps, const size_t *lengths, const void *const *inputs,
+                                 void *const *outputs, size_t *bad, lf_go_on go_on, void *context) {
     lf_claim claims;
-    lf_status status = check_run(pool, handles, count, steps, lengths, xs, ys, bad);
+    lf_status status = check_run(pool, handles, count, steps, lengths, inputs, outputs, bad);
     if (status != LF_OK)
         return (int)status;
-    /* xs is larger, so this can't overflow unless there are more sessions in a call than in a pool */
-    float *before = count && count <= LF_MAX_CAPACITY
-                        ? malloc(count * pool->state_floats * sizeof(float))
-                        : NULL;
+    const size_t state_bytes = pool->state_floats * sizeof(float);
+    float *before =
+        count && count <= SIZE_MAX / 2 / state_bytes ? malloc(count * state_bytes) : NULL;
     if (count && !before)
         return LF_ERR_MEMORY;
     int result = (int)use_all(pool, handles, count, 0, &claims, bad);
     if (result == LF_OK) {
-        lf_frames frames = {xs, ys, lengths, steps, 0, 0};
+        lf_frames frames = {inputs, outputs, lengths, steps, 0, 0};
         copy_states(pool, &claims, before, 0);
-        result = run_pieces(pool, &claims, &frames, go_on, context);
+        result = run_pieces(pool, &claims, &frames, bad, go_on, context);
         if (result == LF_ERR_FORKED) {
             if (bad)
                 *bad = 0;
         } else {
-            if (result == LF_STOPPED)
+            if (result != LF_OK)
                 copy_states(pool, &claims, before, 1);
-            done_with_all(pool, &claims);
+            done_with_all(pool, &claims, LF_OK);
         }
     }
     free(before);
     return result;
+}
+
+int lf_pool_run_in_pieces(lf_pool *pool, const unsigned long long *handles, size_t count,
+                          size_t steps, const size_t *lengths, const float *xs, float *ys,
+                          size_t *bad, lf_go_on go_on, void *context) {
+    const void *const inputs[1] = {xs};
+    void *const outputs[1] = {ys};
+    if (pool && !pool->model->has_simple_ends)
+        return LF_ERR_KIND;
+    return lf_pool_run_values_in_pieces(pool, handles, count, steps, lengths, inputs, outputs, bad,
+                                        go_on, context);
 }
 
 /* ---- prepare ---- */
@@ -171,5 +209,5 @@ lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size
     const size_t prepared = lf_pool_prepare_pass(pool, work_of(pool, &claims), &claims);
     if (ready)
         *ready = prepared;
-    return done_with_all(pool, &claims);
+    return done_with_all(pool, &claims, LF_OK);
 }

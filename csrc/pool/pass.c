@@ -56,17 +56,17 @@ static void pass_over(lf_pool *pool, lf_work *work, size_t sessions, size_t l, l
 }
 
 /* Step t of the sessions in the batch, all of them prepared or none. */
-static void step(lf_pool *pool, lf_work *work, size_t sessions, size_t t, int prepared,
-                 const lf_frames *frames) {
+static void step_layers(lf_pool *pool, lf_work *work, size_t sessions, size_t t, int prepared,
+                        const lf_frames *frames) {
     const lf_model *model = pool->model;
     const size_t I = model->input_size, P = model->output_size;
     const int descending = lf_next_descends(sessions * model->hot_gap);
     for (size_t s = 0; s < sessions; s++) {
         const size_t frame = work->numbers[s] * frames->steps + t;
         float *x = work->x + s * work->x_floats;
-        model->isa->take_frame_f32(x, frames->xs + frame * I, I);
+        model->isa->take_frame_f32(x, (const float *)frames->inputs[0] + frame * I, I);
         work->x_rows[s] = x;
-        work->y_rows[s] = frames->ys + frame * P;
+        work->y_rows[s] = (float *)frames->outputs[0] + frame * P;
     }
     for (size_t l = 0; l < model->num_layers; l++) {
         const int is_last = l + 1 == model->num_layers;
@@ -79,11 +79,37 @@ static void step(lf_pool *pool, lf_work *work, size_t sessions, size_t t, int pr
         lf_pool_drop(pool, work->slots[s]);
 }
 
+/* The same of a whole model. */
+static lf_status step_plan(lf_pool *pool, lf_work *work, size_t sessions, size_t t,
+                           const lf_frames *frames, size_t *bad) {
+    size_t wrong;
+    for (size_t s = 0; s < sessions; s++) {
+        work->states[s] = (char *)lf_slot_state(pool, work->slots[s]);
+        work->at[s] = work->numbers[s] * frames->steps + t;
+    }
+    const lf_status status =
+        lf_run_step(pool->model->plan, work->run_memory, sessions, work->states, work->at,
+                    frames->inputs, frames->outputs, &wrong);
+    if (status != LF_OK && bad)
+        *bad = work->numbers[wrong];
+    return status;
+}
+
+/* All outputs of the nth session from frame t on. */
+static void give_zeros(const lf_pool *pool, size_t n, size_t t, const lf_frames *frames) {
+    const lf_values *const values = &pool->model->values;
+    for (size_t i = 0; i < values->output_count; i++) {
+        const size_t bytes = values->outputs[i].bytes;
+        memset((char *)frames->outputs[i] + (n * frames->steps + t) * bytes, 0,
+               (frames->end - t) * bytes);
+    }
+}
+
 /* The steps of the sessions in the batch; those whose frames are used up leave it. */
-static void run(lf_pool *pool, lf_work *work, size_t sessions, int prepared,
-                const lf_frames *frames) {
-    const size_t P = pool->model->output_size;
-    for (size_t t = frames->first; t < frames->end; t++) {
+static lf_status run(lf_pool *pool, lf_work *work, size_t sessions, int prepared,
+                     const lf_frames *frames, size_t *bad) {
+    lf_status status = LF_OK;
+    for (size_t t = frames->first; status == LF_OK && t < frames->end; t++) {
         size_t left = 0;
         for (size_t s = 0; frames->lengths && s < sessions; s++) {
             const size_t n = work->numbers[s], length = frames->lengths[n];
@@ -91,16 +117,19 @@ static void run(lf_pool *pool, lf_work *work, size_t sessions, int prepared,
                 work->slots[left] = work->slots[s];
                 work->numbers[left++] = n;
             } else {
-                memset(frames->ys + (n * frames->steps + t) * P, 0,
-                       (frames->end - t) * P * sizeof(float));
+                give_zeros(pool, n, t, frames);
             }
         }
         if (frames->lengths)
             sessions = left;
         if (!sessions)
-            return;
-        step(pool, work, sessions, t, prepared && t == 0, frames);
+            break;
+        if (pool->model->plan)
+            status = step_plan(pool, work, sessions, t, frames, bad);
+        else
+            step_layers(pool, work, sessions, t, prepared && t == 0, frames);
     }
+    return status;
 }
 
 /* What the coming sessions will read is prefetched while these are computed. */
@@ -111,15 +140,16 @@ static void prefetch_state(const lf_pool *pool, const lf_slot *slot) {
         __builtin_prefetch(state + at, 1, 2);
 }
 
-void lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_frames *frames) {
+lf_status lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_frames *frames,
+                       size_t *bad) {
+    lf_status status = LF_OK;
     size_t remaining[2] = {claim->count - claim->prepared, claim->prepared};
     /* Those that are prepared leave out a half, so batches are of one kind. */
     for (int prepared = 0; prepared < 2; prepared++) {
         uint32_t at = claim->first;
         size_t number = 0;
-        while (remaining[prepared]) {
-            const size_t batches =
-                (remaining[prepared] + LF_BATCH_SESSIONS - 1) / LF_BATCH_SESSIONS;
+        while (status == LF_OK && remaining[prepared]) {
+            const size_t batches = (remaining[prepared] + pool->most - 1) / pool->most;
             const size_t sessions = remaining[prepared] / batches;
             for (size_t s = 0; s < sessions; number++) {
                 lf_slot *slot = &pool->room.slots[at];
@@ -131,13 +161,14 @@ void lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_
             }
             remaining[prepared] -= sessions;
             uint32_t ahead = at;
-            for (size_t s = 0; s < remaining[prepared] && s < LF_BATCH_SESSIONS; s++) {
+            for (size_t s = 0; s < remaining[prepared] && s < pool->most; s++) {
                 prefetch_state(pool, &pool->room.slots[ahead]);
                 ahead = pool->room.slots[ahead].next;
             }
-            run(pool, work, sessions, prepared, frames);
+            status = run(pool, work, sessions, prepared, frames, bad);
         }
     }
+    return status;
 }
 
 size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim) {

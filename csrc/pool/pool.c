@@ -13,14 +13,14 @@ static void add_slots(lf_pool *pool, lf_slot *slots, size_t first, size_t end) {
 }
 
 /* A fork finds this not begun, or all that is needed to do it again. */
-static void move_to(lf_pool *pool, const lf_room *room) {
+static void move_to(lf_pool *pool, const lf_pool_room *room) {
     pool->next_room = *room;
     atomic_store_explicit(&pool->is_moving, 1, memory_order_release);
     pool->room = *room;
     atomic_store_explicit(&pool->is_moving, 0, memory_order_release);
 }
 
-static void forget(const lf_room *room, size_t bytes) {
+static void forget(const lf_pool_room *room, size_t bytes) {
     if (room->states) {
         memset(room->states, 0, bytes); /* leaves no session's state behind, */
         LF_KEEP_STORES(room->states);   /* though nobody will read that */
@@ -34,16 +34,16 @@ lf_status lf_pool_grow(lf_pool *pool, size_t more) {
         return LF_ERR_ARGUMENT;
     if (!lf_pool_enter_alone(pool))
         return LF_ERR_BUSY;
-    const lf_room old = pool->room;
+    const lf_pool_room old = pool->room;
     lf_status status =
         more > LF_MAX_CAPACITY - old.capacity ||
-                more > SIZE_MAX / 8 / sizeof(float) / pool->state_floats - old.capacity
+                more > SIZE_MAX / 8 / sizeof(float) / pool->slot_floats - old.capacity
             ? LF_ERR_SHAPE
             : LF_OK;
     if (status == LF_OK && more) {
         const size_t capacity = old.capacity + more;
         const size_t old_bytes = lf_state_at(pool, old.capacity) * sizeof(float);
-        const lf_room room = {
+        const lf_pool_room room = {
             .capacity = capacity,
             .slots = lf_alloc_zeroed(capacity * sizeof *room.slots),
             .states = lf_alloc_zeroed(lf_state_at(pool, capacity) * sizeof(float)),
@@ -72,9 +72,11 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
         return LF_ERR_ARGUMENT;
     if (!capacity || capacity > LF_MAX_CAPACITY || prepared > LF_MAX_CAPACITY || threads > 4096)
         return LF_ERR_SHAPE;
-    const size_t kept = LF_GATES * model->num_layers * model->padded_hidden;
-    if (prepared > SIZE_MAX / 4 / sizeof(float) / kept)
+    const lf_plan *const plan = model->plan;
+    const size_t kept = plan ? 0 : LF_GATES * model->num_layers * model->padded_hidden;
+    if (kept && prepared > SIZE_MAX / 4 / sizeof(float) / kept)
         return LF_ERR_SHAPE;
+    prepared = plan ? 0 : prepared;
     lf_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return LF_ERR_MEMORY;
@@ -87,8 +89,10 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
     atomic_flag_clear(&pool->lock);
     pool->free_slot = pool->free_prepared = LF_NONE;
     pool->state_floats =
-        lf_round_up(model->num_layers * (model->padded_output + model->padded_hidden),
-                    LF_ALIGNMENT / sizeof(float));
+        plan ? plan->state_bytes / sizeof(float)
+             : lf_round_up(lf_h_floats(model) + lf_c_floats(model), LF_ALIGNMENT / sizeof(float));
+    pool->slot_floats = (plan && plan->can_fail ? 2 : 1) * pool->state_floats;
+    pool->most = plan ? plan->sessions_a_pass : LF_BATCH_SESSIONS;
     pool->kept_floats = lf_round_up(kept, LF_ALIGNMENT / sizeof(float));
     pool->next_prepared = malloc((prepared + 1) * sizeof *pool->next_prepared);
     pool->kept = lf_alloc_zeroed((prepared * pool->kept_floats + 1) * sizeof(float));

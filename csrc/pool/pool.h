@@ -1,5 +1,5 @@
 /*
- * A pool from inside. The files build on each other in this order: lock.c and handles.c; mend.c, what a fork leaves;
+ * A pool from inside, of LSTMs or of whole models: the sessions of these have the state, and the steps, of their plan. The files build on each other in this order: lock.c and handles.c; mend.c, what a fork leaves;
  * enter.c, who is inside; claims.c, whose a session is; kept.c, prepared halves; work.c, workspaces; pass.c, what is
  * computed; then what callers call: pool.c, sessions.c and calls.c.
  */
@@ -11,6 +11,7 @@
 #include "../forks.h"
 #include "../pass.h"
 #include "../pieces.h"
+#include "../program/plan.h"
 
 #define LF_NONE UINT32_MAX
 
@@ -43,14 +44,18 @@ typedef struct lf_work {
     void *quant_rows[2][LF_BATCH_SESSIONS];
     float *pre_rows[LF_BATCH_SESSIONS];
     lf_operand operands[2][LF_BATCH_SESSIONS];
+    /* of a whole model, instead of all from x on: what lf_run_step takes */
+    void *run_memory;
+    char *states[LF_BATCH_SESSIONS];
+    size_t at[LF_BATCH_SESSIONS];
 } lf_work;
 
 /* Where the sessions are; grow moves them. */
-typedef struct lf_room {
+typedef struct lf_pool_room {
     size_t capacity;
     lf_slot *slots; /* [capacity] */
-    float *states; /* of each slot: h [L][padded_output], c [L][padded_hidden]; see lf_slot_state */
-} lf_room;
+    float *states;  /* of each slot, see lf_slot_state */
+} lf_pool_room;
 
 struct lf_pool {
     const lf_model *model;
@@ -60,12 +65,14 @@ struct lf_pool {
     atomic_flag lock;         /* for the two lists of what is free, and the count */
     _Atomic int32_t users;    /* calls inside; negative while it grows */
     size_t open_count;
-    lf_room room;
-    lf_room next_room; /* whole where is_moving: then it is to be the room */
+    lf_pool_room room;
+    lf_pool_room next_room; /* whole where is_moving: then it is to be the room */
     _Atomic int is_moving;
     size_t state_floats; /* whole cache lines, so that no two sessions share one */
+    size_t slot_floats;  /* twice as many where a call may fail half way */
+    size_t most;         /* sessions in a batch */
     uint32_t free_slot;
-    size_t prepared; /* how many halves there is room for */
+    size_t prepared; /* how many halves there is room for; whole models have none */
     float *kept;     /* [prepared][kept_floats]: recurrent sums, [L][LF_GATES * padded_hidden] */
     size_t kept_floats;
     uint32_t *next_prepared, free_prepared;
@@ -79,10 +86,10 @@ typedef struct lf_claim {
     size_t count, prepared; /* how many there are, and how many of them are prepared */
 } lf_claim;
 
-/* The frames of one call, see lf_pool_run_f32, and which of the steps are to be taken now. */
+/* The frames of one call, see lf_pool_run, and which of the steps are to be taken now. */
 typedef struct lf_frames {
-    const float *xs;
-    float *ys;
+    const void *const *inputs;
+    void *const *outputs;
     const size_t *lengths;
     size_t steps;
     size_t first, end;
@@ -93,9 +100,10 @@ typedef struct lf_frames {
  * several h, and with a power of two between all of them those lines would get into each other's way.
  */
 static inline size_t lf_state_at(const lf_pool *pool, size_t n) {
-    return n * pool->state_floats + n / 2 * (LF_ALIGNMENT / sizeof(float));
+    return n * pool->slot_floats + n / 2 * (LF_ALIGNMENT / sizeof(float));
 }
 
+/* h [L][padded_output], then c [L][padded_hidden]; or as a plan has it, and behind it room for what it was before. */
 static inline float *lf_slot_state(const lf_pool *pool, const lf_slot *slot) {
     return pool->room.states + lf_state_at(pool, (size_t)(slot - pool->room.slots));
 }
@@ -151,8 +159,10 @@ void lf_pool_drop(lf_pool *pool, lf_slot *slot);
 /* work.c: one block for all workspaces, null where there is no memory. Give back with free. */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes);
 
-/* pass.c: the steps of frames; and how many sessions of the claim are prepared after it. */
-void lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_frames *frames);
+/* pass.c: the steps of frames, of which some may have been taken where one fails, and then *bad is the number of its
+ * session in the call; and how many sessions of the claim are prepared after it. */
+lf_status lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, const lf_frames *frames,
+                       size_t *bad);
 size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim);
 
 #endif

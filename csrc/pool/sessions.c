@@ -5,6 +5,15 @@
 #include "../state.h"
 #include "pool.h"
 
+/* Its state is what sessions start from. */
+static void start(lf_pool *pool, lf_slot *slot) {
+    const lf_plan *const plan = pool->model->plan;
+    if (plan)
+        memcpy(lf_slot_state(pool, slot), plan->initial, plan->state_bytes);
+    else
+        lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
+}
+
 /* A session that starts from h and c, or from where sessions start if these are null. */
 static lf_status open_from(lf_pool *pool, const float *h, const float *c,
                            unsigned long long *handle) {
@@ -23,7 +32,7 @@ static lf_status open_from(lf_pool *pool, const float *h, const float *c,
     if (h)
         lf_state_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
     else
-        lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
+        start(pool, slot);
     *handle = lf_new_handle(index);
     atomic_store_explicit(&slot->handle, *handle, memory_order_relaxed);
     lf_slot_release(slot);
@@ -62,7 +71,7 @@ static lf_status done_with(lf_pool *pool, lf_slot *slot) {
 
 static void zero(lf_pool *pool, lf_slot *slot) {
     lf_pool_drop(pool, slot);
-    memset(lf_slot_state(pool, slot), 0, pool->state_floats * sizeof(float));
+    memset(lf_slot_state(pool, slot), 0, pool->slot_floats * sizeof(float));
 }
 
 lf_status lf_pool_close(lf_pool *pool, unsigned long long handle) {
@@ -87,14 +96,16 @@ lf_status lf_pool_reset(lf_pool *pool, unsigned long long handle) {
     if (status != LF_OK)
         return status;
     zero(pool, slot);
-    lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
+    start(pool, slot);
     return done_with(pool, slot);
 }
 
 lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float *h, float *c) {
     lf_slot *slot;
-    if (!h || !c)
+    if (!pool || !h || !c)
         return LF_ERR_ARGUMENT;
+    if (pool->model->plan)
+        return LF_ERR_KIND;
     const lf_status status = use_one(pool, handle, LF_ALONE | LF_LOOKS, &slot);
     if (status != LF_OK)
         return status;
@@ -118,12 +129,41 @@ lf_status lf_pool_snapshot(lf_pool *pool, unsigned long long handle, void *bytes
 lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const float *h,
                                 const float *c) {
     lf_slot *slot;
-    if (!h || !c)
+    if (!pool || !h || !c)
         return LF_ERR_ARGUMENT;
+    if (pool->model->plan)
+        return LF_ERR_KIND;
     const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
     if (status != LF_OK)
         return status;
     lf_pool_drop(pool, slot);
     lf_state_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
+    return done_with(pool, slot);
+}
+
+lf_status lf_pool_get_states(lf_pool *pool, unsigned long long handle, void *const *states) {
+    lf_slot *slot;
+    if (!pool || !states ||
+        !lf_all_are_given((const void *const *)states, pool->model->values.state_count))
+        return LF_ERR_ARGUMENT;
+    if (!pool->model->plan)
+        return lf_pool_get_state_f32(pool, handle, states[0], states[1]);
+    const lf_status status = use_one(pool, handle, LF_ALONE | LF_LOOKS, &slot);
+    if (status != LF_OK)
+        return status;
+    lf_states_read(pool->model, (const char *)lf_slot_state(pool, slot), states);
+    return done_with(pool, slot);
+}
+
+lf_status lf_pool_set_states(lf_pool *pool, unsigned long long handle, const void *const *states) {
+    lf_slot *slot;
+    if (!pool || !states || !lf_all_are_given(states, pool->model->values.state_count))
+        return LF_ERR_ARGUMENT;
+    if (!pool->model->plan)
+        return lf_pool_set_state_f32(pool, handle, states[0], states[1]);
+    const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
+    if (status != LF_OK)
+        return status;
+    lf_states_write(pool->model, (char *)lf_slot_state(pool, slot), states);
     return done_with(pool, slot);
 }

@@ -23,46 +23,67 @@ static float *beside_weights(float *at, size_t row_floats) {
     return (float *)(void *)((char *)at + (row_bytes - past) + row_bytes / 2);
 }
 
+/* How long the rows of a workspace are, and all of it. */
+typedef struct sizes {
+    size_t x, o, pre, sums, quants, floats;
+} sizes;
+
+static sizes sizes_of(const lf_model *model) {
+    const size_t aligned = LF_ALIGNMENT / sizeof(float), padded = model->padded_hidden;
+    const size_t panel = LF_GATES * model->isa->wide_panel * model->isa->lanes;
+    sizes z = {
+        .x = row_floats(model->input_size),
+        .o = row_floats(model->padded_output),
+        .pre = model->variants ? row_floats(LF_PRE_ROWS * padded) : 0,
+        .sums = lf_round_up(2 * panel * LF_BATCH_SESSIONS, aligned) + 2 * panel,
+    };
+    size_t widest = z.x > z.o ? z.x : z.o;
+    widest = widest > padded ? widest : padded;
+    /* two bytes each, for the ISA that wants them widest */
+    z.quants = model->weight_type == LF_INT8 ? row_floats((widest + 1) / 2) : 0;
+    z.floats = LF_BATCH_SESSIONS * (z.x + z.o + 2 * z.quants + z.pre) + z.sums;
+    return z;
+}
+
+/* Where the parts of one workspace are, from `at` on. */
+static void divide(lf_work *work, const lf_model *model, const sizes *z, float *at) {
+    const size_t panel = LF_GATES * model->isa->wide_panel * model->isa->lanes;
+    work->x_floats = z->x;
+    work->quant_bytes = z->quants * sizeof(float);
+    work->x = at;
+    float *const o_rows = work->x + LF_BATCH_SESSIONS * z->x;
+    float *const after_o = o_rows + LF_BATCH_SESSIONS * z->o;
+    work->sums = beside_weights(after_o, panel);
+    work->quants[0] = (char *)(after_o + z->sums);
+    work->quants[1] = work->quants[0] + LF_BATCH_SESSIONS * work->quant_bytes;
+    work->pre = (float *)(void *)(work->quants[1] + LF_BATCH_SESSIONS * work->quant_bytes);
+    for (size_t s = 0; s < LF_BATCH_SESSIONS; s++) {
+        for (size_t half = 0; half < 2; half++)
+            work->quant_rows[half][s] = work->quants[half] + s * work->quant_bytes;
+        work->pre_rows[s] = work->pre + s * z->pre;
+        work->o_rows[s] = o_rows + s * z->o;
+    }
+}
+
 /* One block for all workspaces; null where there is no memory. Give back with free. */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
-    const size_t aligned = LF_ALIGNMENT / sizeof(float), padded = model->padded_hidden;
-    const size_t x = row_floats(model->input_size), o = row_floats(model->padded_output);
-    const size_t pre = model->variants ? row_floats(LF_PRE_ROWS * padded) : 0;
-    size_t widest = x > o ? x : o;
-    widest = widest > padded ? widest : padded;
-    const size_t panel = LF_GATES * model->isa->wide_panel * model->isa->lanes;
-    const size_t sums = lf_round_up(2 * panel * LF_BATCH_SESSIONS, aligned) + 2 * panel;
-    /* two bytes each, for the ISA that wants them widest */
-    const size_t quants = model->weight_type == LF_INT8 ? row_floats((widest + 1) / 2) : 0;
-    const size_t floats = LF_BATCH_SESSIONS * (x + o + 2 * quants + pre) + sums;
+    const lf_plan *const plan = model->plan;
+    const sizes z = plan ? (sizes){0} : sizes_of(model);
+    const size_t each = plan ? lf_run_bytes(plan, plan->sessions_a_pass) : z.floats * sizeof(float);
     const size_t header = lf_round_up(threads * sizeof(lf_work), LF_ALIGNMENT);
-    if (floats > (SIZE_MAX / 4 - header) / threads / sizeof(float))
+    if (each > (SIZE_MAX / 4 - header) / threads)
         return NULL;
-    *bytes = header + threads * floats * sizeof(float);
+    *bytes = header + threads * each;
     lf_work *all = lf_alloc_zeroed(*bytes);
     if (!all)
         return NULL;
-    float *at = (float *)(void *)((char *)all + header);
     for (size_t n = 0; n < threads; n++) {
-        lf_work *work = &all[n];
-        atomic_flag_clear(&work->taken);
-        work->x_floats = x;
-        work->quant_bytes = quants * sizeof(float);
-        work->x = at;
-        float *const o_rows = work->x + LF_BATCH_SESSIONS * x;
-        float *const after_o = o_rows + LF_BATCH_SESSIONS * o;
-        work->sums = beside_weights(after_o, panel);
-        work->quants[0] = (char *)(after_o + sums);
-        work->quants[1] = work->quants[0] + LF_BATCH_SESSIONS * work->quant_bytes;
-        work->pre = (float *)(void *)(work->quants[1] + LF_BATCH_SESSIONS * work->quant_bytes);
-        for (size_t s = 0; s < LF_BATCH_SESSIONS; s++)
-            for (size_t half = 0; half < 2; half++)
-                work->quant_rows[half][s] = work->quants[half] + s * work->quant_bytes;
-        for (size_t s = 0; s < LF_BATCH_SESSIONS; s++) {
-            work->pre_rows[s] = work->pre + s * pre;
-            work->o_rows[s] = o_rows + s * o;
-        }
-        at += floats;
+        void *const at = (char *)all + header + n * each;
+        atomic_flag_clear(&all[n].taken);
+        if (plan)
+            all[n].run_memory = at;
+        else
+            divide(&all[n], model, &z, at);
     }
     return all;
 }

@@ -58,10 +58,12 @@ size_t lf_run_bytes(const lf_plan *plan, size_t sessions);
 
 /*
  * One step of so many sessions, at most as many as the memory is for. states[s]: of session s, whose values are the
- * at[s]th ones in inputs[n] and outputs[n]. On anything but LF_OK no state has changed.
+ * at[s]th ones in inputs[n] and outputs[n]. On anything but LF_OK no state has changed, and *bad is one of the sessions
+ * for which it cannot be taken.
  */
 lf_status lf_run_step(const lf_plan *plan, void *memory, size_t sessions, char *const *states,
-                      const size_t *at, const void *const *inputs, void *const *outputs);
+                      const size_t *at, const void *const *inputs, void *const *outputs,
+                      size_t *bad);
 
 /* states.c: between the state of a session and a caller's values, one for each state. */
 void lf_states_read(const lf_model *model, const char *state, void *const *states);

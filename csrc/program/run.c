@@ -224,7 +224,8 @@ static lf_status run_for(const run *r, const lf_instruction *one, size_t s) {
     return LF_OK;
 }
 
-static lf_status run_instruction(run *r, const lf_instruction *one) {
+/* *bad: the session that a failure is of. */
+static lf_status run_instruction(run *r, const lf_instruction *one, size_t *bad) {
     lf_status status = LF_OK;
     if (one->kind == LF_RUN_PRODUCT)
         run_product(r, one);
@@ -233,8 +234,10 @@ static lf_status run_instruction(run *r, const lf_instruction *one) {
     else if (one->kind == LF_RUN_LSTM)
         run_lstm_together(r, one);
     else
-        for (size_t s = 0; status == LF_OK && s < r->sessions; s++)
+        for (size_t s = 0; status == LF_OK && s < r->sessions; s++) {
+            *bad = s;
             status = run_for(r, one, s);
+        }
     return status;
 }
 
@@ -285,7 +288,8 @@ static void finish(const run *r, size_t s, size_t at, void *const *outputs) {
 }
 
 lf_status lf_run_step(const lf_plan *plan, void *memory, size_t sessions, char *const *states,
-                      const size_t *at, const void *const *inputs, void *const *outputs) {
+                      const size_t *at, const void *const *inputs, void *const *outputs,
+                      size_t *bad) {
     run r = {.plan = plan, .sessions = sessions, .states = states};
     divide(plan, memory, sessions, &r);
     for (size_t s = 0; s < sessions; s++)
@@ -293,7 +297,7 @@ lf_status lf_run_step(const lf_plan *plan, void *memory, size_t sessions, char *
             take_input(&r, &plan->takes[n], s,
                        (const char *)inputs[n] + at[s] * plan->takes[n].bytes);
     for (size_t n = 0; n < plan->instruction_count; n++) {
-        const lf_status status = run_instruction(&r, &plan->instructions[n]);
+        const lf_status status = run_instruction(&r, &plan->instructions[n], bad);
         if (status != LF_OK)
             return status;
     }

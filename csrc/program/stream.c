@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../overlap.h"
 #include "plan.h"
 
 lf_status lf_model_stream_create(const lf_model *model, lf_stream **result) {
@@ -26,76 +25,107 @@ lf_status lf_model_stream_create(const lf_model *model, lf_stream **result) {
     return LF_OK;
 }
 
-lf_status lf_check_ends(const lf_values *values, const void *const *inputs, size_t steps,
-                        void *const *outputs) {
-    for (size_t n = 0; n < values->input_count; n++)
-        if (!inputs[n])
-            return LF_ERR_ARGUMENT;
-    for (size_t n = 0; n < values->output_count; n++)
-        if (!outputs[n])
-            return LF_ERR_ARGUMENT;
-    for (size_t n = 0; n < values->output_count; n++) {
-        const size_t bytes = steps * values->outputs[n].bytes;
-        for (size_t i = 0; i < values->input_count; i++)
-            if (lf_overlap(inputs[i], steps * values->inputs[i].bytes, outputs[n], bytes))
-                return LF_ERR_OVERLAP;
-        for (size_t i = 0; i < n; i++)
-            if (lf_overlap(outputs[i], steps * values->outputs[i].bytes, outputs[n], bytes))
-                return LF_ERR_OVERLAP;
-    }
-    return LF_OK;
+/* The steps from first on. */
+static lf_status advance(lf_stream *stream, const void *const *inputs, size_t first, size_t end,
+                         void *const *outputs) {
+    lf_status status = LF_OK;
+    size_t bad;
+    for (size_t t = first; status == LF_OK && t < end; t++)
+        status = lf_run_step(stream->model->plan, stream->run_memory, 1, &stream->state, &t, inputs,
+                             outputs, &bad);
+    return status;
 }
 
 lf_status lf_model_stream_run(lf_stream *stream, const void *const *inputs, size_t steps,
                               void *const *outputs) {
-    const lf_plan *const plan = stream->model->plan;
+    const size_t bytes = stream->model->plan->state_bytes;
+    const int keeps = stream->before && steps > 1; /* a single step changes nothing or succeeds */
     if (!steps)
         return LF_OK;
     lf_status status = lf_check_ends(&stream->model->values, inputs, steps, outputs);
     if (status == LF_OK)
-        status = lf_stream_enter(stream, LF_STREAM_ADVANCES);
+        status = lf_enter(stream, LF_TO_ADVANCE);
     if (status != LF_OK)
         return status;
-    if (stream->before && steps > 1)
-        memcpy(stream->before, stream->state, plan->state_bytes);
-    for (size_t t = 0; status == LF_OK && t < steps; t++) {
-        status = lf_run_step(plan, stream->run_memory, 1, &stream->state, &t, inputs, outputs);
-        if (status != LF_OK && t)
-            memcpy(stream->state, stream->before, plan->state_bytes);
-    }
-    lf_stream_leave(stream);
+    if (keeps)
+        memcpy(stream->before, stream->state, bytes);
+    status = advance(stream, inputs, 0, steps, outputs);
+    if (keeps && status != LF_OK)
+        memcpy(stream->state, stream->before, bytes);
+    lf_leave(stream);
     return status;
+}
+
+/* As lf_pool_run_values_in_pieces; LF_ERR_FORKED: nothing here is ours any more. */
+static int run_pieces(lf_stream *stream, const void *const *inputs, size_t steps,
+                      void *const *outputs, lf_go_on go_on, void *context) {
+    const size_t piece = lf_piece_steps(stream->model, 1);
+    const uint32_t process = lf_process();
+    for (size_t first = 0;; first += piece) {
+        const size_t end = steps - first > piece ? first + piece : steps;
+        const lf_status status = advance(stream, inputs, first, end, outputs);
+        if (status != LF_OK || end == steps)
+            return (int)status;
+        const int goes_on = go_on(context);
+        if (lf_process() != process) /* go_on has forked, and this is the child */
+            return LF_ERR_FORKED;
+        if (!goes_on)
+            return LF_STOPPED;
+    }
+}
+
+int lf_model_stream_run_in_pieces(lf_stream *stream, const void *const *inputs, size_t steps,
+                                  void *const *outputs, lf_go_on go_on, void *context) {
+    const size_t bytes = stream->model->plan->state_bytes;
+    if (!steps)
+        return LF_OK;
+    const lf_status status = lf_check_ends(&stream->model->values, inputs, steps, outputs);
+    if (status != LF_OK)
+        return (int)status;
+    char *const before = malloc(bytes);
+    if (!before)
+        return LF_ERR_MEMORY;
+    int result = (int)lf_enter(stream, LF_TO_ADVANCE);
+    if (result == LF_OK) {
+        memcpy(before, stream->state, bytes);
+        result = run_pieces(stream, inputs, steps, outputs, go_on, context);
+        if (result != LF_ERR_FORKED) {
+            if (result != LF_OK)
+                memcpy(stream->state, before, bytes);
+            lf_leave(stream);
+        }
+    }
+    free(before);
+    return result;
 }
 
 lf_status lf_model_stream_reset(lf_stream *stream) {
     const lf_plan *const plan = stream->model->plan;
-    const lf_status status = lf_stream_enter(stream, LF_STREAM_OVERWRITES);
+    const lf_status status = lf_enter(stream, LF_TO_OVERWRITE);
     if (status != LF_OK)
         return status;
     memcpy(stream->state, plan->initial, plan->state_bytes);
-    return lf_stream_leave(stream);
+    return lf_leave(stream);
 }
 
 lf_status lf_model_stream_get(lf_stream *stream, void *const *states) {
-    for (size_t n = 0; n < stream->model->values.state_count; n++)
-        if (!states[n])
-            return LF_ERR_ARGUMENT;
-    const lf_status status = lf_stream_enter(stream, LF_STREAM_LOOKS);
+    if (!lf_all_are_given((const void *const *)states, stream->model->values.state_count))
+        return LF_ERR_ARGUMENT;
+    const lf_status status = lf_enter(stream, LF_TO_LOOK);
     if (status != LF_OK)
         return status;
     lf_states_read(stream->model, stream->state, states);
-    return lf_stream_leave(stream);
+    return lf_leave(stream);
 }
 
 lf_status lf_model_stream_set(lf_stream *stream, const void *const *states) {
-    for (size_t n = 0; n < stream->model->values.state_count; n++)
-        if (!states[n])
-            return LF_ERR_ARGUMENT;
-    const lf_status status = lf_stream_enter(stream, LF_STREAM_OVERWRITES);
+    if (!lf_all_are_given(states, stream->model->values.state_count))
+        return LF_ERR_ARGUMENT;
+    const lf_status status = lf_enter(stream, LF_TO_OVERWRITE);
     if (status != LF_OK)
         return status;
     lf_states_write(stream->model, stream->state, states);
-    return lf_stream_leave(stream);
+    return lf_leave(stream);
 }
 
 void lf_model_stream_copy(lf_stream *target, const lf_stream *source) {

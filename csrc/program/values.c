@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../layout.h"
+#include "../overlap.h"
 
 /* One block: infos, then shapes, then names. The same walk counts first, without memory, and then writes. */
 typedef struct writer {
@@ -117,4 +118,28 @@ int lf_describe_lstm(size_t input_size, size_t hidden_size, size_t output_size, 
         return 0;
     walk_lstm(&w, sizes);
     return 1;
+}
+
+int lf_all_are_given(const void *const *values, size_t count) {
+    for (size_t n = 0; n < count; n++)
+        if (!values[n])
+            return 0;
+    return 1;
+}
+
+lf_status lf_check_ends(const lf_values *values, const void *const *inputs, size_t steps,
+                        void *const *outputs) {
+    if (!lf_all_are_given(inputs, values->input_count) ||
+        !lf_all_are_given((const void *const *)outputs, values->output_count))
+        return LF_ERR_ARGUMENT;
+    for (size_t n = 0; n < values->output_count; n++) {
+        const size_t bytes = steps * values->outputs[n].bytes;
+        for (size_t i = 0; i < values->input_count; i++)
+            if (lf_overlap(inputs[i], steps * values->inputs[i].bytes, outputs[n], bytes))
+                return LF_ERR_OVERLAP;
+        for (size_t i = 0; i < n; i++)
+            if (lf_overlap(outputs[i], steps * values->outputs[i].bytes, outputs[n], bytes))
+                return LF_ERR_OVERLAP;
+    }
+    return LF_OK;
 }

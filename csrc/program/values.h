@@ -15,4 +15,11 @@ int lf_describe_program(const lf_program *program, lf_values *values);
 int lf_describe_lstm(size_t input_size, size_t hidden_size, size_t output_size, size_t num_layers,
                      lf_values *values);
 
+/* Whether none of a caller's addresses is null. */
+int lf_all_are_given(const void *const *values, size_t count);
+
+/* The arrays of `steps` values for each input and output: none is null, and no output shares memory with another array. */
+lf_status lf_check_ends(const lf_values *values, const void *const *inputs, size_t steps,
+                        void *const *outputs);
+
 #endif
