@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .._extras import install
 from ..errors import BackendUnavailableError
+from ._refusals import CannotComputeError
 
 if TYPE_CHECKING:
     from .. import model
@@ -67,10 +68,6 @@ class ProgramCore(Protocol):
     def stream(self, whole: model.Model) -> ModelStream: ...
 
     def pool(self, whole: model.Model, capacity: int, prepared: int, threads: int) -> ModelPool: ...
-
-
-class CannotComputeError(Exception):
-    """A backend does not have what a program needs; the text says what."""
 
 
 Lacks: TypeAlias = Callable[[ModuleType], str]

@@ -13,7 +13,6 @@ from .._process import handles_signals
 from ..model_pool import ModelPool
 from ..model_stream import ModelStream
 from ..program import Program
-from . import CannotComputeError
 from ._native_core import (
     WEIGHT_TYPES,
     Addresses,
@@ -27,6 +26,7 @@ from ._native_core import (
     text_of,
 )
 from ._native_pool import HANDLES, SIZES, NativeSessions, fail_at, fail_session
+from ._refusals import CannotComputeError
 
 if TYPE_CHECKING:
     from .._weight_types import Types

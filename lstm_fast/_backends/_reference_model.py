@@ -14,8 +14,8 @@ from .._weights import LayerWeights
 from ..operations import cell_of
 from ..program import Op, Program
 from ..reference_operations import LSTM_PARTS, compute
+from ._reference_layers import Int8Layer
 from ._stepwise import Array, Kept, StepwisePool, StepwiseStream
-from .reference import Int8Layer
 
 if TYPE_CHECKING:
     from ..model import Model
