@@ -37,7 +37,7 @@ static inline size_t lf_c_floats(const lf_model *model) {
     return model->num_layers * model->padded_hidden;
 }
 
-/* model.c: whether the weights of a layer make sense, and fit their type. */
+/* layer_checks.c: whether the weights of a layer make sense, and fit their type. */
 lf_status lf_check_layer(const lf_layer_weights *layer, size_t input_size, size_t hidden_size,
                          size_t proj_size, lf_weight_type type);
 

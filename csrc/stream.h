@@ -38,8 +38,9 @@ static inline uint32_t lf_mark_of(lf_purpose what) {
     return 2 * lf_process() + (what == LF_TO_LOOK);
 }
 
-/* stream.c: who is found inside decides. */
+/* inside.c: who is found inside decides; and where h and the next h are. */
 lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);
+void lf_place_h(lf_stream *stream);
 
 /* Detects a second caller; a lock would make it wait instead, and hide the mistake. */
 static inline lf_status lf_enter(lf_stream *stream, lf_purpose what) {

@@ -5,23 +5,6 @@
 
 #include "planner.h"
 
-static void emit_plain(lf_planner *planner, const lf_plain *plain, const lf_view *y,
-                       const lf_view *const *x, uint32_t count) {
-    lf_instruction one = {.kind = LF_RUN_PLAIN, .results = 1, .places = count, .plain = *plain};
-    one.y[0] = y->at;
-    for (uint32_t n = 0; n < count; n++)
-        one.x[n] = x[n]->at;
-    lf_emit(planner, &one);
-}
-
-void lf_emit_copy(lf_planner *planner, const lf_view *to, const lf_view *from) {
-    const lf_view *const views[2] = {to, from};
-    const lf_plain plain = {.kind = LF_PLAIN_COPY,
-                            .element_bytes = lf_kind_bytes(to->kind),
-                            .loops = lf_loops_over(views, 2)};
-    emit_plain(planner, &plain, to, &from, 1);
-}
-
 /* less, where and so on, and cast: operands broadcast to the result. */
 void lf_plan_logic(lf_planner *planner, const lf_op *op) {
     lf_view x[LF_MAX_OPERANDS - 1];
@@ -39,7 +22,7 @@ void lf_plan_logic(lf_planner *planner, const lf_op *op) {
                             .to = y.kind,
                             .element_bytes = lf_kind_bytes(y.kind),
                             .loops = lf_loops_over(views, 1 + op->input_count)};
-    emit_plain(planner, &plain, &y, operands, op->input_count);
+    lf_emit_plain(planner, &plain, &y, operands, op->input_count);
 }
 
 /* The part of a view that begins at `start` of an axis and has the sizes of `like`. */
@@ -108,7 +91,7 @@ static void plan_rows(lf_planner *planner, const lf_op *op, lf_view x, lf_view i
                             .rows = x.shape.sizes[axis],
                             .row_step = x.strides[axis],
                             .is_checked = is_checked};
-    emit_plain(planner, &plain, &y, operands, 2);
+    lf_emit_plain(planner, &plain, &y, operands, 2);
 }
 
 /* ---- padding ---- */
@@ -130,7 +113,7 @@ static lf_view pad_by_constant(lf_planner *planner, const lf_op *op, const lf_vi
         shape.sizes[axis] = x->shape.sizes[axis];
         middle = part_of(&middle, axis, op->attributes[0].several[axis], &shape);
     }
-    emit_plain(planner, &plain, &y, NULL, 0);
+    lf_emit_plain(planner, &plain, &y, NULL, 0);
     lf_emit_copy(planner, &middle, x);
     return y;
 }

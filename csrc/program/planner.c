@@ -143,6 +143,23 @@ lf_view lf_new_result(lf_planner *planner, const lf_op *op, uint32_t n, const ui
     return view;
 }
 
+void lf_emit_plain(lf_planner *planner, const lf_plain *plain, const lf_view *y,
+                   const lf_view *const *x, uint32_t count) {
+    lf_instruction one = {.kind = LF_RUN_PLAIN, .results = 1, .places = count, .plain = *plain};
+    one.y[0] = y->at;
+    for (uint32_t n = 0; n < count; n++)
+        one.x[n] = x[n]->at;
+    lf_emit(planner, &one);
+}
+
+void lf_emit_copy(lf_planner *planner, const lf_view *to, const lf_view *from) {
+    const lf_view *const views[2] = {to, from};
+    const lf_plain plain = {.kind = LF_PLAIN_COPY,
+                            .element_bytes = lf_kind_bytes(to->kind),
+                            .loops = lf_loops_over(views, 2)};
+    lf_emit_plain(planner, &plain, to, &from, 1);
+}
+
 lf_view lf_dense_operand(lf_planner *planner, lf_view view) {
     if (lf_is_dense(&view))
         return view;

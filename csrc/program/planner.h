@@ -71,6 +71,8 @@ lf_view lf_new_view(lf_planner *planner, lf_kind kind, const lf_shape *shape,
                     const uint32_t *order);
 lf_view lf_new_result(lf_planner *planner, const lf_op *op, uint32_t n, const uint32_t *order);
 
+void lf_emit_plain(lf_planner *planner, const lf_plain *plain, const lf_view *y,
+                   const lf_view *const *x, uint32_t count);
 /* to = from, which is broadcast to it. */
 void lf_emit_copy(lf_planner *planner, const lf_view *to, const lf_view *from);
 /* The value itself, or a copy of it that is dense in C's order. */
