@@ -246,6 +246,8 @@ static void make(lf_planner *planner) {
     settle_all(planner);
     plan->packed_bytes = planner->model_bytes ? planner->model_bytes : LF_ALIGNMENT;
     plan->fits_l2 = plan->packed_bytes <= lf_cpu_l2_bytes() / 4 * LF_L2_FITS_QUARTERS;
+    if (!plan->fits_l2 && plan->has_lstm)
+        plan->hot_gap = LF_CACHES_KEEP_TICKS + plan->packed_bytes / LF_BYTES_A_TICK;
     plan->weights = lf_alloc_weights(plan->packed_bytes, plan->fits_l2, &plan->block);
     lf_fail(planner, plan->weights ? lf_pack_plan(planner) : LF_ERR_MEMORY);
     plan->sessions_a_pass = sessions_a_pass(plan);

@@ -40,6 +40,7 @@ typedef struct lf_plan {
     char *weights; /* LF_IN_MODEL */
     size_t packed_bytes;
     int fits_l2;            /* and leaves room for anything else */
+    uint64_t hot_gap;       /* see traversal.h; 0 where they fit */
     lf_block block;         /* in which they are */
     int can_fail;           /* it looks up an index */
     size_t sessions_a_pass; /* so many that what lies between instructions stays in L2 */

@@ -1,6 +1,7 @@
 /* Running a plan: one step of one session, or of several at once, instruction by instruction. */
 #include <string.h>
 
+#include "../traversal.h"
 #include "../tuning.h"
 #include "plan.h"
 
@@ -8,12 +9,13 @@
 typedef struct run {
     const lf_plan *plan;
     size_t sessions;
+    int descending; /* through the panels of an LSTM */
     char *const *states;
     char *scratch; /* [sessions][scratch_bytes] */
     float *sums;   /* of products: [LF_PRODUCT_ROWS][panel]; of an LSTM: [2][sessions][panel] */
     lf_segment *single;        /* [segments] */
     lf_row_segment *several;   /* [segments] */
-    const void **values;       /* [segments][LF_PRODUCT_ROWS] */
+    const void **values;       /* [segments][rows at once] */
     float **results;           /* [LF_PRODUCT_ROWS] */
     float **rows[LF_RUN_ROWS]; /* of an LSTM: [sessions] each */
     lf_operand *operands[LF_HALVES];
@@ -21,6 +23,11 @@ typedef struct run {
 
 static size_t panel_rows(const lf_isa *isa) {
     return LF_NARROW_VECTORS * isa->lanes * isa->wide_panel;
+}
+
+/* Rows of a product at once: fewer where each has many parts, of which all addresses are written down. */
+static size_t rows_at_once(size_t segments) {
+    return segments <= LF_PRODUCT_ROWS ? LF_PRODUCT_ROWS : 1;
 }
 
 /* A part of the memory of a run; counts alone where there is none yet. */
@@ -79,8 +86,9 @@ static void multiply(run *r, const lf_run_product *p, size_t count) {
                                   .count = count,
                                   .y = r->results,
                                   .sums = r->sums};
+    const size_t most = rows_at_once(p->segments);
     for (size_t segment = 0; segment < p->segments; segment++) {
-        const void **const values = r->values + segment * LF_PRODUCT_ROWS;
+        const void **const values = r->values + segment * most;
         for (size_t row = 0; segment && row < count; row++)
             values[row] = (const char *)r->values[row] + (ptrdiff_t)segment * p->segment_step;
         r->single[segment] = (lf_segment){values[0], p->segment_count};
@@ -93,6 +101,7 @@ static void multiply(run *r, const lf_run_product *p, size_t count) {
 static void run_product(run *r, const lf_instruction *one) {
     const lf_run_product *const p = &one->product;
     const lf_loops *const rows = &p->rows;
+    const size_t most = rows_at_once(p->segments);
     size_t count = 0;
     for (size_t s = 0; s < r->sessions; s++) {
         const float *x = floats(r, one->x[0], s);
@@ -101,7 +110,7 @@ static void run_product(run *r, const lf_instruction *one) {
         for (size_t row = 0; row < p->row_count; row++) {
             r->values[count] = x;
             r->results[count++] = y;
-            if (count == LF_PRODUCT_ROWS) {
+            if (count == most) {
                 multiply(r, p, count);
                 count = 0;
             }
@@ -134,6 +143,7 @@ static void run_lstm_alone(const run *r, const lf_instruction *one) {
     lf_pass pass = {
         .layer = layer,
         .end_half = LF_HALVES,
+        .descending = r->descending,
         .x = floats(r, one->x[3], 0),
         .h = floats(r, one->x[4], 0),
         .c = floats(r, one->y[1], 0),
@@ -167,6 +177,7 @@ static void run_lstm_together(const run *r, const lf_instruction *one) {
     lf_batch batch = {
         .layer = layer,
         .end_half = LF_HALVES,
+        .descending = r->descending,
         .sessions = r->sessions,
         .x = (const float *const *)r->rows[X],
         .h = r->rows[H],
@@ -290,7 +301,10 @@ static void finish(const run *r, size_t s, size_t at, void *const *outputs) {
 lf_status lf_run_step(const lf_plan *plan, void *memory, size_t sessions, char *const *states,
                       const size_t *at, const void *const *inputs, void *const *outputs,
                       size_t *bad) {
-    run r = {.plan = plan, .sessions = sessions, .states = states};
+    run r = {.plan = plan,
+             .sessions = sessions,
+             .descending = lf_next_descends(plan->hot_gap),
+             .states = states};
     divide(plan, memory, sessions, &r);
     for (size_t s = 0; s < sessions; s++)
         for (size_t n = 0; n < plan->input_count; n++)
