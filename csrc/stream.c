@@ -8,13 +8,6 @@
 #include "state.h"
 #include "stream.h"
 
-/* Behind c, of which whole cache lines belong to it; a step swaps the two. */
-static void place_h(lf_stream *stream) {
-    const size_t aligned = LF_ALIGNMENT / sizeof(float);
-    stream->h = stream->c + lf_round_up(lf_c_floats(stream->model), aligned);
-    stream->h_next = stream->h + lf_round_up(lf_h_floats(stream->model), aligned);
-}
-
 lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     if (!model || !result)
         return LF_ERR_ARGUMENT;
@@ -38,7 +31,7 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     stream->engine = lf_engine_of(model);
     stream->x = (float *)((char *)stream + header);
     stream->c = stream->x + x;
-    place_h(stream);
+    lf_place_h(stream);
     stream->recurrent = stream->h_next + h;
     stream->quants[0] = stream->recurrent + LF_GATES * c;
     stream->quants[1] = (float *)stream->quants[0] + quants / 2;
@@ -49,24 +42,6 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
 }
 
 void lf_stream_destroy(lf_stream *stream) { free(stream); }
-
-lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found) {
-    const uint32_t mine = lf_mark_of(what);
-    for (;;) {
-        if (found / 2 == mine / 2)
-            return LF_ERR_BUSY;
-        const int is_whole = found != LF_STREAM_TORN && (found & 1 || !found);
-        const uint32_t next = is_whole || what == LF_TO_OVERWRITE ? mine : LF_STREAM_TORN;
-        if (atomic_compare_exchange_strong_explicit(&stream->inside, &found, next,
-                                                    memory_order_acquire, memory_order_relaxed)) {
-            if (next == LF_STREAM_TORN)
-                return LF_ERR_FORKED;
-            if (!is_whole && !stream->state)
-                place_h(stream); /* the fork may have come in the middle of the swap */
-            return LF_OK;
-        }
-    }
-}
 
 /* One layer: halves of its sums, and the new state unless that is the recurrent one alone. */
 static void pass_over(lf_stream *stream, size_t l, const float *input, lf_halves halves,
