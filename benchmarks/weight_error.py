@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_fast import LSTM
+from lstm_fast import LSTM, vad
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 STEPS = 200
@@ -41,18 +41,14 @@ def on_speech() -> None:
     sys.path.insert(0, str(EXAMPLES))
     import soundfile  # noqa: PLC0415
 
-    from silero import CHUNK, RATE, SileroVAD  # noqa: PLC0415
-    from silero_report import speech_segments  # noqa: PLC0415
+    from silero_report import CHUNK, RATE, speech_segments  # noqa: PLC0415
 
     audio, _ = soundfile.read(EXAMPLES / "data/speech.wav", dtype="float32")
     chunks = audio[: len(audio) // CHUNK * CHUNK].reshape(-1, CHUNK)
-    model = SileroVAD()
-    plain = model.lstm
-    probabilities = {}
-    for dtype in ("float32", *DTYPES):
-        model.lstm = plain.astype(dtype)
-        session = model.session()
-        probabilities[dtype] = np.array([session(chunk) for chunk in chunks])
+    probabilities = {
+        dtype: vad.silero(weight_dtype=dtype).stream().run(chunks)[:, 0].astype(np.float64)
+        for dtype in ("float32", *DTYPES)
+    }
     print("Silero VAD on the demo recording: largest change of a probability")
     for dtype in DTYPES:
         change = np.abs(probabilities[dtype] - probabilities["float32"]).max()

@@ -3,8 +3,8 @@
 #define LF_KERNEL_H
 
 #include "layout.h"
-#include "program/loops.h"
 #include "program/products.h"
+#include "program/walk.h"
 #include "tuning.h"
 
 /* The arithmetic is part of the contract, so a build that would relax it must not exist. */

@@ -298,7 +298,7 @@ const char *lf_model_isa(const lf_model *model);
  *                   k = fma(s, C, -h) + fma(s, 0x1.4ae0cp-25, fma(r, C, z * s * q));  v = n + h
  *                   w = (h - (v - n)) + k;  high = v + w;  low = w - (high - v)
  *                   high is -infinity where m is 0, and m where it is infinite or NaN
- *                   p = b * high;  e = |p| < 150 ? fma(b, low, fma(b, high, -p)) : 0;  d = p kept within +-150
+ *                   p = b * high;  e = |p| < 150 ? fma(b, low, fma(b, high, -p)) : 0;  d = p kept within -150 and 128.25
  *                   s = d + B;  r = (d - (s - B)) + e;  q = 0x1.417aacp-13, then q = fma(r, q, c) for c =
  *                   0x1.5f094ap-10, 0x1.3b2dd2p-7, 0x1.c6af7ap-5, 0x1.ebfbdcp-3, 0x1.62e43p-1
  *                   scaled(r * q, s), with the sign of a where b is odd; NaN where a < 0 is finite and b is finite

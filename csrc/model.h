@@ -26,7 +26,7 @@ struct lf_model {
     lf_values values;
     struct lf_plan *plan; /* of a whole model, which has no layers; null where it is an LSTM */
     int has_simple_ends;  /* one input and one output, both float32 */
-    lf_layer layers[]; /* [num_layers] */
+    lf_layer layers[];    /* [num_layers] */
 };
 
 /* Layers of a state start on vector boundaries. */

@@ -12,9 +12,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from silero import CHUNK_SECONDS, RATE, Float32
+from lstm_fast import vad
 
-__all__ = ["Result", "Segment", "Truth", "draw", "read_truth", "score", "speech_segments"]
+__all__ = [
+    "CHUNK",
+    "CHUNK_SECONDS",
+    "RATE",
+    "Float32",
+    "Result",
+    "Segment",
+    "Truth",
+    "draw",
+    "read_truth",
+    "score",
+    "speech_segments",
+]
+
+RATE = 16000  # Hz
+CHUNK = vad.CHUNKS[RATE]  # samples in one step
+CHUNK_SECONDS = CHUNK / RATE
+Float32 = NDArray[np.float32]
 
 HYSTERESIS = 0.15  # speech goes on until the probability is this far below the threshold
 MIN_LOW = 0.01  # or, where the threshold is low itself, until it is below this

@@ -1,7 +1,8 @@
-"""Find the speech in a recording with Silero VAD, its LSTM stepped by lstm_fast.
+"""Find the speech in a recording with Silero VAD, run by lstm_fast.
 
-Prints the segments of speech and the time that a step takes, draws a picture, and then runs many
-sessions at once to show that each gets exactly what it would get alone, to the bit.
+Prints the segments of speech and the time that a chunk takes, draws a picture, and then runs many
+sessions at once, one by one and in a pool, to show that each gets exactly what it would get alone,
+to the bit.
 
     pip install ".[demo]" && pip install --no-deps silero-vad
     python examples/silero_vad.py [recording]
@@ -12,11 +13,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import perf_counter_ns
-from typing import NamedTuple
+from time import perf_counter
+from typing import Any, NamedTuple
 
 INSTALL = 'pip install ".[demo]" && pip install --no-deps silero-vad'
 
@@ -27,17 +27,38 @@ try:
     from numpy.typing import NDArray
     from tqdm import tqdm
 
-    from lstm_fast import LstmFastError
-    from silero import CHUNK, CHUNK_SECONDS, RATE, Float32, Session, SileroVAD
-    from silero_report import Result, Segment, draw, read_truth, score, speech_segments
+    from lstm_fast import LstmFastError, Model, ModelStream, vad
+    from silero_report import (
+        CHUNK,
+        CHUNK_SECONDS,
+        RATE,
+        Float32,
+        Result,
+        Segment,
+        draw,
+        read_truth,
+        score,
+        speech_segments,
+    )
+    from silero_times import measure, table
 except ModuleNotFoundError as missing:
     print(f"error: {missing.name} is not installed: {INSTALL}", file=sys.stderr)
     sys.exit(2)
 
 SPEECH = Path(__file__).resolve().with_name("data") / "speech.wav"
-MIN_TIMED = 3000  # chunks to time; a short recording is played again until there are as many
-TICKS = 200  # chunks that each session of the isolation check hears
 SEED = 0
+
+
+class Amounts(NamedTuple):
+    """How much is done: chunks that are timed, and ticks (chunks of each session) of the checks."""
+
+    timed: int = 3000
+    ticks: int = 200
+    pool_ticks: int = 20
+
+
+SLOW = Amounts(timed=100, ticks=20, pool_ticks=1)  # of the reference, some milliseconds a chunk
+POOL = 1000  # sessions
 
 
 class UserError(Exception):
@@ -87,14 +108,14 @@ def read_recording(path: Path) -> Recording:
     return Recording(np.ascontiguousarray(audio, np.float32), origin)
 
 
-def load_model(backend: str | None, isa: str | None) -> SileroVAD:
+def load_model(backend: str | None, isa: str | None) -> Model:
     """Make the model.
 
     Raises:
         UserError: its weights are not installed, or the backend or ISA cannot be had.
     """
     try:
-        return SileroVAD(backend=backend, isa=isa)
+        return vad.silero(sampling_rate=RATE, backend=backend, isa=isa)
     except (FileNotFoundError, ValueError, LstmFastError) as error:
         raise UserError(str(error)) from None
 
@@ -104,57 +125,54 @@ def as_chunks(audio: Float32) -> Float32:
     return np.pad(audio, (0, -len(audio) % CHUNK)).reshape(-1, CHUNK)
 
 
-def listen(session: Session, chunks: Float32) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Pass chunks through a session, part by part and timed.
-
-    Returns:
-        The probabilities, (chunks,), and the nanoseconds of (LSTM step, whole chunk), (chunks, 2).
-    """
-    hidden = np.empty(session.model.lstm.output_size, np.float32)
+def listen(stream: ModelStream, chunks: Float32) -> NDArray[np.float64]:
+    """Return the probability of speech in each chunk, (chunks,)."""
     probabilities = np.empty(len(chunks))
-    times = np.empty((len(chunks), 2), np.int64)
     for index, chunk in enumerate(tqdm(chunks, "listening", delay=1, leave=False, disable=None)):
-        start = perf_counter_ns()
-        features = session.features(chunk)
-        before_step = perf_counter_ns()
-        session.stream.step(features, out=hidden)
-        after_step = perf_counter_ns()
-        probabilities[index] = session.model.probability(hidden)
-        times[index] = after_step - before_step, perf_counter_ns() - start
-    return probabilities, times
+        (probabilities[index],) = stream.step(chunk)
+    return probabilities
 
 
-def measure(model: SileroVAD, chunks: Float32) -> NDArray[np.int64]:
-    """Return times as `listen` does, of at least MIN_TIMED chunks after a warm-up."""
-    session = model.session()
-    listen(session, chunks[:100])
-    return listen(session, np.tile(chunks, (-(-MIN_TIMED // len(chunks)), 1)))[1]
+def chunks_at(audio: Float32, offsets: NDArray[np.int64], tick: int) -> Float32:
+    """Return a chunk for each session, (sessions, CHUNK); the recording goes round."""
+    at = offsets[:, None] + tick * CHUNK + np.arange(CHUNK)
+    return audio.take(at, mode="wrap")
 
 
-def play(sessions: Sequence[Session], offsets: NDArray[np.int64], audio: Float32) -> list[Trace]:
-    """Step all the sessions through TICKS chunks each, in another random order at each tick.
+def trace(probabilities: NDArray[np.float64], state: Mapping[str, NDArray[Any]]) -> Trace:
+    """Return the bytes of what a session put out."""
+    return Trace(probabilities.tobytes(), b"".join(state[name].tobytes() for name in sorted(state)))
+
+
+def play(
+    streams: Sequence[ModelStream], offsets: NDArray[np.int64], audio: Float32, ticks: int
+) -> list[Trace]:
+    """Step all the sessions through so many chunks each, in another random order at each tick.
 
     Args:
-        sessions: new ones.
-        offsets: the sample at which each one starts; the recording goes round.
+        streams: new ones.
+        offsets: the sample at which each one starts.
         audio: the recording.
+        ticks: how many.
     """
     rng = np.random.default_rng(SEED)
-    within = np.arange(CHUNK)
-    probabilities = np.empty((len(sessions), TICKS))
-    hide = None if len(sessions) > 1 else True
-    for tick in tqdm(range(TICKS), "all at once", delay=1, leave=False, disable=hide):
-        for number in rng.permutation(len(sessions)):
-            chunk = audio.take(offsets[number] + tick * CHUNK + within, mode="wrap")
-            probabilities[number, tick] = sessions[number](chunk)
-    states = [session.stream.state for session in sessions]
-    return [
-        Trace(row.tobytes(), state.h.tobytes() + state.c.tobytes())
-        for row, state in zip(probabilities, states, strict=True)
-    ]
+    probabilities = np.empty((len(streams), ticks))
+    hide = None if len(streams) > 1 else True
+    for tick in tqdm(range(ticks), "all at once", delay=1, leave=False, disable=hide):
+        chunks = chunks_at(audio, offsets, tick)
+        for number in rng.permutation(len(streams)):
+            (probabilities[number, tick],) = streams[number].step(chunks[number])
+    pairs = zip(probabilities, streams, strict=True)
+    return [trace(row, stream.state) for row, stream in pairs]
 
 
-def check_isolation(model: SileroVAD, audio: Float32, count: int) -> tuple[int, int]:
+def alone(model: Model, offsets: NDArray[np.int64], audio: Float32, ticks: int) -> list[Trace]:
+    """Return the traces of sessions that run one after the other."""
+    each = tqdm(offsets, "one by one", delay=1, leave=False, disable=None)
+    return [play([model.stream()], np.array([one]), audio, ticks)[0] for one in each]
+
+
+def check_isolation(model: Model, audio: Float32, count: int, ticks: int) -> tuple[int, int]:
     """Compare sessions that run interleaved with the same sessions alone, bit by bit.
 
     Returns:
@@ -162,13 +180,34 @@ def check_isolation(model: SileroVAD, audio: Float32, count: int) -> tuple[int, 
         share one stream, the control: unless both do, this check cannot fail and shows nothing.
     """
     offsets = np.random.default_rng(SEED).integers(len(audio), size=count)
-    together = play([model.session() for _ in range(count)], offsets, audio)
-    each = tqdm(offsets, "one by one", delay=1, leave=False, disable=None)
-    alone = [play([model.session()], np.array([offset]), audio)[0] for offset in each]
-    stream = model.lstm.stream()
-    sharing = play([Session(model, stream), Session(model, stream)], offsets[:2], audio)
-    same = sum(a == b for a, b in zip(together, alone, strict=True))
-    return same, sum(a != b for a, b in zip(sharing, alone[:2], strict=True))
+    together = play([model.stream() for _ in range(count)], offsets, audio, ticks)
+    solo = alone(model, offsets, audio, ticks)
+    shared = model.stream()
+    sharing = play([shared, shared], offsets[:2], audio, ticks)
+    same = sum(a == b for a, b in zip(together, solo, strict=True))
+    return same, sum(a != b for a, b in zip(sharing, solo[:2], strict=True))
+
+
+def check_pool(model: Model, audio: Float32, ticks: int) -> tuple[int, float]:
+    """Step POOL sessions of a pool together.
+
+    Returns:
+        How many are identical to their solo runs; and the seconds of a chunk of one session.
+    """
+    offsets = np.random.default_rng(SEED).integers(len(audio), size=POOL)
+    pool = model.pool(POOL)
+    handles = [pool.open() for _ in range(POOL)]
+    probabilities, seconds = np.empty((POOL, ticks)), 0.0
+    for tick in tqdm(range(ticks), "in a pool", delay=1, leave=False, disable=None):
+        chunks = chunks_at(audio, offsets, tick)
+        start = perf_counter()
+        found = pool.step(handles, chunks)
+        seconds += perf_counter() - start
+        probabilities[:, tick] = found[:, 0]
+    pairs = zip(probabilities, handles, strict=True)
+    together = [trace(row, pool.state(handle)) for row, handle in pairs]
+    solo = alone(model, offsets, audio, ticks)
+    return sum(a == b for a, b in zip(together, solo, strict=True)), seconds / POOL / ticks
 
 
 def show_segments(segments: Sequence[Segment], threshold: float) -> None:
@@ -182,18 +221,6 @@ def show_segments(segments: Sequence[Segment], threshold: float) -> None:
         print(f"  {start:8.2f} s {end:8.2f} s {end - start:8.2f} s {probability:18.3f}")
 
 
-def show_times(times: NDArray[np.int64]) -> None:
-    """Print what `measure` returned."""
-    step, chunk = times.T / 1e3
-    print(f"\nTime for one chunk of {1e3 * CHUNK_SECONDS:.0f} ms ({len(times)} timed)")
-    print("                         p50         p99")
-    for name, values in (("LSTM step alone", step), ("whole chunk", chunk)):
-        p50, p99 = np.percentile(values, (50, 99))
-        print(f"  {name:<16}{p50:7.1f} µs  {p99:7.1f} µs")
-    factor = chunk.mean() / (1e6 * CHUNK_SECONDS)
-    print(f"  real-time factor {factor:.4f}: {1 / factor:.0f} times as fast as the audio\n")
-
-
 def run(options: argparse.Namespace) -> bool:
     """Do all of it; return whether every session was as if alone, and the control was not.
 
@@ -203,13 +230,17 @@ def run(options: argparse.Namespace) -> bool:
     path, threshold, count = options.wav, options.threshold, options.sessions
     audio, origin = read_recording(path)
     model = load_model(options.backend, options.isa)
+    amounts = SLOW if model.backend == "reference" else Amounts()
     seconds = len(audio) / RATE
     print(f"Recording  {path}: {seconds:.2f} s, {origin}")
-    print(f"Model      Silero VAD {version('silero-vad')} at {RATE} Hz, {CHUNK} samples per chunk")
-    print(f"LSTM       {model.lstm!r}")
+    print(f"Model      Silero VAD at {RATE} Hz: {model!r}")
+    if amounts is SLOW:
+        print(
+            "           This backend computes in float64 and is slow, so less is timed and checked."
+        )
 
     chunks = as_chunks(audio)
-    probabilities, _ = listen(model.session(), chunks)
+    probabilities = listen(model.stream(), chunks)
     segments = speech_segments(probabilities, threshold, seconds)
     show_segments(segments, threshold)
     truth = read_truth(SPEECH.with_suffix(".json")) if path.resolve() == SPEECH else None
@@ -217,7 +248,8 @@ def run(options: argparse.Namespace) -> bool:
         found, wrong = score(segments, truth.speech, seconds)
         print(f"  {found:.2%} of the true speech was found.")
         print(f"  {wrong:.2%} of the time without speech was taken for speech.")
-    show_times(measure(model, chunks))
+    for line in table(measure(model, chunks, amounts.timed), CHUNK_SECONDS):
+        print(line)
 
     picture = options.out / "silero_vad.png"
     try:
@@ -228,12 +260,17 @@ def run(options: argparse.Namespace) -> bool:
         raise UserError(f"{picture}: this cannot be written ({error})") from None
     print(f"Picture    {picture}")
 
-    same, spoiled = check_isolation(model, audio, count)
+    same, spoiled = check_isolation(model, audio, count, amounts.ticks)
     print(f"Isolation  {same}/{count} sessions identical to their solo runs, bit for bit")
     print(
         f"Control    {spoiled}/2 sessions made to share one stream differ from theirs, as they must"
     )
-    return same == count and spoiled == 2
+    pooled, each = check_pool(model, audio, amounts.pool_ticks)
+    print(
+        f"Pool       {pooled}/{POOL} sessions identical to their solo runs, bit for bit; "
+        f"{1e6 * each:.1f} µs a chunk of one"
+    )
+    return same == count and spoiled == 2 and pooled == POOL
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

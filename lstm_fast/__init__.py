@@ -4,10 +4,15 @@
     stream = lstm.stream()                           # one per live session
     y = stream.step(x)                               # one frame in, the hidden state out
 
-`load_model` reads a whole model, of which an LSTM is a part. See README.md for the promises,
-`LSTM`, `Stream`, `StreamPool` and `Model` for the interface, and `reference` and
-`reference_operations` for the equations in NumPy float64.
+`load_model` reads a whole model, of which an LSTM is a part; `vad.silero` is Silero VAD. See
+README.md for the promises, `LSTM`, `Stream`, `StreamPool` and `Model` for the interface, and
+`reference` and `reference_operations` for the equations in NumPy float64.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from . import formats, reference
 from ._arrays import LSTMState
@@ -29,9 +34,13 @@ from .errors import (
 from .formats import load
 from .lstm import LSTM
 from .model import Model, load_model
+from .model_pool import ModelPool
 from .model_stream import ModelStream
 from .pool import StreamPool
 from .stream import Stream
+
+if TYPE_CHECKING:
+    from . import vad as vad
 
 __all__ = [
     "LSTM",
@@ -45,6 +54,7 @@ __all__ = [
     "LSTMState",
     "LstmFastError",
     "Model",
+    "ModelPool",
     "ModelStream",
     "PoolFullError",
     "SnapshotError",
@@ -58,3 +68,9 @@ __all__ = [
     "load_model",
     "reference",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "vad":  # which few need, so it is imported when it is first used
+        return importlib.import_module(".vad", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

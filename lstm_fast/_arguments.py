@@ -14,6 +14,9 @@ from ._foreign_arrays import REAL_KINDS, as_array, what_is_no_number
 
 MAX_SIZE = 2**28  # LF_MAX_SIZE in csrc/lstm_fast.h
 MAX_CAPACITY = 2**24  # LF_MAX_CAPACITY in csrc/lstm_fast.h
+PREPARED = 64  # sessions that a pool has room to prepare, unless it is told
+THREADS = 8  # workspaces at most, unless it is told: each takes some 2 KiB times H
+MAX_THREADS = 4096
 
 
 def shape_text(shape: tuple[int | None, ...], free: str = "T") -> str:
@@ -223,3 +226,17 @@ def usable_cpus() -> int:
         return len(os.sched_getaffinity(0))
     except (AttributeError, OSError):  # some systems have no such thing, some sandboxes forbid it
         return os.cpu_count() or 1
+
+
+def pool_sizes(capacity: int, prepared: int | None, threads: int | None) -> tuple[int, int, int]:
+    """Return what a pool is made with: capacity, prepared sessions, and workspaces.
+
+    Raises:
+        TypeError: a number is no integer.
+        ValueError: it is out of range.
+    """
+    size = to_count(capacity, "capacity", 1)
+    halves = min(size, PREPARED) if prepared is None else to_count(prepared, "prepared", 0)
+    if threads is None:
+        return size, halves, min(usable_cpus(), THREADS)
+    return size, halves, to_count(threads, "threads", 1, MAX_THREADS)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NoReturn, final
 
 from . import _backends, _call_instead
-from ._arguments import keeps, to_count, to_size, usable_cpus
+from ._arguments import keeps, pool_sizes, to_count, to_size
 from ._arrays import Float32, LSTMState, StateLike
 from ._batches import Parts, run_batch
 from ._kept_weights import Kept, Source
@@ -21,10 +21,6 @@ from .pool import StreamPool
 from .stream import Stream
 
 __all__ = ["LSTM"]
-
-PREPARED = 64  # sessions that a pool has room to prepare, unless it is told
-THREADS = 8  # workspaces at most, unless it is told: each takes some 2 KiB times H
-MAX_THREADS = 4096
 
 
 @final
@@ -315,14 +311,7 @@ class LSTM(HasSizes):
             ValueError: it is out of range; or the LSTM cannot stream.
             MemoryError: there is not enough.
         """
-        size = to_count(capacity, "capacity", 1)
-        halves = min(size, PREPARED) if prepared is None else to_count(prepared, "prepared", 0)
-        workspaces = (
-            min(usable_cpus(), THREADS)
-            if threads is None
-            else to_count(threads, "threads", 1, MAX_THREADS)
-        )
-        return self._model.pool(self, size, halves, workspaces)
+        return self._model.pool(self, *pool_sizes(capacity, prepared, threads))
 
     def __call__(
         self, xs: Any, state: StateLike | None = None, lengths: Any = None

@@ -10,7 +10,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from . import _backends
+from ._arguments import pool_sizes
 from .errors import BackendUnavailableError, FormatError
+from .model_pool import ModelPool
 from .model_stream import ModelStream
 from .program import Program, Tensor
 
@@ -251,6 +253,27 @@ class Model:
         if state is not None:
             stream.state = state
         return stream
+
+    def pool(
+        self, capacity: int, *, prepared: int | None = None, threads: int | None = None
+    ) -> ModelPool:
+        """Return a pool for many sessions that are stepped together over one pass of the weights.
+
+        Args:
+            capacity: how many sessions can be open at once, 1 to 2**24. All memory is taken here;
+                `ModelPool.grow` adds to it.
+            prepared: for how many of them `ModelPool.prepare` can keep work done ahead; None: 64,
+                or the capacity where that is less.
+            threads: how many threads can compute in the pool at the same time, each with a
+                workspace of its own; more wait for one. None: as many as this process has CPUs,
+                at most 8.
+
+        Raises:
+            TypeError: a number is no integer.
+            ValueError: it is out of range.
+            MemoryError: there is not enough.
+        """
+        return self._core.pool(self, *pool_sizes(capacity, prepared, threads))
 
     def __repr__(self) -> str:
         def listed(tensors: Mapping[str, Tensor]) -> str:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import snapshots
 from ._frames import Array, Values, check_outs, empty, is_finite, returned, to_state, to_steps
 
 if TYPE_CHECKING:
@@ -142,6 +143,28 @@ class ModelStream(ABC):
             ConcurrentUseError: another thread is using this stream.
         """
         return is_finite(self.state.values())
+
+    def snapshot(self) -> bytes:
+        """Return the state as bytes from which a session continues, bit for bit, anywhere.
+
+        They are checksummed, describe themselves and are bound to the program and its types of
+        weights: `restore` here, or `ModelPool.restore`, takes them in another process and on
+        another CPU. The format is written down in lstm_fast/snapshots.py.
+
+        Raises:
+            ConcurrentUseError: another thread is using this stream.
+        """
+        return snapshots.pack_model(self._model, self.state)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from where a snapshot was taken, by a stream or a pool of the same model.
+
+        Raises:
+            SnapshotError: it is damaged, or was taken of another model. Nothing has changed.
+            TypeError: it is no bytes.
+            ConcurrentUseError: another thread is using this stream.
+        """
+        self.state = snapshots.unpack_model(self._model, snapshot)
 
     def copy(self) -> ModelStream:
         """Return a new stream that continues from here on its own."""

@@ -36,8 +36,7 @@ static void gru_output(size_t hidden_size, int is_linear, const float *a, const 
         }
         const vf z = lf_sigmoid(vf_add(lf_load_of(a + at_z, rest), lf_load_of(u + at_z, rest)));
         const vf n = lf_tanh(vf_add(lf_load_of(a + at_n, rest), recurrent));
-        const vf next =
-            vf_add(vf_mul(vf_sub(one, z), n), vf_mul(z, lf_load_of(h + j, rest)));
+        const vf next = vf_add(vf_mul(vf_sub(one, z), n), vf_mul(z, lf_load_of(h + j, rest)));
         lf_store_to(y + j, lf_canonical(next), rest);
     }
 }

@@ -23,6 +23,7 @@
 #include "exponentials.h"
 #include "power.h"
 #include "elementwise.h"
+#include "along.h"
 
 #include "product.h"
 #include "gru.h"
@@ -37,9 +38,9 @@
     .layer_pass = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_LAYER_PASS)},                                   \
     .batch_pass = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_BATCH_PASS)},                                   \
     .matvec = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_MATVEC)},                                           \
-    .matmat = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_MATMAT)}, .product = product_pass,                  \
-    .depthwise = depthwise_pass, .gru_reset = gru_reset, .gru_output = gru_output,                 \
-    .canonicalise_f32 = canonicalise_f32,     \
+    .matmat = {LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_MATMAT)}, .product = product_pass, .unary = unary,  \
+    .binary = binary, .along = along, .depthwise = depthwise_pass, .gru_reset = gru_reset,         \
+    .gru_output = gru_output, .canonicalise_f32 = canonicalise_f32,                                \
     .take_frame_f32 = take_frame_f32, .measure_frame_f32 = measure_frame_f32,                      \
     .give_output_f32 = give_output_f32, .activate_f32 = activate_f32, .canary = canary,            \
     .probe_read = probe_read, .probe_fma = probe_fma

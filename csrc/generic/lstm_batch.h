@@ -48,7 +48,7 @@ LF_INLINE void lf_batch_panel(lf_weight_type type, int is_plain, size_t units,
             .after = next && !is_last ? panels[LF_RECURRENT].weights : next,
             .others = adds_up && half == LF_RECURRENT ? batch->sums : NULL,
         };
-        lf_matmat_panel(type, vectors, LF_STRIPS(type), batch->sessions, panels[half].weights,
+        lf_matmat_panel(type, vectors, lf_cuts[type], batch->sessions, panels[half].weights,
                         &operand, 1, starts[half], batch->sums + half * half_sums, LF_PANEL_SUMS,
                         extras);
     }
@@ -108,7 +108,7 @@ LF_INLINE void lf_batch_variant_output(lf_weight_type type, const lf_batch *batc
     const size_t panels = m->panels ? lf_panel_count(m, g) : 0;
     for (size_t n = 0; n < panels; n++) {
         const lf_panel p = lf_panel_at(m, g, n);
-        lf_matmat_panel(type, LF_NARROW_VECTORS, LF_STRIPS(type), batch->sessions, p.weights,
+        lf_matmat_panel(type, LF_NARROW_VECTORS, lf_cuts[type], batch->sessions, p.weights,
                         &operand, 1, lf_projection_start(type, m, &p), batch->sums, LF_PANEL_SUMS,
                         none);
         for (size_t s = 0; s < batch->sessions; s++) {

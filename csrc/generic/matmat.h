@@ -34,11 +34,9 @@ LF_INLINE const char *lf_prefetch_strip(const char *ahead, size_t bytes, size_t 
     return ahead + k_bytes;
 }
 
-/* The most rows in a tile of a strip of one vector: with eight chains two fma units are busy, an fma taking four cycles. */
-enum { LF_LONE_TILE_ROWS = 8 };
-#define LF_EACH_LONE_TILE LF_UP_TO_8
-
-enum { LF_MOST_TILE_ROWS = LF_LONE_TILE_ROWS > LF_TILE_ROWS ? LF_LONE_TILE_ROWS : LF_TILE_ROWS };
+/* Rows in a tile of one vector: with eight chains two fma units are busy, an fma taking four cycles. */
+enum { LF_MOST_TILE_ROWS = 8 };
+_Static_assert(LF_TILE_ROWS <= LF_MOST_TILE_ROWS, "a tile of four vectors has no more");
 
 LF_INLINE void lf_tile_float(lf_weight_type type, size_t vectors, size_t inputs,
                              const lf_tile *tile) {
@@ -130,7 +128,7 @@ LF_INLINE void lf_tile_int8(size_t vectors, size_t inputs, const lf_tile *tile) 
     }
 }
 
-/* A function for every weight type, width of a strip and number of inputs, and tables to find it. */
+/* A function for every weight type, width of a strip and number of inputs, and a table of one row, of two, .. */
 typedef void (*lf_tile_function)(const lf_tile *tile);
 #define LF_TILE_FLOAT(name, type, vectors, inputs)                                                 \
     static LF_NOINLINE void name##_##inputs(const lf_tile *tile) {                                 \
@@ -141,21 +139,17 @@ typedef void (*lf_tile_function)(const lf_tile *tile);
         lf_tile_int8(vectors, inputs, tile);                                                       \
     }
 #define LF_TILE_NAME(name, type, vectors, inputs) name##_##inputs,
+#define LF_TABLE_OF_TILES(EACH, name, type, vectors, sums)                                         \
+    EACH(LF_TILE_##sums, name, type, vectors)                                                      \
+    static const lf_tile_function name[] = {EACH(LF_TILE_NAME, name, type, vectors)};
 #define LF_TILES(type, name, bytes, sums)                                                          \
-    LF_EACH_TILE(LF_TILE_##sums, tile_##name, type, LF_STRIP_VECTORS)                              \
-    LF_EACH_LONE_TILE(LF_TILE_##sums, lone_tile_##name, type, 1)
+    LF_TABLE_OF_TILES(LF_EACH_TILE, tiles_##name, type, LF_STRIP_VECTORS, sums)                    \
+    LF_TABLE_OF_TILES(LF_UP_TO_8, tail_1_##name, type, 1, sums)                                    \
+    LF_TABLE_OF_TILES(LF_UP_TO_4, tail_2_##name, type, 2, sums)                                    \
+    LF_TABLE_OF_TILES(LF_EACH_TILE, tail_3_##name, type, 3, sums)
 LF_EACH_WEIGHT_TYPE(LF_TILES)
 #undef LF_TILES
-#define LF_ENTRY_OF_TILES(type, name, bytes, sums)                                                 \
-    [type] = {LF_EACH_TILE(LF_TILE_NAME, tile_##name, type, LF_STRIP_VECTORS)},
-#define LF_ENTRY_OF_LONE_TILES(type, name, bytes, sums)                                            \
-    [type] = {LF_EACH_LONE_TILE(LF_TILE_NAME, lone_tile_##name, type, 1)},
-static const lf_tile_function lf_tiles[LF_WEIGHT_TYPES][LF_TILE_ROWS] = {
-    LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_TILES)};
-static const lf_tile_function lf_lone_tiles[LF_WEIGHT_TYPES][LF_LONE_TILE_ROWS] = {
-    LF_EACH_WEIGHT_TYPE(LF_ENTRY_OF_LONE_TILES)};
-#undef LF_ENTRY_OF_LONE_TILES
-#undef LF_ENTRY_OF_TILES
+#undef LF_TABLE_OF_TILES
 #undef LF_TILE_NAME
 #undef LF_TILE_INT8
 #undef LF_TILE_FLOAT
@@ -167,10 +161,19 @@ typedef struct lf_cut {
     const lf_tile_function *tiles;   /* of one row, of two, .. */
 } lf_cut;
 
-#define LF_STRIPS(type) ((lf_cut){LF_STRIP_VECTORS, LF_TILE_ROWS, LF_TILE_QUICKEST, lf_tiles[type]})
-/* A tail: few vectors, so more rows for each. */
-#define LF_LONE_STRIPS(type)                                                                       \
-    ((lf_cut){1, LF_LONE_TILE_ROWS, LF_LONE_TILE_ROWS, lf_lone_tiles[type]})
+#define LF_CUT(type, name, bytes, sums)                                                            \
+    [type] = {LF_STRIP_VECTORS, LF_TILE_ROWS, LF_TILE_QUICKEST, tiles_##name},
+static const lf_cut lf_cuts[LF_WEIGHT_TYPES] = {LF_EACH_WEIGHT_TYPE(LF_CUT)};
+#undef LF_CUT
+
+/* A tail of one vector, of two, of three: one strip, and the fewer vectors, the more rows keep the fma units busy. */
+#define LF_TAIL_CUT(type, name, bytes, sums)                                                       \
+    [type] = {{1, 8, 8, tail_1_##name},                                                            \
+              {2, 4, 4, tail_2_##name},                                                            \
+              {3, LF_TILE_ROWS, LF_TILE_QUICKEST, tail_3_##name}},
+static const lf_cut lf_tail_cuts[LF_WEIGHT_TYPES][LF_NARROW_VECTORS - 1] = {
+    LF_EACH_WEIGHT_TYPE(LF_TAIL_CUT)};
+#undef LF_TAIL_CUT
 
 /* Into how many tiles so many inputs are divided; their sizes differ by one at most, since four and four
  * are quicker than six and two. */
@@ -245,12 +248,13 @@ LF_INLINE void lf_matmat(lf_weight_type type, const lf_matrix *m, const lf_row_s
     for (size_t n = 0; n < panels; n++) {
         const lf_panel p = lf_panel_at(m, g, n);
         const float *const from = start ? start + p.row : lf_zeros;
-        if (p.rows < lf_narrow_rows(g))
-            lf_matmat_panel(type, p.rows / LF_LANES, LF_LONE_STRIPS(type), count, p.weights,
+        const size_t vectors = p.rows / LF_LANES;
+        if (vectors < LF_NARROW_VECTORS)
+            lf_matmat_panel(type, vectors, lf_tail_cuts[type][vectors - 1], count, p.weights,
                             operand, segments, from, sums + p.row, m->rows, none);
         else
-            lf_matmat_panel(type, p.rows / LF_LANES, LF_STRIPS(type), count, p.weights, operand,
-                            segments, from, sums + p.row, m->rows, none);
+            lf_matmat_panel(type, vectors, lf_cuts[type], count, p.weights, operand, segments, from,
+                            sums + p.row, m->rows, none);
     }
 }
 

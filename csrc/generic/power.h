@@ -45,8 +45,8 @@ LF_INLINE lf_log2 lf_exact_log2(vf m) {
 
 /* 2^(p + rest) */
 LF_INLINE vf lf_exp2(vf p, vf rest) {
-    const vf most = vf_set1(150.0f), bias = vf_set1(lf_power_bias);
-    const vf low = vf_keep(vf_less(vf_abs(p), most), rest);
+    const vf most = vf_set1(128.25f), bias = vf_set1(lf_power_bias); /* rounds to 128 at most */
+    const vf low = vf_keep(vf_less(vf_abs(p), vf_set1(150.0f)), rest);
     const vf bounded = vf_max(vf_set1(-150.0f), vf_min(most, p)); /* both keep a NaN */
     const vf shifted = vf_add(bounded, bias);
     const vf r = vf_add(vf_sub(bounded, vf_sub(shifted, bias)), low);

@@ -7,8 +7,7 @@
 
 /* Out of line: a product calls it for few vectors, next to its sums. */
 static LF_NOINLINE vf lf_activated(const lf_product *p, vf x) {
-    return lf_unary_value(p->activation, p->is_approximate, x, vf_set1(p->alpha),
-                          vf_set1(p->beta));
+    return lf_unary_value(p->activation, p->is_approximate, x, vf_set1(p->alpha), vf_set1(p->beta));
 }
 
 /* From the sums of the vector of rows that begins with `row` to where a caller wants its part of y. */
@@ -47,18 +46,16 @@ LF_INLINE void lf_product_of_rows(lf_weight_type type, const lf_product *p,
                                   const lf_product_rows *rows) {
     const lf_geometry g = LF_GEOMETRY(type);
     const size_t panels = lf_panel_count(&p->matrix, g);
-    const lf_matmat_extras none = {NULL, NULL};
     for (size_t n = 0; n < panels; n++) {
         const lf_panel panel = lf_panel_at(&p->matrix, g, n);
+        const char *const then =
+            n + 1 < panels ? lf_panel_at(&p->matrix, g, n + 1).weights : p->ahead;
+        const lf_matmat_extras extras = {p->ahead ? then : NULL, NULL};
         const size_t vectors = panel.rows / LF_LANES;
-        if (vectors < LF_NARROW_VECTORS)
-            lf_matmat_panel(type, vectors, LF_LONE_STRIPS(type), rows->count, panel.weights,
-                            rows->several, rows->segments, lf_zeros, rows->sums, LF_PANEL_SUMS,
-                            none);
-        else
-            lf_matmat_panel(type, vectors, LF_STRIPS(type), rows->count, panel.weights,
-                            rows->several, rows->segments, lf_zeros, rows->sums, LF_PANEL_SUMS,
-                            none);
+        const int is_tail = vectors < LF_NARROW_VECTORS;
+        lf_matmat_panel(type, vectors, is_tail ? lf_tail_cuts[type][vectors - 1] : lf_cuts[type],
+                        rows->count, panel.weights, rows->several, rows->segments, lf_zeros,
+                        rows->sums, LF_PANEL_SUMS, extras);
         for (size_t r = 0; r < rows->count; r++)
             for (size_t j = 0; j < panel.rows; j += LF_LANES)
                 lf_finish_product(p, panel.row + j, vf_load(rows->sums + r * LF_PANEL_SUMS + j),
@@ -99,8 +96,7 @@ static void depthwise_pass(const lf_depthwise *d, const float *x, float *y) {
             vf sum = vf_set1(0.0f);
             for (size_t tap = 0; tap < d->taps; tap++) {
                 const float *const from = x + tap * d->tap_step + c;
-                const vf values =
-                    rest >= LF_LANES ? vf_load_any(from) : vf_load_some(from, rest);
+                const vf values = rest >= LF_LANES ? vf_load_any(from) : vf_load_some(from, rest);
                 sum = vf_fma(vf_load(d->weights + tap * d->weights_step + c), values, sum);
             }
             lf_finish_product(p, c, sum, y);

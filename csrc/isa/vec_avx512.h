@@ -44,6 +44,7 @@ static inline vf vf_shift_into_exponent(vf a) {
 }
 static inline vm vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 static inline vm vf_not_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
+static inline vf vf_keep(vm mask, vf a) { return _mm512_maskz_mov_ps(mask, a); }
 static inline vm vf_is_nan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 static inline int vf_any_noncanonical(vf a) { /* denormal, quiet NaN, signalling NaN */
     return _mm512_fpclass_ps_mask(a, 0x20 | 0x01 | 0x80);

@@ -37,8 +37,8 @@ static lf_status build(const lf_program *program, const lf_weight_type *types, s
     return LF_OK;
 }
 
-lf_status lf_model_load_as(const void *bytes, size_t size, const lf_weight_type *types, size_t count,
-                           const char *isa, lf_model **result) {
+lf_status lf_model_load_as(const void *bytes, size_t size, const lf_weight_type *types,
+                           size_t count, const char *isa, lf_model **result) {
     size_t index;
     lf_program *program = NULL;
     if (!bytes || !result || (count && !types))

@@ -62,8 +62,8 @@ static void pack_lstm(const lf_planner *planner, const lf_packing *p) {
     lf_cell_options cell;
     lf_layer_weights weights;
     if (lf_lstm_weights(planner, p->op, &cell, &weights)) /* the planner has asked before */
-        (void)lf_pack_layer(planner->plan->weights + p->offset, planner->isa, run->type,
-                            run->layer, &weights, (lf_variant *)(void *)(run->layer + 1));
+        (void)lf_pack_layer(planner->plan->weights + p->offset, planner->isa, run->type, run->layer,
+                            &weights, (lf_variant *)(void *)(run->layer + 1));
 }
 
 /* What operations read is canonical; weights stay as they are. */
@@ -81,6 +81,21 @@ static void point_at_constants(const lf_plan *plan, lf_instruction *one) {
         one->along.scale = (const float *)(const void *)(plan->weights + one->x[2].offset);
     if (one->along.bias)
         one->along.bias = (const float *)(const void *)(plan->weights + one->x[3].offset);
+}
+
+/* From the last product to the first: each fetches those of the next one meanwhile, the last one its own. */
+static void point_ahead(lf_plan *plan) {
+    const char *next = NULL;
+    for (size_t n = plan->instruction_count; n-- > 0;) {
+        lf_instruction *const one = &plan->instructions[n];
+        if (one->kind == LF_RUN_LSTM)
+            next = one->lstm.layer->panels;
+        if (one->kind != LF_RUN_PRODUCT)
+            continue;
+        lf_product *const product = &one->product.product;
+        product->ahead = next ? next : product->matrix.panels;
+        next = product->matrix.panels;
+    }
 }
 
 lf_status lf_pack_plan(const lf_planner *planner) {
@@ -105,5 +120,7 @@ lf_status lf_pack_plan(const lf_planner *planner) {
             break;
         }
     }
+    if (!planner->plan->fits_l2)
+        point_ahead(planner->plan);
     return status;
 }

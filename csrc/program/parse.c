@@ -7,7 +7,6 @@
 #include "../sha256.h"
 #include "check.h"
 #include "records.h"
-#include "shapes.h"
 
 #define MAGIC "\x89LFM\r\n\x1a\n"
 enum { MAGIC_BYTES = 8, VERSION = 1, HEADER_WORDS = 16, HEADER_BYTES = 4 * HEADER_WORDS };

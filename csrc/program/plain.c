@@ -2,29 +2,7 @@
 
 #include <string.h>
 
-/* Where the operands are in loops whose innermost axis is left to the body. */
-typedef struct cursor {
-    const lf_loops *loops;
-    uint32_t operands;
-    uint32_t index[LF_MAX_RANK];
-    ptrdiff_t at[LF_MAX_OPERANDS]; /* in elements */
-} cursor;
-
-/* On to the next innermost axis; 0 where there is none. */
-static int next(cursor *c) {
-    for (uint32_t axis = c->loops->rank - 1; axis-- > 0;) {
-        const uint32_t size = c->loops->sizes[axis];
-        c->index[axis]++;
-        for (uint32_t n = 0; n < c->operands; n++)
-            c->at[n] += c->loops->strides[n][axis];
-        if (c->index[axis] < size)
-            return 1;
-        for (uint32_t n = 0; n < c->operands; n++)
-            c->at[n] -= (ptrdiff_t)size * c->loops->strides[n][axis];
-        c->index[axis] = 0;
-    }
-    return 0;
-}
+#include "walk.h"
 
 /* ---- copies ---- */
 
@@ -54,12 +32,12 @@ static void copy_axis(size_t bytes, size_t count, void *to, ptrdiff_t to_step, c
 
 static void copy(const lf_loops *loops, size_t bytes, char *y, uint32_t operand, const char *x) {
     const uint32_t last = loops->rank - 1;
-    cursor c = {.loops = loops, .operands = operand + 1};
+    lf_walk w = {{0}, {0}};
     do
-        copy_axis(bytes, loops->sizes[last], y + c.at[0] * (ptrdiff_t)bytes,
-                  loops->strides[0][last], x + c.at[operand] * (ptrdiff_t)bytes,
+        copy_axis(bytes, loops->sizes[last], y + w.at[0] * (ptrdiff_t)bytes,
+                  loops->strides[0][last], x + w.at[operand] * (ptrdiff_t)bytes,
                   loops->strides[operand][last]);
-    while (next(&c));
+    while (lf_walk_on(loops, last, &w));
 }
 
 void lf_copy_loops(const lf_loops *loops, size_t element_bytes, void *y, const void *x) {
@@ -68,11 +46,11 @@ void lf_copy_loops(const lf_loops *loops, size_t element_bytes, void *y, const v
 
 static void fill(const lf_plain *p, float *y) {
     const uint32_t last = p->loops.rank - 1;
-    cursor c = {.loops = &p->loops, .operands = 1};
+    lf_walk w = {{0}, {0}};
     do
         for (uint32_t n = 0; n < p->loops.sizes[last]; n++)
-            y[c.at[0] + (ptrdiff_t)n * p->loops.strides[0][last]] = p->value;
-    while (next(&c));
+            y[w.at[0] + (ptrdiff_t)n * p->loops.strides[0][last]] = p->value;
+    while (lf_walk_on(&p->loops, last, &w));
 }
 
 /* ---- logic ---- */
@@ -147,10 +125,10 @@ static void logic(const lf_plain *p, void *y, const void *const *x) {
     ptrdiff_t step[LF_MAX_OPERANDS];
     for (int n = 0; n < LF_MAX_OPERANDS; n++)
         step[n] = p->loops.strides[n][last];
-    cursor c = {.loops = &p->loops, .operands = LF_MAX_OPERANDS};
+    lf_walk w = {{0}, {0}};
     do
-        logic_axis(p, p->loops.sizes[last], y, x, c.at, step);
-    while (next(&c));
+        logic_axis(p, p->loops.sizes[last], y, x, w.at, step);
+    while (lf_walk_on(&p->loops, last, &w));
 }
 
 /* ---- kinds ---- */
@@ -172,23 +150,23 @@ static void cast_axis(const lf_plain *p, uint32_t size, void *y, ptrdiff_t to, p
                       const void *x, ptrdiff_t from, ptrdiff_t from_step) {
     enum { KINDS = LF_KIND_BOOL + 1 };
     switch (p->from * KINDS + p->to) {
-    case LF_KIND_FLOAT32 * KINDS + LF_KIND_FLOAT32:
+    case LF_KIND_FLOAT32 *KINDS + LF_KIND_FLOAT32:
         LF_CAST(float, float, a);
-    case LF_KIND_FLOAT32 * KINDS + LF_KIND_INT64:
+    case LF_KIND_FLOAT32 *KINDS + LF_KIND_INT64:
         LF_CAST(float, int64_t, to_int(a));
-    case LF_KIND_FLOAT32 * KINDS + LF_KIND_BOOL:
+    case LF_KIND_FLOAT32 *KINDS + LF_KIND_BOOL:
         LF_CAST(float, uint8_t, a != 0);
-    case LF_KIND_INT64 * KINDS + LF_KIND_FLOAT32:
+    case LF_KIND_INT64 *KINDS + LF_KIND_FLOAT32:
         LF_CAST(int64_t, float, a);
-    case LF_KIND_INT64 * KINDS + LF_KIND_INT64:
+    case LF_KIND_INT64 *KINDS + LF_KIND_INT64:
         LF_CAST(int64_t, int64_t, a);
-    case LF_KIND_INT64 * KINDS + LF_KIND_BOOL:
+    case LF_KIND_INT64 *KINDS + LF_KIND_BOOL:
         LF_CAST(int64_t, uint8_t, a != 0);
-    case LF_KIND_BOOL * KINDS + LF_KIND_FLOAT32:
+    case LF_KIND_BOOL *KINDS + LF_KIND_FLOAT32:
         LF_CAST(uint8_t, float, a);
-    case LF_KIND_BOOL * KINDS + LF_KIND_INT64:
+    case LF_KIND_BOOL *KINDS + LF_KIND_INT64:
         LF_CAST(uint8_t, int64_t, a);
-    case LF_KIND_BOOL * KINDS + LF_KIND_BOOL:
+    case LF_KIND_BOOL *KINDS + LF_KIND_BOOL:
         LF_CAST(uint8_t, uint8_t, a);
     default: /* there is no other kind */
         return;
@@ -197,25 +175,25 @@ static void cast_axis(const lf_plain *p, uint32_t size, void *y, ptrdiff_t to, p
 
 static void cast(const lf_plain *p, void *y, const void *x) {
     const uint32_t last = p->loops.rank - 1;
-    cursor c = {.loops = &p->loops, .operands = 2};
+    lf_walk w = {{0}, {0}};
     do
-        cast_axis(p, p->loops.sizes[last], y, c.at[0], p->loops.strides[0][last], x, c.at[1],
+        cast_axis(p, p->loops.sizes[last], y, w.at[0], p->loops.strides[0][last], x, w.at[1],
                   p->loops.strides[1][last]);
-    while (next(&c));
+    while (lf_walk_on(&p->loops, last, &w));
 }
 
 /* ---- rows by their indices ---- */
 
 static int all_are_within(const lf_plain *p, const int64_t *indices) {
     const uint32_t last = p->loops.rank - 1;
-    cursor c = {.loops = &p->loops, .operands = LF_MAX_OPERANDS};
+    lf_walk w = {{0}, {0}};
     do
         for (uint32_t n = 0; n < p->loops.sizes[last]; n++) {
-            const int64_t index = indices[c.at[1] + (ptrdiff_t)n * p->loops.strides[1][last]];
+            const int64_t index = indices[w.at[1] + (ptrdiff_t)n * p->loops.strides[1][last]];
             if (index < -p->rows || index >= p->rows)
                 return 0;
         }
-    while (next(&c));
+    while (lf_walk_on(&p->loops, last, &w));
     return 1;
 }
 
@@ -224,17 +202,17 @@ static lf_status take_rows(const lf_plain *p, char *y, const char *x, const int6
     const ptrdiff_t bytes = (ptrdiff_t)p->element_bytes;
     if (!p->is_checked && !all_are_within(p, indices))
         return LF_ERR_INDEX;
-    cursor c = {.loops = &p->loops, .operands = LF_MAX_OPERANDS};
+    lf_walk w = {{0}, {0}};
     do
         for (uint32_t n = 0; n < p->loops.sizes[last]; n++) {
             const ptrdiff_t i = (ptrdiff_t)n;
-            const int64_t index = indices[c.at[1] + i * p->loops.strides[1][last]];
+            const int64_t index = indices[w.at[1] + i * p->loops.strides[1][last]];
             const ptrdiff_t row = (ptrdiff_t)(index < 0 ? index + p->rows : index);
-            const ptrdiff_t to = c.at[0] + i * p->loops.strides[0][last];
-            const ptrdiff_t from = c.at[2] + i * p->loops.strides[2][last] + row * p->row_step;
+            const ptrdiff_t to = w.at[0] + i * p->loops.strides[0][last];
+            const ptrdiff_t from = w.at[2] + i * p->loops.strides[2][last] + row * p->row_step;
             copy(&p->inner, p->element_bytes, y + to * bytes, 1, x + from * bytes);
         }
-    while (next(&c));
+    while (lf_walk_on(&p->loops, last, &w));
     return LF_OK;
 }
 

@@ -59,8 +59,8 @@ static void plan_input(lf_planner *planner, uint32_t n, size_t *state) {
     take->history.room = LF_IN_STATE;
     take->history.offset = (ptrdiff_t)*state;
     plan->state_offsets[plan->state_count++] = *state;
-    *state += lf_round_up(take->rows * take->history_count * lf_kind_bytes(tensor->kind),
-                          LF_ALIGNMENT);
+    *state +=
+        lf_round_up(take->rows * take->history_count * lf_kind_bytes(tensor->kind), LF_ALIGNMENT);
 }
 
 static void plan_states(lf_planner *planner) {
@@ -245,9 +245,8 @@ static void make(lf_planner *planner) {
         return;
     settle_all(planner);
     plan->packed_bytes = planner->model_bytes ? planner->model_bytes : LF_ALIGNMENT;
-    plan->weights = lf_alloc_weights(
-        plan->packed_bytes, plan->packed_bytes <= lf_cpu_l2_bytes() / 4 * LF_L2_FITS_QUARTERS,
-        &plan->block);
+    plan->fits_l2 = plan->packed_bytes <= lf_cpu_l2_bytes() / 4 * LF_L2_FITS_QUARTERS;
+    plan->weights = lf_alloc_weights(plan->packed_bytes, plan->fits_l2, &plan->block);
     lf_fail(planner, plan->weights ? lf_pack_plan(planner) : LF_ERR_MEMORY);
     plan->sessions_a_pass = sessions_a_pass(plan);
 }

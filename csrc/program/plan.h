@@ -39,6 +39,7 @@ typedef struct lf_plan {
     lf_instruction *instructions;
     char *weights; /* LF_IN_MODEL */
     size_t packed_bytes;
+    int fits_l2;            /* and leaves room for anything else */
     lf_block block;         /* in which they are */
     int can_fail;           /* it looks up an index */
     size_t sessions_a_pass; /* so many that what lies between instructions stays in L2 */

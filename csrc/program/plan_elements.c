@@ -29,8 +29,7 @@ static lf_view new_like(lf_planner *planner, const lf_op *op, const lf_view *lik
     const lf_tensor *const tensor = lf_result_tensor(planner, op, 0);
     uint32_t order[LF_MAX_RANK];
     lf_c_order(tensor->shape.rank, order);
-    if (like->shape.rank == tensor->shape.rank &&
-        lf_shape_count(&like->shape) == tensor->count)
+    if (like->shape.rank == tensor->shape.rank && lf_shape_count(&like->shape) == tensor->count)
         lf_order_of(like, order);
     return lf_new_result(planner, op, 0, order);
 }

@@ -90,7 +90,8 @@ typedef struct conv {
     size_t stride, dilation, groups, begin;
     size_t channels, steps, rows, kernel, positions;
     size_t first_tap, taps; /* those that meet anything but padding */
-    int64_t first_step, end_step; /* of x, that they meet: from before its beginning to behind its end */
+    int64_t first_step,
+        end_step; /* of x, that they meet: from before its beginning to behind its end */
 } conv;
 
 static conv conv_of(const lf_planner *planner, const lf_op *op) {
@@ -121,8 +122,8 @@ static conv conv_of(const lf_planner *planner, const lf_op *op) {
         c.first_tap = 0, end_tap = 1;
     c.taps = end_tap - c.first_tap;
     c.first_step = (int64_t)(c.first_tap * c.dilation) - (int64_t)c.begin;
-    c.end_step = (int64_t)((c.positions - 1) * c.stride + (end_tap - 1) * c.dilation) -
-                 (int64_t)c.begin + 1;
+    c.end_step =
+        (int64_t)((c.positions - 1) * c.stride + (end_tap - 1) * c.dilation) - (int64_t)c.begin + 1;
     return c;
 }
 
@@ -132,8 +133,8 @@ static const uint32_t time_major[LF_MAX_RANK] = {1, 0};
 /* What the taps meet, from c->first_step to c->end_step: x itself, or a copy with its padding. */
 static lf_view padded(lf_planner *planner, lf_view x, const conv *c) {
     const int is_padded = c->first_step < 0 || c->end_step > (int64_t)c->steps;
-    const int is_usable = (x.strides[0] == 1 || c->channels == 1) &&
-                          (x.strides[1] > 0 || c->steps == 1);
+    const int is_usable =
+        (x.strides[0] == 1 || c->channels == 1) && (x.strides[1] > 0 || c->steps == 1);
     if (!is_padded && is_usable) {
         x.at.offset += (ptrdiff_t)c->first_step * x.strides[1] * (ptrdiff_t)sizeof(float);
         return x;
@@ -178,8 +179,7 @@ static void plan_depthwise(lf_planner *planner, const lf_op *op, const conv *c, 
     one.depthwise.weights_step = padded_channels;
     one.depthwise.tap_step = c->dilation * (size_t)x.strides[1];
     one.depthwise.position_step = c->stride * (size_t)x.strides[1];
-    const lf_place at =
-        lf_new_model_place(planner, c->taps * padded_channels * sizeof(float));
+    const lf_place at = lf_new_model_place(planner, c->taps * padded_channels * sizeof(float));
     const lf_place bias = lf_new_model_place(planner, padded_channels * sizeof(float));
     lf_packing *const packing = lf_new_packing(planner, LF_PACK_FILTERS);
     if (!packing)

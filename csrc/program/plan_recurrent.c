@@ -91,7 +91,8 @@ void lf_plan_lstm(lf_planner *planner, const lf_op *op) {
     const size_t inputs = lf_operand_tensor(planner, op, X)->count;
     const size_t hidden = lf_operand_tensor(planner, op, C)->count;
     const size_t output = lf_operand_tensor(planner, op, H)->count;
-    lf_fail(planner, lf_check_layer(&weights, inputs, hidden, weights.weight_hr ? output : 0, type));
+    lf_fail(planner,
+            lf_check_layer(&weights, inputs, hidden, weights.weight_hr ? output : 0, type));
     if (planner->status != LF_OK)
         return;
     lf_instruction one = {.kind = LF_RUN_LSTM, .results = 2, .places = 7};

@@ -106,8 +106,7 @@ static lf_view value_of(lf_planner *planner, uint32_t number) {
     const lf_tensor *const tensor = &planner->program->tensors[number];
     uint32_t order[LF_MAX_RANK];
     lf_c_order(tensor->shape.rank, order);
-    const lf_place at =
-        lf_new_model_place(planner, tensor->count * lf_kind_bytes(tensor->kind));
+    const lf_place at = lf_new_model_place(planner, tensor->count * lf_kind_bytes(tensor->kind));
     *view = lf_dense_view(at, tensor->kind, &tensor->shape, order);
     planner->is_known[number] = 1;
     lf_packing *const packing = lf_new_packing(planner, LF_PACK_CONSTANT);

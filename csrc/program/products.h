@@ -14,6 +14,7 @@ typedef struct lf_product {
     size_t outputs;    /* rows of W */
     const float *bias; /* [rows of the matrix], where there is none zeros; none is -0 */
     lf_matrix matrix;
+    const char *ahead; /* where L2 doesn't hold all weights: those that are read next; else null */
 } lf_product;
 
 /* The rows of one call. For a single row `single` says where its segments are, for more `several`. */

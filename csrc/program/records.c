@@ -3,7 +3,7 @@
 
 #include "../layout.h"
 #include "records.h"
-#include "shapes.h"
+#include "tensor.h"
 
 const uint32_t *lf_take(lf_records *records, size_t count) {
     const uint32_t *const words = records->words;

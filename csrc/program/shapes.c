@@ -4,20 +4,6 @@
 #include "shapes.h"
 #include "signatures.h"
 
-int lf_set_tensor(lf_tensor *tensor, lf_kind kind, size_t rank, const int64_t *sizes) {
-    if (rank > LF_MAX_RANK)
-        return 0;
-    *tensor = (lf_tensor){.kind = kind, .shape.rank = (uint32_t)rank, .count = 1};
-    for (size_t axis = 0; axis < rank; axis++) {
-        /* so that the product never exceeds the limit, and nothing overflows */
-        if (sizes[axis] < 1 || sizes[axis] > LF_MAX_SIZE / (int64_t)tensor->count)
-            return 0;
-        tensor->shape.sizes[axis] = (uint32_t)sizes[axis];
-        tensor->count *= (size_t)sizes[axis];
-    }
-    return 1;
-}
-
 /* ---- what the rules have in common ---- */
 
 static int is_axis(const lf_tensor *x, int32_t axis) {
@@ -27,10 +13,6 @@ static int is_axis(const lf_tensor *x, int32_t axis) {
 /* Whether an attribute has a number for each axis. */
 static int is_for_each_axis(const lf_call *c, size_t n, const lf_tensor *x) {
     return attribute(c, n)->count == x->shape.rank;
-}
-
-static int same_shape(const lf_shape *a, const lf_shape *b) {
-    return a->rank == b->rank && memcmp(a->sizes, b->sizes, a->rank * sizeof *a->sizes) == 0;
 }
 
 static int make_like(lf_tensor *result, const lf_tensor *x) {
@@ -140,7 +122,7 @@ static int infer_concat(const lf_call *c, lf_tensor *result) {
             return 0;
         size += shape.sizes[along];
         shape.sizes[along] = first->shape.sizes[along];
-        if (!same_shape(&shape, &first->shape))
+        if (!lf_is_same_shape(&shape, &first->shape))
             return 0;
     }
     append(sizes, &first->shape, 0, first->shape.rank);

@@ -2,10 +2,7 @@
 #ifndef LF_SHAPES_H
 #define LF_SHAPES_H
 
-#include "program.h"
-
-/* Sets kind, shape and count; 0 where no tensor can have these sizes [rank]. */
-int lf_set_tensor(lf_tensor *tensor, lf_kind kind, size_t rank, const int64_t *sizes);
+#include "tensor.h"
 
 typedef struct lf_call {
     const lf_op *op;

@@ -22,8 +22,7 @@ static uint32_t magnitude(int32_t stride) {
 void lf_order_of(const lf_view *view, uint32_t order[LF_MAX_RANK]) {
     for (uint32_t axis = 0; axis < view->shape.rank; axis++) {
         uint32_t at = axis;
-        while (at > 0 &&
-               magnitude(view->strides[order[at - 1]]) < magnitude(view->strides[axis])) {
+        while (at > 0 && magnitude(view->strides[order[at - 1]]) < magnitude(view->strides[axis])) {
             order[at] = order[at - 1];
             at--;
         }
@@ -56,8 +55,8 @@ lf_view lf_sliced(const lf_view *view, const int32_t *starts, const int32_t *ste
     lf_view result = *view;
     result.shape = *shape;
     for (uint32_t axis = 0; axis < shape->rank; axis++) {
-        result.at.offset += (ptrdiff_t)starts[axis] * view->strides[axis] *
-                            (ptrdiff_t)lf_kind_bytes(view->kind);
+        result.at.offset +=
+            (ptrdiff_t)starts[axis] * view->strides[axis] * (ptrdiff_t)lf_kind_bytes(view->kind);
         /* of a single element the step means nothing, and may be too large for a product */
         result.strides[axis] = shape->sizes[axis] == 1 ? 0 : steps[axis] * view->strides[axis];
     }

@@ -15,7 +15,6 @@
 
 #include "../pool/pool.h"
 #include "../program/program.h"
-#include "../stream.h"
 #include "../tuning.h"
 
 enum { NOT_THIS_WAY = -1 };
@@ -87,20 +86,24 @@ static int take_shape(frame_shape *shape, PyObject *sizes) {
 static PyObject *attach(PyObject *self, PyObject *arguments) {
     CoreStream *const core = (CoreStream *)self;
     PyObject *address, *x, *y;
-    if (!PyArg_ParseTuple(arguments, "OO!O!", &address, &PyTuple_Type, &x, &PyTuple_Type, &y) ||
+    Py_ssize_t packed_bytes;
+    if (!PyArg_ParseTuple(arguments, "OnO!O!", &address, &packed_bytes, &PyTuple_Type, &x,
+                          &PyTuple_Type, &y) ||
         !take_shape(&core->x, x) || !take_shape(&core->y, y))
         return NULL;
     lf_stream *stream = PyLong_AsVoidPtr(address);
     if (!stream && PyErr_Occurred())
         return NULL;
     core->stream = stream;
-    core->is_quick = stream && stream->model->packed_bytes < LF_KEEPS_PYTHONS_LOCK;
+    core->is_quick = (size_t)packed_bytes < LF_KEEPS_PYTHONS_LOCK;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef core_stream_methods[] = {
     {"_attach", attach, METH_VARARGS,
-     "Take the address of an lf_stream that lives as long as this, and the shapes of its x and y."},
+     "Take the address of an lf_stream that lives as long as this, how many bytes of weights a "
+     "step "
+     "reads, and the shapes of its x and y."},
     {NULL, NULL, 0, NULL},
 };
 

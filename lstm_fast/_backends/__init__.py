@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .._extras import install
 from ..errors import BackendUnavailableError
+from ._refusals import CannotComputeError
 
 if TYPE_CHECKING:
     from .. import model
     from .._weight_types import Types
     from ..lstm import LSTM
+    from ..model_pool import ModelPool
     from ..model_stream import ModelStream
     from ..pool import StreamPool
     from ..program import Program
@@ -65,9 +67,7 @@ class ProgramCore(Protocol):
 
     def stream(self, whole: model.Model) -> ModelStream: ...
 
-
-class CannotComputeError(Exception):
-    """A backend does not have what a program needs; the text says what."""
+    def pool(self, whole: model.Model, capacity: int, prepared: int, threads: int) -> ModelPool: ...
 
 
 Lacks: TypeAlias = Callable[[ModuleType], str]

@@ -58,7 +58,9 @@ if TYPE_CHECKING:
     class CoreStream:
         """Has an lf_stream, and the shapes of x and y, where `step` finds them at once."""
 
-        def _attach(self, address: int, x: tuple[int, ...], y: tuple[int, ...]) -> None: ...
+        def _attach(
+            self, address: int, packed_bytes: int, x: tuple[int, ...], y: tuple[int, ...]
+        ) -> None: ...
 
 else:
     CoreStream = short_ways.CoreStream

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from .._handles import Handles
 from .._process import handles_signals
+from ..model_pool import ModelPool
 from ..model_stream import ModelStream
 from ..program import Program
-from . import CannotComputeError
 from ._native_core import (
     WEIGHT_TYPES,
     Addresses,
@@ -23,6 +25,8 @@ from ._native_core import (
     short_ways,
     text_of,
 )
+from ._native_pool import HANDLES, SIZES, NativeSessions, fail_at, fail_session
+from ._refusals import CannotComputeError
 
 if TYPE_CHECKING:
     from .._weight_types import Types
@@ -56,6 +60,9 @@ class NativeProgram:
 
     def stream(self, whole: Model) -> NativeModelStream:
         return NativeModelStream(whole, self)
+
+    def pool(self, whole: Model, capacity: int, prepared: int, threads: int) -> NativeModelPool:
+        return NativeModelPool(whole, self, capacity, prepared, threads)
 
 
 def fail_in_a_step(status: int, program: Program, frames: Sequence[Array]) -> None:
@@ -98,7 +105,8 @@ class NativeModelStream(ModelStream, CoreStream):
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
         tensors = [*model.inputs.values(), *model.outputs.values()]
         if [one.kind for one in tensors] == ["float32", "float32"]:
-            self._attach(address_of(self._handle), *(one.shape for one in tensors))
+            shapes = (one.shape for one in tensors)
+            self._attach(address_of(self._handle), core.nbytes, *shapes)
 
     # As that of `NativeStream`: for models with one input and one output, both float32.
     step = ModelStream.step
@@ -146,3 +154,55 @@ class NativeModelStream(ModelStream, CoreStream):
 
 
 short_ways.install(ModelStream, NativeModelStream)  # sets NativeModelStream.step, see there
+
+
+class NativeModelPool(NativeSessions[dict[str, Array], Mapping[str, Any]], ModelPool):
+    """A pool of a whole model's sessions."""
+
+    __slots__ = ("_model", "_program")
+
+    def __init__(
+        self, model: Model, core: NativeProgram, capacity: int, prepared: int, threads: int
+    ) -> None:
+        super().__init__(core, capacity, prepared, threads)
+        self._model = model
+        self._program = core.program
+
+    def _run(
+        self,
+        handles: Handles,
+        steps: int,
+        lengths: NDArray[np.uint64] | None,
+        frames: Sequence[Array],
+        results: Sequence[Array],
+    ) -> None:
+        count = len(handles)
+        keys = from_buffer(HANDLES, handles)
+        own = ffi.NULL if lengths is None else from_buffer(SIZES, lengths)
+        inputs, outputs = Addresses(frames), Addresses(results, writable=True)
+        if steps > 1 and count * steps > self._core.piece and handles_signals():
+            status, at = short_ways.pool_run_values(
+                *(self._address, address_of(keys), count, steps, address_of(own)),
+                *(inputs.address, outputs.address),
+            )
+        else:
+            bad = ffi.new("size_t *")
+            ends = inputs.pointers, outputs.pointers
+            status = lib.lf_pool_run(self._handle, keys, count, steps, own, *ends, bad)
+            at = bad[0]
+        if status == lib.LF_ERR_INDEX:
+            raise ValueError(which_index(self._program, frames))
+        if status:
+            fail_at(status, handles, at)
+
+    def _read_state(self, handle: int, state: dict[str, Array]) -> None:
+        states = Addresses(state.values(), writable=True)
+        status = lib.lf_pool_get_states(self._handle, handle, states.pointers)
+        if status:
+            fail_session(status, handle)
+
+    def _write_state(self, handle: int, state: dict[str, Array]) -> None:
+        states = Addresses(state.values())
+        status = lib.lf_pool_set_states(self._handle, handle, states.pointers)
+        if status:
+            fail_session(status, handle)

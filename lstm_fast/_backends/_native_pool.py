@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from .._arguments import to_count
 from .._arrays import Float32, LSTMState, StateLike
 from .._handles import HANDLE_LIMIT, Handles, forked, in_use, repeated, stale, to_handle
 from .._process import handles_signals
+from .._session_pool import Like, SessionPool, State
 from ..errors import PoolFullError
 from ..pool import StreamPool
 from ._native_core import FLOATS, address_of, fail, ffi, from_buffer, lib, short_ways
@@ -24,18 +25,22 @@ HANDLES = ffi.typeof("unsigned long long[]")
 SIZES = ffi.typeof("size_t[]")
 
 
-class NativePool(StreamPool):
-    """A pool whose sessions live in the core."""
+class CoreModel(Protocol):
+    """What has an `lf_model`."""
 
-    __slots__ = ("_address", "_handle", "_model")
+    handle: Any
+    piece: int
 
-    def __init__(
-        self, lstm: LSTM, model: NativeModel, capacity: int, prepared: int, threads: int
-    ) -> None:
-        super().__init__(lstm)
-        self._model = model  # the core's pool borrows the core's model
+
+class NativeSessions(SessionPool[State, Like]):
+    """Sessions of any model that live in the core."""
+
+    __slots__ = ("__weakref__", "_address", "_core", "_handle")
+
+    def __init__(self, core: CoreModel, capacity: int, prepared: int, threads: int) -> None:
+        self._core = core  # the core's pool borrows the core's model
         result = ffi.new("lf_pool **")
-        status = lib.lf_pool_create(model.handle, capacity, prepared, threads, result)
+        status = lib.lf_pool_create(core.handle, capacity, prepared, threads, result)
         if status:
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_pool_destroy)
@@ -65,13 +70,59 @@ class NativePool(StreamPool):
         to_count(self.capacity + more, "the capacity", 1)
         status = lib.lf_pool_grow(self._handle, more)
         if status:
-            _fail(status)
+            fail_session(status)
 
     def close(self, handle: int) -> None:
         key = to_handle(handle)
         status = lib.lf_pool_close(self._handle, key)
         if status:
-            _fail(status, key)
+            fail_session(status, key)
+
+    def reset(self, handle: int, state: Like | None = None) -> None:
+        if state is not None:
+            self.set_state(handle, state)
+            return
+        key = to_handle(handle)
+        status = lib.lf_pool_reset(self._handle, key)
+        if status:
+            fail_session(status, key)
+
+    reset.__doc__ = SessionPool.reset.__doc__
+
+    def __contains__(self, handle: object) -> bool:
+        if not isinstance(handle, (int, np.integer)) or not 0 < handle < HANDLE_LIMIT:
+            return False
+        return bool(lib.lf_pool_is_open(self._handle, int(handle)))
+
+    def _open(self, opened: Handles) -> None:
+        status = lib.lf_pool_open(self._handle, from_buffer(HANDLES, opened, True))
+        if status == lib.LF_ERR_FULL:
+            raise PoolFullError(
+                f"all {self.capacity} sessions of this pool are open: close one, or grow(n) it"
+            )
+        if status:
+            fail_session(status)
+
+    def _prepare(self, handles: Handles) -> int:
+        bad, ready = ffi.new("size_t *"), ffi.new("size_t *")
+        status = lib.lf_pool_prepare(
+            self._handle, from_buffer(HANDLES, handles), len(handles), ready, bad
+        )
+        if status:
+            fail_at(status, handles, bad[0])
+        return int(ready[0])
+
+
+class NativePool(NativeSessions[LSTMState, StateLike], StreamPool):
+    """A pool of an LSTM's sessions."""
+
+    __slots__ = ("_lstm",)
+
+    def __init__(
+        self, lstm: LSTM, model: NativeModel, capacity: int, prepared: int, threads: int
+    ) -> None:
+        super().__init__(model, capacity, prepared, threads)
+        self._lstm = lstm
 
     def step(
         self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
@@ -86,31 +137,6 @@ class NativePool(StreamPool):
 
     step.__doc__ = StreamPool.step.__doc__
 
-    def reset(self, handle: int, state: StateLike | None = None) -> None:
-        if state is not None:
-            self.set_state(handle, state)
-            return
-        key = to_handle(handle)
-        status = lib.lf_pool_reset(self._handle, key)
-        if status:
-            _fail(status, key)
-
-    reset.__doc__ = StreamPool.reset.__doc__
-
-    def __contains__(self, handle: object) -> bool:
-        if not isinstance(handle, (int, np.integer)) or not 0 < handle < HANDLE_LIMIT:
-            return False
-        return bool(lib.lf_pool_is_open(self._handle, int(handle)))
-
-    def _open(self, opened: Handles) -> None:
-        status = lib.lf_pool_open(self._handle, from_buffer(HANDLES, opened, True))
-        if status == lib.LF_ERR_FULL:
-            raise PoolFullError(
-                f"all {self.capacity} sessions of this pool are open: close one, or grow(n) it"
-            )
-        if status:
-            _fail(status)
-
     def _run(
         self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
     ) -> None:
@@ -118,7 +144,7 @@ class NativePool(StreamPool):
         keys = from_buffer(HANDLES, handles)
         own = ffi.NULL if lengths is None else from_buffer(SIZES, lengths)
         x, y = from_buffer(FLOATS, xs), from_buffer(FLOATS, ys, True)
-        if steps > 1 and n * steps > self._model.piece and handles_signals():
+        if steps > 1 and n * steps > self._core.piece and handles_signals():
             memory = map(address_of, (own, x, y))
             status, at = short_ways.pool_run(self._address, address_of(keys), n, steps, *memory)
         else:
@@ -126,31 +152,22 @@ class NativePool(StreamPool):
             status = lib.lf_pool_run_f32(self._handle, keys, n, steps, own, x, y, bad)
             at = bad[0]
         if status:
-            _fail_at(status, handles, at)
-
-    def _prepare(self, handles: Handles) -> int:
-        bad, ready = ffi.new("size_t *"), ffi.new("size_t *")
-        status = lib.lf_pool_prepare(
-            self._handle, from_buffer(HANDLES, handles), len(handles), ready, bad
-        )
-        if status:
-            _fail_at(status, handles, bad[0])
-        return int(ready[0])
+            fail_at(status, handles, at)
 
     def _read_state(self, handle: int, state: LSTMState) -> None:
         h, c = from_buffer(FLOATS, state.h, True), from_buffer(FLOATS, state.c, True)
         status = lib.lf_pool_get_state_f32(self._handle, handle, h, c)
         if status:
-            _fail(status, handle)
+            fail_session(status, handle)
 
     def _write_state(self, handle: int, state: LSTMState) -> None:
         h, c = from_buffer(FLOATS, state.h), from_buffer(FLOATS, state.c)
         status = lib.lf_pool_set_state_f32(self._handle, handle, h, c)
         if status:
-            _fail(status, handle)
+            fail_session(status, handle)
 
 
-def _fail(status: int, handle: int | None = None, at: int | None = None) -> NoReturn:
+def fail_session(status: int, handle: int | None = None, at: int | None = None) -> NoReturn:
     if status == lib.LF_ERR_BUSY:
         raise in_use(handle, at)
     if status == lib.LF_ERR_FORKED:
@@ -160,7 +177,7 @@ def _fail(status: int, handle: int | None = None, at: int | None = None) -> NoRe
     fail(status)
 
 
-def _fail_at(status: int, handles: Handles, at: int) -> NoReturn:
+def fail_at(status: int, handles: Handles, at: int) -> NoReturn:
     if status == lib.LF_ERR_REPEATED:
         raise repeated(handles, at)
-    _fail(status, int(handles[at]) if at < len(handles) else None, at)
+    fail_session(status, int(handles[at]) if at < len(handles) else None, at)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import secrets
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import MAX_CAPACITY, to_count
-from .._arrays import Float32, LSTMState
+from .._arrays import Float32, LSTMState, StateLike
 from .._handles import HANDLE_LIMIT, Handles, in_use, repeated, stale, to_handle
 from .._process import bookkeeping, is_over, process_number
+from .._session_pool import Like, SessionPool, State
 from ..errors import PoolFullError
 from ..pool import StreamPool
 from ..stream import Stream
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
     from ..lstm import LSTM
 
 
-class PooledStream(Stream):
+class Pooled(Protocol):
     """A stream that a pool can put back to where it was."""
 
-    __slots__ = ()
+    def reset(self) -> None: ...
 
-    @abstractmethod
+    def prepare(self) -> None: ...
+
     def _keep(self) -> Any:
         """Return the state as it is, for `_put_back`; whoever calls has the stream to itself."""
 
-    @abstractmethod
     def _put_back(self, kept: Any) -> None:
         """Go back to that state, also from one that a fork has left half written."""
 
@@ -52,7 +53,7 @@ class _Call:
     def __init__(self, frame: FrameType) -> None:
         self.process, self.thread = process_number.item(), get_ident()
         self.frame: FrameType | None = frame
-        self.before: dict[int, tuple[PooledStream, Any]] = {}
+        self.before: dict[int, tuple[Pooled, Any]] = {}
 
     def counts(self) -> None:
         self.before = {}
@@ -69,16 +70,18 @@ class _Call:
         return is_over(self.thread, self.frame)
 
 
-class PoolOfStreams(StreamPool):
+OneStream = TypeVar("OneStream", bound=Pooled)
+
+
+class SessionsOfStreams(SessionPool[State, Like], Generic[State, Like, OneStream]):
     """Sessions that are streams: the same contract as the native pool, without its speed."""
 
-    __slots__ = ("_busy", "_capacity", "_prepared", "_room", "_streams")
+    __slots__ = ("__weakref__", "_busy", "_capacity", "_prepared", "_room", "_streams")
 
-    def __init__(self, lstm: LSTM, capacity: int, prepared: int) -> None:
-        super().__init__(lstm)
+    def __init__(self, capacity: int, prepared: int) -> None:
         self._capacity = capacity
         self._room = prepared
-        self._streams: dict[int, PooledStream] = {}
+        self._streams: dict[int, OneStream] = {}
         self._busy: dict[int, _Call] = {}  # sessions that a call is using
         self._prepared: set[int] = set()
 
@@ -89,8 +92,7 @@ class PoolOfStreams(StreamPool):
     @property
     def nbytes(self) -> int:
         """Bytes of the states of all sessions that there is room for."""
-        lstm = self._lstm
-        return self._capacity * 4 * lstm.num_layers * (lstm.output_size + lstm.hidden_size)
+        return self._capacity * self._state_bytes()
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -122,12 +124,12 @@ class PoolOfStreams(StreamPool):
     @contextmanager
     def _using(
         self, handles: Handles, several: bool = True, advances: bool = False
-    ) -> Iterator[tuple[list[PooledStream], _Call]]:
+    ) -> Iterator[tuple[list[OneStream], _Call]]:
         """Have the streams of all these sessions to oneself, or of none.
 
         advances: whether they go back to where they were unless the call says that it counts.
         """
-        keys: dict[int, PooledStream] = {}
+        keys: dict[int, OneStream] = {}
         call = _Call(sys._getframe(2))  # of the method that has this in a `with`
         with bookkeeping:
             self._forget_what_was_left()
@@ -164,8 +166,7 @@ class PoolOfStreams(StreamPool):
         call.frame = None
 
     def _open(self, opened: Handles) -> None:
-        stream = self._lstm.stream()
-        assert isinstance(stream, PooledStream)
+        stream = self._begin()
         # so many to choose from that none ever comes twice; below 2**63 as the native ones
         handle = secrets.randbelow(HANDLE_LIMIT - 1) + 1
         with bookkeeping:
@@ -176,16 +177,18 @@ class PoolOfStreams(StreamPool):
             opened[0] = handle
             self._streams[handle] = stream
 
-    def _run(
-        self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
+    def _run_each(
+        self,
+        handles: Handles,
+        steps: int,
+        lengths: NDArray[np.uint64] | None,
+        run: Callable[[OneStream, int, int], None],
     ) -> None:
-        steps = xs.shape[1]
+        """Call run(stream, n, length) for the nth session, and have all of them advance or none."""
         own = [steps] * len(handles) if lengths is None else lengths.tolist()
         with self._using(handles, advances=True) as (streams, call):
-            for stream, x, length, y in zip(streams, xs, own, ys, strict=True):
-                if length:
-                    stream.run(x[:length], y[:length])
-                y[length:] = 0
+            for n, (stream, length) in enumerate(zip(streams, own, strict=True)):
+                run(stream, n, length)
             stepped = [key for key, length in zip(handles.tolist(), own, strict=True) if length]
             with bookkeeping:
                 call.counts()
@@ -201,12 +204,79 @@ class PoolOfStreams(StreamPool):
                 stream.prepare()
             return len(self._prepared.intersection(handles.tolist()))
 
-    def _read_state(self, handle: int, state: LSTMState) -> None:
+    def _read_state(self, handle: int, state: State) -> None:
         with self._using(np.array([handle], np.uint64), several=False) as ([stream], _):
-            state.h[:], state.c[:] = stream.state
+            self._read(stream, state)
 
-    def _write_state(self, handle: int, state: LSTMState) -> None:
+    def _write_state(self, handle: int, state: State) -> None:
         with self._using(np.array([handle], np.uint64), several=False) as ([stream], _):
-            stream.state = state
+            self._write(stream, state)
             with bookkeeping:
                 self._prepared.discard(handle)
+
+    # What a kind of model provides.
+
+    @abstractmethod
+    def _state_bytes(self) -> int:
+        """Return the bytes of one state."""
+
+    @abstractmethod
+    def _begin(self) -> OneStream:
+        """Return a new stream."""
+
+    @abstractmethod
+    def _read(self, stream: OneStream, state: State) -> None:
+        """Write a stream's state into the arrays of state."""
+
+    @abstractmethod
+    def _write(self, stream: OneStream, state: State) -> None:
+        """Have a stream continue from state."""
+
+
+class PooledStream(Stream):
+    """A stream of an LSTM that a pool can put back to where it was."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _keep(self) -> Any:
+        """See `Pooled`."""
+
+    @abstractmethod
+    def _put_back(self, kept: Any) -> None:
+        """See `Pooled`."""
+
+
+class PoolOfStreams(SessionsOfStreams[LSTMState, StateLike, PooledStream], StreamPool):
+    """A pool of an LSTM's sessions."""
+
+    __slots__ = ("_lstm",)
+
+    def __init__(self, lstm: LSTM, capacity: int, prepared: int) -> None:
+        super().__init__(capacity, prepared)
+        self._lstm = lstm
+
+    def _state_bytes(self) -> int:
+        lstm = self._lstm
+        return 4 * lstm.num_layers * (lstm.output_size + lstm.hidden_size)
+
+    def _begin(self) -> PooledStream:
+        stream = self._lstm.stream()
+        assert isinstance(stream, PooledStream)
+        return stream
+
+    def _read(self, stream: PooledStream, state: LSTMState) -> None:
+        state.h[:], state.c[:] = stream.state
+
+    def _write(self, stream: PooledStream, state: LSTMState) -> None:
+        stream.state = state
+
+    def _run(
+        self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
+    ) -> None:
+        def run(stream: PooledStream, n: int, length: int) -> None:
+            if length:
+                stream.run(xs[n, :length], ys[n, :length])
+            ys[n, length:] = 0
+
+        self._run_each(handles, xs.shape[1], lengths, run)

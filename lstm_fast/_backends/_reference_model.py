@@ -14,8 +14,8 @@ from .._weights import LayerWeights
 from ..operations import cell_of
 from ..program import Op, Program
 from ..reference_operations import LSTM_PARTS, compute
-from ._stepwise import Array, Kept, StepwiseStream
-from .reference import Int8Layer
+from ._reference_layers import Int8Layer
+from ._stepwise import Array, Kept, StepwisePool, StepwiseStream
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -66,6 +66,9 @@ class ReferenceProgram:
 
     def stream(self, whole: Model) -> StepwiseStream:
         return StepwiseStream(whole, self)
+
+    def pool(self, whole: Model, capacity: int, prepared: int, threads: int) -> StepwisePool:
+        return StepwisePool(whole, self, capacity, prepared)
 
     def step(self, kept: Kept, frames: Sequence[Array]) -> tuple[list[Array], Kept]:
         """See `StepwiseCore.step`."""

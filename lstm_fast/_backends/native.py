@@ -174,7 +174,8 @@ class NativeStream(Stream, CoreStream):
         if status:
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
-        self._attach(address_of(self._handle), (lstm.input_size,), (lstm.output_size,))
+        sizes = (lstm.input_size,), (lstm.output_size,)
+        self._attach(address_of(self._handle), model.nbytes, *sizes)
 
     # `install`, below this class, puts a method in C in this place. It steps float32 arrays without
     # a detour through Python, and calls `Stream.step` with whatever else it is given. Where NumPy's

@@ -16,12 +16,12 @@ from ..cell import Cell
 from ..errors import ConcurrentUseError, ForkedError, LstmFastError
 from ..stream import FORKED as WAS_FORKED
 from ..stream import IN_USE, Stream
-from . import CannotComputeError
 from ._numba_flags import FORKED, new_flags
 from ._numba_intrinsics import CHAINED, LANES
 from ._numba_kernels import FLOATS, HIDDEN_SCALE, OVERLAP, copy_state, ffi, steps
 from ._numba_pieces import piece_steps, run_in_pieces
 from ._pool_of_streams import PooledStream, PoolOfStreams
+from ._refusals import CannotComputeError
 
 if TYPE_CHECKING:
     from .._weight_types import Types

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import reference
-from .._backends.reference import option_of
+from .._backends._reference_layers import option_of
 from .._weights import LayerWeights, Weights
 from ._error_arithmetic import Float64
 from .bounds import initial

@@ -1,4 +1,4 @@
-"""`lstm-fast inspect FILE` and `lstm-fast convert IN OUT.safetensors`."""
+"""`lstm-fast inspect FILE` and `lstm-fast convert IN OUT`."""
 
 from __future__ import annotations
 
@@ -6,34 +6,44 @@ import argparse
 import json
 import math
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from .. import formats
 from .._weights import Weights
-from . import safetensors
+from ..model import Model, load_model
+from . import _program_text, _whole_options, safetensors
 from ._files import FormatError, Found, Refused
+from ._terminal import as_bytes, printable, width, wrapped
 
+WHOLE = (".onnx", ".lfm")  # files of which whole models are read
+ENDINGS = (".safetensors", ".lfm")
+DESCRIPTION_OF_INSPECT = (
+    "Lists the LSTMs of a file; of .onnx and .lfm files also the whole model, operation by "
+    "operation, or what is in the way of reading it."
+)
 DESCRIPTION_OF_CONVERT = (
-    "Writes one LSTM of a file as safetensors: weights under PyTorch's names, its variant in the "
-    "metadata. lstm_fast loads it back exactly, with NumPy alone."
+    "To .safetensors: one LSTM of a file, weights under PyTorch's names, its variant in the "
+    "metadata. To .lfm: the whole model, as lstm_fast.load_model reads it. Both load back exactly, "
+    "with NumPy alone."
 )
 
 
 def add(commands: Any) -> None:
     """Add both to the subcommands of a parser."""
-    inspect = commands.add_parser("inspect", help="what LSTMs there are in a file")
+    text = "what LSTMs and what model there are in a file"
+    inspect = commands.add_parser("inspect", help=text, description=DESCRIPTION_OF_INSPECT)
     _add_input(inspect)
     inspect.add_argument("--json", action="store_true", help="as JSON")
     inspect.set_defaults(command=_failing_with_one(_inspect))
-    text = "write an LSTM of any format as safetensors"
+    text = "write an LSTM of any format as safetensors, or a whole model as .lfm"
     convert = commands.add_parser("convert", help=text, description=DESCRIPTION_OF_CONVERT)
     _add_input(convert)
-    convert.add_argument("out", metavar="OUT.safetensors")
+    convert.add_argument("out", metavar="OUT", help="ends in .safetensors or .lfm")
     convert.add_argument("--name", help="which LSTM, where there are several; inspect lists them")
+    convert.add_argument("--force", action="store_true", help="write over a file that is there")
     convert.set_defaults(command=_failing_with_one(_convert))
 
 
@@ -58,6 +68,7 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         help="another option of the format, such as recurrent_activation=sigmoid of Keras; several "
         "times for several",
     )
+    _whole_options.add(parser)
 
 
 def _option(text: str) -> tuple[str, Any]:
@@ -80,7 +91,7 @@ def _failing_with_one(command: Any) -> Any:
         except BrokenPipeError:
             raise
         except (FormatError, OSError, TypeError, ValueError) as error:
-            print(f"lstm-fast: {_printable(str(error))}", file=sys.stderr)
+            print(f"lstm-fast: {printable(str(error))}", file=sys.stderr)
             return 1
         return 0
 
@@ -95,41 +106,128 @@ def _read(options: argparse.Namespace) -> list[Found | Refused]:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    found = _read(options)
+    is_whole = options.file.lower().endswith(WHOLE)
+    _refuse_options(options, of_models=is_whole, of_lstms=not options.file.lower().endswith(".lfm"))
+    found, model, obstacle = _both(options) if is_whole else (_read(options), None, None)
     if options.json:
-        print(json.dumps([_facts(one) for one in found], indent=2))
+        facts = {
+            "lstms": [_facts(one) for one in found],
+            "program": None if model is None else _program_text.facts(model),
+            "obstacle": None if obstacle is None else str(obstacle),
+        }
+        print(json.dumps(facts, indent=2))
         return
-    if not found:
+    if not found and model is None:
         raise formats.no_lstm(options.file)
-    count = "1 LSTM" if len(found) == 1 else f"{len(found)} LSTMs"
+    count = "1 LSTM" if len(found) == 1 else f"{len(found) or 'no'} LSTMs"
     if refused := sum(isinstance(one, Refused) for one in found):
         count += f", {refused} of them refused"
-    print(f"{_printable(options.file)}: {count}")
-    width = min(max(shutil.get_terminal_size().columns, 60), 120)
+    text = "a whole model" if options.file.lower().endswith(".lfm") else count
+    print(f"{printable(options.file)}: {text}")
+    columns = width()
     for one in found:
         print()
-        for line in _lines(one, width):
+        for line in _lines(one, columns):
             print(line)
+    for line in _whole_lines(model, obstacle, columns):
+        print(line)
+
+
+def _both(
+    options: argparse.Namespace,
+) -> tuple[list[Found | Refused], Model | None, FormatError | None]:
+    """Return the LSTMs of a file that may be a whole model, the model, or what is in its way.
+
+    Raises:
+        FormatError: neither can be read.
+    """
+    told = _whole_options.given(options)
+    if options.file.lower().endswith(".lfm"):
+        return [], load_model(options.file, **told), None
+    found: list[Found | Refused] = []
+    no_lstm = None
+    try:
+        found = _read(options)
+    except FormatError as error:
+        no_lstm = error
+    try:
+        return found, load_model(options.file, **told), None
+    except FormatError as error:
+        if found:
+            return found, None, error
+        if no_lstm is None or str(no_lstm) == str(error):
+            raise
+        text = str(error).removeprefix(f"{options.file}: ")
+        raise FormatError(f"{no_lstm}; as a whole model: {text}") from error
+
+
+def _whole_lines(model: Model | None, obstacle: FormatError | None, columns: int) -> Iterator[str]:
+    """Yield what is printed of a whole model, or of what is in the way of reading it."""
+    if model is not None:
+        yield ""
+        yield from _program_text.lines(model, columns)
+    if obstacle is not None:
+        yield ""
+        yield "the whole model"
+        yield from wrapped("  in the way  ", printable(str(obstacle)), columns)
+        yield from wrapped("  options     ", _whole_options.HINT, columns)
+
+
+def _refuse_options(options: argparse.Namespace, *, of_models: bool, of_lstms: bool) -> None:
+    """Refuse options that what is read here does not have.
+
+    Raises:
+        ValueError: one was given; a .lfm file's own are refused where it is read.
+    """
+    if not of_models and (told := _whole_options.given(options)):
+        flag = _whole_options.FLAGS[next(iter(told))]
+        raise ValueError(f"{flag} is of a whole model, .onnx, not of a single LSTM")
+    if not of_lstms:
+        given = {name: getattr(options, name) for name in ("format", "forget_bias", "ignore")}
+        given |= {"option": options.option or None, "name": getattr(options, "name", None)}
+        for name, value in given.items():
+            if value is not None:
+                text = "is of a single LSTM, not of a whole model"
+                raise ValueError(f"--{name.replace('_', '-')} {text}")
 
 
 def _convert(options: argparse.Namespace) -> None:
-    if not options.out.endswith(".safetensors"):
-        raise ValueError(f"{options.out}: the name of what is written has to end in .safetensors")
-    if os.path.exists(options.out) and os.path.samefile(options.file, options.out):
-        raise ValueError(f"{options.out}: that is the file to be read")
+    ending = Path(options.out).suffix
+    if ending not in ENDINGS:
+        raise ValueError(
+            f"{options.out}: the name of what is written has to end in .safetensors or .lfm"
+        )
+    if os.path.exists(options.out):
+        if os.path.exists(options.file) and os.path.samefile(options.file, options.out):
+            raise ValueError(f"{options.out}: that is the file to be read")
+        if not options.force:
+            raise ValueError(f"{options.out}: it is there already; --force writes over it")
+    _refuse_options(options, of_models=ending == ".lfm", of_lstms=ending == ".safetensors")
+    if ending == ".lfm":
+        _convert_model(options)
+    if ending == ".safetensors":
+        _convert_lstm(options)
+
+
+def _convert_model(options: argparse.Namespace) -> None:
+    model = load_model(options.file, **_whole_options.given(options))
+    model.save(options.out)
+    for note in model.notes:
+        print(f"lstm-fast: note: {printable(note)}", file=sys.stderr)
+    size_bytes = os.path.getsize(options.out)
+    print(
+        f"{printable(options.out)}: {len(model.program.ops)} operations, {size_bytes:,} bytes, "
+        f"fingerprint {model.fingerprint}"
+    )
+
+
+def _convert_lstm(options: argparse.Namespace) -> None:
     found = formats.pick(options.file, _read(options), options.name)
     safetensors.write(options.out, found.weights)
     for text in found.assumptions:
-        print(f"lstm-fast: assumed: {_printable(text)}", file=sys.stderr)
-    name = _printable(found.name) or "the LSTM"
-    print(f"{_printable(options.out)}: {name}, {_sizes(found.weights)}")
-
-
-def _printable(text: str) -> str:
-    """Return text in one line that any terminal can show; names in files can be anything."""
-    encoding = sys.stdout.encoding or "utf-8"
-    text = text.encode(encoding, "backslashreplace").decode(encoding)
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+        print(f"lstm-fast: assumed: {printable(text)}", file=sys.stderr)
+    name = printable(found.name) or "the LSTM"
+    print(f"{printable(options.out)}: {name}, {_sizes(found.weights)}")
 
 
 def _sizes(weights: Weights) -> str:
@@ -169,47 +267,33 @@ def _count(weights: Weights) -> int:
     return sum(part.size for layer in weights.layers for part in layer.parameters().values())
 
 
-def _lines(found: Found | Refused, width: int) -> Iterator[str]:
+def _lines(found: Found | Refused, columns: int) -> Iterator[str]:
     """Yield what is printed of one."""
     if isinstance(found, Refused):
-        yield _printable(found.name) or "(no name)"
-        yield from _wrapped("  refused     ", _printable(str(found.error)), width)
+        yield printable(found.name) or "(no name)"
+        yield from wrapped("  refused     ", printable(str(found.error)), columns)
         return
     weights = found.weights
     count = _count(weights)
-    yield _printable(found.name) or "(no name)"
+    yield printable(found.name) or "(no name)"
     rows = [
         ("sizes", _sizes(weights)),
         ("direction", weights.direction),
         *(("variant" if n == 0 else "", text) for n, text in enumerate(_variant(weights))),
         ("bias", _bias(weights)),
-        ("parameters", f"{count:,} ({_bytes(4 * count)} as float32)"),
+        ("parameters", f"{count:,} ({as_bytes(4 * count)} as float32)"),
     ]
     for title, text in rows:
-        yield from _wrapped(f"  {title:<12}", text, width)
+        yield from wrapped(f"  {title:<12}", text, columns)
     if found.sources:
         yield "  from"
     longest = max(map(len, found.sources), default=0)
     for name, text in found.sources.items():
-        yield from _wrapped(f"    {name:<{longest}}  ", _printable(text), width)
+        yield from wrapped(f"    {name:<{longest}}  ", printable(text), columns)
     for note in found.assumptions:
-        yield from _wrapped("  assumed     ", _printable(note), width)
+        yield from wrapped("  assumed     ", printable(note), columns)
     for note in found.notes:
-        yield from _wrapped("  note        ", _printable(note), width)
-
-
-def _wrapped(title: str, text: str, width: int) -> list[str]:
-    wrapper = textwrap.TextWrapper(width, initial_indent=title, subsequent_indent=" " * len(title))
-    wrapper.break_on_hyphens = False
-    return wrapper.wrap(text) or [title.rstrip()]
-
-
-def _bytes(size: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
+        yield from wrapped("  note        ", printable(note), columns)
 
 
 def _facts(found: Found | Refused) -> dict[str, Any]:

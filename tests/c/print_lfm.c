@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "lfm_text.h"
+#include "program/check.h"
 
 static size_t taken;
 static int allowed; /* the allocation after these fails */
@@ -24,12 +25,13 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size) {
 }
 
 /*
- * What parsing may take. The file itself; of what is kept and what reading needs, no record has more for each of its
- * bytes than a tensor of 8: 56 bytes of lf_tensor and 32 of lf_fact; and each of 11 blocks may be rounded up to 64, as
- * may be the one string that is always known.
+ * What parsing may take: the file; and for what is kept and what reading needs no more, for each byte of a record, than
+ * for a tensor of two words. Each of 12 blocks may be rounded up to 64 bytes, one of them for the string that is always
+ * known.
  */
 static size_t bound(size_t size) {
-    return size + (sizeof(lf_tensor) + 32) / 8 * size + 12 * (size_t)64;
+    const size_t per_tensor = sizeof(lf_tensor) + sizeof(lf_fact);
+    return size + per_tensor / 8 * size + 12 * (size_t)64;
 }
 
 static void parse(const unsigned char *bytes, size_t size) {

@@ -60,6 +60,13 @@ static void check_vector_operations(void) {
         EXPECT(vf_sub(va, vb), a[j] - b[j]);
         EXPECT(vf_mul(va, vb), a[j] * b[j]);
         EXPECT(vf_div(va, vb), a[j] / b[j]);
+        EXPECT(vf_sqrt(va), sqrtf(a[j]));
+        EXPECT(vf_keep(vf_less(va, vb), vc), a[j] < b[j] ? c[j] : 0.0f);
+        EXPECT(vf_of_bits(vi_bits(va)), a[j]);
+        EXPECT(vf_of_bits(vi_sub(vi_bits(va), vi_bits(vb))),
+               float_of(bits_of(a[j]) - bits_of(b[j])));
+        EXPECT(vf_from_int(vi_shift_from_exponent(vi_bits(va))),
+               floorf(ldexpf((float)((int32_t)bits_of(a[j]) / 256 * 256), -23)));
         EXPECT(vf_fma(va, vb, vc), fmaf(a[j], b[j], c[j]));
         EXPECT(vf_max(va, vb), a[j] > b[j] ? a[j] : b[j]);
         EXPECT(vf_min(va, vb), a[j] < b[j] ? a[j] : b[j]);

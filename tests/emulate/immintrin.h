@@ -49,6 +49,13 @@ LF_LANEWISE(to_int16, m256i, m512i, 16, r.i16[i] = (int16_t)a.i32[i])
 LF_LANEWISE(half256, m256, m128i, 8, r.f32[i] = lf_emulate_half(a.u16[i]))
 LF_LANEWISE(half512, m512, m256i, 16, r.f32[i] = lf_emulate_half(a.u16[i]))
 
+static inline simde__m512i lf_emulate_shift(simde__m512i value, int count) {
+    simde__m512i_private a = simde__m512i_to_private(value);
+    for (int i = 0; i < 16; i++)
+        a.i32[i] >>= count;
+    return simde__m512i_from_private(a);
+}
+
 static inline simde__m512i lf_emulate_madd16(simde__m512i x, simde__m512i y) {
     simde__m512i_private a = simde__m512i_to_private(x), b = simde__m512i_to_private(y), r;
     for (int i = 0; i < 16; i++)
@@ -120,6 +127,7 @@ static inline int32_t lf_emulate_total(simde__m512i value) {
 #undef _mm512_cvtepi32_epi8
 #undef _mm512_cvtepi32_epi16
 #undef _mm512_madd_epi16
+#undef _mm512_srai_epi32
 #undef _mm256_dpbusd_avx_epi32
 #define _mm256_fmadd_ps lf_emulate_fma256
 #define _mm256_cvtph_ps lf_emulate_half256
@@ -130,6 +138,7 @@ static inline int32_t lf_emulate_total(simde__m512i value) {
 #define _mm512_cvtepi32_epi8 lf_emulate_to_int8
 #define _mm512_cvtepi32_epi16 lf_emulate_to_int16
 #define _mm512_madd_epi16 lf_emulate_madd16
+#define _mm512_srai_epi32 lf_emulate_shift
 #define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32
 #define __mmask16 simde__mmask16
 

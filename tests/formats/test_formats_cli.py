@@ -54,7 +54,10 @@ def test_inspect(capsys):
 
 def test_inspect_as_json(capsys):
     assert main(["inspect", "--json", SHARDED]) == 0
-    (facts,) = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)
+    assert found["program"] is None
+    assert found["obstacle"] is None
+    (facts,) = found["lstms"]
     assert facts["name"] == "rnn"
     assert (facts["input_size"], facts["hidden_size"], facts["num_layers"]) == (5, 7, 2)
     assert facts["notes"] == ["left out: a GRU under 'gru.'"]
@@ -77,7 +80,7 @@ def test_convert_is_exact(capsys, tmp_path):
     (found,) = safetensors.read(out)
     assert same(found.weights, nam.read(AMP)[0].weights)
     variables = str(GOLDEN / "tf1/projected.npz")
-    assert main(["convert", variables, str(out), "--forget-bias", "1"]) == 0
+    assert main(["convert", variables, str(out), "--force", "--forget-bias", "1"]) == 0
     wanted = tf1.read(variables, forget_bias=1.0)[0].weights
     assert same(safetensors.read(out)[0].weights, wanted)
     assert not same(
@@ -122,6 +125,8 @@ def test_errors_are_one_line(capsys, tmp_path):
     before = path.read_bytes()
     assert "that is the file to be read" in fails(capsys, "convert", str(path), str(path))
     assert path.read_bytes() == before
+    assert "it is there already; --force" in fails(capsys, "convert", AMP, str(path))
+    assert path.read_bytes() == before
     link = tmp_path / "link.safetensors"
     link.symlink_to(path)
     assert "that is the file to be read" in fails(capsys, "convert", str(path), str(link))
@@ -134,6 +139,7 @@ def test_options_of_a_format(capsys, tmp_path):
     assert "lstm-fast: assumed: the file does not say what it comp" in capsys.readouterr().err
     told = ["recurrent_activation=hard_sigmoid", "activation=relu", "go_backwards=true"]
     options = [word for one in told for word in ("--option", one)]
+    options.append("--force")
     assert main(["convert", weights, str(out), "--name", "own_name", *options]) == 0
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -165,7 +171,7 @@ def test_one_that_is_refused_stands_in_its_place(capsys, tmp_path):
     assert out.splitlines()[0].endswith("a.npz: 2 LSTMs, 1 of them refused")
     assert "b/lstm_cell\n  refused     " in out
     assert main(["inspect", str(path), "--forget-bias", "1", "--json"]) == 0
-    good, refused = json.loads(capsys.readouterr().out)
+    good, refused = json.loads(capsys.readouterr().out)["lstms"]
     assert (good["name"], refused["name"]) == ("a/lstm_cell", "b/lstm_cell")
     assert "error" in refused
     assert "error" not in good

@@ -15,14 +15,17 @@ from lstm_fast.operations import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
-PARSER = ("check", "parse", "records", "shapes", "shapes_weights", "signatures", "texts")
+PARSER = ("check", "parse", "records", "shapes", "shapes_weights", "signatures", "tensor", "texts")
 SOURCES = [
     ROOT / "tests/c/print_lfm.c",
     *(CSRC / f"program/{name}.c" for name in PARSER),
     CSRC / "sha256.c",
     *sorted(CSRC.glob("memory/*.c")),
 ]
-FLAGS = "-std=c11 -O2 -g -D_POSIX_C_SOURCE=200112L -Wl,--wrap=aligned_alloc"
+FLAGS = (
+    "-std=c11 -O2 -g -D_POSIX_C_SOURCE=200112L -Wl,--wrap=aligned_alloc "
+    "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
+)
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 REFUSED = ("19", "20")  # LF_ERR_PROGRAM, LF_ERR_VERSION
 COMPILER = next((cc for cc in ("gcc", "clang") if shutil.which(cc)), None)

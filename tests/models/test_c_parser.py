@@ -18,7 +18,7 @@ from random_operations import random_program
 
 from lstm_fast import Model, _lfm, _program_checks
 from lstm_fast.operations import OPERATIONS
-from lstm_fast.program import Tensor
+from lstm_fast.program import Input, Op, Output, Program, Tensor
 
 if not CSRC.exists():
     pytest.skip("the tests run without the sources", allow_module_level=True)
@@ -169,6 +169,25 @@ def of_constants(order):
     return written(replace(program, constants={(one, two)[n]: values[n] for n in order}))
 
 
+def of_cell(**attributes):
+    build = Builder()
+    operands = [build.input(name, (2,)) for name in "xhc"]
+    weights = [build.weights(8, 2), build.weights(8, 2)]
+    y, _, _ = build.op("lstm", *operands, *weights)
+    build.output("y", y)
+    program = build.program()
+    return written(replace(program, ops=(replace(program.ops[0], attributes=attributes),)))
+
+
+def of_sum(*sizes):
+    """The sum of two vectors, which claims to be of the second one's size."""
+    tensors = (*(Tensor((size,)) for size in sizes), Tensor((sizes[1],)))
+    inputs = tuple(Input(name, n, tensors[n].shape) for n, name in enumerate("ab"))
+    ops = (Op("add", (0, 1), (2,)),)
+    return written(Program(inputs, (Output("y", 2),), (), tensors, {}, ops))
+
+
+INFINITY = float("inf")
 FACE = "\N{GRINNING FACE}"
 EDGES = {
     # name: (a file, whether it is a model)
@@ -239,6 +258,17 @@ EDGES = {
     "all indices": (of_indices(-3, 2, 0), True),
     "an index that is too great": (of_indices(0, 3), False),
     "an index that is too small": (of_indices(-4, 0), False),
+    "sizes that broadcast": (of_sum(1, 3), True),
+    "a greater size, and a lesser": (of_sum(3, 2), False),
+    "a lesser size, and a greater": (of_sum(2, 3), False),
+    "an infinite parameter": (of_cell(gate="leaky_relu", gate_alpha=INFINITY), False),
+    "a second one": (of_cell(input="affine", input_beta=-INFINITY), False),
+    "one that the activation has not": (of_cell(gate_alpha=INFINITY, gate_beta=INFINITY), True),
+    "a clip of a negative zero": (of_cell(clip=-0.0), True),
+    "a negative clip": (of_cell(cell_clip=-1.0), False),
+    "an infinite clip": (of_cell(proj_clip=INFINITY), False),
+    "no epsilon": (of_cell(layer_norm_eps=0.0), False),
+    "an infinite epsilon": (of_cell(layer_norm_eps=INFINITY), False),
     "constants in order": (of_constants((0, 1)), True),
     "constants out of order": (of_constants((1, 0)), False),
     "as many values as there may be": (of_total(2**28), True),

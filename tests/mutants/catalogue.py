@@ -3,6 +3,8 @@
 from .catalogue_c import C
 from .catalogue_models import PROGRAMS
 from .catalogue_onnx import ONNX_PROGRAMS
+from .catalogue_programs_c import PROGRAMS_C
+from .catalogue_vad import VAD
 from .mutant import ERRORS, POOL_ERRORS, SNAPSHOTS, Mutant, golden
 
 PYTHON = [
@@ -92,4 +94,4 @@ PYTHON = [
     ),
 ]
 
-ALL = [*C, *PYTHON, *PROGRAMS, *ONNX_PROGRAMS]
+ALL = [*C, *PYTHON, *PROGRAMS, *PROGRAMS_C, *ONNX_PROGRAMS, *VAD]

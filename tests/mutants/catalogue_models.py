@@ -6,6 +6,9 @@ CHECKS = "tests/models/test_program_checks.py"
 OPERATIONS = "tests/models/test_operations.py"
 PRODUCTS = "tests/models/test_products.py"
 MODELS = "tests/models/test_models.py"
+WEIGHT_TYPES = "tests/models/test_model_weight_types.py"
+SNAPSHOTS = "tests/models/test_model_snapshots.py"
+POOLS = "tests/models/test_model_pools.py"
 LFM = "tests/models/test_lfm.py"
 UNCHANGED = "tests/models/test_model_objects.py::test_the_program_of_a_model_cannot_be_changed"
 
@@ -90,8 +93,8 @@ PROGRAMS = [
     Mutant(
         "models: subnormals are kept in the state",
         "lstm_fast/_backends/_reference_model.py",
-        "canonical(value.astype(np.float32)) if",
-        "value.astype(np.float32) if",
+        "canonical(value.astype(FLOAT32)) if",
+        "value.astype(FLOAT32) if",
         MODELS + " -k subnormals",
     ),
     Mutant(
@@ -103,9 +106,9 @@ PROGRAMS = [
     ),
     Mutant(
         "models: a run that fails keeps the steps before",
-        "lstm_fast/model_stream.py",
-        "                outputs, kept = model._core.step(kept, [frame[t] for frame in frames])\n",
-        "                outputs, kept = model._core.step(kept, [frame[t] for frame in frames])\n"
+        "lstm_fast/_backends/_stepwise.py",
+        "                outputs, kept = self._core.step(kept, [value[t] for value in values])\n",
+        "                outputs, kept = self._core.step(kept, [value[t] for value in values])\n"
         "                self._kept = before = kept\n",
         MODELS + "::test_a_bad_frame_late_in_a_run_changes_nothing",
     ),
@@ -115,6 +118,27 @@ PROGRAMS = [
         "    if any(np.shares_memory(out, other) for other in others):\n",
         "    if False:\n",
         MODELS + "::test_a_bad_out_changes_nothing",
+    ),
+    Mutant(
+        "models: weights in float16 are those in float32",
+        "lstm_fast/_backends/_reference_model.py",
+        "_wide(program.constants[number].astype(np.float16))",
+        "_wide(program.constants[number])",
+        WEIGHT_TYPES + "::test_float16_products_are_those_of_rounded_weights",
+    ),
+    Mutant(
+        "models: a snapshot of other types of weights is taken",
+        "lstm_fast/snapshots.py",
+        '(header["fingerprint"], header["weight_dtype"]) == (fingerprint, weight_dtype)',
+        'header["fingerprint"] == fingerprint',
+        SNAPSHOTS + "::test_types_of_weights_are_part_of_it",
+    ),
+    Mutant(
+        "models: what a pool returns beyond a session's length is left as it was",
+        "lstm_fast/_backends/_stepwise.py",
+        "                result[n, length:] = 0\n",
+        "                pass\n",
+        POOLS + "::test_each_session_is_a_stream",
     ),
     Mutant(
         ".lfm: the checksum is not compared",

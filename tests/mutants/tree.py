@@ -26,6 +26,7 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werr
 PYTEST = [sys.executable, "-m", "pytest", "-m", "not slow", "-x", "-v", "--tb=no", "-n0"]
 PYTEST += ["-p", "no:cacheprovider", "-p", "tests.mutants.profile", "--hypothesis-profile=mutants"]
 WITHOUT_NUMBA = ["-p", "tests.mutants.without_numba"]  # which takes long to compile
+FOLDERS = ("cpu", "memory", "pool", "program")
 ISAS = ("scalar", "avx2")  # one of one lane, and one whose vectors end in padding
 
 
@@ -60,7 +61,7 @@ class Tree:
         csrc = self.root / "csrc"
         return [
             *sorted(csrc.glob("*.c")),
-            *sorted([*csrc.glob("cpu/*.c"), *csrc.glob("memory/*.c"), *csrc.glob("pool/*.c")]),
+            *(path for name in FOLDERS for path in sorted(csrc.glob(f"{name}/*.c"))),
             *(csrc / f"isa/{isa}.c" for isa in ISAS),
             *sorted(csrc.glob("python/*.c")),
             self.root / "tests/mutants/stand_ins.c",

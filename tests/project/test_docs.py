@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pages import DOCS, LINKED, PAGES, README, ROOT, anchors, blocks, broken_links, name_of
 
-from lstm_fast import LSTM, cli
+from lstm_fast import LSTM, cli, vad
 from lstm_fast.checks import Options, runner
 from lstm_fast.checks import pytest as checks_pytest
 
@@ -56,12 +56,22 @@ def frames(folder):
     return {"lstm": LSTM.random(4, 8), "frames": np.zeros((3, 4), np.float32)}
 
 
+def silero(folder):
+    pytest.importorskip("onnx")
+    try:
+        vad.silero_file()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    return {}
+
+
 PREPARED = {
     "docs/checks.md": put_files,
     "docs/evaluation.md": classes,
     "docs/formats.md": put_files,
     "docs/forks.md": sessions,
     "docs/tracing.md": frames,
+    "docs/vad.md": silero,
 }
 
 

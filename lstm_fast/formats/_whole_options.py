@@ -1,0 +1,84 @@
+"""The options of `lstm_fast.load_model` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+HINT = (
+    "--shape NAME=1,576 --constant NAME=16000 --history NAME=64 --state IN=OUT --no-states "
+    "--inputs NAMES --outputs NAMES, see --help"
+)
+FLAGS = {  # by the name of load_model's argument
+    "inputs": "--inputs",
+    "outputs": "--outputs",
+    "shapes": "--shape",
+    "constants": "--constant",
+    "states": "--state",
+    "history": "--history",
+}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add them to a parser."""
+    group = parser.add_argument_group("of whole models, .onnx", "as of lstm_fast.load_model")
+    pairs = {"action": "append", "default": None}
+    names = {"action": "extend", "type": _names, "metavar": "A,B"}
+    more: dict[str, tuple[str, dict[str, Any]]] = {
+        "--shape": ("sizes of an input with all axes: x=1,576", pairs | _pair("shapes", _sizes)),
+        "--constant": (
+            "an input that never changes: sr=16000",
+            pairs | _pair("constants", json.loads),
+        ),
+        "--history": ("so many values of the steps before", pairs | _pair("history", int)),
+        "--state": ("which output is which input next: h=hn", pairs | _pair("states", _name)),
+        "--no-states": ("no input is a state", {"dest": "states", "action": _NoStates, "nargs": 0}),
+        "--inputs": ("begin at these values of the graph", names),
+        "--outputs": ("end at these", names),
+    }
+    for option, (text, settings) in more.items():
+        group.add_argument(option, help=text, **settings)
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the ones that were given, as `load_model` takes them."""
+    values = {name: getattr(options, name) for name in FLAGS}
+    found = {name: value for name, value in values.items() if value is not None}
+    for name in set(found) - {"inputs", "outputs"}:
+        found[name] = dict(found[name])
+    return found
+
+
+class _NoStates(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        namespace.states = []
+
+
+def _pair(dest: str, convert: Any) -> dict[str, Any]:
+    """Return how to take NAME=VALUE; names may have an equals sign, values have none."""
+
+    def pair(text: str) -> tuple[str, Any]:
+        name, equals, value = text.rpartition("=")
+        try:
+            if not name or not equals:
+                raise ValueError
+            return name, convert(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE as in --help") from None
+
+    return {"dest": dest, "type": pair, "metavar": "NAME=VALUE"}
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split(","))
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise ValueError("a name is missing")
+    return text
+
+
+def _names(text: str) -> list[str]:
+    return [_name(name) for name in text.split(",")]

@@ -1,0 +1,66 @@
+"""Mistakes in Silero VAD as a model, and in what the command line says of whole models."""
+
+from .mutant import Mutant
+
+SILERO = "tests/vad/test_silero_model.py"
+COSTS = "tests/models/test_program_costs.py"
+COMMANDS = "tests/formats/test_whole_models_cli.py"
+
+VAD = [
+    Mutant(
+        "Silero: version 4 gets context, too",
+        "lstm_fast/vad/_silero.py",
+        "size // CONTEXT if layout.has_context else 0",
+        "size // CONTEXT",
+        SILERO + "::test_version_4_takes_no_context",
+    ),
+    Mutant(
+        "Silero: a file for 16 kHz is taken for 8 kHz",
+        "lstm_fast/vad/_silero.py",
+        "windows[0] == int(WINDOW_SECONDS * sampling_rate)",
+        "True",
+        SILERO + "::test_a_file_for_16_khz_says_so",
+    ),
+    Mutant(
+        "Silero: the output has the name that the file gives it",
+        "lstm_fast/vad/_silero.py",
+        '    if output.name == "output":\n',
+        "    if True:\n",
+        SILERO + "::test_every_file_is_what_onnxruntime_makes_of_it -k sequence",
+    ),
+    Mutant(
+        "costs: taps in the padding before x are counted",
+        "lstm_fast/_program_costs.py",
+        "first_inside = max(0, -(offset // stride))",
+        "first_inside = 0",
+        COSTS + "::test_convolutions",
+    ),
+    Mutant(
+        "costs: taps in the padding behind x are counted",
+        "lstm_fast/_program_costs.py",
+        "last_inside = min(last, (steps - 1 - offset) // stride)",
+        "last_inside = last",
+        COSTS + "::test_convolutions",
+    ),
+    Mutant(
+        "costs: weights that two operations have are counted twice",
+        "lstm_fast/_program_costs.py",
+        " - counted\n",
+        "\n",
+        COSTS + "::test_weights_that_two_operations_have_are_counted_once",
+    ),
+    Mutant(
+        "convert: a file that is there is overwritten",
+        "lstm_fast/formats/commands.py",
+        "        if not options.force:\n",
+        "        if False:\n",
+        COMMANDS + "::test_convert_overwrites_only_when_told",
+    ),
+    Mutant(
+        "inspect: an operation that makes the next state is not said to",
+        "lstm_fast/formats/_program_text.py",
+        "if one.next in op.outputs",
+        "if one.tensor in op.outputs",
+        COMMANDS + "::test_the_same_as_json",
+    ),
+]
