@@ -426,11 +426,12 @@ size_t lf_pool_open_count(lf_pool *pool);
 /*
  * All memory that it holds. Two sessions take 112 bytes and their states: num_layers (P + H) floats each,
  * where P and H are rounded up to whole vectors of the ISA, and the product to 64 bytes. A prepared half
- * takes 4 bytes and 4 num_layers H floats, rounded likewise. The rest does not depend on their numbers.
+ * takes 4 bytes and 4 num_layers H floats, rounded likewise. The rest does not depend on their numbers. Of a whole
+ * model a state is all of its states, each rounded to 64 bytes, and twice that where it has an embedding.
  */
 size_t lf_pool_bytes(lf_pool *pool);
 
-/* Open starts from zeros. Close zeroes all that the pool keeps of a session. */
+/* Open starts as a stream does. Close zeroes all that the pool keeps of a session. */
 lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle);
 lf_status lf_pool_close(lf_pool *pool, unsigned long long handle);
 int lf_pool_is_open(lf_pool *pool, unsigned long long handle);
@@ -448,7 +449,8 @@ lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, siz
 lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t steps, const size_t *lengths, const float *xs, float *ys,
                           size_t *bad);
-/* As lf_stream_prepare, for as many as there is room for; *ready (unless null) of them are prepared. */
+/* As lf_stream_prepare, for as many as there is room for; *ready (unless null) of them are prepared. Whole models have
+ * nothing to prepare: *ready is 0. */
 lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t *ready, size_t *bad);
 
@@ -458,8 +460,12 @@ lf_status lf_pool_get_state_f32(lf_pool *pool, unsigned long long handle, float 
 lf_status lf_pool_set_state_f32(lf_pool *pool, unsigned long long handle, const float *h,
                                 const float *c);
 
-/* The same for any model, as lf_stream_step and lf_stream_get_states: inputs[n] is [count], in a run [count][steps]
- * values of the nth input. */
+/*
+ * The same for any model, as lf_stream_step and lf_stream_get_states: inputs[n] is [count], in a run [count][steps]
+ * values of the nth input. Where a frame cannot be taken (LF_ERR_INDEX, and *bad is one session of which that holds) no
+ * session of the call has come a step; outputs mean nothing then. The calls above that have _f32 in their names are, as
+ * those of streams, for models with such ends, and those for h and c for models of lf_model_create (LF_ERR_KIND).
+ */
 lf_status lf_pool_step(lf_pool *pool, const unsigned long long *handles, size_t count,
                        const void *const *inputs, void *const *outputs, size_t *bad);
 lf_status lf_pool_run(lf_pool *pool, const unsigned long long *handles, size_t count, size_t steps,
@@ -471,9 +477,9 @@ lf_status lf_pool_set_states(lf_pool *pool, unsigned long long handle, const voi
 /*
  * A session as bytes, from which it continues bit for bit in another process, on another CPU and in Python, and
  * the other way round: the layout is that of lstm_fast/snapshots.py. snapshot_bytes is the size of each snapshot
- * of a model, 0 without a fingerprint (LF_ERR_FINGERPRINT). Writing: size must be no less. Restoring: what does not
- * fit in every byte is LF_ERR_SNAPSHOT or LF_ERR_WEIGHTS, and nothing has changed; lf_pool_restore opens a session
- * for it. Neither allocates.
+ * of a model, 0 without a fingerprint (LF_ERR_FINGERPRINT) and of whole models (LF_ERR_KIND). Writing: size must be no
+ * less. Restoring: what does not fit in every byte is LF_ERR_SNAPSHOT or LF_ERR_WEIGHTS, and nothing has changed;
+ * lf_pool_restore opens a session for it. Neither allocates.
  */
 size_t lf_snapshot_bytes(const lf_model *model);
 lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size);

@@ -10,7 +10,7 @@
 
 struct lf_stream {
     const lf_model *model;
-    _Atomic uint32_t inside; /* who is: see stream.c */
+    _Atomic uint32_t inside; /* who is: see enter.c */
     int prepared;            /* `recurrent` holds the second half of the next step's sums */
     lf_engine engine;
     float *x;                /* the frame, padded to whole vectors */
@@ -38,9 +38,9 @@ static inline uint32_t lf_mark_of(lf_purpose what) {
     return 2 * lf_process() + (what == LF_TO_LOOK);
 }
 
-/* inside.c: who is found inside decides; and where h and the next h are. */
-lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);
+/* enter.c: where h and h_next are, and so before the first step; and entering, where who is found inside decides. */
 void lf_place_h(lf_stream *stream);
+lf_status lf_enter_found(lf_stream *stream, lf_purpose what, uint32_t found);
 
 /* Detects a second caller; a lock would make it wait instead, and hide the mistake. */
 static inline lf_status lf_enter(lf_stream *stream, lf_purpose what) {

@@ -62,6 +62,8 @@ static inline int is_as_alone(const values *v, size_t n, size_t chosen, size_t s
     return same;
 }
 
+static inline size_t steps_of_three_pieces(void) { return 2 * lf_piece_steps(model, N) + 1; }
+
 /* Counts down, and stops a run at 0. */
 static inline int go_on(void *context) { return --*(int *)context != 0; }
 

@@ -83,7 +83,7 @@ def compile_all(directory, compiler, more):
     """The objects of the core and of these sources, as many at a time as there are CPUs."""
 
     def compile_one(source):
-        target = str(directory / f"{source.stem}.o")
+        target = str(directory / f"{source.parent.name}_{source.stem}.o")
         built = run(*compiler, "-c", str(source), "-o", target)
         assert built.returncode == 0, built.stderr
         return target
@@ -199,7 +199,8 @@ def test_no_two_files_call_each_other(quick):
     graph = calls_between(quick[2])
     order = list(TopologicalSorter(graph).static_order())
     stream, state = (
-        next(path for path in order if path.endswith(f"/{name}.o")) for name in ("stream", "state")
+        next(path for path in order if path.endswith(f"/csrc_{name}.o"))
+        for name in ("stream", "state")
     )
     assert state in graph[stream]
     with pytest.raises(CycleError):

@@ -172,10 +172,10 @@ static void test_pool_between_open_and_closed(void) {
 
 static void test_pool_that_grows(void) {
     make_pool();
-    const lf_room old = pool->room;
+    const lf_pool_room old = pool->room;
     const size_t more = 3, capacity = old.capacity + more;
     const size_t state_bytes = lf_state_at(pool, old.capacity) * sizeof(float);
-    lf_room bigger = {.capacity = capacity,
+    lf_pool_room bigger = {.capacity = capacity,
                       .slots = lf_alloc_zeroed(capacity * sizeof *old.slots),
                       .states = lf_alloc_zeroed(lf_state_at(pool, capacity) * sizeof(float))};
     memcpy(bigger.slots, old.slots, old.capacity * sizeof *old.slots);

@@ -8,7 +8,7 @@
 #include "allocations.h"
 #include "model_pools.h"
 
-enum { T = 20, THREADS = 4, EACH = 5 };
+enum { THREADS = 4, EACH = 5 };
 
 /* Some of the sessions, each at most once, in any order. */
 static size_t choose(size_t *chosen, size_t most) {
@@ -140,8 +140,8 @@ static void test_wrong_index(void) {
         fail_at(N - 1, 2, 3, pieces);
         fail_at(0, 2, 3, pieces);
     }
-    CHECK(2 * lf_piece_steps(model, N) < T);
-    fail_at(3, T - 1, T, 1); /* in the last piece */
+    const size_t steps = steps_of_three_pieces();
+    fail_at(3, steps - 1, steps, 1); /* in the last one */
     close_all();
 }
 

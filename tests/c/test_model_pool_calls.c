@@ -8,11 +8,10 @@
 
 #include "model_pools.h"
 
-enum { T = 20 };
-
 /* ---- pieces that are stopped ---- */
 
 static void test_stops(void) {
+    const size_t T = steps_of_three_pieces();
     open_all(N, 1);
     values v = make_values(model, N * T);
     fill(&v, &seed);

@@ -4,6 +4,7 @@ from .mutant import Mutant
 
 PARSER = "tests/models/test_c_parser.py"
 EDGES = f"{PARSER}::test_edges"
+POOLS = "tests/models/test_c_model_pools.py -k none"
 
 PROGRAMS_C = [
     Mutant(
@@ -61,5 +62,54 @@ PROGRAMS_C = [
         "(has == NEITHER || isfinite(name[1].real))",
         "(has != BOTH || isfinite(name[1].real))",
         EDGES,
+    ),
+    Mutant(
+        "pools of models: a call that has failed half way leaves states as they are by then",
+        "csrc/pool/calls.c",
+        "    if (keeps && status != LF_OK)\n",
+        "    if (!keeps && status != LF_OK)\n",
+        POOLS,
+    ),
+    Mutant(
+        "pools of models: a single step of several batches is not taken back",
+        "csrc/pool/calls.c",
+        "(steps > 1 || count > pool->most);",
+        "steps > 1;",
+        POOLS,
+    ),
+    Mutant(
+        "pools of models: the session to blame is told by its place in the batch",
+        "csrc/pool/pass.c",
+        "        *bad = work->numbers[wrong];\n",
+        "        *bad = wrong;\n",
+        POOLS,
+    ),
+    Mutant(
+        "pools of models: frames are those of a session's place in the batch",
+        "csrc/pool/pass.c",
+        "work->at[s] = work->numbers[s] * frames->steps + t;",
+        "work->at[s] = s * frames->steps + t;",
+        POOLS,
+    ),
+    Mutant(
+        "pools of models: only the first output has zeros behind a session's end",
+        "csrc/pool/pass.c",
+        "i < values->output_count; i++",
+        "i < 1; i++",
+        POOLS,
+    ),
+    Mutant(
+        "pools of models: close leaves what a state was before a call",
+        "csrc/pool/sessions.c",
+        "0, pool->slot_floats * sizeof(float));",
+        "0, pool->state_floats * sizeof(float));",
+        POOLS,
+    ),
+    Mutant(
+        "pools of models: a stream whose run in pieces has been stopped stays where it is",
+        "csrc/program/stream.c",
+        "            if (result != LF_OK)\n",
+        "            if (result > LF_OK)\n",
+        POOLS,
     ),
 ]

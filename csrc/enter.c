@@ -1,5 +1,4 @@
-/* Who is inside a stream, where it is not simply nobody. */
-#include "state.h"
+/* Entering a stream in which somebody is: another thread, or one that a fork has left there. */
 #include "stream.h"
 
 /* Behind c, of which whole cache lines belong to it; a step swaps the two. */
