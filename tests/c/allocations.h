@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 enum { PLENTY = 1 << 30 };
-static int allocations, allowed = PLENTY; /* the one after these fails */
+static _Atomic int allocations, allowed = PLENTY; /* the one after these fails */
 
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
