@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,9 @@ from ..cell import Cell
 from ..errors import ConcurrentUseError, ForkedError, LstmFastError
 from ..stream import FORKED as WAS_FORKED
 from ..stream import IN_USE, Stream
-from . import CannotComputeError
 from ._numba_flags import FORKED, new_flags
 from ._numba_intrinsics import CHAINED, LANES
-from ._numba_kernels import FLOATS, HIDDEN_SCALE, OVERLAP, copy_state, ffi, steps
+from ._numba_kernels import FLOATS, HIDDEN_SCALE, OVERLAP, copy_state, ffi, kernel
 from ._numba_pieces import piece_steps, run_in_pieces
 from ._pool_of_streams import PooledStream, PoolOfStreams
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from .._weight_types import Types
     from ..lstm import LSTM
     from ..program import Program
+    from ._numba_model import NumbaProgram
 
 name = "numba"
 CACHE_LINE = 64
@@ -49,13 +49,11 @@ def build(weights: Weights, isa: str | None, weight_dtype: str) -> NumbaModel:
     return (NumbaModel if plain else VariantModel)(weights, weight_dtype)
 
 
-def build_program(program: Program, data: bytes, types: Types, isa: str | None) -> NoReturn:
-    """Refuse whole models.
+def build_program(program: Program, data: bytes, types: Types, isa: str | None) -> NumbaProgram:
+    """Pack the weights of a program, compiling what no program before it has needed."""
+    from ._numba_model import NumbaProgram
 
-    Raises:
-        CannotComputeError: always.
-    """
-    raise CannotComputeError("operations but the LSTM in this version")
+    return NumbaProgram(program, types)
 
 
 def _whole(count: int, group: int) -> int:
@@ -159,7 +157,7 @@ class NumbaModel:
 
     def _pack(self, weights: Weights) -> None:
         """Choose the kernel and set what it reads, wherever that lies."""
-        self.kernel = steps[self.weight_dtype]
+        self.kernel = kernel(self.weight_dtype)
         packed = [self._layer(layer) for layer in weights.layers]
         self.floats = np.concatenate([floats for floats, _ in packed])
         self.weights = np.concatenate([blocks for _, blocks in packed])
