@@ -194,8 +194,3 @@ def _runs_whole_models(backend):
 
 
 BACKENDS = [name for name in NAMES if _runs_whole_models(name)]
-
-
-def pool_backends():
-    """Those of them that have pools of whole models."""
-    return [name for name in BACKENDS if name != "native"]

@@ -124,7 +124,7 @@ def test_values_are_of_every_kind():
 @others
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_an_operation_has_the_same_bits(case, other):
-    for seed in range(3):
+    for seed in range(2):
         program = with_edges(program_of(case, seed), seed)
         assert bits(program, other, seed) == bits(program, PLAINEST, seed)
 
@@ -160,7 +160,7 @@ def fused():
     for code in CODES_OF_ONE:
         y = build.op("dense", x, build.weights(21, 19), build.weights(21))
         build.output(f"dense {code}", build.op(code, y))
-        y = build.op("conv", image, build.weights(5, 2 if code < "h" else 4, 3), **grouped(code))
+        y = build.op("conv", image, build.weights(6, 2 if code < "h" else 4, 3), **grouped(code))
         build.output(f"conv {code}", build.op(code, y))
     return build.program()
 
@@ -214,8 +214,9 @@ def constants():
     build.output("compared", build.op("greater", table, zero))
     build.output("cast", build.op("cast", build.op("embedding", table, at), kind="bool"))
     build.output("divided", build.op("div", x, table))
-    build.output("scaled", build.op("layer_norm", x, table, table))
-    padded = build.op("pad", x, before=(1,), after=(2,), value=-1e-40)
+    small = build.constant(np.resize(SMALL, len(EDGES)))
+    build.output("scaled", build.op("layer_norm", x, table, small))
+    padded = build.op("pad", x, before=(1,), after=(2,), value=-(2.0**-127))
     build.output("padded", build.op("cast", padded, kind="bool"))
     build.output("beneath padding", build.op("reciprocal", padded))
     return build.program()
@@ -227,7 +228,7 @@ MORE = {"fused": fused, "views": views, "powers": powers, "constants": constants
 @others
 @pytest.mark.parametrize("name", [*PROGRAMS, *MORE])
 def test_a_program_has_the_same_bits(name, other):
-    for seed in range(3):
+    for seed in range(2):
         program = checked((PROGRAMS | MORE)[name]())
         program = with_edges(program, seed) if name in PROGRAMS else program
         assert bits(program, other, seed) == bits(program, PLAINEST, seed)
@@ -246,7 +247,7 @@ def test_a_constant_that_is_not_canonical_would_show(monkeypatch):
     assert not wrong()
     with monkeypatch.context() as patch:
         patch.setattr(_numba_model, "owned", np.copy)
-        assert wrong() == {"compared", "cast", "divided"}
+        assert wrong() == {"compared", "cast", "divided", "scaled"}
     pad = reference_operations.FUNCTIONS["pad"]
     monkeypatch.setitem(_numba_operations.FUNCTIONS, "pad", pad)
     assert wrong() == {"padded", "beneath padding"}

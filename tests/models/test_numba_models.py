@@ -1,22 +1,16 @@
-"""Whole models on the backends that compute in float32, against the float64 reference.
-
-Each operation is within its derived bound; and cut anywhere equals whole, to the bit.
-"""
+"""Whole models on the Numba backend against the float64 reference, within derived bounds."""
 
 from __future__ import annotations
 
-import copy
-import itertools
-import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from float_operation_cases import CASES, IDS, frames_of, program_of
 from program_bounds import excesses, run_whole
-from program_cases import BACKENDS as RUN_WHOLE_MODELS
-from program_cases import PROGRAMS, Builder, cut, frames, lstm_layer, named
+from program_cases import PROGRAMS, Builder, cut, frames, named
 
-from lstm_fast import LSTM, Model, load_model
+from lstm_fast import Model, load_model
 from lstm_fast._program_checks import checked
 from lstm_fast.operations import OPERATIONS
 from tolerances import SILERO_PROBABILITY, SILERO_STATE
@@ -26,14 +20,6 @@ BACKENDS = ["numba"]
 backends = pytest.mark.parametrize("backend", BACKENDS)
 names = pytest.mark.parametrize("name", PROGRAMS)
 STEPS = 9
-
-
-def bits(values):
-    return [(key, value.shape, value.dtype, value.tobytes()) for key, value in values.items()]
-
-
-def run(stream, values):
-    return named(stream.model, stream.run(values))
 
 
 # ---- operations ----
@@ -76,69 +62,6 @@ def test_each_operation_of_a_model_is_within_its_bound(name, backend):
     assert (excesses(program, steps) <= 1).all()
     steps[-1] = {**steps[-1], program.ops[-1].outputs[0]: steps[0][program.ops[-1].outputs[0]]}
     assert excesses(program, steps)[-1] > 1  # the control: of another step it is not
-
-
-# ---- sessions ----
-
-
-@backends
-@names
-def test_cut_anywhere_equals_whole(name, backend):
-    model, xs = Model.from_program(PROGRAMS[name](), backend=backend), frames(name, STEPS)
-    whole = model.stream()
-    expected = run(whole, xs)
-    for ends in ((0, 1, 5, STEPS), range(STEPS + 1)):
-        stream = model.stream()
-        pieces = [run(stream, cut(xs, a, b)) for a, b in itertools.pairwise(ends)]
-        joined = {key: np.concatenate([one[key] for one in pieces]) for key in expected}
-        assert bits(joined) == bits(expected)
-        assert bits(stream.state) == bits(whole.state)
-    steps = [named(model, whole.step(cut(xs, t))) for t in range(STEPS)]  # the control: not reset
-    assert bits({key: np.array([one[key] for one in steps]) for key in expected}) != bits(expected)
-
-
-@backends
-@names
-def test_states_go_elsewhere_and_back(name, backend):
-    model, xs = Model.from_program(PROGRAMS[name](), backend=backend), frames(name, STEPS)
-    stream = model.stream()
-    first = bits(run(stream, cut(xs, 0, 4)))
-    others = [model.stream(stream.state), copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))]
-    assert all(other.model.backend == backend for other in others)
-    state = stream.state
-    expected = bits(run(stream, cut(xs, 4, STEPS)))
-    for other in others:
-        assert bits(run(other, cut(xs, 4, STEPS))) == expected
-    for key, value in state.items():  # the control: each part matters
-        wrong = model.stream({**state, key: value + np.float32(0.25)})
-        assert bits(run(wrong, cut(xs, 4, STEPS))) != expected, key
-    stream.reset()
-    assert bits(stream.state) == bits(model.stream().state)
-    assert bits(run(stream, cut(xs, 0, 4))) == first
-
-
-@backends
-def test_what_is_not_finite_spoils_one_session_until_its_reset(backend):
-    model, xs = Model.from_program(PROGRAMS["rich"](), backend=backend), frames("rich", STEPS)
-    spoiled, expected = model.stream(), bits(run(model.stream(), xs))
-    bad = cut(xs, 0)
-    spoiled.step({**bad, "audio": np.full_like(bad["audio"], np.nan)})
-    assert not spoiled.is_finite
-    assert bits(run(model.stream(), xs)) == expected
-    spoiled.reset()
-    assert bits(run(spoiled, xs)) == expected
-
-
-@backends
-def test_an_index_beyond_a_table_changes_nothing(backend):
-    stream = Model.from_program(PROGRAMS["rich"](), backend=backend).stream()
-    xs = frames("rich", STEPS)
-    before = bits(stream.state)
-    with pytest.raises(ValueError, match="the index 5 is not within the 5 rows"):
-        stream.step({**cut(xs, 0), "token": 5})
-    assert bits(stream.state) == before
-    stream.step(cut(xs, 0))
-    assert bits(stream.state) != before
 
 
 # ---- values at the edges ----
@@ -203,28 +126,6 @@ def test_no_padding_is_multiplied_with_what_is_not_there(backend):
 # ---- weights of other types ----
 
 
-@pytest.mark.parametrize("weight_dtype", ["float32", "float16", "int8"])
-@pytest.mark.parametrize("projected", [0, 3])
-def test_an_lstm_is_that_of_an_lstm_to_the_bit(weight_dtype, projected):
-    build = Builder()
-    build.output("y", lstm_layer(build, build.input("x", (4,)), "a", 19, projected))
-    program = checked(build.program())
-    parts = ("weight_ih", "weight_hh", "bias_ih", "weight_hr")
-    weights = {
-        f"{part}_l0": program.constants[number]
-        for part, number in zip(parts, program.ops[0].inputs[3:], strict=False)
-        if number != -1
-    }
-    weights["bias_hh_l0"] = np.zeros(76, np.float32)
-    xs = np.random.default_rng(1).standard_normal((20, 4)).astype(np.float32)
-    options = {"backend": "numba", "weight_dtype": weight_dtype}
-    found = Model.from_program(program, **options).stream().run(xs)
-    assert (found == LSTM.from_state_dict(weights, **options).stream().run(xs)).all()
-    other = {"float32": "float16", "float16": "int8", "int8": "float32"}[weight_dtype]
-    options["weight_dtype"] = other  # the control
-    assert (found != LSTM.from_state_dict(weights, **options).stream().run(xs)).any()
-
-
 PACKED = [case for case in CASES if case[0] in ("dense", "conv", "gru")]
 
 
@@ -236,8 +137,6 @@ def one_step(case, weight_dtype, program=None):
 
 @pytest.mark.parametrize("case", PACKED, ids=str)
 def test_float16_weights_are_rounded_float32_ones(case):
-    from dataclasses import replace
-
     program = program_of(case)
     weights = [2, 3] if case[0] == "gru" else [1]
     rounded = dict(program.constants)
@@ -246,21 +145,6 @@ def test_float16_weights_are_rounded_float32_ones(case):
     found = one_step(case, "float16")
     assert (found == one_step(case, "float32", replace(program, constants=rounded))).all()
     assert (found != one_step(case, "float32")).any()  # the control
-
-
-# ---- bits ----
-
-native = pytest.mark.skipif("native" not in RUN_WHOLE_MODELS, reason="no native core here")
-
-
-@native
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_bits_are_those_of_the_native_core(case):
-    program, xs = program_of(case), frames_of(case, 4)
-    found, expected = (
-        Model.from_program(program, backend=backend).stream() for backend in ("numba", "native")
-    )
-    assert bits(run(found, xs)) == bits(run(expected, xs))
 
 
 # ---- Silero ----
