@@ -222,7 +222,19 @@ def constants():
     return build.program()
 
 
-MORE = {"fused": fused, "views": views, "powers": powers, "constants": constants}
+def quiet():
+    """GRUs whose sums are subnormal, so that they are zeros before they are added."""
+    build = Builder()
+    x, h = build.input("x", (3,)), build.input("h", (1,))
+    nothing = build.constant(np.zeros((3, 3))), build.constant(np.zeros((3, 1)))
+    bias = build.constant(np.array([40.0, -100.0, 0.75 * 2.0**-126]))  # r is 1, z is 0
+    for linear in (True, False):
+        y, _ = build.op("gru", x, h, *nothing, bias, bias, linear_before_reset=linear)
+        build.output(f"linear {linear}", y)
+    return build.program()
+
+
+MORE = {"fused": fused, "views": views, "powers": powers, "constants": constants, "quiet": quiet}
 
 
 @others
