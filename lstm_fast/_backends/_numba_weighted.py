@@ -17,8 +17,9 @@ from .._weights import LayerWeights, Weights
 from ..operations import cell_of
 from ._numba_intrinsics import LANES
 from ._numba_kernels import FLOATS, ffi
+from ._numba_lstm import packed
+from ._numba_packing import addresses_of, aligned, blocks_of, by_gate, stored_as, whole_of
 from ._numba_products import kernel
-from .numba import _addresses, _aligned, _blocks, _by_gate, _stored, _whole, build
 
 Array: TypeAlias = NDArray[Any]
 Attributes: TypeAlias = Mapping[str, Any]
@@ -29,7 +30,7 @@ def _call(
     function: Any, weights: Array, arrays: tuple[Array, ...], x: Float32, y: Float32, number: int
 ) -> None:
     """Call a kernel; x and y are C-contiguous."""
-    addresses = _addresses(arrays)
+    addresses = addresses_of(arrays)
     pointers = (ffi.cast("void *", one.ctypes.data) for one in (weights, addresses))
     status = function(
         *pointers, ffi.from_buffer(FLOATS, x), ffi.from_buffer(FLOATS, y, True), number
@@ -55,12 +56,12 @@ class _Products:
 
     def __init__(self, weight: Float32, bias: Array | None, weight_dtype: str) -> None:
         groups, rows, columns = weight.shape
-        padded = _whole(rows, LANES)
-        stored, _ = _stored(weight, weight_dtype)
+        padded = whole_of(rows, LANES)
+        stored, _ = stored_as(weight, weight_dtype)
         self.kernel = kernel("products", weight_dtype)
         self.shape = groups, rows
-        self.weights = _aligned(
-            np.concatenate([_blocks(_by_gate(one, padded, 1)) for one in stored])
+        self.weights = aligned(
+            np.concatenate([blocks_of(by_gate(one, padded, 1)) for one in stored])
         )
         self.sizes = np.array([groups, columns, rows, padded], np.int64)
         self.bias = _biases(bias, groups * rows)
@@ -129,14 +130,14 @@ class Gru:
         assert weight_ih is not None
         assert weight_hh is not None
         self.units, inputs = weight_hh.shape[1], weight_ih.shape[1]
-        self.padded = _whole(self.units, LANES)
-        w, u = (_stored(one, weight_dtype)[0] for one in (weight_ih, weight_hh))
+        self.padded = whole_of(self.units, LANES)
+        w, u = (stored_as(one, weight_dtype)[0] for one in (weight_ih, weight_hh))
         last = 2 * self.units
         parts = ((w, 3), (u[:last], 2), (u[last:], 1))
-        blocks = [_blocks(_by_gate(part, self.padded, gates)) for part, gates in parts]
-        self.weights = _aligned(np.concatenate(blocks))
+        blocks = [blocks_of(by_gate(part, self.padded, gates)) for part, gates in parts]
+        self.weights = aligned(np.concatenate(blocks))
         rows = [_biases(one, 3 * self.units) for one in (*biases, None, None)[:2]]
-        self.biases = np.concatenate([_by_gate(row, self.padded, 3) for row in rows])
+        self.biases = np.concatenate([by_gate(row, self.padded, 3) for row in rows])
         self.sizes = np.array([inputs, self.units, self.padded], np.int64)
         self.is_linear = int(attributes["linear_before_reset"])
         self.kernel = kernel("gru", weight_dtype)
@@ -157,7 +158,7 @@ class Lstm:
         parts: dict[str, Any] = dict(zip((*names, "bias_hr"), given, strict=False))
         parts["bias_ih"] = _biases(parts.get("bias_ih"), len(parts["weight_ih"]))
         weights = Weights((LayerWeights(**parts, cell=cell_of(attributes)),))
-        self.model = build(weights, None, weight_dtype)
+        self.model = packed(weights, weight_dtype)
         self.nbytes = self.model.nbytes
 
     def __call__(self, x: Array, h: Array, c: Array) -> tuple[Array, ...]:
