@@ -1,7 +1,4 @@
-"""Who is inside a stream of the Numba backend: as csrc/stream.c has it, where the reasons are.
-
-Numba's on-disk cache sees no change in here: see _numba_intrinsics.py.
-"""
+"""Who is inside a stream of the Numba backend: as csrc/stream.c has it, where the reasons are."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """What the Numba kernels ask of LLVM directly, where NumPy has no word for it.
 
 fma, moving bits, vectors of LANES and atomic flags: each compiles to an instruction or a few.
-Numba's on-disk cache sees no change in here: after one, touch _numba_kernels.py and
-_numba_variants.py.
 """
 
 from __future__ import annotations
@@ -35,6 +33,26 @@ def shift_into_exponent(typing_context: Any, a: Any) -> Any:
         return builder.bitcast(shifted, FLOAT)
 
     return f32(f32), generate
+
+
+@intrinsic
+def bits_of(typing_context: Any, a: Any) -> Any:
+    """The bits of a float as a signed number of 32 bits, in 64."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.sext(builder.bitcast(args[0], INT), ir.IntType(64))
+
+    return types.int64(f32), generate
+
+
+@intrinsic
+def float_of(typing_context: Any, bits: Any) -> Any:
+    """The float that has the lower 32 bits of a number."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(builder.trunc(args[0], INT), FLOAT)
+
+    return f32(types.int64), generate
 
 
 # The bits of 2^(j/8), less j at bit 20: see lf_eighths in csrc/isa/region.h.

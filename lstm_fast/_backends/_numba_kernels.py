@@ -7,13 +7,13 @@ they compile to single instructions and keep the loops vectorisable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from cffi import FFI
-from numba import carray, cfunc, njit, types
+from numba import carray, njit, types
 
+from . import _numba_cache as cache
 from ._numba_flags import ADVANCES, DONE, LOOKS, OVERWRITES, enter, leave
 from ._numba_intrinsics import (
     CHAINED,
@@ -33,20 +33,6 @@ from ._numba_intrinsics import (
 )
 
 F = np.float32
-
-
-def _compile(*signature: Any) -> Callable[[Any], Any]:
-    """Compile now, from the on-disk cache where there is a place for one, for C to call."""
-
-    def decorate(function: Any) -> Any:
-        try:
-            return cfunc(*signature, cache=True, error_model="numpy")(function)
-        except RuntimeError as error:
-            if "cannot cache" not in str(error):
-                raise
-            return cfunc(*signature, error_model="numpy")(function)
-
-    return decorate
 
 
 SIGMOID_LEAST, SIGMOID_MOST = F(float.fromhex("-0x1.5d589ep6")), F(64)
@@ -325,7 +311,7 @@ def int8_sum(gates, floats, n, gate, j, scale):
 float_p, int64_p = types.CPointer(f32), types.CPointer(types.int64)
 
 
-@_compile(types.int64(float_p, float_p, types.int64, types.boolean, int64_p))
+@cache.compiled(types.int64(float_p, float_p, types.int64, types.boolean, int64_p))
 def _copy_state(source_p, target_p, count, unprepare, flags):
     """Copy h and c, all of it or nothing; it must not come between the parts of a step."""
     status = enter(flags, OVERWRITES if unprepare else LOOKS)
@@ -340,7 +326,7 @@ def _copy_state(source_p, target_p, count, unprepare, flags):
     return DONE
 
 
-@_compile(types.void(types.boolean, types.CPointer(f32), types.CPointer(f32), types.int64))
+@cache.compiled(types.void(types.boolean, types.CPointer(f32), types.CPointer(f32), types.int64))
 def _activate(is_tanh, x_p, y_p, count):
     x, y = carray(x_p, count), carray(y_p, count)
     for j in range(count):
@@ -349,20 +335,28 @@ def _activate(is_tanh, x_p, y_p, count):
 
 def compiled_for(function: Any, weight: Any) -> Any:
     """Compile a kernel for weights of that type."""
-    return _compile(types.int64(types.CPointer(weight), int64_p, float_p, float_p, types.int64))(
-        function
-    )
+    return cache.compiled(
+        types.int64(types.CPointer(weight), int64_p, float_p, float_p, types.int64)
+    )(function)
 
 
-kernels = {
-    "float32": compiled_for(_float_kernel, f32),
-    "float16": compiled_for(_float_kernel, types.uint16),
-    "int8": compiled_for(_int8_kernel, types.int8),
+FUNCTION_OF = {
+    "float32": (_float_kernel, f32),
+    "float16": (_float_kernel, types.uint16),
+    "int8": (_int8_kernel, types.int8),
 }
+kernels: dict[str, Any] = {}  # they live as long as their addresses
 
 ffi = FFI()
 FLOATS = ffi.typeof("float[]")
 STEPS = "int64_t (*)(void *, void *, float *, float *, int64_t)"
-steps = {name: ffi.cast(STEPS, kernel.address) for name, kernel in kernels.items()}
 copy_state = ffi.cast("int64_t (*)(float *, float *, int64_t, _Bool, void *)", _copy_state.address)
 numba_activate = ffi.cast("void (*)(_Bool, float *, float *, int64_t)", _activate.address)
+
+
+def kernel(weight_dtype: str) -> Any:
+    """Return the kernel for weights of that dtype, compiled when it is first asked for."""
+    if weight_dtype not in kernels:
+        # of two threads that come here at once, both take what one of them has made
+        kernels.setdefault(weight_dtype, compiled_for(*FUNCTION_OF[weight_dtype]))
+    return ffi.cast(STEPS, kernels[weight_dtype].address)

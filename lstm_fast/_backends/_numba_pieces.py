@@ -13,9 +13,9 @@ import numpy as np
 from numba import carray, types
 from numpy.typing import NDArray
 
+from . import _numba_cache as cache
 from ._numba_flags import ADVANCES, DONE, FORKED, enter, leave, new_flags
 from ._numba_intrinsics import as_float, as_int, call_address
-from ._numba_kernels import _compile
 
 STOPPED = -1
 PIECE_BYTES, LEAST_STEP_BYTES = 64 << 20, 4 << 10  # of weights read; some 10 to 20 ms
@@ -42,7 +42,7 @@ def piece_steps(nbytes: int) -> int:
 # which are free, as the true ones are held all the time; xs, ys, their bytes per step; the steps,
 # and those of a piece; h and c, how many values, and room for what they were; three functions of
 # Python.
-@_compile(types.int64(types.CPointer(types.int64)))
+@cache.compiled(types.int64(types.CPointer(types.int64)))
 def _run_in_pieces(arguments):
     kernel, weights, held, inner, x, y, x_bytes, y_bytes = carray(arguments, 8)
     steps, piece, state_p, count, before_p, save, restore, check = carray(arguments, 16)[8:]

@@ -3,8 +3,6 @@
 Imported when the first such LSTM is built. The order of arithmetic is that of lf_cell_options in
 csrc/lstm_fast.h, so the bits are the C core's. One kernel serves all variants: what a layer has is
 looked up in a table, which costs a few branches per unit and nothing per weight.
-
-Numba's on-disk cache does not see a change in the other _numba files: after one, touch this one.
 """
 
 from __future__ import annotations

@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
-from .._arrays import FLOAT32, canonical
-from .._program_checks import DTYPES, given_shape, kept_tensors
 from .._weight_types import Types, matrices
 from .._weights import LayerWeights
 from ..operations import cell_of
 from ..program import Op, Program
 from ..reference_operations import LSTM_PARTS, compute
+from ._program_steps import ProgramModel, narrow
+from ._stepwise import Array
 from ._reference_layers import Int8Layer
-from ._stepwise import Array, Kept, StepwisePool, StepwiseStream
-
-if TYPE_CHECKING:
-    from ..model import Model
 
 
 def _wide(value: Array) -> Array:
     return value.astype(np.float64) if value.dtype.kind == "f" else value
 
 
-def _narrow(value: Array) -> Array:
-    """Return values as they leave a step: float32 and canonical where they are floats."""
-    with np.errstate(all="ignore"):
-        return canonical(value.astype(FLOAT32)) if value.dtype.kind == "f" else value
-
-
-class ReferenceProgram:
+class ReferenceProgram(ProgramModel):
     """The program, with its constants in float64. Nothing in it changes.
 
     types: of each operation's weights. own: what an operation reads in place of constants.
     """
 
-    isa = None
-
     def __init__(self, program: Program, types: Types) -> None:
-        self.program = program
-        self.constants = {number: _wide(value) for number, value in program.constants.items()}
+        constants = {number: _wide(value) for number, value in program.constants.items()}
+        super().__init__(program, constants)
         self.own: dict[int, Mapping[int, Array]] = {}
         self.layers: dict[int, Int8Layer] = {}
         for n, (op, type_) in enumerate(zip(program.ops, types, strict=True)):
@@ -52,49 +39,18 @@ class ReferenceProgram:
                     number: _wide(program.constants[number].astype(np.float16))
                     for number in matrices(op).values()
                 }
-        histories = [*kept_tensors(program).values()][len(program.states) :]
-        self.initial: Kept = (
-            *(state.initial for state in program.states),
-            *(np.zeros(one.shape, DTYPES[one.kind]) for one in histories),
-        )
+        self.nbytes += sum(value.nbytes for own in self.own.values() for value in own.values())
+        self.nbytes += sum(layer.nbytes for layer in self.layers.values())
 
-    @property
-    def nbytes(self) -> int:
-        sizes = [value.nbytes for value in self.constants.values()]
-        sizes += [value.nbytes for own in self.own.values() for value in own.values()]
-        return sum(sizes) + sum(layer.nbytes for layer in self.layers.values())
+    def _taken(self, value: Array) -> Array:
+        return _wide(value)
 
-    def stream(self, whole: Model) -> StepwiseStream:
-        return StepwiseStream(whole, self)
-
-    def pool(self, whole: Model, capacity: int, prepared: int, threads: int) -> StepwisePool:
-        return StepwisePool(whole, self, capacity, prepared)
-
-    def step(self, kept: Kept, frames: Sequence[Array]) -> tuple[list[Array], Kept]:
-        """See `StepwiseCore.step`."""
-        program = self.program
-        values = dict(self.constants)
-        values.update(
-            {state.tensor: _wide(old) for state, old in zip(program.states, kept, strict=False)}
-        )
-        histories = iter(kept[len(program.states) :])
-        newest = []
-        for one, frame in zip(program.inputs, frames, strict=True):
-            value = frame.reshape(given_shape(one, program.tensors[one.tensor]))
-            if one.history:
-                value = np.concatenate([next(histories), value], axis=-1)
-                newest.append(value[..., -one.history :].copy())
-            values[one.tensor] = _wide(value)
-        for n, op in enumerate(program.ops):
-            values.update(zip(op.outputs, self._compute(n, op, values), strict=True))
-        outputs = [_narrow(values[one.tensor]) for one in program.outputs]
-        return outputs, (*(_narrow(values[state.next]) for state in program.states), *newest)
-
-    def _compute(self, n: int, op: Op, values: Mapping[int, Array]) -> Sequence[Array]:
+    def _compute(self, n: int, values: Mapping[int, Array]) -> tuple[Array, ...]:
+        op = self.program.ops[n]
         if n in self.layers:
-            x, h, c = (_narrow(values[number]) for number in op.inputs[:3])
+            x, h, c = (narrow(values[number]) for number in op.inputs[:3])
             with np.errstate(all="ignore"):  # what is not finite is allowed
-                h_new, c_new = (_wide(_narrow(one)) for one in self.layers[n].step(x, h, c))
+                h_new, c_new = (_wide(narrow(one)) for one in self.layers[n].step(x, h, c))
             return h_new, h_new, c_new
         own = self.own.get(n, {})
         inputs = [None if one == -1 else own.get(one, values[one]) for one in op.inputs]

@@ -190,7 +190,9 @@ def test_numba_compiles_once(tmp_path):
     pytest.importorskip("numba")
     code = """
         import lstm_fast, lstm_fast._backends._numba_kernels as backend
-        lstm_fast.LSTM.random(2, 3, backend="numba").stream().step([1, 2])
+        lstm = lstm_fast.LSTM.random(2, 3, backend="numba")
+        for weight_dtype in ("float32", "float16", "int8"):
+            lstm.astype(weight_dtype).stream().step([1, 2])
         print(*(kernel.cache_hits for kernel in backend.kernels.values()))
     """
     environment = {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program_cases import PROGRAMS, Models, cut, frames, named, pool_backends
+from program_cases import BACKENDS, PROGRAMS, Models, cut, frames, named
 
 from lstm_fast import ModelPool, PoolFullError, SnapshotError, StaleHandleError
 
@@ -17,7 +17,7 @@ N, STEPS = 5, 6
 names = pytest.mark.parametrize("name", PROGRAMS)
 
 
-@pytest.fixture(scope="module", params=pool_backends())
+@pytest.fixture(scope="module", params=BACKENDS)
 def models(request):
     return Models(request.param)
 
