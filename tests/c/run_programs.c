@@ -199,73 +199,6 @@ static size_t bytes_of_a_session(const lf_model *model) {
     return bytes;
 }
 
-static void run_file(const unsigned char *bytes, size_t size) {
-    const char *wrong = NULL;
-    result first = {LF_OK, 0};
-    int found = 0;
-    for (size_t n = 0; n < lf_isa_count() && !wrong; n++) {
-        lf_model *model = NULL;
-        if (lf_isa_missing(n, 0))
-            continue;
-        const lf_status status = lf_model_load(bytes, size, lf_isa_name(n), &model);
-        if (status != LF_OK) {
-            printf("%d%s\n", (int)status, model ? " and a model" : "");
-            return;
-        }
-        const int is_large = bytes_of_a_session(model) > LARGEST;
-        const result one = run_stream(model, inputs, s, is_run, all.digest);
-        all.digest = one.digest;
-        if (all.status == LF_OK)
-            all.status = one.status;
-    }
-    return all;
-}
-
-static result run_pool(const lf_model *model, const values *inputs) {
-    values outputs = new_outputs(model, SESSIONS * STEPS), states = new_states(model);
-    values one = {outputs.count, outputs.bytes, malloc((outputs.count + 1) * sizeof(void *))};
-    unsigned long long handles[SESSIONS];
-    size_t bad;
-    lf_pool *pool = NULL;
-    result r = {lf_pool_create(model, SESSIONS, 0, 1, &pool), start};
-    for (size_t s = 0; r.status == LF_OK && s < SESSIONS; s++)
-        r.status = lf_pool_open(pool, &handles[s]);
-    if (r.status == LF_OK)
-        r.status = lf_pool_run(pool, handles, SESSIONS, STEPS, NULL,
-                               (const void *const *)inputs->arrays, outputs.arrays, &bad);
-    for (size_t s = 0; pool && s < SESSIONS; s++) {
-        shift(&outputs, s, one.arrays);
-        if (r.status == LF_OK)
-            r.digest = digest_of(r.digest, &one, STEPS);
-        if (lf_pool_get_states(pool, handles[s], states.arrays) != LF_OK)
-            r.status = LF_ERR_BUSY;
-        r.digest = digest_of(r.digest, &states, 1);
-    }
-    lf_pool_destroy(pool);
-    drop_values(&outputs);
-    drop_values(&states);
-    free(one.arrays);
-    return r;
-}
-
-/* ---- a file ---- */
-
-static int is_same(result a, result b) { return a.status == b.status && a.digest == b.digest; }
-
-/* What the streams did; a pool that does otherwise is said to be. A failing session fails the pool, but no other stream. */
-static result run_model(const lf_model *model, const char **wrong) {
-    values inputs = new_inputs(model, SESSIONS * STEPS);
-    fill(model, &inputs, SESSIONS * STEPS);
-    const result whole = run_streams(model, &inputs, 1), stepped = run_streams(model, &inputs, 0);
-    const result pool = run_pool(model, &inputs);
-    if (!is_same(whole, stepped))
-        *wrong = "steps are not a run";
-    if (whole.status != pool.status || (whole.status == LF_OK && whole.digest != pool.digest))
-        *wrong = "a pool is not its streams";
-    drop_values(&inputs);
-    return whole;
-}
-
 static size_t bytes_of_a_session(const lf_model *model) {
     size_t bytes = model->plan->scratch_bytes + model->plan->state_bytes;
     for (size_t n = 0; n < lf_model_output_count(model); n++)
@@ -286,8 +219,7 @@ static void run_file(const unsigned char *bytes, size_t size) {
             printf("%d%s\n", (int)status, model ? " and a model" : "");
             return;
         }
-        const int is_large =
-            model->plan->scratch_bytes > LARGEST || model->plan->state_bytes > LARGEST;
+        const int is_large = bytes_of_a_session(model) > LARGEST;
         const result one = is_large ? first : run_model(model, &wrong);
         lf_model_destroy(model);
         if (is_large) {

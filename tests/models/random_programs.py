@@ -188,6 +188,8 @@ class Random:
             positive = np.abs(self.build.rng.standard_normal(self.shape(x)[-1:])) + 0.5
             return self.op("div", x, self.build.constant(positive))
         pair = [x, self.other(x)]
+        if code == "mul":  # squares of squares would become infinite
+            pair[1] = self.op("tanh", pair[1])
         self.rng.shuffle(pair)
         return self.op(code, *pair)
 
@@ -316,8 +318,8 @@ class Random:
         shape = tuple(self.sizes(0, 2))
         initial = build.rng.standard_normal((2, *shape)).astype(np.float16)
         names = ("old", "new")[: self.rng.choice((0, 1, 2, 2))]
-        registers = [build.state(name, shape, initial[n]) for n, name in enumerate(names)]
-        for number in registers:
+        self.registers = [build.state(name, shape, initial[n]) for n, name in enumerate(names)]
+        for number in self.registers:
             self.add(number)
         make = [self.slice, self.transpose, self.expand, self.reshape, self.concat, self.gather]
         make += [self.pad, self.embedding, self.unary, self.binary, self.binary, self.compare]
@@ -325,7 +327,7 @@ class Random:
         make += [self.conv, self.conv, self.recurrent]
         for _ in range(operations):
             self.add(self.rng.choice(make)())
-        self.keep(registers)
+        self.keep(self.registers)
         self.outputs()
         for number, value in build.constants.items():
             if value.dtype == np.float32:
@@ -338,7 +340,19 @@ class Random:
         for n, number in enumerate(registers):
             alike = [one for one in self.values["float32"] if self.shape(one) == self.shape(number)]
             is_shifted = n == 0 and len(registers) == 2
-            build.keep(("old", "new")[n], registers[1] if is_shifted else self.rng.choice(alike))
+            build.keep(("old", "new")[n], registers[1] if is_shifted else self.bounded(alike))
+
+    def bounded(self, alike):
+        """One of some values, or a view of what it is within limits, or it would grow for ever."""
+        picked = self.rng.choice(alike)
+        if picked in self.given or self.rng.random() < 0.2:
+            return self.rng.choice([n for n in alike if n in self.given | set(self.registers)])
+        x = self.op("clip", picked, min=-2.0, max=2.0)
+        sizes = self.shape(x)
+        if self.rng.random() < 0.5:
+            return x
+        starts = tuple(size - 1 for size in sizes)
+        return self.op("slice", x, starts=starts, ends=(-1,) * len(sizes), steps=(-1,) * len(sizes))
 
     def outputs(self):
         last = self.values["float32"][-1]
