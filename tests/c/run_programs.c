@@ -199,13 +199,6 @@ static size_t bytes_of_a_session(const lf_model *model) {
     return bytes;
 }
 
-static size_t bytes_of_a_session(const lf_model *model) {
-    size_t bytes = model->plan->scratch_bytes + model->plan->state_bytes;
-    for (size_t n = 0; n < lf_model_output_count(model); n++)
-        bytes += STEPS * lf_model_output(model, n)->bytes;
-    return bytes;
-}
-
 static void run_file(const unsigned char *bytes, size_t size) {
     const char *wrong = NULL;
     result first = {LF_OK, 0};
