@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from program_bounds import excesses
-from program_cases import Builder, cut, named
+from program_cases import Builder, cut, lstm_layer, named
 from random_programs import ROWS, random_frames, random_program
 
 from conftest import known_isas
@@ -248,3 +248,22 @@ def test_history(isa, kind, shape, history):
         known = np.concatenate([known, x], axis=-1)
         assert (stream.step({"x": x}) == known[..., -history - shape[-1] :]).all()
     assert known.any()
+
+
+# ---- what means nothing in a program ----
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    "attributes", [{"gate_alpha": np.inf, "input_beta": np.nan}, {"proj_clip": 2.0}]
+)
+def test_an_lstm_with_parameters_that_it_does_not_use(isa, attributes):
+    def program(**others):
+        build = Builder()
+        build.output("y", lstm_layer(build, build.input("x", (3,)), "a", 5, **others))
+        return build.program()
+
+    frames = {"x": np.random.default_rng(0).standard_normal((STEPS, 3)).astype(np.float32)}
+    expected = all_it_does(native(program(), isa), frames)
+    assert all_it_does(native(program(**attributes), isa), frames) == expected
+    assert all_it_does(native(program(clip=0.01), isa), frames) != expected  # the control
