@@ -48,7 +48,8 @@ def write_binding() -> str:
 
 def native_core() -> Extension:
     """Describe the extension; optional, so that a failing compiler does not fail the install."""
-    folders = (CSRC, *(CSRC / name for name in ("cpu", "isa", "memory", "pool", "program", "python")))
+    rooms = ("cpu", "isa", "memory", "pool", "program", "python")
+    folders = (CSRC, *(CSRC / name for name in rooms))
     sources = sorted(str(path) for folder in folders for path in folder.glob("*.c"))
     depends = sorted(str(path) for path in CSRC.rglob("*") if path.suffix in {".h", ".inc"})
     return Extension(

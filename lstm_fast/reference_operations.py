@@ -217,6 +217,8 @@ def _embedding(attributes: Attributes, table: Array, indices: Array) -> Array:
 
 
 def _pad(attributes: Attributes, x: Array) -> Array:
+    if not x.ndim:  # np.pad takes no array without an axis
+        return x
     widths = list(zip(attributes["before"], attributes["after"], strict=True))
     if attributes["mode"] == "reflect":
         return np.pad(x, widths, "reflect")

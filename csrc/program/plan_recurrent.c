@@ -1,4 +1,5 @@
 /* LSTM and GRU layers: the first has kernels of its own, the second is products and what comes after them. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,13 +17,18 @@ static const float *constant_of(const lf_planner *planner, const lf_op *op, uint
     return tensor ? tensor->constant : NULL;
 }
 
+/* A parameter that an activation has is finite, so what is not is none of it, and means nothing. */
+static float parameter_of(const lf_attribute *attribute) {
+    return isfinite(attribute->real) ? attribute->real : 0.0f;
+}
+
 /* 0: the core has no such activation. */
 static int function_of(const lf_attribute *attributes, lf_function *function) {
     if (attributes[0].whole > LF_SOFTSIGN)
         return 0;
     function->name = (lf_activation)attributes[0].whole;
-    function->alpha = attributes[1].real;
-    function->beta = attributes[2].real;
+    function->alpha = parameter_of(attributes + 1);
+    function->beta = parameter_of(attributes + 2);
     return 1;
 }
 
@@ -36,13 +42,14 @@ int lf_lstm_weights(const lf_planner *planner, const lf_op *op, lf_cell_options 
         return 0;
     cell->clip = a[CLIP].real;
     cell->cell_clip = a[CELL_CLIP].real;
-    cell->proj_clip = a[PROJ_CLIP].real;
     cell->coupling = (lf_coupling)a[COUPLED].whole;
     cell->layer_norm_epsilon = a[EPSILON].real;
     weights->weight_ih = constant_of(planner, op, WEIGHT_IH);
     weights->weight_hh = constant_of(planner, op, WEIGHT_HH);
     weights->bias_ih = constant_of(planner, op, BIAS);
     weights->weight_hr = constant_of(planner, op, WEIGHT_HR);
+    /* where there is no projection it clips nothing, and is no mistake */
+    cell->proj_clip = weights->weight_hr ? a[PROJ_CLIP].real : 0.0f;
     weights->peephole = constant_of(planner, op, PEEPHOLE);
     weights->layer_norm = constant_of(planner, op, LAYER_NORM);
     weights->bias_hr = constant_of(planner, op, BIAS_HR);

@@ -16,12 +16,17 @@ void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
 void *__real_aligned_alloc(size_t alignment, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 
 void *__wrap_malloc(size_t size) { return is_allowed() ? __real_malloc(size) : NULL; }
 void *__wrap_calloc(size_t count, size_t size) {
     return is_allowed() ? __real_calloc(count, size) : NULL;
+}
+void *__wrap_realloc(void *old, size_t size) {
+    return allocations++ < allowed ? __real_realloc(old, size) : NULL;
 }
 void *__wrap_aligned_alloc(size_t alignment, size_t size) {
     return is_allowed() ? __real_aligned_alloc(alignment, size) : NULL;

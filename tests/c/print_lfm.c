@@ -1,15 +1,14 @@
 /*
  * Parses .lfm files, and says of each what there was, in one line: the status, and the program where it is one.
  *
- *   print_lfm < files      each file behind its size, as a little-endian word; a size of 0 is an empty file
+ *   print_lfm < files      what there is in each of them
  *   print_lfm memory      only says whether each runs out of memory where there is none
  *   print_lfm table       the table of operations, and nothing of files
  *
  * Linked with --wrap=aligned_alloc. Of each file parsing must take no more memory than a few times the file, give all
  * of it back, and say so where it gets none.
  */
-#include <stdlib.h>
-
+#include "files.h"
 #include "lfm_text.h"
 #include "program/check.h"
 
@@ -59,19 +58,6 @@ static int runs_out(const unsigned char *bytes, size_t size) {
             return 0;
     }
     return 1;
-}
-
-/* The next file, at an odd address and with nothing behind it that may be read; null at the end. */
-static unsigned char *next_file(unsigned char **memory, size_t *size) {
-    unsigned char word[4];
-    if (fread(word, 1, sizeof word, stdin) != sizeof word)
-        return NULL;
-    *size = word[0] | (size_t)word[1] << 8 | (size_t)word[2] << 16 | (size_t)word[3] << 24;
-    *memory = malloc(*size + 1);
-    if (*memory && fread(*memory + 1, 1, *size, stdin) == *size)
-        return *memory + 1;
-    free(*memory);
-    return NULL;
 }
 
 int main(int count, char **arguments) {

@@ -22,7 +22,7 @@ FLAGS = [
 ]
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
 THREAD_SANITIZER = "-fsanitize=thread"
-WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc"
+WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"
 PAGES = ["-pthread", "-Wl,--wrap=lf_alloc_large,--wrap=lf_free_large"]
 PROGRAMS = {
     "test_cpu.c": [],
@@ -40,6 +40,8 @@ PROGRAMS = {
     "test_elements.c": [],
     "test_element_errors.c": [],
     "test_plain.c": [],
+    "test_views.c": [],
+    "test_buffers.c": [],
     "test_pool_threads.c": ["-pthread"],
     "test_forks.c": [],
     "test_forks_threads.c": ["-pthread"],
@@ -173,6 +175,9 @@ def quick(tmp_path_factory):
         "test_pool.c",
         "test_variants.c",
         "test_snapshot.c",
+        "test_plain.c",
+        "test_views.c",
+        "test_buffers.c",
     ],
 )
 def test_core_quickly(quick, source):
