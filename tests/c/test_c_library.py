@@ -105,7 +105,7 @@ def voice_activity(prefix, tmp_path_factory):
         pytest.skip(str(error))
     pytest.importorskip("onnx", exc_type=ImportError)
     folder = tmp_path_factory.mktemp("vad")
-    options = "--shape input=1,576 --constant sr=16000 --history input=64".split()
+    options = ["--shape", "input=1,576", "--constant", "sr=16000", "--history", "input=64"]
     convert = [sys.executable, "-m", "lstm_fast", "convert", onnx, folder / "vad.lfm"]
     run(*convert, *options, cwd=ROOT)
     run("cmake", "-S", EXAMPLES, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
