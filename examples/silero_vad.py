@@ -57,7 +57,7 @@ class Amounts(NamedTuple):
     pool_ticks: int = 20
 
 
-SLOW = Amounts(timed=100, ticks=20, pool_ticks=1)  # of the reference, some milliseconds a chunk
+SLOW = Amounts(timed=100, ticks=20, pool_ticks=1)  # of the reference: some milliseconds a chunk
 POOL = 1000  # sessions
 
 
@@ -192,22 +192,25 @@ def check_pool(model: Model, audio: Float32, ticks: int) -> tuple[int, float]:
     """Step POOL sessions of a pool together.
 
     Returns:
-        How many are identical to their solo runs; and the seconds of a chunk of one session.
+        How many are identical to their solo runs; and the seconds of a chunk of one session, in the
+        median tick.
     """
     offsets = np.random.default_rng(SEED).integers(len(audio), size=POOL)
     pool = model.pool(POOL)
     handles = [pool.open() for _ in range(POOL)]
-    probabilities, seconds = np.empty((POOL, ticks)), 0.0
+    probabilities, seconds = np.empty((POOL, ticks)), np.empty(ticks)
     for tick in tqdm(range(ticks), "in a pool", delay=1, leave=False, disable=None):
         chunks = chunks_at(audio, offsets, tick)
         start = perf_counter()
         found = pool.step(handles, chunks)
-        seconds += perf_counter() - start
+        seconds[tick] = perf_counter() - start
         probabilities[:, tick] = found[:, 0]
     pairs = zip(probabilities, handles, strict=True)
     together = [trace(row, pool.state(handle)) for row, handle in pairs]
     solo = alone(model, offsets, audio, ticks)
-    return sum(a == b for a, b in zip(together, solo, strict=True)), seconds / POOL / ticks
+    return sum(a == b for a, b in zip(together, solo, strict=True)), float(
+        np.median(seconds)
+    ) / POOL
 
 
 def show_segments(segments: Sequence[Segment], threshold: float) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lstm_fast
@@ -93,6 +94,69 @@ def test_one_bit_of_the_weights_shows(prefix, session, tmp_path):
     )
     assert process.returncode == 1
     assert b"other bits than in Python" in process.stderr
+
+
+@pytest.fixture(scope="module")
+def voice_activity(prefix, tmp_path_factory):
+    """The program vad, and a .lfm file of Silero that the command line has made."""
+    try:
+        onnx = lstm_fast.vad.silero_file()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    pytest.importorskip("onnx", exc_type=ImportError)
+    folder = tmp_path_factory.mktemp("vad")
+    options = ["--shape", "input=1,576", "--constant", "sr=16000", "--history", "input=64"]
+    convert = [sys.executable, "-m", "lstm_fast", "convert", onnx, folder / "vad.lfm"]
+    run(*convert, *options, cwd=ROOT)
+    run("cmake", "-S", EXAMPLES, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", folder / "build", "--target", "vad")
+    return folder / "build/vad", folder / "vad.lfm"
+
+
+def probabilities_in_python(samples):
+    """What vad.c should print of 16-bit samples."""
+    model = lstm_fast.vad.silero()
+    if model.backend != "native":
+        pytest.skip("the native core is not built, and others round elsewhere")
+    chunks = np.pad(samples / np.float32(32768), (0, -len(samples) % 512)).reshape(-1, 512)
+    return [f"{p:.6f}" for p in model.stream().run(chunks)[:, 0].tolist()]
+
+
+def test_voice_activity_in_c_is_that_in_python(voice_activity, tmp_path):
+    """Of a .wav file, and of its samples alone; the control begins one sample later."""
+    wav, raw = ROOT / "examples/data/speech.wav", tmp_path / "speech.raw"
+    data = wav.read_bytes()[44:]
+    samples = np.frombuffer(data, "<i2").astype(np.float32)
+    expected = probabilities_in_python(samples)
+    for skipped in (0, 2):
+        raw.write_bytes(data[skipped:])
+        lines = run(*voice_activity, raw).splitlines()
+        assert ([line.split()[-1] for line in lines] == expected) == (skipped == 0)
+        if not skipped:
+            assert run(*voice_activity, wav).splitlines() == lines
+            assert lines[1].split()[0] == "0.032"
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "text"),
+    [
+        (22, 2, "no plain .wav of 16 bits, mono, 16 kHz"),
+        (34, 8, "no plain .wav"),
+        (None, 0, ".lfm"),
+    ],
+)
+def test_voice_activity_in_c_refuses_other_files(voice_activity, tmp_path, at, value, text):
+    """Two channels, 8 bits, and a recording in the place of the model."""
+    wav = tmp_path / "other.wav"
+    data = bytearray((ROOT / "examples/data/speech.wav").read_bytes()[:4000])
+    if at is not None:
+        data[at] = value
+    wav.write_bytes(data)
+    program, model = voice_activity
+    command = [program, wav if at is None else model, wav]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert text in process.stderr
 
 
 SELF_TEST = """
