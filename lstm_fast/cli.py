@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_bench_options(bench: argparse.ArgumentParser) -> None:
     add = bench.add_argument
-    add("--shapes", metavar="S", help="of LSTMs: INPUTxHIDDEN[xLAYERS],...")
+    add("--shapes", dest="lstm_shapes", metavar="S", help="of LSTMs: INPUTxHIDDEN[xLAYERS],...")
     add(
         "--model",
         metavar="M",
@@ -182,8 +182,8 @@ def _bench(options: argparse.Namespace) -> None:
     if told and not options.model:
         flag = _whole_options.FLAGS[next(iter(told))]
         raise CannotRunError(f"{flag} is of a whole model: name its file with --model")
-    if options.shapes or options.model:
-        plan.shapes = shapes.parse(options.shapes) if options.shapes else ()
+    if options.lstm_shapes or options.model:
+        plan.shapes = shapes.parse(options.lstm_shapes) if options.lstm_shapes else ()
         plan.models = tuple(models.load(what, told) for what in options.model or ())
     else:
         plan.models = models.installed()
