@@ -14,6 +14,7 @@ import pytest
 import lstm_fast
 from lstm_fast.bench import contenders, limits, machine, peers
 from lstm_fast.bench.contenders import Contender
+from lstm_fast.bench.lstms import OneLSTM
 from lstm_fast.bench.shapes import TABLE, Shape
 from lstm_fast.bench.timing import Call, pinned
 
@@ -36,15 +37,15 @@ def checked(name: str, shape: Shape, weights: str = "float32", count: int = 1) -
 
     count: the batch of a peer.
     """
-    own = contenders.state_dict(shape)
+    subject = OneLSTM(shape)
     if name in peers.NAMES:
         for package in peers.PACKAGES[name]:
             pytest.importorskip(package)
-        contender = peers.make(name, shape, own, count)
+        (contender,) = subject.peers(name, count)
     else:
         backend, _, isa = name.partition(":")
-        contender = contenders.ours(shape, backend, isa or None, weights)
-    contenders.check(contender, own)
+        contender = subject.ours(backend, isa or None, weights)
+    contenders.check(contender, subject)
     return contender
 
 
@@ -52,7 +53,7 @@ def checked_pool(shape: Shape, weights: str, count: int, capacity: int) -> Conte
     """Return a pool of capacity streams of which a call steps count, on the best backend here."""
     backend, _, isa = BEST.partition(":")
     contender = contenders.our_pool(shape, backend, isa or None, weights, count, capacity)
-    contenders.check(contender, contenders.state_dict(shape))
+    contenders.check(contender, OneLSTM(shape))
     return contender
 
 

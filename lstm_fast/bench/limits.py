@@ -12,11 +12,13 @@ import numpy as np
 from .. import _backends
 from .._arrays import Float32
 from ..errors import BackendUnavailableError
+from . import machine
 from .timing import Call
 
 # Several times what a last-level cache holds, since those protect from a scan what has been used
 # twice: on Zen 5 with 32 MiB of L3 steps get slower up to here (benchmarks/NOTES.md).
-SWEEP_BYTES = 192 << 20
+LEAST_SWEEP_BYTES = 192 << 20
+SWEEP_TIMES_CACHE = 2  # where the last-level cache is larger than that one
 UNIT = 128  # floats: what probe_read takes multiples of
 SMALLEST = 32 << 10  # bytes; below, reading takes less time than the call's variation
 REPEATS, LONG_ENOUGH = 50, 50e-6  # the best of so many measurements of at least so many seconds
@@ -99,9 +101,15 @@ def gfma_per_s(isa: str) -> float:
     return float(probe(isa, turns)) / _best_time(partial(probe, isa, turns)) * 1e-9
 
 
+def sweep_bytes() -> int:
+    """Return how much to read before a cold step on this machine."""
+    largest = max(machine.caches().values(), default=0)
+    return max(LEAST_SWEEP_BYTES, SWEEP_TIMES_CACHE * largest)
+
+
 def sweeper() -> Call:
-    """Return a call that reads SWEEP_BYTES, so that nothing else is left in the caches."""
-    values = _buffer(SWEEP_BYTES // 4)
+    """Return a call that reads `sweep_bytes()`, so that nothing else is left in the caches."""
+    values = _buffer(_whole_units(sweep_bytes()))
     try:
         native = _backends.load("native")
     except BackendUnavailableError:

@@ -53,9 +53,9 @@ def _cpuinfo() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _caches() -> dict[str, int]:
+def caches() -> dict[str, int]:
     """Return {"L1d": bytes, "L2": bytes, ...} of the first CPU."""
-    caches: dict[str, int] = {}
+    found: dict[str, int] = {}
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
     for index in sorted(CACHES.glob("index*")):
         try:
@@ -67,8 +67,8 @@ def _caches() -> dict[str, int]:
             continue
         if kind != "Instruction":
             bytes_ = int(size.rstrip("KMG")) * units.get(size[-1], 1)
-            caches[f"L{level}{'d' if kind == 'Data' else ''}"] = bytes_
-    return caches
+            found[f"L{level}{'d' if kind == 'Data' else ''}"] = bytes_
+    return found
 
 
 def version(package: str) -> str | None:
@@ -93,7 +93,7 @@ def facts(packages: tuple[str, ...] = ()) -> Machine:
         architecture=platform.machine(),
         cpus=usable_cpus(),
         virtual="hypervisor" in flags,
-        caches=_caches(),
+        caches=caches(),
         features=[name for name in FEATURES if name in flags],
         os=f"{system}, {platform.system()} {platform.release()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",

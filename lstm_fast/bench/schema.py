@@ -2,7 +2,8 @@
 
 Times are in microseconds and sizes in bytes unless the name says otherwise; null stands for what
 was not measured. SCHEMA changes when a key goes or changes its meaning; new keys don't change it,
-so readers must ignore keys that they don't know.
+so readers must ignore keys that they don't know, and take those that are missing in older reports,
+all of which may be null, for null.
 """
 
 from __future__ import annotations
@@ -61,16 +62,18 @@ class Limit(TypedDict):
 class Row(TypedDict):
     """One contender at one shape in one mode."""
 
-    shape: str  # a name, or ""
-    input_size: int
-    hidden_size: int
-    num_layers: int
+    shape: str  # a name, or ""; of a whole model, or of its file
+    input_size: int  # of a whole model the values that a step takes
+    hidden_size: int  # and returns
+    num_layers: int  # 0 of a whole model
     contender: str  # "native:avx2", "numba", "onnxruntime", ...
     weights: str  # "float32", "float16", "int8"
     # "hot"; "cold": caches swept before each step; "prepared": after an untimed prepare; "pool64":
     # a pool steps its 64 streams in a call (peers: a batch); "half64": a random half of them
     mode: str
-    error: float  # largest distance from the float64 reference in the check before the timing
+    # largest distance from the float64 reference in the check before the timing; of peers with
+    # models of their own how far these are from ours
+    error: float
     steps: int  # how many steps were timed, one by one or, in a pool, those of one call together
     p50: float  # per step of one stream
     p90: float | None  # null below 10 times that were taken
@@ -79,14 +82,16 @@ class Row(TypedDict):
     max: float
     # interquartile range of the medians of blocks, over their median; null below 4 blocks
     noise: float | None
-    # Sessions of 16 ms a frame that one core carries, 16000 / p50; null for "prepared", since
-    # prepare() has its price too.
+    # Sessions that one core carries: how long a frame lasts over p50. That is 16 ms of an LSTM, 32
+    # of Silero VAD, and unknown of other models; null for "prepared", too, since prepare() has its
+    # price.
     streams: float | None
+    multiply_adds: int | None  # of a step, in the sums
     # The rest: ours in mode "hot", otherwise null; rates and fma_fraction of pools, too, from p50.
     kernel: float | None  # per step of run() over many frames, so without Python's part
     kernel_noise: float | None
     overhead: float | None  # p50 - kernel: Python's part
-    gflop_per_s: float | None  # 2 x multiply-adds of the sums / kernel
+    gflop_per_s: float | None  # 2 x multiply_adds / kernel
     bytes_per_step: int | None  # packed weights
     # bytes_per_step / kernel over the Limit at that working set; above 1 the limit was not found
     read_fraction: float | None
@@ -114,8 +119,9 @@ def check(value: Any, kind: Any = Report, where: str = "report") -> None:
     if is_typeddict(kind):
         _expect(isinstance(value, dict), where, "an object")
         for key, part in get_type_hints(kind).items():
-            _expect(key in value, where, f"an object with the key {key!r}")
-            check(value[key], part, f"{where}.{key}")
+            may_be_null = get_origin(part) is types.UnionType
+            _expect(key in value or may_be_null, where, f"an object with the key {key!r}")
+            check(value.get(key), part, f"{where}.{key}")
     elif get_origin(kind) is list:
         _expect(isinstance(value, list), where, "a list")
         for index, item in enumerate(value):

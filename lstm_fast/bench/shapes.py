@@ -11,7 +11,10 @@ MODES = ("hot", "cold", "prepared")  # and those of pools: see pool_sizes
 
 
 class Shape(NamedTuple):
-    """The sizes of one LSTM, and whose they are."""
+    """The sizes of one LSTM, and whose they are.
+
+    A whole model has 0 layers, and the numbers of values that a step takes and returns.
+    """
 
     name: str
     input_size: int
@@ -26,7 +29,7 @@ class Shape(NamedTuple):
 
     @property
     def fmas(self) -> int:
-        """Multiply-adds in the sums of one step; biases and activations not counted."""
+        """Multiply-adds in the sums of an LSTM's step; biases and activations not counted."""
         inputs = self.input_size + (self.num_layers - 1) * self.hidden_size
         return 4 * self.hidden_size * (inputs + self.num_layers * self.hidden_size)
 

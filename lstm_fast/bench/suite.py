@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
 from typing import NamedTuple
 
-import numpy as np
-
 from . import CannotRunError, contenders, limits, machine, peers
-from .contenders import Contender
+from .contenders import Contender, Subject
+from .lstms import OneLSTM
+from .models import OneModel
 from .schema import SCHEMA, Limit, Noise, Report, Row, Settings
 from .shapes import MODES, TABLE, Shape, pool_sizes
 from .timing import TOO_NOISY, Action, Call, Spin, Times, clock_cost_ns, interleave, pinned
 
 POOLS = (*(f"pool{n}" for n in (1, 4, 8, 16, 64, 256, 1024)), "half2048")
-FRAME_US = 16_000.0  # for the number of live sessions: 16 ms, as voice activity detectors take
 RUN_US = 200.0  # what one timed call of run() should last, so that the call itself is nothing
 MOST_FRAMES = 2000
 SECOND_LOOKS = 2  # at a limit that a kernel has exceeded
@@ -29,6 +27,7 @@ class Plan:
 
     ours: list[tuple[str, str | None]]  # (backend, ISA)
     shapes: tuple[Shape, ...] = TABLE
+    models: tuple[OneModel, ...] = ()
     weights: tuple[str, ...] = ("float32", "float16", "int8")
     modes: tuple[str, ...] = MODES
     peers: tuple[str, ...] = ()
@@ -56,15 +55,16 @@ def run(plan: Plan) -> Report:
         packages = ("numba", *packages)
     spin, bench, rows = Spin(), Bench(plan.seconds), list[Row]()
     with pinned() as cpu:
-        for number, shape in enumerate(plan.shapes, 1):
-            place = f"{number}/{len(plan.shapes)}  {shape.name} {shape.sizes}"
+        subjects: list[Subject] = [*map(OneLSTM, plan.shapes), *plan.models]
+        for number, subject in enumerate(subjects, 1):
+            place = f"{number}/{len(subjects)}  {subject.shape.name} {subject.shape.sizes}"
             plan.progress(f"{place}: checking against the reference")
-            single = _checked(shape, plan) if {*plan.modes} & {*MODES} else []
+            single = _checked(subject, plan) if {*plan.modes} & {*MODES} else []
             for mode in plan.modes:
                 plan.progress(f"{place}: {mode}")
                 spin.sample()
-                checked = single if mode in MODES else _checked(shape, plan, *pool_sizes(mode))
-                rows += bench.rows(shape, mode, checked)
+                checked = single if mode in MODES else _checked(subject, plan, *pool_sizes(mode))
+                rows += bench.rows(subject, mode, checked)
         spin.sample()
         bench.hold_against_limits()
         clock_ns = clock_cost_ns()
@@ -80,7 +80,7 @@ def run(plan: Plan) -> Report:
             seconds=plan.seconds,
             modes=[*plan.modes],
             pinned_cpu=cpu,
-            sweep_bytes=limits.SWEEP_BYTES,
+            sweep_bytes=limits.sweep_bytes(),
             clock_ns=clock_ns,
         ),
         noise=noise,
@@ -89,18 +89,24 @@ def run(plan: Plan) -> Report:
     )
 
 
-def _checked(shape: Shape, plan: Plan, count: int = 1, capacity: int = 0) -> list[Checked]:
-    """Make and check all that is to be measured at that shape; capacity: of a pool, 0 for none."""
-    weights = contenders.state_dict(shape)
+def _checked(subject: Subject, plan: Plan, count: int = 1, capacity: int = 0) -> list[Checked]:
+    """Make and check all that there is of a subject; capacity: of a pool, 0 for none."""
     made = [
-        contenders.our_pool(shape, backend, isa, dtype, count, capacity)
+        subject.our_pool(backend, isa, dtype, count, capacity)
         if capacity
-        else contenders.ours(shape, backend, isa, dtype)
+        else subject.ours(backend, isa, dtype)
         for backend, isa in plan.ours
         for dtype in plan.weights
     ]
-    made += [peers.make(peer, shape, weights, count) for peer in plan.peers]
-    return [Checked(contender, contenders.check(contender, weights)) for contender in made]
+    there = [contender for contender in made if contender is not None]
+    if not there:
+        raise CannotRunError(
+            f"{subject.shape.name} has no weights in {', '.join(plan.weights)} on "
+            f"{', '.join(backend for backend, _ in plan.ours)}"
+        )
+    for peer in plan.peers:
+        there += subject.peers(peer, count)
+    return [Checked(contender, contenders.check(contender, subject)) for contender in there]
 
 
 class Bench:
@@ -113,15 +119,17 @@ class Bench:
         self._read: dict[str, dict[int, float]] = {}  # by ISA and bytes, 1e9 per second
         self._reached: list[tuple[Row, str, int, float]] = []  # row, ISA, bytes, 1e9 per second
 
-    def rows(self, shape: Shape, mode: str, checked: Iterable[Checked]) -> list[Row]:
+    def rows(self, subject: Subject, mode: str, checked: Iterable[Checked]) -> list[Row]:
         """Time these in turns in that mode; those that don't know the mode are left out."""
         able = [item for item in checked if mode != "prepared" or item.contender.prepare]
+        if not able:
+            return []
         before = self._swept() if mode == "cold" else None
         actions = [
             Action(
                 c.step,
                 before=c.prepare if mode == "prepared" else before,
-                steps=len(c.x),
+                steps=c.count,
                 context=c.context,
             )
             for c, _ in able
@@ -130,7 +138,7 @@ class Bench:
         times = interleave([*actions, *(k for k in kernels if k)], self._seconds)
         kernel_times = iter(times[len(actions) :])
         return [
-            self._row(shape, mode, item, taken, next(kernel_times) if kernel else None)
+            self._row(subject, mode, item, taken, next(kernel_times) if kernel else None)
             for item, taken, kernel in zip(able, times[: len(actions)], kernels, strict=True)
         ]
 
@@ -150,8 +158,11 @@ class Bench:
             self._sweep = limits.sweeper()
         return self._sweep
 
-    def _row(self, shape: Shape, mode: str, item: Checked, t: Times, kernel: Times | None) -> Row:
+    def _row(
+        self, subject: Subject, mode: str, item: Checked, t: Times, kernel: Times | None
+    ) -> Row:
         contender, error = item
+        shape, frame_us = subject.shape, subject.frame_us
         per_step = contender.bytes_per_step
         row = Row(
             shape=shape.name,
@@ -169,11 +180,12 @@ class Bench:
             p999=t.p999,
             max=t.max,
             noise=t.noise,
-            streams=None if mode == "prepared" else FRAME_US / t.p50,
+            streams=None if mode == "prepared" or frame_us is None else frame_us / t.p50,
             kernel=None,
             kernel_noise=None,
             overhead=None,
             gflop_per_s=None,
+            multiply_adds=subject.multiply_adds,
             bytes_per_step=per_step,
             read_fraction=None,
             fma_fraction=None,
@@ -181,11 +193,11 @@ class Bench:
         if kernel:
             row["kernel"], row["kernel_noise"] = kernel.p50, kernel.noise
             row["overhead"] = t.p50 - kernel.p50
-            self._against_fmas(row, contender, shape.fmas / kernel.p50 * 1e-3)
+            self._against_fmas(row, contender, subject.multiply_adds / kernel.p50 * 1e-3)
             if contender.isa and per_step:
                 self._against_reads(row, contender.isa, per_step, kernel.p50)
         elif mode not in MODES and per_step:
-            self._against_fmas(row, contender, shape.fmas / t.p50 * 1e-3)
+            self._against_fmas(row, contender, subject.multiply_adds / t.p50 * 1e-3)
         return row
 
     def _against_fmas(self, row: Row, contender: Contender, gfma: float) -> None:
@@ -217,9 +229,7 @@ def _kernel(contender: Contender) -> Action | None:
         return None
     trial = interleave([Action(contender.step)], 0.002)[0]
     frames = max(4, min(MOST_FRAMES, int(RUN_US / trial.p50)))
-    xs = np.random.default_rng(0).standard_normal((frames, contender.x.size)).astype(np.float32)
-    ys = np.empty((frames, contender.output().size), np.float32)
-    return Action(partial(contender.run, xs, ys), steps=frames)
+    return Action(contender.run(frames), steps=frames)
 
 
 def parse_modes(text: str) -> tuple[str, ...]:

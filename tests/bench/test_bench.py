@@ -19,6 +19,7 @@ from lstm_fast.bench import (
     compare,
     contenders,
     limits,
+    lstms,
     peers,
     schema,
     shapes,
@@ -204,13 +205,17 @@ def test_pools_are_measured_per_stream(tmp_path, capsys):
 
 def test_a_pool_that_computes_something_else_is_not_timed(monkeypatch):
     contender = contenders.our_pool(SHAPE, "reference", None, "float32", 5, 5)
-    weights = contenders.state_dict(SHAPE)
-    contenders.check(contender, weights)
-    real = contender.output
+    contenders.check(contender, lstms.OneLSTM(SHAPE))
+
+    def spoiled(n):
+        (h,) = contender.outputs()
+        return [h + 0.5 * np.eye(5)[:, n, None]]
+
     for wrong in (0, 2, 4):  # the edges and the middle are looked at
-        spoiled = replace(contender, output=lambda n=wrong: real() + 0.5 * np.eye(5)[:, n, None])
         with pytest.raises(CannotRunError, match="is wrong, so it is not timed"):
-            contenders.check(spoiled, weights)
+            contenders.check(
+                replace(contender, outputs=lambda n=wrong: spoiled(n)), lstms.OneLSTM(SHAPE)
+            )
 
 
 def test_modes_of_pools():
@@ -305,7 +310,7 @@ def contender(**changes):
 
 
 def test_a_right_contender_passes_the_check():
-    assert contenders.check(contender(), contenders.state_dict(SHAPE)) < 1e-5
+    assert contenders.check(contender(), lstms.OneLSTM(SHAPE)) < 1e-5
 
 
 @pytest.mark.parametrize("dtype", contenders.TOLERANCES)
@@ -329,13 +334,13 @@ def test_a_wrong_contender_is_refused(dtype, shape, mistake):
         if mistake == "nan":
             y[0, 0] = np.nan
 
-    made = contenders.Contender("wrong", dtype, x, step, lambda: y)
+    made = contenders.Contender("wrong", dtype, [x], step, lambda: [y])
     with pytest.raises(CannotRunError, match="not timed"):
-        contenders.check(made, weights)
+        contenders.check(made, lstms.OneLSTM(shape))
 
 
 def test_a_wrong_contender_is_never_timed(monkeypatch, capsys):
-    wrong = contender(output=lambda: np.ones((1, 8), np.float32))
+    wrong = contender(outputs=lambda: [np.ones((1, 8), np.float32)])
     monkeypatch.setattr(contenders, "ours", lambda *_: wrong)
     monkeypatch.setattr(suite, "interleave", lambda *_: pytest.fail("was timed"))
     assert "is wrong" in line_of_error(capsys, *QUICK)
@@ -346,10 +351,10 @@ def test_a_wrong_contender_is_never_timed(monkeypatch, capsys):
 def test_peers_compute_the_same(name, sizes):
     for package in peers.PACKAGES[name]:
         pytest.importorskip(package)
-    shape = shapes.Shape("", *sizes)
-    weights = contenders.state_dict(shape)
+    subject = lstms.OneLSTM(shapes.Shape("", *sizes))
     for count in (1, 5):
-        assert contenders.check(peers.make(name, shape, weights, count), weights) < 1e-5
+        (peer,) = subject.peers(name, count)
+        assert contenders.check(peer, subject) < 1e-5
 
 
 def test_info_prints(capsys):
