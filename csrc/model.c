@@ -160,8 +160,8 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
         return LF_ERR_SHAPE; /* zero wraps round to the largest size */
     lf_status status = lf_isa_choose(isa_name, &index);
     for (size_t l = 0; status == LF_OK && l < num_layers; l++) {
-        status = lf_check_layer(&layers[l], l ? output_size : input_size, hidden_size, proj_size,
-                                type);
+        status =
+            lf_check_layer(&layers[l], l ? output_size : input_size, hidden_size, proj_size, type);
         variants += status == LF_OK && !lf_is_plain(&layers[l]);
     }
     if (status == LF_OK && !lf_watch_forks())
@@ -186,6 +186,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     model->padded_hidden = lf_round_up(hidden_size, model->isa->lanes);
     model->padded_output = lf_round_up(output_size, model->isa->lanes);
     model->packed_bytes = all_bytes(model, layers);
+    model->step_cost = model->packed_bytes;
     if (!model->packed_bytes)
         status = LF_ERR_SHAPE;
     if (status == LF_OK) {
