@@ -133,6 +133,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     model->padded_hidden = lf_round_up(hidden_size, model->isa->lanes);
     model->padded_output = lf_round_up(output_size, model->isa->lanes);
     model->packed_bytes = all_bytes(model, layers);
+    model->step_cost = model->packed_bytes;
     if (!model->packed_bytes)
         status = LF_ERR_SHAPE;
     if (status == LF_OK) {

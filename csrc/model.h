@@ -15,6 +15,8 @@ struct lf_model {
     size_t num_layers;
     size_t padded_hidden, padded_output;
     size_t packed_bytes;
+    size_t
+        step_cost; /* of one session's step: those bytes, or multiply-adds where there are more */
     uint64_t hot_gap;     /* see traversal.h */
     int exceeds_l2;       /* its weights do, or leave no room for anything else */
     char *panels;         /* of all layers, one block */

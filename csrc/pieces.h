@@ -30,7 +30,7 @@ int lf_pool_run_values_in_pieces(lf_pool *pool, const unsigned long long *handle
 /* The steps of one piece, for count sessions at a time: at least 1, and some 5 to 20 ms. */
 static inline size_t lf_piece_steps(const lf_model *model, size_t count) {
     const size_t bytes = model->isa->required ? LF_PIECE_BYTES : LF_PLAIN_PIECE_BYTES;
-    const size_t each = bytes / (model->packed_bytes + LF_LEAST_STEP_BYTES);
+    const size_t each = bytes / (model->step_cost + LF_LEAST_STEP_BYTES);
     return each > count ? each / count : 1;
 }
 

@@ -64,7 +64,7 @@ enum { LF_STATE_PREFETCH_BYTES = 2048 };
 #define LF_PLACEMENT_OTHERS ((size_t)256 << 10)
 enum { LF_PLACEMENT_PASSES = 32, LF_PLACEMENT_SETTLES = 16 };
 
-/* Bytes of weights below which a step keeps Python's lock. Zen 5: "Python's lock", p99 of two threads 10 times. */
+/* What a step costs (lf_model.step_cost) below which it keeps Python's lock. Zen 5: "Python's lock", p99 of two threads 10 times. */
 #define LF_KEEPS_PYTHONS_LOCK ((size_t)1 << 20)
 
 /* A piece of a long run, between two looks at signals: bytes of weights read, of which the smallest model takes so many
@@ -72,5 +72,10 @@ enum { LF_PLACEMENT_PASSES = 32, LF_PLACEMENT_SETTLES = 16 };
 #define LF_PIECE_BYTES ((size_t)128 << 20)
 #define LF_PLAIN_PIECE_BYTES ((size_t)8 << 20)
 #define LF_LEAST_STEP_BYTES ((size_t)4 << 10)
+
+/* Where weights are used for many rows: the bytes of weights that are read in the time of a multiply-add, with vectors
+ * and in plain C. And the multiply-adds in the time of anything else that is done to an element. */
+enum { LF_MULTIPLY_ADD_COSTS = 1, LF_PLAIN_MULTIPLY_ADD_COSTS = 4 };
+enum { LF_MULTIPLY_ADDS_AN_ELEMENT = 8 };
 
 #endif

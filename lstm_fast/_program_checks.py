@@ -42,6 +42,17 @@ def given_shape(one: Input, tensor: Tensor) -> Shape:
     return (*tensor.shape[:-1], tensor.shape[-1] - one.history)
 
 
+def given_tensors(program: Program) -> dict[str, Tensor]:
+    """Return what a step takes: the inputs as a caller gives them."""
+    tensors = program.tensors
+    return {one.name: Tensor(one.shape, tensors[one.tensor].kind) for one in program.inputs}
+
+
+def returned_tensors(program: Program) -> dict[str, Tensor]:
+    """Return what a step returns."""
+    return {one.name: program.tensors[one.tensor] for one in program.outputs}
+
+
 def kept_tensors(program: Program) -> dict[str, Tensor]:
     """Return what a session keeps: the states, then the histories of the inputs that have one."""
     tensors = program.tensors

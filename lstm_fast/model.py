@@ -141,14 +141,11 @@ class Model:
         isa: str | None,
     ) -> Model:
         """Make a model of a program that was checked, and its bytes."""
-        from ._program_checks import kept_tensors
+        from ._program_checks import given_tensors, kept_tensors, returned_tensors
         from ._weight_types import weight_types
 
         self = object.__new__(cls)
         set_once = object.__setattr__
-        tensors = program.tensors
-        inputs = {one.name: Tensor(one.shape, tensors[one.tensor].kind) for one in program.inputs}
-        outputs = {one.name: tensors[one.tensor] for one in program.outputs}
         types = weight_types(program, weight_dtype)
         name, core = _backends.build_program(backend, isa, program, data, types)
         set_once(self, "_program", program)
@@ -157,8 +154,8 @@ class Model:
         set_once(self, "_asked", backend)
         set_once(self, "_types", types)
         set_once(self, "_bytes", data)
-        set_once(self, "_inputs", MappingProxyType(inputs))
-        set_once(self, "_outputs", MappingProxyType(outputs))
+        set_once(self, "_inputs", MappingProxyType(given_tensors(program)))
+        set_once(self, "_outputs", MappingProxyType(returned_tensors(program)))
         set_once(self, "_states", MappingProxyType(kept_tensors(program)))
         return self
 

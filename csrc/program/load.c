@@ -28,6 +28,7 @@ static lf_status build(const lf_program *program, const lf_weight_type *types, s
         return status;
     }
     model->packed_bytes = model->plan->packed_bytes;
+    model->step_cost = lf_plan_step_cost(model->plan);
     model->has_simple_ends = has_simple_ends(&model->values);
     if (model->has_simple_ends) {
         model->input_size = model->values.inputs[0].bytes / sizeof(float);

@@ -53,6 +53,9 @@ lf_status lf_plan_create(const lf_program *program, const lf_isa *isa, const lf_
                          lf_plan **plan);
 void lf_plan_destroy(lf_plan *plan);
 
+/* costs.c. As lf_model.step_cost. */
+size_t lf_plan_step_cost(const lf_plan *plan);
+
 enum { LF_RUN_ROWS = 7 }; /* arrays of rows that an LSTM's pass over several sessions takes */
 
 /* run.c. The memory, aligned to LF_ALIGNMENT, that running `sessions` at once takes. */

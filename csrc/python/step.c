@@ -11,72 +11,23 @@
 #include <numpy/arrayobject.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../pool/pool.h"
-#include "../program/program.h"
+#include "../stream.h"
 #include "../tuning.h"
-
-enum { NOT_THIS_WAY = -1 };
-
-/* NumPy's own, side by side; an array of another dtype goes the long way. Null: so does everything. */
-static struct {
-    PyTypeObject *array;
-    PyArray_Descr *float32, *uint64;
-} numpy;
+#include "ends.h"
+#include "runs.h"
 
 static const char long_step[] = "_long_step"; /* where a class has its step in Python */
 
-/* An ndarray, and no subclass since that may mean something by it, of that dtype, C-contiguous. */
-static int is_plain(PyObject *object, PyArray_Descr *dtype, int dimensions, int writable) {
-    if (Py_TYPE(object) != numpy.array)
-        return 0;
-    PyArrayObject *array = (PyArrayObject *)object;
-    return PyArray_DESCR(array) == dtype && PyArray_NDIM(array) == dimensions &&
-           PyArray_IS_C_CONTIGUOUS(array) && (!writable || PyArray_ISWRITEABLE(array));
-}
-
-static size_t size_of(PyObject *array, int dimension) {
-    return (size_t)PyArray_DIM((PyArrayObject *)array, dimension);
-}
-
-static void *data_of(PyObject *array) { return PyArray_DATA((PyArrayObject *)array); }
-
 /* ---- CoreStream: the base of streams that have the core's stream where C finds it ---- */
-
-typedef struct frame_shape {
-    int rank;
-    npy_intp sizes[LF_MAX_RANK];
-} frame_shape;
-
-static int is_frame(PyObject *object, const frame_shape *shape, int writable) {
-    if (!is_plain(object, numpy.float32, shape->rank, writable))
-        return 0;
-    const npy_intp *sizes = PyArray_DIMS((PyArrayObject *)object);
-    for (int axis = 0; axis < shape->rank; axis++)
-        if (sizes[axis] != shape->sizes[axis])
-            return 0;
-    return 1;
-}
 
 typedef struct CoreStream {
     PyObject head;     /* as PyObject_HEAD */
     lf_stream *stream; /* borrowed; null until _attach */
+    const ends *ends;  /* borrowed; null: every step goes the long way */
     int is_quick;      /* its steps keep Python's lock */
-    frame_shape x, y;  /* of a step's input and output */
 } CoreStream;
-
-static int take_shape(frame_shape *shape, PyObject *sizes) {
-    const Py_ssize_t rank = PyTuple_Size(sizes);
-    if (rank > LF_MAX_RANK) {
-        PyErr_SetString(PyExc_ValueError, "_attach: a shape has too many axes");
-        return 0;
-    }
-    shape->rank = (int)rank;
-    for (Py_ssize_t axis = 0; axis < rank; axis++)
-        shape->sizes[axis] = PyLong_AsSsize_t(PyTuple_GetItem(sizes, axis));
-    return !PyErr_Occurred();
-}
 
 /*
  * A short step keeps Python's lock: it takes a few microseconds, as much as numpy does for a thousand elements without
@@ -85,25 +36,23 @@ static int take_shape(frame_shape *shape, PyObject *sizes) {
  */
 static PyObject *attach(PyObject *self, PyObject *arguments) {
     CoreStream *const core = (CoreStream *)self;
-    PyObject *address, *x, *y;
-    Py_ssize_t packed_bytes;
-    if (!PyArg_ParseTuple(arguments, "OnO!O!", &address, &packed_bytes, &PyTuple_Type, &x,
-                          &PyTuple_Type, &y) ||
-        !take_shape(&core->x, x) || !take_shape(&core->y, y))
+    PyObject *address, *capsule;
+    if (!PyArg_ParseTuple(arguments, "OO", &address, &capsule))
         return NULL;
     lf_stream *stream = PyLong_AsVoidPtr(address);
     if (!stream && PyErr_Occurred())
         return NULL;
+    core->ends = capsule == Py_None ? NULL : PyCapsule_GetPointer(capsule, ends_name);
+    if (PyErr_Occurred())
+        return NULL;
     core->stream = stream;
-    core->is_quick = (size_t)packed_bytes < LF_KEEPS_PYTHONS_LOCK;
+    core->is_quick = stream->model->step_cost < LF_KEEPS_PYTHONS_LOCK;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef core_stream_methods[] = {
     {"_attach", attach, METH_VARARGS,
-     "Take the address of an lf_stream that lives as long as this, how many bytes of weights a "
-     "step "
-     "reads, and the shapes of its x and y."},
+     "Take the address of an lf_stream and its model's ends, which live as long as this."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -118,7 +67,7 @@ static PyType_Spec core_stream_spec = {
 
 static PyTypeObject *core_stream_type;
 
-/* ---- step(x, out=None) of a stream whose frames and results are one float32 array each ---- */
+/* ---- step(x, out=None) of a stream ---- */
 
 /*
  * The names in step(x, out=y), ("out",): a constant of the code that calls, so the next call comes with the
@@ -175,39 +124,27 @@ static PyObject *step_the_long_way(PyObject *self, PyObject *const *arguments, P
     return result;
 }
 
+static lf_status advance(const CoreStream *core, const call *all) {
+    lf_stream *const stream = core->stream;
+    if (stream->model->has_simple_ends)
+        return lf_stream_step_f32(stream, all->inputs[0], all->outputs[0]);
+    return lf_stream_step(stream, (const void *const *)all->inputs, all->outputs);
+}
+
 static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
                       PyObject *names) {
-    PyObject *found[2] = {NULL, NULL};
+    PyObject *found[2] = {NULL, NULL}, *result = NULL;
     const CoreStream *const core = (CoreStream *)self;
-    lf_stream *const stream = core->stream;
-    if (!stream || !find_arguments(arguments, count, names, found) ||
-        !is_frame(found[0], &core->x, 0))
-        return step_the_long_way(self, arguments, count, names);
-
-    PyObject *y = found[1];
-    int status = NOT_THIS_WAY;
-    if (!y || y == Py_None) {
-        y = PyArray_SimpleNew(core->y.rank, (npy_intp *)core->y.sizes, NPY_FLOAT32);
-        if (!y)
-            return NULL;
-    } else {
-        Py_INCREF(y);
-    }
-    if (is_frame(y, &core->y, 1)) {
-        const float *x_data = data_of(found[0]);
-        float *y_data = data_of(y);
-        if (core->is_quick) {
-            status = (int)lf_stream_step_f32(stream, x_data, y_data);
-        } else {
-            PyThreadState *state = PyEval_SaveThread();
-            status = (int)lf_stream_step_f32(stream, x_data, y_data);
+    call all;
+    if (core->ends && find_arguments(arguments, count, names, found) &&
+        begin(&all, core->ends, found[0], found[1], NULL)) {
+        PyThreadState *state = core->is_quick ? NULL : PyEval_SaveThread();
+        const lf_status status = advance(core, &all);
+        if (state)
             PyEval_RestoreThread(state);
-        }
+        result = finish(&all, status);
     }
-    if (status == LF_OK)
-        return y;
-    Py_DECREF(y);
-    return step_the_long_way(self, arguments, count, names);
+    return result ? result : step_the_long_way(self, arguments, count, names);
 }
 
 /* A description of `step` with the docstring of the step in Python; null with an error set. Kept for ever. */
@@ -260,145 +197,50 @@ static PyObject *install(PyObject *module, PyObject *arguments) {
     Py_XDECREF(method);
     if (failed)
         return NULL;
-    numpy.uint64 = PyArray_DescrFromType(NPY_UINT64);
-    numpy.float32 = PyArray_DescrFromType(NPY_FLOAT32);
-    numpy.array = &PyArray_Type; /* last: it says that all is there */
+    know_numpy();
     Py_RETURN_TRUE;
 }
 
-/* ---- StreamPool.step ---- */
+/* ---- step(handles, xs, out=None) of a pool ---- */
 
-/* pool_step(address of an lf_pool, handles, xs, ys) -> lf_status, or NOT_THIS_WAY: nothing done. */
+/* pool_step(address of an lf_pool, ends, handles, xs, out) -> what that returns; None: nothing done. */
 static PyObject *pool_step(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
     (void)module;
-    lf_pool *pool = count == 4 ? PyLong_AsVoidPtr(arguments[0]) : NULL;
-    if (!pool)
-        return PyErr_Occurred() ? NULL : PyLong_FromLong(NOT_THIS_WAY);
-    PyObject *handles = arguments[1], *xs = arguments[2], *ys = arguments[3];
-    if (!is_plain(handles, numpy.uint64, 1, 0) || !is_plain(xs, numpy.float32, 2, 0) ||
-        !is_plain(ys, numpy.float32, 2, 1))
-        return PyLong_FromLong(NOT_THIS_WAY);
-    const size_t n = size_of(handles, 0);
-    if (size_of(xs, 0) != n || size_of(xs, 1) != pool->model->input_size || size_of(ys, 0) != n ||
-        size_of(ys, 1) != pool->model->output_size)
-        return PyLong_FromLong(NOT_THIS_WAY);
-    const unsigned long long *handle_data = data_of(handles);
-    const float *x_data = data_of(xs);
-    float *y_data = data_of(ys);
+    lf_pool *pool = count == 5 ? PyLong_AsVoidPtr(arguments[0]) : NULL;
+    if (PyErr_Occurred())
+        return NULL;
+    if (!pool || arguments[1] == Py_None || !is_plain(arguments[2], numpy.uint64, 1, 0))
+        Py_RETURN_NONE;
+    const ends *of = PyCapsule_GetPointer(arguments[1], ends_name);
+    if (!of)
+        return NULL;
+    const unsigned long long *handles = data_of(arguments[2]);
+    const npy_intp sessions = PyArray_DIM((PyArrayObject *)arguments[2], 0);
+    call all;
+    if (!begin(&all, of, arguments[3], arguments[4], &sessions))
+        Py_RETURN_NONE;
     PyThreadState *state = PyEval_SaveThread();
-    const lf_status status = lf_pool_step_f32(pool, handle_data, n, x_data, y_data, NULL);
+    const lf_status status = lf_pool_step(pool, handles, (size_t)sessions,
+                                          (const void *const *)all.inputs, all.outputs, NULL);
     PyEval_RestoreThread(state);
-    return PyLong_FromLong((long)status);
-}
-
-/* ---- long runs, in pieces: between them Python's signal handlers get their turn ---- */
-
-/* Nanoseconds of some clock, which may be set back. */
-static uint64_t now(void) {
-    struct timespec time = {0, 0};
-    (void)timespec_get(&time, TIME_UTC);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-/*
- * Where other threads run Python, its lock comes after a wait of some milliseconds each time. So the next look is
- * only after ten times as long as the last one took, but not later than SELDOM.
- */
-#define SELDOM UINT64_C(100000000)
-
-typedef struct looks {
-    PyThreadState *thread;
-    uint64_t last, pause; /* when the last one was over, and what is to pass before the next */
-} looks;
-
-static int look_for_signals(void *context) {
-    looks *const all = context;
-    const uint64_t begin = now();
-    if (begin - all->last < all->pause)
-        return 1;
-    PyEval_RestoreThread(all->thread);
-    const uint64_t waited = now() - begin;
-    const int goes_on = PyErr_CheckSignals() == 0;
-    all->thread = PyEval_SaveThread();
-    all->last = now();
-    all->pause = waited < SELDOM / 10 ? 10 * waited : SELDOM;
-    return goes_on;
-}
-
-static void *pointer(unsigned long long address) { return (void *)(uintptr_t)address; }
-
-/*
- * stream_run(stream, xs, steps, ys) -> lf_status. All but steps are addresses. What a signal handler raises, this
- * raises, and the stream is as it was before.
- */
-static PyObject *stream_run(PyObject *module, PyObject *arguments) {
-    unsigned long long stream, xs, steps, ys;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "KKKK", &stream, &xs, &steps, &ys))
-        return NULL;
-    looks all = {PyEval_SaveThread(), 0, 0};
-    const int status = lf_stream_run_in_pieces(pointer(stream), pointer(xs), (size_t)steps,
-                                               pointer(ys), look_for_signals, &all);
-    PyEval_RestoreThread(all.thread);
-    return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
-}
-
-/* stream_run_values(stream, inputs, steps, outputs) -> lf_status; the same for any model. */
-static PyObject *stream_run_values(PyObject *module, PyObject *arguments) {
-    unsigned long long stream, inputs, steps, outputs;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "KKKK", &stream, &inputs, &steps, &outputs))
-        return NULL;
-    looks all = {PyEval_SaveThread(), 0, 0};
-    const int status = lf_stream_run_values_in_pieces(
-        pointer(stream), pointer(inputs), (size_t)steps, pointer(outputs), look_for_signals, &all);
-    PyEval_RestoreThread(all.thread);
-    return PyErr_Occurred() ? NULL : PyLong_FromLong(status);
-}
-
-/* pool_run(pool, handles, count, steps, lengths, xs, ys) -> lf_status and `bad`; the same for a pool. */
-static PyObject *pool_run(PyObject *module, PyObject *arguments) {
-    unsigned long long pool, handles, count, steps, lengths, xs, ys;
-    size_t bad = 0;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "KKKKKKK", &pool, &handles, &count, &steps, &lengths, &xs,
-                          &ys))
-        return NULL;
-    looks all = {PyEval_SaveThread(), 0, 0};
-    const int status = lf_pool_run_in_pieces(pointer(pool), pointer(handles), (size_t)count,
-                                             (size_t)steps, pointer(lengths), pointer(xs),
-                                             pointer(ys), &bad, look_for_signals, &all);
-    PyEval_RestoreThread(all.thread);
-    return PyErr_Occurred() ? NULL : Py_BuildValue("iK", status, (unsigned long long)bad);
-}
-
-/* pool_run_values(pool, handles, count, steps, lengths, inputs, outputs) -> as pool_run, for any model. */
-static PyObject *pool_run_values(PyObject *module, PyObject *arguments) {
-    unsigned long long pool, handles, count, steps, lengths, inputs, outputs;
-    size_t bad = 0;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "KKKKKKK", &pool, &handles, &count, &steps, &lengths, &inputs,
-                          &outputs))
-        return NULL;
-    looks all = {PyEval_SaveThread(), 0, 0};
-    const int status = lf_pool_run_values_in_pieces(
-        pointer(pool), pointer(handles), (size_t)count, (size_t)steps, pointer(lengths),
-        pointer(inputs), pointer(outputs), &bad, look_for_signals, &all);
-    PyEval_RestoreThread(all.thread);
-    return PyErr_Occurred() ? NULL : Py_BuildValue("iK", status, (unsigned long long)bad);
+    PyObject *result = finish(&all, status);
+    if (result)
+        return result;
+    Py_RETURN_NONE;
 }
 
 /* piece_steps(model) -> how many steps of one session are one piece. */
 static PyObject *piece_steps(PyObject *module, PyObject *address) {
     const lf_model *model = PyLong_AsVoidPtr(address);
     (void)module;
-    if (!model)
-        return PyErr_Occurred() ? NULL : PyLong_FromLong(NOT_THIS_WAY);
-    return PyLong_FromSize_t(lf_piece_steps(model, 1));
+    if (!model && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "piece_steps: there is no model");
+    return model ? PyLong_FromSize_t(lf_piece_steps(model, 1)) : NULL;
 }
 
 static PyMethodDef methods[] = {
     {"install", install, METH_VARARGS, NULL},
+    {"ends", make_ends, METH_VARARGS, NULL},
     {"pool_step", (PyCFunction)(void (*)(void))pool_step, METH_FASTCALL, NULL},
     {"piece_steps", piece_steps, METH_O, NULL},
     {"stream_run", stream_run, METH_VARARGS, NULL},

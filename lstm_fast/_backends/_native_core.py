@@ -56,11 +56,9 @@ short_ways = _short_ways()
 if TYPE_CHECKING:
 
     class CoreStream:
-        """Has an lf_stream, and the shapes of x and y, where `step` finds them at once."""
+        """Has an lf_stream, and what its steps take and give, where `step` finds them at once."""
 
-        def _attach(
-            self, address: int, packed_bytes: int, x: tuple[int, ...], y: tuple[int, ...]
-        ) -> None: ...
+        def _attach(self, address: int, ends: object) -> None: ...
 
 else:
     CoreStream = short_ways.CoreStream

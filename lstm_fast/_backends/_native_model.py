@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._frames import Tensors, Values
 from .._handles import Handles
 from .._process import handles_signals
+from .._program_checks import given_tensors, returned_tensors
 from ..model_pool import ModelPool
 from ..model_stream import ModelStream
 from ..program import Program
@@ -57,12 +59,19 @@ class NativeProgram:
         self.isa = text_of(lib.lf_model_isa(self.handle))
         self.nbytes = int(lib.lf_model_packed_bytes(self.handle))
         self.piece: int = short_ways.piece_steps(address_of(self.handle))
+        self.ends = short_ways.ends(
+            _described(given_tensors(program)), _described(returned_tensors(program))
+        )
 
     def stream(self, whole: Model) -> NativeModelStream:
         return NativeModelStream(whole, self)
 
     def pool(self, whole: Model, capacity: int, prepared: int, threads: int) -> NativeModelPool:
         return NativeModelPool(whole, self, capacity, prepared, threads)
+
+
+def _described(tensors: Tensors) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
+    return tuple((name, one.kind, one.shape) for name, one in tensors.items())
 
 
 def fail_in_a_step(status: int, program: Program, frames: Sequence[Array]) -> None:
@@ -103,13 +112,9 @@ class NativeModelStream(ModelStream, CoreStream):
         if status:
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
-        tensors = [*model.inputs.values(), *model.outputs.values()]
-        if [one.kind for one in tensors] == ["float32", "float32"]:
-            shapes = (one.shape for one in tensors)
-            self._attach(address_of(self._handle), core.nbytes, *shapes)
+        self._attach(address_of(self._handle), core.ends)
 
-    # As that of `NativeStream`: for models with one input and one output, both float32.
-    step = ModelStream.step
+    step = ModelStream.step  # replaced by `install` below, as that of `NativeStream`
 
     def _advance(self, frames: Sequence[Array], steps: int, results: Sequence[Array]) -> None:
         inputs, outputs = Addresses(frames), Addresses(results, writable=True)
@@ -167,6 +172,12 @@ class NativeModelPool(NativeSessions[dict[str, Array], Mapping[str, Any]], Model
         super().__init__(core, capacity, prepared, threads)
         self._model = model
         self._program = core.program
+
+    def step(self, handles: Handles | Sequence[int], xs: Any, out: Any = None) -> Values:
+        ys: Values | None = short_ways.pool_step(self._address, self._ends, handles, xs, out)
+        return super().step(handles, xs, out) if ys is None else ys
+
+    step.__doc__ = ModelPool.step.__doc__
 
     def _run(
         self,

@@ -30,12 +30,13 @@ class CoreModel(Protocol):
 
     handle: Any
     piece: int
+    ends: object  # what a step takes and gives, for the short ways
 
 
 class NativeSessions(SessionPool[State, Like]):
     """Sessions of any model that live in the core."""
 
-    __slots__ = ("__weakref__", "_address", "_core", "_handle")
+    __slots__ = ("__weakref__", "_address", "_core", "_ends", "_handle")
 
     def __init__(self, core: CoreModel, capacity: int, prepared: int, threads: int) -> None:
         self._core = core  # the core's pool borrows the core's model
@@ -45,6 +46,7 @@ class NativeSessions(SessionPool[State, Like]):
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_pool_destroy)
         self._address = address_of(self._handle)
+        self._ends = core.ends
 
     @property
     def capacity(self) -> int:
@@ -127,13 +129,8 @@ class NativePool(NativeSessions[LSTMState, StateLike], StreamPool):
     def step(
         self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
     ) -> Float32:
-        if out is None and type(handles) is np.ndarray:
-            ys: Float32 = np.empty((handles.size, self._lstm.output_size), np.float32)
-        else:
-            ys = out  # type: ignore[assignment]  # None is what the short way can't take
-        if not short_ways.pool_step(self._address, handles, xs, ys):
-            return ys
-        return super().step(handles, xs, out)  # convert it, or say what is wrong
+        ys: Float32 | None = short_ways.pool_step(self._address, self._ends, handles, xs, out)
+        return super().step(handles, xs, out) if ys is None else ys
 
     step.__doc__ = StreamPool.step.__doc__
 

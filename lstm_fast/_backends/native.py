@@ -119,6 +119,8 @@ class NativeModel:
         self.isa = text_of(lib.lf_model_isa(self.handle))
         self.nbytes = int(lib.lf_model_packed_bytes(self.handle))
         self.piece: int = short_ways.piece_steps(address_of(self.handle))
+        sizes = weights.input_size, weights.output_size
+        self.ends = short_ways.ends(*(((None, "float32", (size,)),) for size in sizes))
 
     def stream(self, lstm: LSTM) -> NativeStream:
         return NativeStream(lstm, self)
@@ -174,8 +176,7 @@ class NativeStream(Stream, CoreStream):
         if status:
             fail(status)
         self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
-        sizes = (lstm.input_size,), (lstm.output_size,)
-        self._attach(address_of(self._handle), model.nbytes, *sizes)
+        self._attach(address_of(self._handle), model.ends)
 
     # `install`, below this class, puts a method in C in this place. It steps float32 arrays without
     # a detour through Python, and calls `Stream.step` with whatever else it is given. Where NumPy's
