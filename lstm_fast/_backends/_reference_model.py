@@ -12,8 +12,8 @@ from ..operations import cell_of
 from ..program import Op, Program
 from ..reference_operations import LSTM_PARTS, compute
 from ._program_steps import ProgramModel, narrow
-from ._stepwise import Array
 from ._reference_layers import Int8Layer
+from ._stepwise import Array
 
 
 def _wide(value: Array) -> Array:
