@@ -86,7 +86,7 @@ def compile_all(directory, compiler, more):
     """The objects of the core and of these sources, as many at a time as there are CPUs."""
 
     def compile_one(source):
-        target = str(directory / f"{source.parent.name}-{source.stem}.o")
+        target = str(directory / f"{source.parent.name}_{source.stem}.o")
         built = run(*compiler, "-c", str(source), "-o", target)
         assert built.returncode == 0, built.stderr
         return target

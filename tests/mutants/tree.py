@@ -30,13 +30,13 @@ FOLDERS = ("cpu", "memory", "pool", "program")
 ISAS = ("scalar", "avx2")  # one of one lane, and one whose vectors end in padding
 
 
+def _name_of(source: Path) -> str:
+    """Return a name for its object that no other one has."""
+    return f"{source.parent.name}_{source.stem}"
+
+
 class CannotJudgeError(Exception):
     """A mistake does not compile, or a test does not run."""
-
-
-def _name(source: Path) -> str:
-    """Return the name of what is compiled of a file: two folders may have a file of one name."""
-    return f"{source.parent.name}-{source.stem}"
 
 
 class Tree:
@@ -80,12 +80,12 @@ class Tree:
         defined = ["-DPy_LIMITED_API=0x030A0000", '-DLF_VERSION="mutant"']
         defined += ["-D_POSIX_C_SOURCE=200112L"]
         warnings = [] if source.parent.name == "build" else WARNINGS
-        output = ["-c", str(source), "-o", str(target / f"{_name(source)}.o")]
+        output = ["-c", str(source), "-o", str(target / f"{_name_of(source)}.o")]
         _run(["cc", *FLAGS, *warnings, *include, *defined, *output], self.root)
 
     def _link(self) -> None:
         """Objects that were compiled of a mistake go before those of the tree as it is."""
-        names = [f"{_name(source)}.o" for source in self._sources()]
+        names = [f"{_name_of(source)}.o" for source in self._sources()]
         places = [(self.changed / name, self.objects / name) for name in names]
         objects = [str(changed if changed.exists() else own) for changed, own in places]
         target = self.root / "lstm_fast/_native.abi3.so"
@@ -93,7 +93,7 @@ class Tree:
         _run(["cc", "-shared", *objects, "-o", str(target), "-lm", "-lpthread"], self.root)
 
     def _uses(self, source: Path, file: str) -> bool:
-        needed = (self.objects / f"{_name(source)}.d").read_text(encoding="utf-8")
+        needed = (self.objects / f"{_name_of(source)}.d").read_text(encoding="utf-8")
         return str(self.root / file) in map(os.path.normpath, needed.split())
 
     @contextlib.contextmanager
