@@ -226,7 +226,7 @@ def test_no_two_files_call_each_other(quick):
     graph = calls_between(quick[2])
     order = list(TopologicalSorter(graph).static_order())
     stream, state = (
-        next(path for path in order if path.endswith(f"/csrc-{name}.o"))
+        next(path for path in order if path.endswith(f"/csrc_{name}.o"))
         for name in ("stream", "state")
     )
     assert state in graph[stream]
