@@ -90,6 +90,7 @@ fuzz: $(VENV)/test.stamp
 	$(BIN)/python tests/formats/fuzz.py --count $(COUNT)
 	$(BIN)/python tests/models/fuzz_lfm.py --count $(COUNT)
 	$(BIN)/python tests/models/fuzz_c_parser.py --count $(COUNT)
+	$(BIN)/python tests/models/fuzz_c_programs.py --count $(COUNT)
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds

@@ -12,10 +12,10 @@
 #include <string.h>
 
 #include "allocations.h"
+#include "element_cases.h"
 #include "files.h"
 #include "model.h"
 #include "program/plan.h"
-#include "pseudo_random.h"
 
 enum {
     SESSIONS = 3,
@@ -62,7 +62,7 @@ static values new_states(const lf_model *model) {
     return new_values(model, lf_model_state_count(model), lf_model_state, 1);
 }
 
-/* Floats of a usual size, small indices, and bools of which some are no 1. */
+/* Floats of a usual size, and a few of any; small indices; and bools of which some are no 1. */
 static void fill(const lf_model *model, values *inputs, size_t each) {
     uint32_t state = 1;
     for (size_t n = 0; n < inputs->count; n++) {
@@ -71,7 +71,8 @@ static void fill(const lf_model *model, values *inputs, size_t each) {
         for (size_t i = 0; i < count; i++) {
             const float value = pseudo_random(&state);
             if (kind == LF_KIND_FLOAT32)
-                ((float *)inputs->arrays[n])[i] = 4.0f * value;
+                ((float *)inputs->arrays[n])[i] =
+                    below(&state, 64) ? 4.0f * value : next_value(&state);
             else if (kind == LF_KIND_INT64)
                 ((int64_t *)inputs->arrays[n])[i] = (int64_t)(8.0f * value);
             else
@@ -183,6 +184,10 @@ static result run_model(const lf_model *model, const char **wrong) {
     values inputs = new_inputs(model, SESSIONS * STEPS);
     fill(model, &inputs, SESSIONS * STEPS);
     const result whole = run_streams(model, &inputs, 1), stepped = run_streams(model, &inputs, 0);
+#ifdef LF_TEST_OTHER_INPUTS /* a negative control: the pool is given what the streams were not */
+    for (size_t n = 0; n < inputs.count; n++)
+        memset(inputs.arrays[n], 0, inputs.bytes[n]);
+#endif
     const result pool = run_pool(model, &inputs);
     if (!is_same(whole, stepped))
         *wrong = "steps are not a run";

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -120,6 +121,27 @@ def test_vector_operations(core, isa):
     if process.returncode == 77:
         pytest.skip(process.stdout.strip())
     assert process.returncode == 0, process.stdout + process.stderr
+
+
+def run_programs(core, *options):
+    """Random and damaged models through the core, on all of its instruction sets."""
+    built = build_only(core, "run_programs.c", WRAP, *options)
+    assert built.returncode == 0, built.stderr
+    fuzz = str(ROOT / "tests/models/fuzz_c_programs.py")
+    return run(sys.executable, fuzz, "--program", str(core[0] / "run_programs"), "--count", "200")
+
+
+def test_programs(core):
+    process = run_programs(core)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "whole: 200 files, 200 of them ran" in process.stdout
+
+
+def test_a_pool_that_gets_other_inputs_is_noticed(core):
+    """Negative control."""
+    process = run_programs(core, "-DLF_TEST_OTHER_INPUTS")
+    assert process.returncode == 1
+    assert "a pool is not its streams" in process.stderr
 
 
 def test_an_isa_that_is_not_listed_is_not_tested_as_another(core):

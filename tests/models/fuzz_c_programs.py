@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import tempfile
 from pathlib import Path
 
@@ -53,20 +54,37 @@ def run(program, name, seeds):
     return lines
 
 
+def run_out(program, seeds):
+    """Let memory run out everywhere while models, streams and pools of programs are made."""
+    for seed, line in zip(
+        seeds, ran(program, [whole(seed) for seed in seeds], "memory"), strict=True
+    ):
+        if not re.fullmatch(r"0 after \d\d+", line):
+            raise AssertionError(f"without memory, seed {seed}: {line}")
+
+
+def run_all(program, options):
+    names = MAKERS if options.only is None else [options.only]
+    seeds = range(options.count) if options.seed is None else [options.seed]
+    for name in names:
+        lines = run(program, name, seeds)
+        ran_through = sum(line.startswith("0 ") for line in lines)
+        print(f"{name}: {len(lines)} files, {ran_through} of them ran", flush=True)
+    run_out(program, seeds[:50])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--only", choices=MAKERS)
+    parser.add_argument("--program", help="run_programs.c, where it is built already")
     options = parser.parse_args()
-    names = MAKERS if options.only is None else [options.only]
-    seeds = range(options.count) if options.seed is None else [options.seed]
+    if options.program:
+        run_all(options.program, options)
+        return
     with tempfile.TemporaryDirectory() as directory:
-        program = build(Path(directory))
-        for name in names:
-            lines = run(program, name, seeds)
-            models = sum(line.startswith("0 ") for line in lines)
-            print(f"{name}: {len(lines)} files, {models} of them ran", flush=True)
+        run_all(build(Path(directory)), options)
 
 
 if __name__ == "__main__":

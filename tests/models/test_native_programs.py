@@ -66,7 +66,7 @@ def every_value(program, frames):
 # ---- values ----
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(program=programs, seed=st.integers(0, 9))
 def test_each_operation_is_within_its_bound(program, seed):
     assert (excesses(program, every_value(program, random_frames(program, STEPS, seed))) <= 1).all()
@@ -88,7 +88,7 @@ def test_a_wrong_value_of_a_program_shows():
     assert noticed == total > 20
 
 
-@settings(max_examples=150)
+@settings(max_examples=200)
 @given(program=programs)
 def test_what_is_computed_along_with_a_product_is_the_same(program):
     """Nothing is fused into an operation whose own result is an output."""
@@ -105,7 +105,7 @@ def test_what_is_computed_along_with_a_product_is_the_same(program):
         assert alone[one.name].tobytes() == expected.tobytes()
 
 
-@settings(max_examples=150)
+@settings(max_examples=200)
 @given(program=programs)
 def test_every_instruction_set_and_weight_type_gives_the_same_bits(program):
     """The constants are numbers of float16, so both types store the same weights."""
@@ -255,7 +255,7 @@ def test_history(isa, kind, shape, history):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(
-    "attributes", [{"gate_alpha": np.inf, "input_beta": np.nan}, {"proj_clip": 2.0}]
+    "attributes", [{"gate_alpha": np.inf, "input_beta": -np.inf}, {"proj_clip": 2.0}]
 )
 def test_an_lstm_with_parameters_that_it_does_not_use(isa, attributes):
     def program(**others):

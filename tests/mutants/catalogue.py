@@ -3,6 +3,7 @@
 from .catalogue_c import C
 from .catalogue_models import PROGRAMS
 from .catalogue_onnx import ONNX_PROGRAMS
+from .catalogue_plans import PLANS
 from .catalogue_programs_c import PROGRAMS_C
 from .catalogue_vad import VAD
 from .mutant import ERRORS, POOL_ERRORS, SNAPSHOTS, Mutant, golden
@@ -94,4 +95,4 @@ PYTHON = [
     ),
 ]
 
-ALL = [*C, *PYTHON, *PROGRAMS, *PROGRAMS_C, *ONNX_PROGRAMS, *VAD]
+ALL = [*C, *PYTHON, *PROGRAMS, *PROGRAMS_C, *PLANS, *ONNX_PROGRAMS, *VAD]
