@@ -30,23 +30,29 @@ REFERENCE = 2.0**-50
 # with 0 here, and 1e-6 leaves other versions and CPUs the room of a rational approximation.
 PEER_ACTIVATION = 16 * U
 
-# Silero against onnxruntime 1.32: the bounds that users were promised, for speech, also clipped,
-# noisy, an octave up, and 300 times quieter. The worst case of an error analysis allows any
-# probability, so this is measured: the float64 reference is at most 6.9e-6 and 4.0e-5 away there.
+# Silero against onnxruntime 1.32. The worst case of an error analysis allows any probability, so
+# these bounds are promised to users and measured: u is amplified more the quieter the signal is.
+# Speech as loud as it was recorded or louder, noisy, clipped, an octave up: the float64 reference
+# is at most 2.1e-6 and 2.1e-5 away from onnxruntime, the native core at most 2.7e-6 and 1.8e-5.
 SILERO_PROBABILITY = 1e-5
 SILERO_STATE = 1e-4
 
-# Signals that were searched for, since onnxruntime's own rounding moves them most: its distance to
-# float64 is at most 4e-5 in probability (of 824 signals), and 1.2e-4 in state (of `faint` in
-# test_silero.py). Another float32 has roundings of its own, so the two may be twice as far apart.
-SILERO_HARD_PROBABILITY = 2 * 4e-5
-SILERO_HARD_STATE = 2 * 1.2e-4
+# The same down to a thousandth as loud, and signals that were searched for, since onnxruntime's
+# rounding moves them most. Another float32 has roundings of its own, so that two distances to
+# float64 add up: in probability 1.6e-5 of onnxruntime and 2.2e-5 of the native core, which is
+# 3.8e-5 (measured 3.5e-5); in state twice onnxruntime's 1.2e-4, as both are alike (2.1e-4).
+SILERO_QUIET_PROBABILITY = 5e-5
+SILERO_QUIET_STATE = 2 * 1.2e-4
 
-# What small weights may change of a probability on the demo recording. Not derived: what a user of
-# voice activity detection would not notice, a fiftieth and a fifth of the distance between the
-# two thresholds of its hysteresis (measured: 0.0004 and 0.020).
-SILERO_FLOAT16 = 0.003
-SILERO_INT8 = 0.03
+# Over all these signals together the largest and the mean distance in probability to float64 may be
+# so many times onnxruntime's: both round as often, in other orders (measured: 1.4 and 1.7).
+SILERO_DISTANCE = 2
+
+# What small weights may change of a probability on the demo recording: rounded rightly they are
+# like random errors of at most half a step in each weight, and these are the largest changes of
+# twenty draws of such errors (measured: 0.0013 and 0.020). test_silero.py draws others.
+SILERO_FLOAT16 = 0.0019
+SILERO_INT8 = 0.062
 
 
 class Step(NamedTuple):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cases import bits
-from lstm_fast import vad
+from lstm_fast import Model, vad
 from tolerances import (
+    SILERO_DISTANCE,
     SILERO_FLOAT16,
-    SILERO_HARD_PROBABILITY,
-    SILERO_HARD_STATE,
     SILERO_INT8,
     SILERO_PROBABILITY,
+    SILERO_QUIET_PROBABILITY,
+    SILERO_QUIET_STATE,
     SILERO_STATE,
 )
 
@@ -31,18 +34,15 @@ except FileNotFoundError as error:
 CHUNK, CONTEXT = silero_report.CHUNK, silero_report.CHUNK // 8
 
 
+@cache
 def speech():
     audio, rate = soundfile.read(EXAMPLES / "data/speech.wav", dtype="float32")
     assert rate == silero_report.RATE
     return audio
 
 
-def loud(audio):
+def clipped(audio):
     return np.clip(30 * audio, -1, 1)
-
-
-def quiet(audio):
-    return np.float32(0.003) * audio
 
 
 def noisy(audio):
@@ -56,6 +56,10 @@ def doubled(audio):
     return np.tile(audio[::2], 2)
 
 
+def scaled(factor, audio):
+    return np.float32(factor) * audio
+
+
 def hard(audio):
     """Quiet and shifted so that onnxruntime's own rounding costs it 1.5e-5 of a probability."""
     return np.float32(0.0083) * audio[371:]
@@ -66,11 +70,27 @@ def faint(audio):
     return np.float32(0.0011) * audio[392:]
 
 
-PROMISED = SILERO_PROBABILITY, SILERO_STATE
-SIGNALS = {
-    **dict.fromkeys((np.asarray, loud, quiet, noisy, doubled), PROMISED),
-    **dict.fromkeys((hard, faint), (SILERO_HARD_PROBABILITY, SILERO_HARD_STATE)),
+LOUD = {
+    "as it is": np.asarray,
+    "clipped": clipped,
+    "noisy": noisy,
+    "doubled": doubled,
+    "x10": partial(scaled, 10),
+    "x0.1": partial(scaled, 0.1),
 }
+QUIET = {
+    "x0.01": partial(scaled, 0.01),
+    "x0.003": partial(scaled, 0.003),
+    "x0.001": partial(scaled, 0.001),
+    "hard": hard,
+    "faint": faint,
+}
+SIGNALS = LOUD | QUIET
+
+
+@cache
+def signal(name):
+    return SIGNALS[name](speech())
 
 
 def chunks(audio):
@@ -109,22 +129,62 @@ def distance(ours, theirs):
     return in_probability.max(), in_state.max()
 
 
+@cache
+def theirs(name):
+    return list(onnxruntime_trace(signal(name)))
+
+
+@cache
+def ours(backend, isa, name):
+    model = vad.silero(backend=backend, isa=isa)
+    return list(our_trace(model.stream(), signal(name)))
+
+
+def segments(probabilities):
+    """Return from where to where there is speech, in seconds."""
+    seconds = len(probabilities) * silero_report.CHUNK_SECONDS
+    found = silero_report.speech_segments(np.float64(probabilities), 0.5, seconds)
+    return [(start, end) for start, end, _ in found]
+
+
 @pytest.fixture(scope="module")
 def model(implementation):
-    return vad.silero(backend=implementation.backend, isa=implementation.isa)
+    try:
+        return vad.silero(backend=implementation.backend, isa=implementation.isa)
+    except ValueError as error:
+        if "backend has no" not in str(error):
+            raise
+        pytest.skip(str(error))
 
 
-@pytest.fixture(scope="module", params=SIGNALS, ids=lambda signal: signal.__name__)
-def signal(request):
-    audio = request.param(speech())
-    return audio, list(onnxruntime_trace(audio)), SIGNALS[request.param]
+@pytest.mark.parametrize("name", SIGNALS)
+def test_equals_onnxruntime_on_every_chunk(model, name):
+    traces = ours(model.backend, model.isa, name), theirs(name)
+    in_probability, in_state = distance(*traces)
+    assert in_probability <= (SILERO_PROBABILITY if name in LOUD else SILERO_QUIET_PROBABILITY)
+    assert in_state <= (SILERO_STATE if name in LOUD else SILERO_QUIET_STATE)
+    found, expected = (segments([float(p) for p, _ in trace]) for trace in traces)
+    assert found == expected
+    assert bool(found) == (name not in ("x0.001", "faint"))  # which are too quiet for the model
 
 
-def test_equals_onnxruntime_on_every_chunk(model, signal):
-    audio, theirs, (probability, state) = signal
-    in_probability, in_state = distance(our_trace(model.stream(), audio), theirs)
-    assert in_probability <= probability
-    assert in_state <= state
+def distances_to_float64(traces):
+    """Return the largest and the mean distance in probability over all signals."""
+    found = []
+    for name, trace in traces.items():
+        exact = ours("reference", None, name)
+        found += [abs(float(p) - float(e)) for (p, _), (e, _) in zip(trace, exact, strict=True)]
+    return np.max(found), np.mean(found)
+
+
+def test_is_as_near_to_float64_as_onnxruntime(model):
+    """Within SILERO_DISTANCE times; the control is this model with float16 weights."""
+    peer = np.array(distances_to_float64({name: theirs(name) for name in SIGNALS}))
+    own = distances_to_float64({name: ours(model.backend, model.isa, name) for name in SIGNALS})
+    assert (own <= SILERO_DISTANCE * peer).all(), (own, peer)
+    small = vad.silero(backend=model.backend, isa=model.isa, weight_dtype="float16").stream()
+    rounded = distances_to_float64({"as it is": list(our_trace(small, speech()))})
+    assert (rounded > SILERO_DISTANCE * peer).all()
 
 
 def test_a_nan_is_noticed(model):
@@ -153,8 +213,8 @@ def test_a_missing_context_is_noticed(model):
 
     audio = speech()[: 100 * CHUNK]
     in_probability, in_state = distance(our_trace(Forgetful(), audio), onnxruntime_trace(audio))
-    assert in_probability > 10 * SILERO_HARD_PROBABILITY
-    assert in_state > 10 * SILERO_HARD_STATE
+    assert in_probability > 10 * SILERO_QUIET_PROBABILITY
+    assert in_state > 10 * SILERO_QUIET_STATE
 
 
 def test_reset_and_interleaved_sessions_equal_fresh_ones(model):
@@ -205,18 +265,55 @@ def test_the_demo_says_what_is_wrong_with_a_file(tmp_path):
         assert path.name in process.stderr
 
 
-@pytest.mark.parametrize(
+SMALL = pytest.mark.parametrize(
     ("weight_dtype", "bound"), [("float16", SILERO_FLOAT16), ("int8", SILERO_INT8)]
 )
+
+
+def probabilities_of_speech(model):
+    return model.stream().run(chunks(speech()))[:, 0].astype(np.float64)
+
+
+@SMALL
 def test_small_weights_hold_on_speech(implementation, model, weight_dtype, bound):
     """And no segment of speech appears or vanishes."""
     backend, isa = implementation.backend, implementation.isa
-    audio = speech()
-    small, plain = (
-        one.stream().run(chunks(audio))[:, 0].astype(np.float64)
-        for one in (vad.silero(weight_dtype=weight_dtype, backend=backend, isa=isa), model)
-    )
-    assert 0 < np.abs(small - plain).max() <= bound
-    seconds = len(audio) / silero_report.RATE
-    segments = [len(silero_report.speech_segments(p, 0.5, seconds)) for p in (small, plain)]
-    assert segments[0] == segments[1] > 0
+    small = vad.silero(weight_dtype=weight_dtype, backend=backend, isa=isa)
+    found, plain = probabilities_of_speech(small), probabilities_of_speech(model)
+    assert 0 < np.abs(found - plain).max() <= bound
+    assert len(segments(found)) == len(segments(plain)) > 0
+
+
+def with_random_errors(program, weight_dtype, steps, rng):
+    """Return a model whose weights are up to half of so many steps of that type away."""
+    constants = dict(program.constants)
+    rounded = {"lstm": slice(3, 5)} | ({"conv": slice(1, 2)} if weight_dtype == "float16" else {})
+    for op in program.ops:
+        for number in op.inputs[rounded.get(op.code, slice(0))]:
+            w = program.constants[number].astype(np.float64)
+            step = np.abs(w).max(axis=-1, keepdims=True) / 127
+            if weight_dtype == "float16":
+                step = np.spacing(np.abs(w).astype(np.float16)).astype(np.float64)
+            constants[number] = (w + steps * step * rng.uniform(-0.5, 0.5, w.shape)).astype("f4")
+    return Model.from_program(replace(program, constants=constants))
+
+
+@SMALL
+def test_what_small_weights_may_change_is_what_random_errors_of_their_size_change(
+    weight_dtype, bound
+):
+    """Other draws than those of the bound, of which one may exceed it, but not three of five. The
+    control has errors of sixteen steps."""
+    plain, rng = vad.silero(), np.random.default_rng(20)
+    usual = probabilities_of_speech(plain)
+    worst = {
+        steps: [
+            np.abs(
+                probabilities_of_speech(with_random_errors(plain.program, weight_dtype, steps, rng))
+                - usual
+            ).max()
+            for _ in range(5)
+        ]
+        for steps in (1, 16)
+    }
+    assert bound / 5 < np.median(worst[1]) <= bound < min(worst[16])
