@@ -3,7 +3,8 @@
     lstm-fast bench             the command line, see `lstm_fast.cli`
     schema                      what a report holds: the JSON format, documented and versioned
     suite.run(settings)         measures and returns a report
-    shapes, contenders, peers   what is measured
+    shapes, contenders, peers   what is measured, of LSTMs
+    lstms, models, model_peers  an LSTM or a whole model, with all that implements it
     timing, limits, machine     how, and against what
     table, plot, compare        a report for people
 

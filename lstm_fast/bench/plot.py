@@ -93,6 +93,7 @@ def figure(report: Report, plt: Any) -> Any:
     rows = report["rows"]
     modes = [mode for mode in report["settings"]["modes"] if not _streams(mode)]
     single = {mode: [row for row in rows if row["mode"] == mode] for mode in modes}
+    single = {mode: own for mode, own in single.items() if own}
     shapes = list(dict.fromkeys(shape_of(row) for row in rows))
     pools = {
         shape: [row for row in rows if shape_of(row) == shape and _streams(row["mode"])]

@@ -205,3 +205,12 @@ def test_pictures_are_written(name, tmp_path):
     assert (tmp_path / name).stat().st_size > 1000
     with pytest.raises(CannotRunError, match="cannot write"):
         plot.draw(PICTURES["one"](), tmp_path / "no" / name)
+
+
+def test_a_mode_that_nothing_was_timed_in_has_no_panel():
+    value = report(("hot", "prepared"))
+    both = Drawn(value)
+    hot = Drawn({**value, "rows": [row for row in value["rows"] if row["mode"] == "hot"]})
+    assert len(both.panels) == len(hot.panels) + 1
+    plt_module.close(both.figure)
+    plt_module.close(hot.figure)
