@@ -27,6 +27,9 @@ def to_value(value: Any, name: str, tensor: Tensor, steps: Steps = ()) -> Array:
         ValueError: its shape is another.
     """
     shape = (*steps, *tensor.shape)
+    dtype = DTYPES[tensor.kind]
+    if type(value) is np.ndarray and value.shape == shape and value.dtype == dtype:
+        return np.ascontiguousarray(value) if shape else value
     what = "this model takes %s per step" if not steps else "this model takes %s"
     if tensor.kind == "float32":
         frame = to_float32(value, name, shape, what)
@@ -44,7 +47,7 @@ def to_value(value: Any, name: str, tensor: Tensor, steps: Steps = ()) -> Array:
         raise ValueError(f"{name} has shape {array.shape}, {what % shape_text(shape)}")
     if array.dtype == np.uint64 and array.size and array.max() >= 2**63:
         raise ValueError(f"{name} has a value of {array.max()}, which is no int64")
-    return np.ascontiguousarray(array, DTYPES[tensor.kind]).reshape(array.shape)
+    return np.ascontiguousarray(array, dtype).reshape(array.shape)
 
 
 def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
@@ -54,15 +57,16 @@ def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
         TypeError: there are several names, and what was given is no mapping.
         ValueError: a name is missing, or unknown.
     """
-    known = ", ".join(map(repr, names))
     if not isinstance(given, Mapping):
         if len(names) == 1:
             return [given]
+        known = ", ".join(map(repr, names))
         raise TypeError(f"{what} must be a mapping of {known}, found {type(given).__name__}")
-    wrong = [repr(name) for name in names if name not in given]
-    wrong += [repr(name) for name in given if name not in names]
+    wrong = [name for name in names if name not in given]
+    wrong += [name for name in given if name not in names]
     if wrong:
-        raise ValueError(f"{what}: {', '.join(wrong)} is missing or unknown, expected {known}")
+        which, known = (", ".join(map(repr, some)) for some in (wrong, names))
+        raise ValueError(f"{what}: {which} is missing or unknown, expected {known}")
     return [given[name] for name in names]
 
 

@@ -1,8 +1,10 @@
-"""One fixture runs everything over every backend and every ISA that this CPU has."""
+"""Fixtures: everything over every backend and every ISA that this CPU has; a signal's handler."""
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import signal
 from dataclasses import dataclass
 
 import pytest
@@ -72,3 +74,19 @@ def exact_implementations() -> list[Implementation]:
     if not names:
         pytest.skip("neither the native core nor Numba is here")
     return [Implementation(backend, isa or None) for backend, _, isa in names]
+
+
+@pytest.fixture
+def handler():
+    """Set what SIGALRM does, until the test is over.
+
+    Meanwhile nothing is collected: what is raised in a callback of the collector (Hypothesis has
+    one) or in a finalizer never reaches the test.
+    """
+    previous = signal.getsignal(signal.SIGALRM)
+    gc.collect()
+    gc.disable()
+    yield lambda function: signal.signal(signal.SIGALRM, function)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
+    gc.enable()

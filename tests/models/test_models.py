@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from program_cases import BACKENDS, PROGRAMS, Builder, Models, cut, frames, lstm_layer, named
 
-from lstm_fast import LSTM, ConcurrentUseError
+from lstm_fast import LSTM, ConcurrentUseError, available
 from lstm_fast._backends import _reference_model
 
 REFERENCE = Models("reference")
@@ -24,6 +24,11 @@ names = pytest.mark.parametrize("name", PROGRAMS)
 @pytest.fixture(scope="module", params=BACKENDS)
 def models(request):
     return Models(request.param)
+
+
+def test_the_native_core_is_among_them_where_it_is_built():
+    assert ("native" in BACKENDS) == any(name.startswith("native") for name in available())
+    assert BACKENDS[-1] == "reference"
 
 
 def bits(values):

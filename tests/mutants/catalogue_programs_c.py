@@ -5,6 +5,7 @@ from .mutant import Mutant
 PARSER = "tests/models/test_c_parser.py"
 EDGES = f"{PARSER}::test_edges"
 POOLS = "tests/models/test_c_model_pools.py -k none"
+STEPS = "tests/models/test_model_steps.py"
 
 PROGRAMS_C = [
     Mutant(
@@ -111,5 +112,26 @@ PROGRAMS_C = [
         "            if (result != LF_OK)\n",
         "            if (result > LF_OK)\n",
         POOLS,
+    ),
+    Mutant(
+        "a step by name takes a mapping that has more than the inputs",
+        "csrc/python/ends.h",
+        "if ((is_dict ? PyDict_Size(given) : 1) != count)",
+        "if (is_dict ? PyDict_Size(given) < count : count != 1)",
+        f"{STEPS}::test_wrong_calls_of_a_stream_change_nothing",
+    ),
+    Mutant(
+        "a step into arrays that are given counts its result twice",
+        "csrc/python/ends.h",
+        "static PyObject *finish(call *all, lf_status status) {\n",
+        "static PyObject *finish(call *all, lf_status status) {\n    Py_INCREF(all->result);\n",
+        f"{STEPS}::test_calls_keep_no_reference",
+    ),
+    Mutant(
+        "a piece of a long run counts a convolution's weights once",
+        "csrc/program/costs.c",
+        "(double)one->product.row_count * matrix->rows * matrix->columns;",
+        "(double)matrix->rows * matrix->columns;",
+        f"{STEPS}::test_a_piece_counts_each_use_of_the_weights",
     ),
 ]

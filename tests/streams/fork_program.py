@@ -21,7 +21,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from lstm_fast import LSTM, ConcurrentUseError, ForkedError, PoolFullError
+from lstm_fast import LSTM, ConcurrentUseError, ForkedError, LSTMState, Model, PoolFullError
+from lstm_fast.program import Input, Op, Output, Program, State, Tensor
 
 BACKEND, KIND, FORKS = sys.argv[1], sys.argv[2], int(sys.argv[3])
 THREADS, EACH, INPUTS, UNITS = 8, 3, 4, 32
@@ -42,12 +43,34 @@ def counting_lstm():
     return LSTM.from_state_dict(weights, backend=BACKEND)
 
 
-LSTM_ = counting_lstm()
+def counting_model():
+    """The same as a whole model, whose only operation it is."""
+    sizes = {"x": INPUTS, "h": UNITS, "c": UNITS, "y": UNITS, "h_new": UNITS, "c_new": UNITS}
+    tensors = [Tensor((size,)) for size in sizes.values()]
+    constants = {}
+    for shape, value in [((4 * UNITS, INPUTS), 0), ((4 * UNITS, UNITS), 0), ((4 * UNITS,), 60)]:
+        constants[len(tensors)] = np.full(shape, value, np.float32)
+        tensors.append(Tensor(shape))
+    start = np.zeros(UNITS, np.float32)
+    program = Program(
+        inputs=(Input("x", 0, (INPUTS,)),),
+        outputs=(Output("y", 3),),
+        states=(State("h", 1, 4, start), State("c", 2, 5, start)),
+        tensors=tuple(tensors),
+        constants=constants,
+        ops=(Op("lstm", (0, 1, 2, *constants), (3, 4, 5), {}),),
+    )
+    return Model.from_program(program, backend=BACKEND)
+
+
+LSTM_ = counting_model() if KIND == "models" else counting_lstm()
 EXPECTED = LSTM_.stream().run(np.ones((3, INPUTS), np.float32))
 
 
 def steps_in(state):
     """The number of steps that made this state, which all of its units must agree on."""
+    if isinstance(state, dict):
+        state = LSTMState(state["h"], state["c"])
     counts, outputs = set(state.c.ravel().tolist()), set(state.h.ravel().tolist())
     assert len(counts) == len(outputs) == 1, "half of a step"
     assert (counts == {0.0}) == (outputs == {0.0}), "half of a step"
@@ -104,7 +127,7 @@ class Pool:
         xs = np.ones((len(sessions), 2, INPUTS), np.float32)
         together(lambda n: self.pool.run(self.own[n], xs[:EACH]), THREADS)
         self.pool.run(sessions, xs)
-        assert self.pool.prepare(sessions) > 0
+        assert self.pool.prepare(sessions) > 0 or KIND == "models"  # nothing is done ahead there
         assert not len(self.pool.spoiled())
         opened = [self.pool.open() for _ in range(self.inner.capacity - len(self.inner))]
         assert all(steps_in(self.inner.state(session)) == 0 for session in opened)
@@ -284,7 +307,12 @@ def main():
         "ignore", DeprecationWarning
     )  # of Python 3.12: this has threads, and forks
     sys.setswitchinterval(1e-4)
-    kinds = {"pools": [Pool, Pool], "streams": [Streams], "traced": [Traced]}
+    kinds = {
+        "pools": [Pool, Pool],
+        "streams": [Streams],
+        "traced": [Traced],
+        "models": [Pool, Streams],
+    }
     subjects = [kind() for kind in kinds[KIND]]
     may_work, threads = begin_work(subjects)
     reports = []

@@ -16,12 +16,12 @@ import pytest
 
 from cases import bits, state_bits
 from lstm_fast import LSTM, ForkedError, SnapshotError, available
+from outside import PATIENCE, in_child
 
 if not hasattr(os, "fork"):
     pytest.skip("nothing forks here", allow_module_level=True)
 
 PROGRAM = Path(__file__).with_name("fork_program.py")
-PATIENCE = 60  # seconds: a guard against a child that waits for ever
 BACKENDS = [
     pytest.param(
         name,
@@ -35,12 +35,14 @@ FORKS = {"native": 100, "numba": 10, "reference": 4}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", ["pools", "streams", "traced"])
+@pytest.mark.parametrize("kind", ["pools", "streams", "traced", "models"])
 def test_forks_of_a_busy_process(backend, kind):
     """With `pools` and `streams` that is 200 of the native core."""
     if kind == "traced":
         pytest.importorskip("opentelemetry.trace")
-    forks = FORKS[backend] // (5 if kind == "traced" else 1) or 1
+    if kind == "models" and backend == "numba":
+        pytest.skip("it has no whole models")
+    forks = FORKS[backend] // (5 if kind in ("traced", "models") else 1) or 1
     done = subprocess.run(
         [sys.executable, str(PROGRAM), backend, kind, str(forks)],
         capture_output=True,
@@ -55,27 +57,6 @@ def test_forks_of_a_busy_process(backend, kind):
     assert report["busy"] == 8  # no thread had come to its end before
     if backend == "native" and kind != "traced":
         assert report["torn"] > 0  # the control: some children did find half of a step
-
-
-def in_child(work):
-    """Call work in a child; return what it returned, or the text of what it raised."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: there are threads
-        process = os.fork()
-    if not process:
-        signal.alarm(PATIENCE)
-        try:
-            text = str(work())
-        except BaseException as error:
-            text = f"{type(error).__name__}: {error}"
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        text = file.read()
-    os.waitpid(process, 0)
-    return text
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import subprocess
 import sys
@@ -14,47 +13,12 @@ import pytest
 
 from cases import bits, state_bits
 from lstm_fast import LSTM, ConcurrentUseError, available
+from outside import InterruptError, interrupted, raise_interrupt
 
 if not hasattr(signal, "setitimer"):
     pytest.skip("this system has no interval timer", allow_module_level=True)
 
 UNTOUCHED = np.float32(77)
-
-
-class InterruptError(Exception):
-    """What a signal handler raises."""
-
-
-def raise_interrupt(*_):
-    raise InterruptError
-
-
-@pytest.fixture
-def handler():
-    """Set what SIGALRM does, until the test is over.
-
-    Meanwhile nothing is collected: what is raised in a callback of the collector (Hypothesis has
-    one) or in a finalizer never reaches the test.
-    """
-    previous = signal.getsignal(signal.SIGALRM)
-    gc.collect()
-    gc.disable()
-    yield lambda function: signal.signal(signal.SIGALRM, function)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, previous)
-    gc.enable()
-
-
-def interrupted(call, after):
-    """Call, with an alarm after so many seconds; return whether that ended it."""
-    try:
-        signal.setitimer(signal.ITIMER_REAL, after)
-        call()
-    except InterruptError:
-        return True
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    return False
 
 
 def is_stepwise(implementation):

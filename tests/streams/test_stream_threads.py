@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +9,7 @@ import pytest
 
 from cases import frames_for, steps
 from lstm_fast import LSTM, available
+from outside import others_ran
 
 QUICK, LONG = (24, 64), (64, 300)  # 90 KiB of weights and 1.7 MiB
 native = pytest.mark.skipif(
@@ -28,41 +26,20 @@ def test_steps_in_threads_equal_solo(implementation, shape):
         assert list(pool.map(lambda xs: steps(lstm.stream(), xs), sequences)) == solo
 
 
-def others_ran(shape, most):
-    """Return whether, within so many steps, another thread came to run that nothing else lets."""
+def step_of(shape):
     lstm = LSTM.random(*shape, backend="native")
     stream, x, y = lstm.stream(), np.ones(shape[0], np.float32), np.empty(shape[1], np.float32)
-    counts, stop = [0], threading.Event()
-
-    def count():
-        while not stop.is_set():
-            counts[0] += 1
-            time.sleep(0)  # gives the lock back
-
-    thread, interval = threading.Thread(target=count), sys.getswitchinterval()
-    sys.setswitchinterval(60.0)  # nobody is made to give it up
-    try:
-        thread.start()
-        before = counts[0]
-        for _ in range(most):
-            stream.step(x, y)
-            if counts[0] != before:
-                return True
-        return False
-    finally:
-        stop.set()
-        sys.setswitchinterval(interval)
-        thread.join()
+    return lambda: stream.step(x, y)
 
 
 @native
 def test_a_long_step_lets_others_run():
-    assert others_ran(LONG, 100_000)
+    assert others_ran(step_of(LONG), 100_000)
 
 
 @native
 def test_a_quick_step_is_over_before_the_lock_could_change_hands():
-    assert not others_ran(QUICK, 2000)
+    assert not others_ran(step_of(QUICK), 2000)
 
 
 @native
