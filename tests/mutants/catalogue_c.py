@@ -81,14 +81,14 @@ C = [
     Mutant(
         "a copy reads a stream that is in use",
         "csrc/stream.c",
-        "    lf_status status = enter(source, LOOKS);\n    if (status != LF_OK)\n",
-        "    lf_status status = enter(source, LOOKS);\n    if (status != LF_OK && 0)\n",
+        "    lf_status status = lf_enter(source, LF_TO_LOOK);\n    if (status != LF_OK)\n",
+        "    lf_status status = lf_enter(source, LF_TO_LOOK);\n    if (status != LF_OK && 0)\n",
         CORE,
     ),
     Mutant(
         "a refused copy leaves its source in use",
         "csrc/stream.c",
-        "        leave(source);\n        return status;\n",
+        "        lf_leave(source);\n        return status;\n",
         "        return status;\n",
         CORE,
     ),
@@ -102,7 +102,7 @@ C = [
     # ---- what a model refuses ----
     Mutant(
         "the last bias of a layer may be infinite or NaN",
-        "csrc/model.c",
+        "csrc/layer_checks.c",
         "row < rows; row++)\n        if (!isfinite(lf_bias(layer, row)))",
         "row + 1 < rows; row++)\n        if (!isfinite(lf_bias(layer, row)))",
         CORE,
@@ -110,20 +110,20 @@ C = [
     Mutant(
         "only the first layer's weights are checked",
         "csrc/model.c",
-        "        status = check_layer(&layers[l], inputs, hidden_size, proj_size);",
-        "        status = l ? LF_OK : check_layer(&layers[l], inputs, hidden_size, proj_size);",
+        "    for (size_t l = 0; status == LF_OK && l < num_layers; l++) {\n        status =\n",
+        "    for (size_t l = 0; status == LF_OK && l < 1; l++) {\n        status =\n",
         CORE,
     ),
     Mutant(
         "a projection's weights may be too large for float16",
-        "csrc/model.c",
+        "csrc/layer_checks.c",
         "                   all_fit_float16(layer->weight_hr, proj_size * hidden_size)\n",
         "                   1\n",
         VARIANTS_C,
     ),
     Mutant(
         "int8: a layer may have more columns than an int32 sum holds",
-        "csrc/model.c",
+        "csrc/layer_checks.c",
         "    if (type == LF_INT8 && (input_size > largest_sum || outputs > largest_sum ||",
         "    if (type == LF_INT8 && (input_size > 2 * largest_sum || outputs > 2 * largest_sum ||",
         CORE,
@@ -369,8 +369,8 @@ C = [
     Mutant(
         "pools: of the rows behind a sequence's end only the first is zeroed",
         "csrc/pool/pass.c",
-        "(frames->end - t) * P * sizeof(float));",
-        "P * sizeof(float));",
+        "(frames->end - t) * bytes);",
+        "bytes);",
         "tests/pools/test_pool.py::test_ragged_runs_equal_streams -k native",
     ),
     Mutant(

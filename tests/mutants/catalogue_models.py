@@ -92,14 +92,14 @@ PROGRAMS = [
     ),
     Mutant(
         "models: subnormals are kept in the state",
-        "lstm_fast/_backends/_reference_model.py",
+        "lstm_fast/_backends/_program_steps.py",
         "canonical(value.astype(FLOAT32)) if",
         "value.astype(FLOAT32) if",
         MODELS + " -k subnormals",
     ),
     Mutant(
         "models: history does not move on",
-        "lstm_fast/_backends/_reference_model.py",
+        "lstm_fast/_backends/_program_steps.py",
         "newest.append(value[..., -one.history :].copy())",
         "newest.append(value[..., : one.history].copy())",
         MODELS + "::test_history_is_what_came_before",
