@@ -7,7 +7,8 @@
  *   run_programs memory < files    whether a model, its streams and its pools are made wholly or not at all, wherever
  *                                  memory runs out
  *
- * Linked with --wrap=malloc and so on, see allocations.h.
+ * Linked with --wrap=malloc and so on, see allocations.h, and with --wrap=lf_cpu_l2_bytes: each file is run as on a CPU
+ * whose L2 holds nothing, too.
  */
 #include <string.h>
 
@@ -22,6 +23,13 @@ enum {
     STEPS = 4,
     LARGEST = 1 << 22
 }; /* bytes of scratch and of state that are tried */
+
+size_t __real_lf_cpu_l2_bytes(void);
+size_t __wrap_lf_cpu_l2_bytes(void);
+
+static int has_l2;
+
+size_t __wrap_lf_cpu_l2_bytes(void) { return has_l2 ? __real_lf_cpu_l2_bytes() : 1; }
 
 typedef const lf_value_info *(*info_of)(const lf_model *model, size_t n);
 
@@ -208,11 +216,12 @@ static void run_file(const unsigned char *bytes, size_t size) {
     const char *wrong = NULL;
     result first = {LF_OK, 0};
     int found = 0;
-    for (size_t n = 0; n < lf_isa_count() && !wrong; n++) {
+    for (size_t n = 0; n < 2 * lf_isa_count() && !wrong; n++) {
         lf_model *model = NULL;
-        if (lf_isa_missing(n, 0))
+        if (lf_isa_missing(n / 2, 0))
             continue;
-        const lf_status status = lf_model_load(bytes, size, lf_isa_name(n), &model);
+        has_l2 = n % 2;
+        const lf_status status = lf_model_load(bytes, size, lf_isa_name(n / 2), &model);
         if (status != LF_OK) {
             printf("%d%s\n", (int)status, model ? " and a model" : "");
             return;
@@ -225,7 +234,7 @@ static void run_file(const unsigned char *bytes, size_t size) {
             return;
         }
         if (found++ && !is_same(one, first))
-            wrong = "instruction sets differ";
+            wrong = "instruction sets differ, or sizes of L2";
         first = one;
     }
     if (wrong)

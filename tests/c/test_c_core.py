@@ -125,7 +125,7 @@ def test_vector_operations(core, isa):
 
 def run_programs(core, *options):
     """Random and damaged models through the core, on all of its instruction sets."""
-    built = build_only(core, "run_programs.c", WRAP, *options)
+    built = build_only(core, "run_programs.c", WRAP, "-Wl,--wrap=lf_cpu_l2_bytes", *options)
     assert built.returncode == 0, built.stderr
     fuzz = str(ROOT / "tests/models/fuzz_c_programs.py")
     return run(sys.executable, fuzz, "--program", str(core[0] / "run_programs"), "--count", "200")
