@@ -15,6 +15,7 @@ from ..program import Input, Kind, Op, Output, Program, Shape, State, Tensor
 MOST_OPS = 20_000
 MOST_ELEMENTS = 1 << 24  # of one value
 MOST_IN_ALL = 1 << 28  # of all values that are no constants
+MOST_KEPT = 1 << 22  # of all states, which a file need not hold
 
 
 class Writer:
@@ -32,6 +33,7 @@ class Writer:
         self._next: dict[int, int] = {}
         self._notes: dict[str, None] = {}
         self._elements = 0
+        self._kept = 0
 
     def value(self, shape: Shape, kind: Kind = "float32") -> int:
         """Add a tensor that is known when the model runs.
@@ -49,7 +51,8 @@ class Writer:
     def constant(self, values: NDArray[np.float32]) -> int:
         """Add float32 values that never change."""
         self._tensors.append(Tensor(values.shape))
-        self._constants[len(self._tensors) - 1] = np.ascontiguousarray(values)
+        whole = np.ascontiguousarray(values).reshape(values.shape)  # which is (1,) of () otherwise
+        self._constants[len(self._tensors) - 1] = whole
         return len(self._tensors) - 1
 
     def emit(self, code: str, *inputs: int, **attributes: Any) -> int:
@@ -70,12 +73,26 @@ class Writer:
         self._ops.append(Op(code, inputs, outputs, attributes, self.source))
         return outputs
 
-    def state(self, name: str, initial: NDArray[np.float32]) -> int:
-        """Add a state under this name, or one like it that is free; `keep` says what becomes it."""
+    def state(self, name: str, shape: Shape, initial: NDArray[np.float32] | None = None) -> int:
+        """Add a state under this name, or one like it that is free; `keep` says what becomes it.
+
+        Args:
+            name: what callers know it by.
+            shape: of it.
+            initial: where sessions start; None: at zeros.
+
+        Raises:
+            ValueError: all of them together are larger than those of any model.
+        """
+        self._kept += math.prod(shape)
+        if self._kept > MOST_KEPT:
+            raise ValueError(f"a state of shape {shape} is too large for a session")
+        if initial is None:
+            initial = np.zeros(shape, np.float32)
         unique, count = name, 2
         while unique in self._states:
             unique, count = f"{name}#{count}", count + 1
-        self._states[unique] = (self.value(initial.shape), initial)
+        self._states[unique] = (self.value(shape), initial)
         return self._states[unique][0]
 
     def keep(self, state: int, value: int) -> None:

@@ -133,7 +133,8 @@ def program(path: Path) -> Program:
 def _lstm(writer: Writer, x: int, n: int, layer: LayerWeights) -> int:
     """Add a layer that keeps its state from step to step, and return its output."""
     starts = {"h": layer.h_0, "c": layer.c_0}
-    h, c = (writer.state(f"{k}_l{n}", v) for k, v in starts.items() if v is not None)
+    shape = (layer.hidden_size,)
+    h, c = (writer.state(f"{kind}_l{n}", shape, value) for kind, value in starts.items())
     weights = map(writer.constant, (layer.weight_ih, layer.weight_hh, layer.bias))
     y, h_new, c_new = writer.emit_all("lstm", x, h, c, *weights, **cell_attributes(layer.cell))
     writer.keep(h, h_new)

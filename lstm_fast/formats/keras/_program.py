@@ -49,10 +49,12 @@ def program(path: Path) -> Program:
 def _check_file(path: Path, file: Opened) -> None:
     if file.config is None:
         raise FormatError(
-            f"{path}: it holds weights alone, not what the model computes: save all of it, as .keras"
+            f"{path}: it holds weights alone, not what the model computes: save it as .keras"
         )
     major = file.version.major
-    if major != 3 or file.root.get("model_weights") is not None:
+    with checked(path, "weights"):
+        is_old = file.root.get("model_weights") is not None
+    if major != 3 or is_old:
         what = "it does not say which Keras wrote it" if major is None else "it is of Keras 2"
         what = "it is in the layout of Keras 2" if major == 3 else what
         raise FormatError(f"{path}: {what}; {SAVE_AGAIN}")

@@ -52,11 +52,14 @@ def chain(layer: dict[str, Any], group: Path, names: Path) -> Iterator[Piece]:
     kind, options = str(layer.get("class_name"))[:80], a_dict(layer.get("config"))
     own, is_model = layer.get("registered_name"), kind in MODELS
     piece = Piece(kind, options, group, names, call_of(layer).training)
+    module = str(layer.get("module"))[:80]
+    if module.startswith("keras.") and module != "keras.layers" and not is_model:
+        raise ConfigError(f"{piece}: it is an operation of {module}; only layers are read here")
     if own and not (is_model and own == kind):
         raise ConfigError(f"{piece}: its class is your own, {str(own)[:80]!r}: it is not read here")
     if not is_model:
-        if layer.get("module") != "keras.layers":
-            raise ConfigError(f"{piece}: it is no layer of Keras's; only layers are read here")
+        if module != "keras.layers":
+            raise ConfigError(f"{piece}: it is of {module!r}, not of Keras: it is not read here")
         yield piece
         return
     listed = options.get("layers")

@@ -37,7 +37,7 @@ def conv1d(context: Context, piece: Piece) -> None:
     writer, kept = context.writer, dilation * (taps - 1)
     window = writer.emit("reshape", context.tensor, shape=(1, channels))
     if kept:
-        history = writer.state(f"{piece.name}.history", np.zeros((kept, channels), np.float32))
+        history = writer.state(f"{piece.name}.history", (kept, channels))
         window = writer.emit("concat", history, window, axis=0)
         end = (kept + 1, channels)
         writer.keep(history, writer.emit("slice", window, starts=(1, 0), ends=end, steps=(1, 1)))

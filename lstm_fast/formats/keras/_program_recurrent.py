@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from ...cell import Activation, Cell
 from ...operations import cell_attributes
 from ..gates import gru_to_pytorch, to_pytorch
@@ -86,7 +84,7 @@ def _lstm(context: Context, piece: Piece) -> None:
     biases = [(4 * units,)] if flag(piece, "use_bias", True) else []
     kernel, own, *bias = context.arrays(piece.group, [*shapes, *biases])
     weights = [writer.constant(to_pytorch(one.T, "keras")) for one in (kernel, own, *bias)]
-    h, c = (writer.state(f"{piece.name}.{part}", np.zeros(units, np.float32)) for part in "hc")
+    h, c = (writer.state(f"{piece.name}.{part}", (units,)) for part in "hc")
     cell = cell_attributes(Cell(gate=gate, input=main, output=main))
     context.tensor, h_new, c_new = writer.emit_all("lstm", context.tensor, h, c, *weights, **cell)
     writer.keep(h, h_new)
@@ -109,7 +107,7 @@ def _gru(context: Context, piece: Piece) -> None:
     kernel, own, *bias = context.arrays(piece.group, [*shapes, *(biases if use_bias else [])])
     rows = [row for one in bias for row in one.reshape(-1, 3 * units)]
     weights = [writer.constant(gru_to_pytorch(one.T, "keras")) for one in (kernel, own, *rows)]
-    h = writer.state(f"{piece.name}.h", np.zeros(units, np.float32))
+    h = writer.state(f"{piece.name}.h", (units,))
     context.tensor, h_new = writer.emit_all(
         "gru", context.tensor, h, *weights, linear_before_reset=is_after
     )
