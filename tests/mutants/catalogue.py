@@ -5,6 +5,7 @@ from .catalogue_models import PROGRAMS
 from .catalogue_onnx import ONNX_PROGRAMS
 from .catalogue_programs_c import PROGRAMS_C
 from .catalogue_vad import VAD
+from .catalogue_whole import WHOLE_MODELS
 from .mutant import ERRORS, POOL_ERRORS, SNAPSHOTS, Mutant, golden
 
 PYTHON = [
@@ -94,4 +95,4 @@ PYTHON = [
     ),
 ]
 
-ALL = [*C, *PYTHON, *PROGRAMS, *PROGRAMS_C, *ONNX_PROGRAMS, *VAD]
+ALL = [*C, *PYTHON, *PROGRAMS, *PROGRAMS_C, *ONNX_PROGRAMS, *VAD, *WHOLE_MODELS]
