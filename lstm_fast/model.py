@@ -322,7 +322,9 @@ def load_model(
     backend: str | None = None,
     isa: str | None = None,
 ) -> Model:
-    """Read a whole model from a file: ONNX, or our own `.lfm`.
+    """Read a whole model from a file: ONNX, Keras 3, Neural Amp Modeler, or our own `.lfm`.
+
+    All options but the last three are of ONNX; other files are ready as they are.
 
     Args:
         path: the file.
@@ -340,8 +342,8 @@ def load_model(
         OSError: the file cannot be opened.
         FormatError: it is damaged or of another format, or has an operation that is not there; or a
             library is missing.
-        TypeError, ValueError: an option is wrong, or not for a `.lfm` file, which is ready as it
-            is; or as `Model.from_program`.
+        TypeError, ValueError: an option is wrong, or not for such a file; or as
+            `Model.from_program`.
         BackendUnavailableError: the backend asked for is not installed.
     """
     options: dict[str, Any] = {
@@ -357,14 +359,9 @@ def load_model(
         if given := [name for name, value in options.items() if value is not None]:
             raise ValueError(f"{path}: a .lfm file is ready as it is, and takes no {given[0]}")
         return Model._read(path.read_bytes(), path, weight_dtype, backend, isa)
-    if path.suffix.lower() != ".onnx":
-        raise FormatError(
-            f"{path}: whole models are read from .onnx and .lfm files; lstm_fast.load reads the "
-            "LSTM alone from others"
-        )
-    from .formats.onnx._program import program_from_onnx
+    from .formats._whole_models import program_of
 
-    program = program_from_onnx(path, **options)
+    program = program_of(path, options)
     return Model._check(program, path, weight_dtype, backend, isa)
 
 

@@ -17,12 +17,12 @@ from ..model import Model, load_model
 from . import _program_text, _whole_options, safetensors
 from ._files import FormatError, Found, Refused
 from ._terminal import as_bytes, printable, width, wrapped
+from ._whole_models import ENDINGS as WHOLE
 
-WHOLE = (".onnx", ".lfm")  # files of which whole models are read
 ENDINGS = (".safetensors", ".lfm")
 DESCRIPTION_OF_INSPECT = (
-    "Lists the LSTMs of a file; of .onnx and .lfm files also the whole model, operation by "
-    "operation, or what is in the way of reading it."
+    "Lists the LSTMs of a file; of .onnx, .keras, .nam and .lfm files also the whole model, "
+    "operation by operation, or what is in the way of reading it."
 )
 DESCRIPTION_OF_CONVERT = (
     "To .safetensors: one LSTM of a file, weights under PyTorch's names, its variant in the "
@@ -129,7 +129,7 @@ def _inspect(options: argparse.Namespace) -> None:
         print()
         for line in _lines(one, columns):
             print(line)
-    for line in _whole_lines(model, obstacle, columns):
+    for line in _whole_lines(options, model, obstacle, columns):
         print(line)
 
 
@@ -161,7 +161,9 @@ def _both(
         raise FormatError(f"{no_lstm}; as a whole model: {text}") from error
 
 
-def _whole_lines(model: Model | None, obstacle: FormatError | None, columns: int) -> Iterator[str]:
+def _whole_lines(
+    options: argparse.Namespace, model: Model | None, obstacle: FormatError | None, columns: int
+) -> Iterator[str]:
     """Yield what is printed of a whole model, or of what is in the way of reading it."""
     if model is not None:
         yield ""
@@ -170,7 +172,8 @@ def _whole_lines(model: Model | None, obstacle: FormatError | None, columns: int
         yield ""
         yield "the whole model"
         yield from wrapped("  in the way  ", printable(str(obstacle)), columns)
-        yield from wrapped("  options     ", _whole_options.HINT, columns)
+        if options.file.lower().endswith(".onnx"):
+            yield from wrapped("  options     ", _whole_options.HINT, columns)
 
 
 def _refuse_options(options: argparse.Namespace, *, of_models: bool, of_lstms: bool) -> None:

@@ -1,4 +1,4 @@
-"""The orders in which formats keep the four gates, and the way from each to ours."""
+"""The orders in which formats keep the gates, and the way from each to ours."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ORDERS", "OURS", "to_pytorch"]
+__all__ = ["GRU_ORDERS", "GRU_OURS", "ORDERS", "OURS", "gru_to_pytorch", "to_pytorch"]
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
 OURS = "ifgo"  # PyTorch's
+GRU_OURS = "rzn"  # PyTorch's, too
 
 # i: input gate; f: forget gate; g: what goes into the cell (c in ONNX and Keras, j in TensorFlow);
 # o: output gate. Readers ask for an order by name, so that a test can swap gates here and see that
@@ -22,6 +23,8 @@ ORDERS: dict[str, str] = {
     "keras": "ifgo",
     "tensorflow1": "igfo",
 }
+# r: reset gate; z: update gate; n: the new value (h in ONNX and Keras).
+GRU_ORDERS: dict[str, str] = {"pytorch": "rzn", "onnx": "zrn", "keras": "zrn"}
 
 
 def to_pytorch(values: Array, order: str) -> Array:
@@ -35,13 +38,25 @@ def to_pytorch(values: Array, order: str) -> Array:
     Raises:
         ValueError: the first axis is no four blocks.
     """
-    letters = ORDERS[order]
+    return _reordered(values, ORDERS[order], OURS)
+
+
+def gru_to_pytorch(values: Array, order: str) -> Array:
+    """Return the same for a GRU: blocks of rows in PyTorch's order r, z, n; order: of GRU_ORDERS.
+
+    Raises:
+        ValueError: the first axis is no three blocks.
+    """
+    return _reordered(values, GRU_ORDERS[order], GRU_OURS)
+
+
+def _reordered(values: Array, letters: str, ours: str) -> Array:
     rows = values.shape[0] if values.ndim else 0
     if values.ndim == 0 or rows % len(letters):
-        raise ValueError(f"expected 4 * hidden_size rows, found shape {values.shape}")
-    if letters == OURS:
+        raise ValueError(f"expected {len(letters)} * hidden_size rows, found shape {values.shape}")
+    if letters == ours:
         return values
     blocks = values.reshape(len(letters), rows // len(letters), *values.shape[1:])
-    ordered = blocks[[letters.index(gate) for gate in OURS]]
+    ordered = blocks[[letters.index(gate) for gate in ours]]
     result: Array = np.ascontiguousarray(ordered.reshape(values.shape))  # type: ignore[assignment]
     return result

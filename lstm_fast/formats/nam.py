@@ -6,7 +6,7 @@ The file is JSON, its weights one flat list of numbers:
                      the hidden state (H,) and the cell state (H,) to start from
     the head         weight (outputs, H) row by row, bias (outputs,)
 
-An LSTM here gives h of the last layer; the head makes the sound of it:
+An LSTM here gives h of the last layer; the head makes the sound of it, as `load_model` has both:
 
     weight, bias = lstm_fast.formats.nam.head("amp.nam")
     sample = weight @ stream.step(x) + bias
@@ -22,8 +22,11 @@ import numpy as np
 
 from .._arrays import Float32
 from .._weights import LayerWeights, make_weights
+from ..operations import cell_attributes
+from ..program import Program
 from . import _json, gates
 from ._files import FormatError, Found, checked, size_limit
+from ._program_writer import Writer
 from ._recognise_ours import FORMATS
 
 SUFFIXES, recognise = FORMATS["nam"]
@@ -31,6 +34,13 @@ WARM_UP = (
     "streams start from the file's own state; Neural Amp Modeler's players then run half a second "
     "of silence before the first sample"
 )
+RATE = "it does not say its sample rate; Neural Amp Modeler takes 48000 Hz then"
+LEVELS = {  # what the metadata may say, none of which changes what is computed
+    "loudness": "its loudness is {:g} dB, which players may level out; here nothing is scaled",
+    "gain": "its gain is {:g}, a figure for how much it distorts; here nothing is scaled",
+    "input_level_dbu": "its input was {:g} dBu at full scale; here nothing is scaled",
+    "output_level_dbu": "its output was {:g} dBu at full scale; here nothing is scaled",
+}
 
 
 class _Model(NamedTuple):
@@ -64,13 +74,10 @@ def read(path: str | os.PathLike[str]) -> list[Found]:
         FormatError: it is damaged, or of another architecture.
     """
     path = Path(path)
-    model = _read(path)
-    layers, sources, start = [], {}, 0
+    model = _model(path, _content(path))
+    layers, sources = _layers(path, model), {}
     for n in range(model.num_layers):
-        end = start + model.layer_length(n)
         part = f"layer {n}"
-        with checked(path, part):
-            layers.append(_layer(model, n, model.values[start:end]))
         for kind, text in {
             "weight_ih": "the first columns of W, gates ifgo",
             "weight_hh": "the last columns of W, gates ifgo",
@@ -80,7 +87,6 @@ def read(path: str | os.PathLike[str]) -> list[Found]:
             "c_0": "the initial cell state",
         }.items():
             sources[f"{kind}_l{n}"] = f"{part} of weights: {text}"
-        start = end
     with checked(path, "weights"):
         weights = make_weights(layers)
     note = (
@@ -97,12 +103,78 @@ def head(path: str | os.PathLike[str]) -> tuple[Float32, Float32]:
         OSError: the file cannot be opened.
         FormatError: it is damaged, or of another architecture.
     """
-    model = _read(Path(path))
+    path = Path(path)
+    return _head(path, _model(path, _content(path)))
+
+
+def program(path: Path) -> Program:
+    """Return amp and head as a program: what a player makes of one sample, in the file's scale.
+
+    Raises:
+        OSError: the file cannot be opened.
+        FormatError: it is damaged, or of another architecture.
+    """
+    content = _content(path)
+    model, writer = _model(path, content), Writer()
+    with checked(path, "config"):
+        given = x = writer.value((model.input_size,))
+    for n, layer in enumerate(_layers(path, model)):
+        writer.source = f"layer {n}"
+        with checked(path, writer.source):
+            x = _lstm(writer, x, n, layer)
+    writer.source = "head"
+    with checked(path, "head"):
+        y = writer.emit("dense", x, *map(writer.constant, _head(path, model)))
+    for note in (*_notes(content), WARM_UP):
+        writer.note(note)
+    return writer.program(("input", given), ("output", y))
+
+
+def _lstm(writer: Writer, x: int, n: int, layer: LayerWeights) -> int:
+    """Add a layer that keeps its state from step to step, and return its output."""
+    starts = {"h": layer.h_0, "c": layer.c_0}
+    shape = (layer.hidden_size,)
+    h, c = (writer.state(f"{kind}_l{n}", shape, value) for kind, value in starts.items())
+    weights = map(writer.constant, (layer.weight_ih, layer.weight_hh, layer.bias))
+    y, h_new, c_new = writer.emit_all("lstm", x, h, c, *weights, **cell_attributes(layer.cell))
+    writer.keep(h, h_new)
+    writer.keep(c, c_new)
+    return y
+
+
+def _notes(content: dict[str, Any]) -> list[str]:
+    """Return what the file says of itself, and what is not done with it here."""
+    notes = []
+    if isinstance(version := content.get("version"), str):
+        notes.append(f"a file of version {version[:20]}")
+    rate = content.get("sample_rate")
+    notes.append(f"its sample rate is {rate:g} Hz" if _is_number(rate) else RATE)
+    metadata = content.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    notes += [text.format(metadata[k]) for k, text in LEVELS.items() if _is_number(metadata.get(k))]
+    return notes
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9  # type: ignore[arg-type]
+
+
+def _head(path: Path, model: _Model) -> tuple[Float32, Float32]:
     values = model.values[model.expected - model.head_length :]
     if not np.isfinite(values).all():
         raise FormatError(f"{path}: head: there are values that are not finite in float32")
     weight = values[: -model.outputs].reshape(model.outputs, model.hidden_size)
     return weight.copy(), values[-model.outputs :].copy()
+
+
+def _layers(path: Path, model: _Model) -> list[LayerWeights]:
+    layers, start = [], 0
+    for n in range(model.num_layers):
+        end = start + model.layer_length(n)
+        with checked(path, f"layer {n}"):
+            layers.append(_layer(model, n, model.values[start:end]))
+        start = end
+    return layers
 
 
 def _layer(model: _Model, layer: int, values: Float32) -> LayerWeights:
@@ -117,15 +189,21 @@ def _layer(model: _Model, layer: int, values: Float32) -> LayerWeights:
     return LayerWeights(w_ih, w_hh, bias, np.zeros_like(bias), h_0=h_0, c_0=c_0)
 
 
-def _read(path: Path) -> _Model:
-    """Read the file and check its sizes against the number of its weights."""
+def _content(path: Path) -> dict[str, Any]:
+    """Return what the file holds, of the architecture that is read here."""
     content = _json.parse(path, "JSON", path.read_bytes(), size_limit(path))
     if not isinstance(content, dict) or "architecture" not in content:
         raise FormatError(f"{path}: there is no architecture in it; it is no .nam file")
     if content["architecture"] != "LSTM":
         raise FormatError(
-            f"{path}: its architecture is {str(content['architecture'])[:40]!r}; only 'LSTM' is one"
+            f"{path}: its architecture is {str(content['architecture'])[:40]!r}; only 'LSTM' is "
+            "read: get the amp as an LSTM, or train it as one"
         )
+    return content
+
+
+def _model(path: Path, content: dict[str, Any]) -> _Model:
+    """Return its sizes, checked against the number of its weights, and these."""
     config = content.get("config")
     if not isinstance(config, dict):
         raise FormatError(f"{path}: config: it is no JSON object")

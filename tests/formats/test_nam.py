@@ -10,10 +10,11 @@ import pytest
 from damage import refused
 from framework_runs import GOLDEN, excess_of_run, is_each_wrong_order_seen, load_run
 
-from lstm_fast import LSTM, FormatError
+from lstm_fast import LSTM, FormatError, load_model
 from lstm_fast._weights import make_weights
 from lstm_fast.formats import nam
 from tolerances import gamma
+from variant_tolerances import excess, variant_step
 
 FILES = GOLDEN / "nam"
 NAMES = ["one_layer", "two_layers"]
@@ -148,3 +149,80 @@ def test_live(tmp_path):
             states.append([part[:, 0].numpy().copy() for part in state])
     h, c = (np.array(part) for part in zip(*states, strict=True))
     assert excess_of_run(found.weights, {"x": x[0].numpy(), "h": h, "c": c}) <= 1
+
+
+# ---- amp and head --------------------------------------------------------------------------------
+
+
+def whole_excess(name, run, **options):
+    """Return how far the float64 backend is from what the plugin plays, over the bound of a step.
+
+    Each step begins at the state that the plugin had, so that nothing but one step is judged.
+    """
+    path = FILES / f"{name}.nam"
+    weights, (head, bias) = read(name), nam.head(path)
+    model = load_model(path, **options)
+    assert list(model.states) == [f"{k}_l{n}" for n in range(weights.num_layers) for k in "hc"]
+    stream, worst = model.stream(), 0.0
+    for t, x in enumerate(run["x"]):
+        if t:
+            state = {f"{k}_l{n}": run[k][t - 1, n] for k in "hc" for n in range(len(run[k][0]))}
+            stream.state = state
+        before, below, error = stream.state, np.array([x]), 0.0
+        for n, layer in enumerate(weights.layers):
+            h, c = before[f"h_l{n}"], before[f"c_l{n}"]
+            step = variant_step(below, h, c, layer, x_error=error, peer=True)
+            below, error = step.h, step.h_error
+        exact, sizes = head @ below + bias, np.abs(head) @ (np.abs(below) + error) + np.abs(bias)
+        bound = np.abs(head) @ error + gamma(len(below) + 1) * sizes
+        worst = max(worst, excess(run["y"][t : t + 1], exact, bound))
+        worst = max(worst, excess(stream.step([x]), exact, bound))
+    return worst
+
+
+@pytest.mark.parametrize("backend", [None, "reference"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_whole_model_plays_what_the_plugin_plays(name, backend):
+    run = load_run(FILES / f"{name}.npz")
+    assert whole_excess(name, run, backend=backend) <= 1
+    assert whole_excess(name, run | {"y": run["y"] * (1 + 2.0**-12)}, backend=backend) > 1
+
+
+def test_a_whole_model_begins_where_the_file_says():
+    model, weights = load_model(FILES / "two_layers.nam"), read("two_layers")
+    assert {name: one.shape for name, one in model.inputs.items()} == {"input": (1,)}
+    assert {name: one.shape for name, one in model.outputs.items()} == {"output": (1,)}
+    for n, layer in enumerate(weights.layers):
+        assert np.array_equal(model.stream().state[f"h_l{n}"], layer.h_0)
+        assert np.array_equal(model.stream().state[f"c_l{n}"], layer.c_0)
+
+
+def test_what_a_whole_model_says_of_itself(tmp_path):
+    content = json.loads((FILES / "one_layer.nam").read_text())
+    notes = load_model(FILES / "one_layer.nam").notes
+    assert notes[0] == "a file of version 0.7.0"
+    assert "does not say its sample rate" in notes[1]
+    assert notes[2].startswith("its loudness is -24.1087 dB")
+    assert notes[-1] == nam.WARM_UP
+    content |= {"sample_rate": 44100, "metadata": {"gain": [1], "input_level_dbu": 12.5}}
+    path = tmp_path / "amp.nam"
+    path.write_text(json.dumps(content))
+    found = load_model(path).notes
+    assert "its sample rate is 44100 Hz" in found
+    assert not any("gain" in note for note in found)
+    assert any("its input was 12.5 dBu" in note for note in found)
+
+
+def test_whole_models_of_other_architectures_and_options_are_refused(tmp_path):
+    content = json.loads((FILES / "one_layer.nam").read_text())
+    path = tmp_path / "amp.nam"
+    path.write_text(json.dumps(content | {"architecture": "WaveNet"}))
+    with pytest.raises(FormatError, match="is 'WaveNet'; only 'LSTM' is read: get the amp as an L"):
+        load_model(path)
+    with pytest.raises(ValueError, match="a file of format nam is ready as it is, and takes no hi"):
+        load_model(FILES / "one_layer.nam", history={"input": 1})
+
+
+def test_damaged_whole_models_are_refused_or_read(tmp_path):
+    data = (FILES / "one_layer.nam").read_bytes()
+    assert refused(load_model, tmp_path / "amp.nam", data, 100) > 30

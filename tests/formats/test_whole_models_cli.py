@@ -212,10 +212,11 @@ def test_options_of_the_other_kind_are_refused(capsys, tmp_path, frame_file):
     capsys.readouterr()
     assert "takes no shapes" in fails(capsys, "inspect", lfm, *TOLD)
     assert "--format is of a single LSTM" in fails(capsys, "inspect", lfm, "--format", "onnx")
-    amp = str(GOLDEN / "nam/two_layers.nam")
-    assert "--history is of a whole model" in fails(capsys, "inspect", amp, "--history", "x=1")
-    assert "whole models are read from .onnx and .lfm" in fails(
-        capsys, "convert", amp, one[:-11] + "lfm", "--force"
+    amp, torch = str(GOLDEN / "nam/two_layers.nam"), str(GOLDEN / "pytorch/cell.pt")
+    assert "takes no history" in fails(capsys, "inspect", amp, "--history", "x=1")
+    assert "--history is of a whole model" in fails(capsys, "inspect", torch, "--history", "x=1")
+    assert "whole models are read from .onnx, .keras, .nam and .lfm" in fails(
+        capsys, "convert", torch, one[:-11] + "lfm", "--force"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...operations import cell_attributes
+from ..gates import gru_to_pytorch
 from ._file import Array
 from ._lstm import INPUTS, initial_row, layers, options
 from ._program_builder import Sym, UnsupportedError, Value, shape_of
@@ -140,9 +141,9 @@ def _gru(node: Node) -> list[Value]:
     frames, builder = _Frames(node, layout), node.builder
     if frames.input_size != w.shape[2]:
         raise ValueError(f"X has {frames.input_size} values, W has shape {w.shape}")
-    weights = [builder.constant(_gates(one[0])) for one in (w, r)]
+    weights = [builder.constant(gru_to_pytorch(one[0], "onnx")) for one in (w, r)]
     if b is not None:
-        weights += [builder.constant(_gates(half)) for half in np.split(b[0], 2)]
+        weights += [builder.constant(gru_to_pytorch(half, "onnx")) for half in np.split(b[0], 2)]
     value, initial = node.given(5), None
     if isinstance(value, np.ndarray):
         rows = value.reshape(-1, size)
@@ -174,12 +175,6 @@ def _check_gru(node: Node) -> None:
         )
     if node.attributes.get("clip") is not None:
         raise UnsupportedError("it clips its gates")
-
-
-def _gates(blocks: Array) -> Array:
-    """Return rows in PyTorch's order of gates, r z n, of ONNX's z r h."""
-    z, r, h = np.split(blocks, 3)
-    return np.concatenate([r, z, h])
 
 
 def _keep(node: Node, states: dict[str, int]) -> None:
