@@ -178,6 +178,7 @@ static void run_lstm_together(const run *r, const lf_instruction *one) {
         .layer = layer,
         .end_half = LF_HALVES,
         .descending = r->descending,
+        .prefetches = !r->plan->fits_l2,
         .sessions = r->sessions,
         .x = (const float *const *)r->rows[X],
         .h = r->rows[H],

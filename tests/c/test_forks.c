@@ -176,8 +176,8 @@ static void test_pool_that_grows(void) {
     const size_t more = 3, capacity = old.capacity + more;
     const size_t state_bytes = lf_state_at(pool, old.capacity) * sizeof(float);
     lf_pool_room bigger = {.capacity = capacity,
-                      .slots = lf_alloc_zeroed(capacity * sizeof *old.slots),
-                      .states = lf_alloc_zeroed(lf_state_at(pool, capacity) * sizeof(float))};
+                           .slots = lf_alloc_zeroed(capacity * sizeof *old.slots),
+                           .states = lf_alloc_zeroed(lf_state_at(pool, capacity) * sizeof(float))};
     memcpy(bigger.slots, old.slots, old.capacity * sizeof *old.slots);
     memcpy(bigger.states, old.states, state_bytes);
     for (size_t n = old.capacity; n < capacity; n++)
