@@ -101,6 +101,7 @@ class _Check:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.origin: dict[int, str | int] = {}
+        self.finite: set[int] = set()  # constants that are, so that each is looked at once
 
     def result(self) -> Program:
         program = self.program
@@ -232,8 +233,10 @@ class _Check:
     def _check_constant(self, name: str, number: int, constants: Mapping[int, Any]) -> None:
         if number not in constants:
             raise ValueError(f"{name} is {self._name(self.origin[number])}, expected a constant")
-        if name in FINITE and not np.isfinite(constants[number]).all():
-            raise ValueError(f"{name} has values that are not finite")
+        if name in FINITE and number not in self.finite:
+            if not np.isfinite(constants[number]).all():
+                raise ValueError(f"{name} has values that are not finite")
+            self.finite.add(number)
 
     def _output(self, one: Output) -> Output:
         with _part(f"output {one.name!r}"):

@@ -304,6 +304,7 @@ static lf_status parse(const unsigned char *bytes, size_t size, const contents *
     lf_status status = LF_ERR_MEMORY;
     if (self->file && scratch) {
         memcpy(self->file, bytes, size);
+        self->program.file_bytes = size;
         memcpy(self->program.fingerprint, bytes + size - LF_SHA256_BYTES, LF_FINGERPRINT_BYTES);
         status = read_file(self, &p);
     }

@@ -99,9 +99,9 @@ static void logic_axis(const lf_plain *p, uint32_t size, void *y, const void *co
     case LF_OP_EQUAL:
         LF_COMPARE(a == b);
     case LF_OP_LOGICAL_AND:
-        LF_COMPARE(a && b);
+        LF_COMPARE(a != 0 && b != 0);
     case LF_OP_LOGICAL_OR:
-        LF_COMPARE(a || b);
+        LF_COMPARE(a != 0 || b != 0);
     case LF_OP_LOGICAL_NOT:
         for (uint32_t n = 0; n < size; n++)
             ((uint8_t *)y)[at[0] + (ptrdiff_t)n * step[0]] =

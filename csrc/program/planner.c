@@ -37,9 +37,15 @@ lf_place lf_new_buffer(lf_planner *planner, size_t bytes) {
     return place;
 }
 
+/* Packed weights take sixteen times what a file has of them at most, but thousands of operations may share one. */
+static size_t most_model_bytes(const lf_planner *planner) {
+    return 64 * planner->program->file_bytes + ((size_t)16 << 20);
+}
+
 lf_place lf_new_model_place(lf_planner *planner, size_t bytes) {
     const lf_place place = {.room = LF_IN_MODEL, .offset = (ptrdiff_t)planner->model_bytes};
-    if (bytes > SIZE_MAX / 4 - planner->model_bytes)
+    const size_t most = most_model_bytes(planner);
+    if (bytes > most || planner->model_bytes > most - bytes)
         lf_fail(planner, LF_ERR_SHAPE);
     else
         planner->model_bytes += lf_round_up(bytes, LF_ALIGNMENT);

@@ -137,6 +137,7 @@ typedef struct lf_program {
     const lf_program_state *states;
     const lf_op *ops;
     unsigned char fingerprint[LF_FINGERPRINT_BYTES]; /* the checksum of the file */
+    size_t file_bytes;
 } lf_program;
 
 /*

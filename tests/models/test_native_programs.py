@@ -267,3 +267,21 @@ def test_an_lstm_with_parameters_that_it_does_not_use(isa, attributes):
     expected = all_it_does(native(program(), isa), frames)
     assert all_it_does(native(program(**attributes), isa), frames) == expected
     assert all_it_does(native(program(clip=0.01), isa), frames) != expected  # the control
+
+
+def sharing(operations, size=256):
+    """A chain of dense layers that all have the same weights: a small file."""
+    build = Builder()
+    y = build.input("x", (size,))
+    weight = build.weights(size, size)
+    for _ in range(operations):
+        y = build.op("dense", y, weight)
+    build.output("y", y)
+    return build.program()
+
+
+def test_thousands_of_operations_that_share_weights_are_refused():
+    """Each has a packed copy: what a file can make of memory must have a bound."""
+    with pytest.raises(ValueError, match="no memory could hold"):
+        native(sharing(1000))
+    native(sharing(10))  # negative control
