@@ -73,7 +73,8 @@ typedef enum lf_status {
         20, /* a .lfm file of another version, or with an operation that is unknown here */
     LF_ERR_INDEX = 21, /* an index is beyond an embedding's table */
     LF_ERR_UNSUPPORTED =
-        22,          /* the core cannot compute this program: an LSTM with softplus in its cell */
+        22, /* the core cannot compute this program: softplus in an LSTM's cell, int8 weights of
+                        anything but an LSTM, or more values or operations than it takes */
     LF_ERR_KIND = 23 /* this model has other inputs or outputs than this call takes */
 } lf_status;
 
@@ -327,7 +328,7 @@ const char *lf_model_isa(const lf_model *model);
 /*
  * Whole models: a program, as a .lfm file has it (docs/lfm.md), `size` bytes at any alignment, of which nothing is kept
  * and nothing trusted. Its recurrent layers and products have float32 weights, or those that types[operation] says
- * [count], in the order of the file; an operation without weights heeds none. LF_INT8 is for recurrent layers alone.
+ * [count], in the order of the file; an operation without weights heeds none. LF_INT8 is for LSTM layers alone.
  * Streams and pools of a model take values by the position of its inputs, outputs and states: see lf_stream_step.
  */
 lf_status lf_model_load(const void *bytes, size_t size, const char *isa, lf_model **model);
@@ -427,7 +428,7 @@ size_t lf_pool_open_count(lf_pool *pool);
  * All memory that it holds. Two sessions take 112 bytes and their states: num_layers (P + H) floats each,
  * where P and H are rounded up to whole vectors of the ISA, and the product to 64 bytes. A prepared half
  * takes 4 bytes and 4 num_layers H floats, rounded likewise. The rest does not depend on their numbers. Of a whole
- * model a state is all of its states, each rounded to 64 bytes, and twice that where it has an embedding.
+ * model a state is all of its states, each rounded to 64 bytes (64 where it has none), and twice that where it has an embedding.
  */
 size_t lf_pool_bytes(lf_pool *pool);
 

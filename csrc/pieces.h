@@ -31,7 +31,7 @@ int lf_pool_run_values_in_pieces(lf_pool *pool, const unsigned long long *handle
 static inline size_t lf_piece_steps(const lf_model *model, size_t count) {
     const size_t bytes = model->isa->required ? LF_PIECE_BYTES : LF_PLAIN_PIECE_BYTES;
     const size_t each = bytes / (model->step_cost + LF_LEAST_STEP_BYTES);
-    return each > count ? each / count : 1;
+    return count && each > count ? each / count : 1;
 }
 
 #endif

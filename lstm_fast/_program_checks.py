@@ -27,7 +27,10 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 MAX_TENSORS = 2**16  # and operations, inputs and so on
 MAX_TEXT = 2**12  # characters of a name
 MAX_NOTE = 2**16  # and of a note
-FINITE = frozenset({"weight", "weight_ih", "weight_hh", "weight_hr", "bias", "bias_ih", "bias_hh"})
+FINITE = frozenset(
+    {"weight", "weight_ih", "weight_hh", "weight_hr", "bias", "bias_ih", "bias_hh", "bias_hr"}
+    | {"peephole", "layer_norm"}
+)
 
 
 def history_name(name: str) -> str:

@@ -103,9 +103,8 @@ const char *lf_status_text(int status) {
     case LF_ERR_INDEX:
         return "an index is beyond the rows of an embedding's table";
     case LF_ERR_UNSUPPORTED:
-        return "the core cannot compute this program: an LSTM has softplus in its cell, or int8 "
-               "was asked "
-               "of what is no recurrent layer";
+        return "the core cannot compute this program: it has softplus in an LSTM's cell, int8 "
+               "weights of anything but an LSTM, or more values or operations than the core takes";
     case LF_ERR_KIND:
         return "this model has other inputs, outputs or states than this call is for";
     default:

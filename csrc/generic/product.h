@@ -73,7 +73,7 @@ LF_INLINE void lf_product_pass(lf_weight_type type, const lf_product *p,
     lf_matvec(type, &p->matrix, rows->single, rows->segments, NULL, 0, lf_take_product, &to);
 }
 
-/* int8 is for recurrent layers alone, see lf_model_load_as. */
+/* int8 is for LSTM layers alone, see lf_model_load_as. */
 static void product_pass(const lf_product *p, const lf_product_rows *rows) {
     switch (p->type) {
     case LF_FLOAT32:

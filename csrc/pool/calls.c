@@ -23,14 +23,18 @@ static void give_back(lf_pool *pool, const lf_claim *claims) {
     atomic_flag_clear_explicit(&work_of(pool, claims)->taken, memory_order_release);
 }
 
+/* A status that is no session's fault: see LF_ERR_HANDLE. */
+static lf_status refuse(lf_status status, size_t count, size_t *bad) {
+    if (bad)
+        *bad = count;
+    return status;
+}
+
 /* Enters, takes a workspace and all sessions; on LF_OK done_with_all must follow. looks: LF_LOOKS or 0. */
 static lf_status use_all(lf_pool *pool, const unsigned long long *handles, size_t count,
                          uint32_t looks, lf_claim *claims, size_t *bad) {
-    if (!lf_pool_enter(pool)) {
-        if (bad)
-            *bad = count;
-        return LF_ERR_BUSY;
-    }
+    if (!lf_pool_enter(pool))
+        return refuse(LF_ERR_BUSY, count, bad);
     claims->owner = take_work(pool) | looks;
     const lf_status status = lf_pool_claim_all(pool, handles, count, claims, bad);
     if (status == LF_OK)
@@ -50,7 +54,7 @@ static lf_status check_run(const lf_pool *pool, const unsigned long long *handle
                            void *const *outputs, size_t *bad) {
     const size_t frames = count * steps;
     if (!pool || (count && !handles) || (frames && (!inputs || !outputs)))
-        return LF_ERR_ARGUMENT;
+        return refuse(LF_ERR_ARGUMENT, count, bad);
     for (size_t n = 0; lengths && n < count; n++)
         if (lengths[n] > steps) {
             if (bad)
@@ -64,9 +68,10 @@ static lf_status check_run(const lf_pool *pool, const unsigned long long *handle
         const size_t bytes = frames * values->outputs[n].bytes;
         if (lf_overlap(handles, count * sizeof *handles, outputs[n], bytes) ||
             (lengths && lf_overlap(lengths, count * sizeof *lengths, outputs[n], bytes)))
-            return LF_ERR_OVERLAP;
+            return refuse(LF_ERR_OVERLAP, count, bad);
     }
-    return lf_check_ends(values, inputs, frames, outputs);
+    const lf_status status = lf_check_ends(values, inputs, frames, outputs);
+    return status == LF_OK ? LF_OK : refuse(status, count, bad);
 }
 
 /* Copies the states of a call's sessions to `before`, or where that is null each beside itself; or back. */
@@ -113,7 +118,7 @@ lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size
     const void *const inputs[1] = {xs};
     void *const outputs[1] = {ys};
     if (pool && !pool->model->has_simple_ends)
-        return LF_ERR_KIND;
+        return refuse(LF_ERR_KIND, count, bad);
     return lf_pool_run(pool, handles, count, steps, lengths, inputs, outputs, bad);
 }
 
@@ -166,15 +171,14 @@ int lf_pool_run_values_in_pieces(lf_pool *pool, const unsigned long long *handle
     float *before =
         count && count <= SIZE_MAX / 2 / state_bytes ? malloc(count * state_bytes) : NULL;
     if (count && !before)
-        return LF_ERR_MEMORY;
+        return (int)refuse(LF_ERR_MEMORY, count, bad);
     int result = (int)use_all(pool, handles, count, 0, &claims, bad);
     if (result == LF_OK) {
         lf_frames frames = {inputs, outputs, lengths, steps, 0, 0};
         copy_states(pool, &claims, before, 0);
         result = run_pieces(pool, &claims, &frames, bad, go_on, context);
         if (result == LF_ERR_FORKED) {
-            if (bad)
-                *bad = 0;
+            (void)refuse(LF_ERR_FORKED, count, bad);
         } else {
             if (result != LF_OK)
                 copy_states(pool, &claims, before, 1);
@@ -191,7 +195,7 @@ int lf_pool_run_in_pieces(lf_pool *pool, const unsigned long long *handles, size
     const void *const inputs[1] = {xs};
     void *const outputs[1] = {ys};
     if (pool && !pool->model->has_simple_ends)
-        return LF_ERR_KIND;
+        return (int)refuse(LF_ERR_KIND, count, bad);
     return lf_pool_run_values_in_pieces(pool, handles, count, steps, lengths, inputs, outputs, bad,
                                         go_on, context);
 }
@@ -202,7 +206,7 @@ lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size
                           size_t *ready, size_t *bad) {
     lf_claim claims;
     if (!pool || (count && !handles))
-        return LF_ERR_ARGUMENT;
+        return refuse(LF_ERR_ARGUMENT, count, bad);
     const lf_status status = use_all(pool, handles, count, LF_LOOKS, &claims, bad);
     if (status != LF_OK)
         return status;

@@ -106,8 +106,9 @@ static int check_state(const check *c, const lf_program_state *state) {
 
 /* Those that make a product NaN for all sessions: FINITE in _program_checks.py. */
 static int must_be_finite(const char *name) {
-    static const char *const names[] = {"=weight", "=weight_ih", "=weight_hh", "=weight_hr?",
-                                        "=bias?",  "=bias_ih?",  "=bias_hh?"};
+    static const char *const names[] = {"=weight",    "=weight_ih",  "=weight_hh", "=weight_hr?",
+                                        "=bias?",     "=bias_ih?",   "=bias_hh?",  "=bias_hr?",
+                                        "=peephole?", "=layer_norm?"};
     for (size_t n = 0; n < sizeof names / sizeof *names; n++)
         if (strcmp(name, names[n]) == 0)
             return 1;

@@ -6,13 +6,15 @@
 
 /* ---- copies ---- */
 
-/* count elements of one size, a stride apart on both sides. */
-#define LF_COPY_AXIS(type)                                                                         \
-    for (size_t n = 0; n < count; n++)                                                             \
-        ((type *)to)[(ptrdiff_t)n * to_step] = ((const type *)from)[(ptrdiff_t)n * from_step];     \
-    break
+/* count elements of a constant size, a stride apart on both sides, at any alignment. */
+static inline void copy_strided(size_t bytes, size_t count, char *to, ptrdiff_t to_step,
+                                const char *from, ptrdiff_t from_step) {
+    for (size_t n = 0; n < count; n++)
+        memcpy(to + (ptrdiff_t)(n * bytes) * to_step, from + (ptrdiff_t)(n * bytes) * from_step,
+               bytes);
+}
 
-static void copy_axis(size_t bytes, size_t count, void *to, ptrdiff_t to_step, const void *from,
+static void copy_axis(size_t bytes, size_t count, char *to, ptrdiff_t to_step, const char *from,
                       ptrdiff_t from_step) {
     if (to_step == 1 && from_step == 1) {
         memcpy(to, from, count * bytes);
@@ -20,13 +22,16 @@ static void copy_axis(size_t bytes, size_t count, void *to, ptrdiff_t to_step, c
     }
     switch (bytes) {
     case 1:
-        LF_COPY_AXIS(uint8_t);
+        copy_strided(1, count, to, to_step, from, from_step);
+        return;
     case 4:
-        LF_COPY_AXIS(uint32_t);
+        copy_strided(4, count, to, to_step, from, from_step);
+        return;
     case 8:
-        LF_COPY_AXIS(uint64_t);
+        copy_strided(8, count, to, to_step, from, from_step);
+        return;
     default: /* there is no kind of another size */
-        break;
+        return;
     }
 }
 

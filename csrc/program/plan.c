@@ -255,6 +255,8 @@ static void make(lf_planner *planner) {
 
 lf_status lf_plan_create(const lf_program *program, const lf_isa *isa, const lf_weight_type *types,
                          lf_plan **result) {
+    if ((size_t)program->input_count + program->output_count > LF_MAX_ENDS)
+        return LF_ERR_UNSUPPORTED;
     lf_plan *const plan = calloc(1, sizeof *plan);
     if (!plan)
         return LF_ERR_MEMORY;

@@ -140,8 +140,8 @@ static lf_view padded(lf_planner *planner, lf_view x, const conv *c) {
         return x;
     }
     const uint64_t steps = (uint64_t)(c->end_step - c->first_step);
-    if (steps * c->channels > LF_MAX_SIZE) {
-        lf_fail(planner, LF_ERR_SHAPE);
+    if (steps * c->channels > LF_MAX_SIZE) { /* of which most is never looked at */
+        lf_fail(planner, LF_ERR_UNSUPPORTED);
         return x;
     }
     lf_shape shape = {2, {(uint32_t)c->channels, (uint32_t)steps}};

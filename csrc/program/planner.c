@@ -75,6 +75,8 @@ static void keep_alive(lf_planner *planner, lf_place place, size_t until) {
 
 lf_instruction *lf_emit(lf_planner *planner, const lf_instruction *instruction) {
     lf_plan *const plan = planner->plan;
+    if (plan->instruction_count >= LF_MAX_INSTRUCTIONS)
+        lf_fail(planner, LF_ERR_UNSUPPORTED);
     lf_instruction *const grown = planner->status == LF_OK
                                       ? grow(plan->instructions, plan->instruction_count,
                                              &planner->instruction_room, sizeof *instruction)

@@ -4,6 +4,9 @@
 
 #include "plan.h"
 
+/* Each step compares where all of them are, and an instruction takes half a kilobyte: files that claim more are refused. */
+enum { LF_MAX_ENDS = 4096, LF_MAX_INSTRUCTIONS = 1 << 20 };
+
 /* Memory in scratch, from the first instruction that touches it to the last one. */
 typedef struct lf_buffer {
     size_t bytes, offset;

@@ -46,7 +46,10 @@ static size_t divide(const lf_plan *plan, char *memory, size_t sessions, run *r)
     r->sums = part(memory, &at, sums * sizeof *r->sums);
     r->single = part(memory, &at, plan->most_segments * sizeof *r->single);
     r->several = part(memory, &at, plan->most_segments * sizeof *r->several);
-    r->values = part(memory, &at, plan->most_segments * LF_PRODUCT_ROWS * sizeof(const void *));
+    /* see rows_at_once: what has more parts goes row by row */
+    r->values =
+        part(memory, &at,
+             (LF_PRODUCT_ROWS * LF_PRODUCT_ROWS + plan->most_segments) * sizeof(const void *));
     r->results = part(memory, &at, LF_PRODUCT_ROWS * sizeof *r->results);
     for (int n = 0; n < LF_RUN_ROWS; n++)
         r->rows[n] = part(memory, &at, sessions * sizeof *r->rows[n]);

@@ -182,10 +182,8 @@ static int make_results(call *all, const end *one, Py_ssize_t count, const npy_i
             all->result = value;
         }
     }
-    if (named && failed)
-        Py_DECREF(named);
     if (named)
-        all->result = named;
+        all->result = named; /* where it failed, begin lets go of it */
     else
         Py_XINCREF(all->result);
     return !failed;

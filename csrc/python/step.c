@@ -40,7 +40,9 @@ static PyObject *attach(PyObject *self, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "OO", &address, &capsule))
         return NULL;
     lf_stream *stream = PyLong_AsVoidPtr(address);
-    if (!stream && PyErr_Occurred())
+    if (!stream && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "_attach: there is no stream");
+    if (!stream)
         return NULL;
     core->ends = capsule == Py_None ? NULL : PyCapsule_GetPointer(capsule, ends_name);
     if (PyErr_Occurred())
