@@ -165,12 +165,11 @@ int lf_pool_run_values_in_pieces(lf_pool *pool, const unsigned long long *handle
                                  void *const *outputs, size_t *bad, lf_go_on go_on, void *context) {
     lf_claim claims;
     lf_status status = check_run(pool, handles, count, steps, lengths, inputs, outputs, bad);
-    if (status != LF_OK)
+    if (status != LF_OK || !count)
         return (int)status;
     const size_t state_bytes = pool->state_floats * sizeof(float);
-    float *before =
-        count && count <= SIZE_MAX / 2 / state_bytes ? malloc(count * state_bytes) : NULL;
-    if (count && !before)
+    float *before = count <= SIZE_MAX / 2 / state_bytes ? malloc(count * state_bytes) : NULL;
+    if (!before)
         return (int)refuse(LF_ERR_MEMORY, count, bad);
     int result = (int)use_all(pool, handles, count, 0, &claims, bad);
     if (result == LF_OK) {

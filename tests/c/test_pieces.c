@@ -123,7 +123,9 @@ static void test_pool(void) {
     allowed = allocations;
     CHECK(lf_pool_run_in_pieces(pool, handles, SESSIONS, steps, lengths, xs, ys, &bad, go_on, &t) ==
           (int)LF_ERR_MEMORY);
+    CHECK(bad == SESSIONS); /* it is none of them */
     allowed = PLENTY;
+    CHECK(lf_pool_run_in_pieces(pool, handles, 0, steps, NULL, xs, ys, &bad, go_on, &t) == LF_OK);
     handles[1] = 1;
     CHECK(lf_pool_run_in_pieces(pool, handles, SESSIONS, steps, lengths, xs, ys, &bad, go_on, &t) ==
               (int)LF_ERR_HANDLE &&

@@ -175,7 +175,13 @@ static void check_refusals(const lf_model *model) {
     CHECK(lf_pool_prepare(pool, NULL, N, NULL, NULL) == LF_ERR_ARGUMENT);
     CHECK(lf_pool_get_state_f32(pool, handles[0], NULL, ys) == LF_ERR_ARGUMENT);
     CHECK(lf_pool_set_state_f32(pool, handles[0], xs, NULL) == LF_ERR_ARGUMENT);
-    CHECK(lf_pool_step_f32(pool, handles, N, xs, xs + N * I - 1, NULL) == LF_ERR_OVERLAP);
+    bad = 99;
+    CHECK(lf_pool_step_f32(pool, handles, N, xs, xs + N * I - 1, &bad) == LF_ERR_OVERLAP);
+    CHECK(bad == N); /* it is none of them */
+    bad = 99;
+    CHECK(lf_pool_step_f32(pool, handles, N, NULL, ys, &bad) == LF_ERR_ARGUMENT && bad == N);
+    bad = 99;
+    CHECK(lf_pool_prepare(pool, NULL, N, NULL, &bad) == LF_ERR_ARGUMENT && bad == N);
     CHECK(lf_pool_step_f32(pool, handles, 1, xs, (float *)(void *)handles, NULL) == LF_ERR_OVERLAP);
     CHECK(lf_pool_run_f32(pool, handles, 1, 1, lengths, xs, (float *)(void *)lengths, NULL) ==
           LF_ERR_OVERLAP);
