@@ -62,11 +62,11 @@ def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
             return [given]
         known = ", ".join(map(repr, names))
         raise TypeError(f"{what} must be a mapping of {known}, found {type(given).__name__}")
-    wrong = [name for name in names if name not in given]
-    wrong += [name for name in given if name not in names]
+    wrong = [f"{name!r} is missing" for name in names if name not in given]
+    wrong += [f"{name!r} is unknown" for name in given if name not in names]
     if wrong:
-        which, known = (", ".join(map(repr, some)) for some in (wrong, names))
-        raise ValueError(f"{what}: {which} is missing or unknown, expected {known}")
+        known = ", ".join(map(repr, names)) or "no names"
+        raise ValueError(f"{what}: {', '.join(wrong)}; expected {known}")
     return [given[name] for name in names]
 
 

@@ -65,7 +65,9 @@ class Model:
                 arrays are copied; floats among its attributes are rounded to float32.
             weight_dtype: how the packed weights are stored: "float32"; "float16", those of all
                 products and recurrent layers; "int8", those of the LSTM layers; or a mapping of
-                operations, by their number or their `source`, to one of these names.
+                operations to one of these names: by number; by `source`, or the name of a node in
+                it ("/r/LSTM" of "LSTM /r/LSTM"); or by kind ("lstm", all of them, where nothing is
+                called so). Where two keys mean one operation, the later one wins.
             backend: "native", "numba" or "reference"; None takes the environment variable
                 LSTM_FAST_BACKEND, or else the best there is for this program.
             isa: of the native backend, such as "avx2" (see `lstm_fast.available`); None takes
@@ -231,6 +233,8 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a `.lfm` file, which `lstm_fast.load_model` reads.
+
+        It has the weights as they were given, and no weight type: who loads it says `weight_dtype`.
 
         Raises:
             OSError: it cannot be written.
