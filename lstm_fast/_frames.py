@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from ._arguments import shape_text, to_float32
 from ._foreign_arrays import as_array
 from ._program_checks import DTYPES
 from .program import Tensor
+
+if TYPE_CHECKING:
+    from .model import Model
 
 Array: TypeAlias = NDArray[Any]
 Values: TypeAlias = "Array | dict[str, Array]"
@@ -70,19 +73,37 @@ def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
     return [given[name] for name in names]
 
 
-def to_steps(given: Any, inputs: Tensors, steps: Steps) -> list[Array]:
+def to_steps(given: Any, model: Model, steps: Steps) -> list[Array]:
     """Return a value for each input, with these axes in front; what is None is the same in all.
 
     Raises:
         TypeError, ValueError: as `to_value` and `by_name`; or inputs have different numbers of
-            steps.
+            steps, or are integers where the model is of samples.
     """
+    inputs = model.inputs
     frames: list[Array] = []
     values = by_name(given, [*inputs], "xs" if steps else "x")
     for value, (name, tensor) in zip(values, inputs.items(), strict=True):
+        if model._of_samples:
+            value = _scaled(value, f"input {name!r}")
         frames.append(to_value(value, f"input {name!r}", tensor, steps))
         steps = frames[0].shape[: len(steps)]
     return frames
+
+
+def _scaled(samples: Any, name: str) -> Array:
+    """Return samples as an array of what may have been scaled to -1...1.
+
+    Raises:
+        TypeError: they are integers; or as `as_array`.
+    """
+    array = as_array(samples, name)
+    if array.dtype.kind in "iu":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, this model takes samples in -1...1: of int16 "
+            "x.astype(np.float32) / 32768 makes them"
+        )
+    return array
 
 
 def to_state(state: Any, states: Tensors) -> list[Array]:

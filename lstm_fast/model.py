@@ -33,7 +33,7 @@ class Model:
 
     __slots__ = (
         *("__weakref__", "_asked", "_backend", "_bytes", "_core", "_inputs", "_outputs"),
-        *("_program", "_states", "_types"),
+        *("_of_samples", "_program", "_states", "_types"),
     )
 
     _program: Program
@@ -41,6 +41,7 @@ class Model:
     _backend: str
     _asked: str | None  # the backend that the caller named
     _types: Types
+    _of_samples: bool  # its sessions refuse integers, which would be samples that nobody scaled
     _bytes: bytes
     _inputs: Mapping[str, Tensor]
     _outputs: Mapping[str, Tensor]
@@ -156,6 +157,7 @@ class Model:
         set_once(self, "_asked", backend)
         set_once(self, "_types", types)
         set_once(self, "_bytes", data)
+        set_once(self, "_of_samples", False)
         set_once(self, "_inputs", MappingProxyType(given_tensors(program)))
         set_once(self, "_outputs", MappingProxyType(returned_tensors(program)))
         set_once(self, "_states", MappingProxyType(kept_tensors(program)))
@@ -171,6 +173,7 @@ class Model:
         """
         twin = self._of(self._program, self._bytes, weight_dtype, self._backend, self.isa)
         object.__setattr__(twin, "_asked", self._asked)
+        object.__setattr__(twin, "_of_samples", self._of_samples)
         return twin
 
     @property
@@ -300,17 +303,27 @@ class Model:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self._bytes, self.weight_dtype, self._asked)
+        return _unpickle, (self._bytes, self.weight_dtype, self._asked, self._of_samples)
 
 
 def _unpickle(
-    data: bytes, weight_dtype: WeightDtype = "float32", backend: str | None = None
+    data: bytes,
+    weight_dtype: WeightDtype = "float32",
+    backend: str | None = None,
+    is_of_samples: bool = False,
 ) -> Model:
     try:
-        return Model.from_bytes(data, weight_dtype=weight_dtype, backend=backend)
+        model = Model.from_bytes(data, weight_dtype=weight_dtype, backend=backend)
     except BackendUnavailableError as error:
         warnings.warn(f"{error}; unpickled for the best backend here", RuntimeWarning, stacklevel=2)
-        return Model.from_bytes(data, weight_dtype=weight_dtype)
+        model = Model.from_bytes(data, weight_dtype=weight_dtype)
+    return of_samples(model) if is_of_samples else model
+
+
+def of_samples(model: Model) -> Model:
+    """Return a model that was just made, whose sessions are to refuse integers from now on."""
+    object.__setattr__(model, "_of_samples", True)
+    return model
 
 
 def load_model(

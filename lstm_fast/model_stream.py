@@ -62,7 +62,7 @@ class ModelStream(ABC):
             ConcurrentUseError: another thread is using this stream.
         """
         model = self._model
-        frames = to_steps(x, model.inputs, ())
+        frames = to_steps(x, model, ())
         results = check_outs(out, model.outputs, (), x, frames)
         self._advance([frame[None] for frame in frames], 1, [one[None] for one in results])
         return returned(out, model.outputs, results)
@@ -85,7 +85,7 @@ class ModelStream(ABC):
             TypeError, ValueError, ConcurrentUseError: as `step`; and the inputs differ in T.
         """
         model = self._model
-        frames = to_steps(xs, model.inputs, (None,))
+        frames = to_steps(xs, model, (None,))
         steps = len(frames[0])
         results = check_outs(out, model.outputs, (steps,), xs, frames)
         self._advance(frames, steps, results)

@@ -212,7 +212,7 @@ def test_a_bad_state_opens_nothing(models):
     handle = pool.open()
     before = all_bits(pool)
     for call in (pool.open, lambda state: pool.set_state(handle, state)):
-        with pytest.raises(ValueError, match="'a.c' is missing"):
+        with pytest.raises(ValueError, match=r"'a\.c' is missing"):
             call({"a.h": 1})
         with pytest.raises(TypeError, match="state must be a mapping"):
             call([1, 2])
