@@ -84,9 +84,9 @@ def to_steps(given: Any, model: Model, steps: Steps) -> list[Array]:
     frames: list[Array] = []
     values = by_name(given, [*inputs], "xs" if steps else "x")
     for value, (name, tensor) in zip(values, inputs.items(), strict=True):
-        if model._of_samples:
-            value = _scaled(value, f"input {name!r}")
-        frames.append(to_value(value, f"input {name!r}", tensor, steps))
+        called = f"input {name!r}"
+        taken = _scaled(value, called) if model._of_samples else value
+        frames.append(to_value(taken, called, tensor, steps))
         steps = frames[0].shape[: len(steps)]
     return frames
 

@@ -62,7 +62,8 @@ def silero(
 
     Returns:
         A model of one input, "input" (512,) or (256,), samples in -1...1; and one output, "output"
-        (1,). Integers are refused: x.astype(np.float32) / 32768 makes samples of int16. Samples of the chunk before are kept by the session, where a version takes them.
+        (1,). Integers are refused: x.astype(np.float32) / 32768 makes samples of int16. The ones
+        of the chunk before are kept by the session, where a version takes them.
 
     Raises:
         FileNotFoundError: nothing is installed, or there is no such file.
@@ -82,8 +83,8 @@ def silero(
     how: dict[str, Any] = {"weight_dtype": weight_dtype, "backend": backend, "isa": isa}
     if file.suffix.lower() in NOT_READ:
         raise FormatError(
-            f"{file}: Silero VAD is not read from {file.suffix} files: take {FILE}, which lies beside "
-            "it in the package and has both rates, or pass no path where that is installed"
+            f"{file}: Silero VAD is not read from {file.suffix} files: take {FILE}, which lies "
+            "beside it in the package and has both rates, or pass no path where that is installed"
         )
     is_program = file.suffix.lower() == ".lfm"
     told = {} if is_program else _told(File(file), sampling_rate)
