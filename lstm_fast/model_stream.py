@@ -47,9 +47,9 @@ class ModelStream(ABC):
         Args:
             x: the value of the only input, of the shape and kind that `model.inputs` says; or a
                 mapping of names to values, which it must be where there are several inputs. Real
-                numbers are converted to float32, integers to int64; a model of `lstm_fast.vad` takes
-                no integers. NaN and infinities are allowed: they spoil this stream until its reset,
-                and no other.
+                numbers are converted to float32, integers to int64; a model of `lstm_fast.vad`
+                takes no integers. NaN and infinities are allowed: they spoil this stream until its
+                reset, and no other.
             out: where to write, as what is returned: a C-contiguous array, or a mapping of them.
 
         Returns:
