@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from ._arguments import shape_text, to_float32
 from ._foreign_arrays import as_array
 from ._program_checks import DTYPES
 from .program import Tensor
+
+if TYPE_CHECKING:
+    from .model import Model
 
 Array: TypeAlias = NDArray[Any]
 Values: TypeAlias = "Array | dict[str, Array]"
@@ -62,27 +65,45 @@ def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
             return [given]
         known = ", ".join(map(repr, names))
         raise TypeError(f"{what} must be a mapping of {known}, found {type(given).__name__}")
-    wrong = [name for name in names if name not in given]
-    wrong += [name for name in given if name not in names]
+    wrong = [f"{name!r} is missing" for name in names if name not in given]
+    wrong += [f"{name!r} is unknown" for name in given if name not in names]
     if wrong:
-        which, known = (", ".join(map(repr, some)) for some in (wrong, names))
-        raise ValueError(f"{what}: {which} is missing or unknown, expected {known}")
+        known = ", ".join(map(repr, names)) or "no names"
+        raise ValueError(f"{what}: {', '.join(wrong)}; expected {known}")
     return [given[name] for name in names]
 
 
-def to_steps(given: Any, inputs: Tensors, steps: Steps) -> list[Array]:
+def to_steps(given: Any, model: Model, steps: Steps) -> list[Array]:
     """Return a value for each input, with these axes in front; what is None is the same in all.
 
     Raises:
         TypeError, ValueError: as `to_value` and `by_name`; or inputs have different numbers of
-            steps.
+            steps, or are integers where the model is of samples.
     """
+    inputs = model.inputs
     frames: list[Array] = []
     values = by_name(given, [*inputs], "xs" if steps else "x")
     for value, (name, tensor) in zip(values, inputs.items(), strict=True):
-        frames.append(to_value(value, f"input {name!r}", tensor, steps))
+        called = f"input {name!r}"
+        taken = _scaled(value, called) if model._of_samples else value
+        frames.append(to_value(taken, called, tensor, steps))
         steps = frames[0].shape[: len(steps)]
     return frames
+
+
+def _scaled(samples: Any, name: str) -> Array:
+    """Return samples as an array of what may have been scaled to -1...1.
+
+    Raises:
+        TypeError: they are integers; or as `as_array`.
+    """
+    array = as_array(samples, name)
+    if array.dtype.kind in "iu":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, this model takes samples in -1...1: of int16 "
+            "x.astype(np.float32) / 32768 makes them"
+        )
+    return array
 
 
 def to_state(state: Any, states: Tensors) -> list[Array]:

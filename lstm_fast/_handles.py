@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import KeysView, Set
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def to_handles(handles: Any) -> Handles:
     """Return handles as an array (n,) of uint64.
 
     Raises:
-        TypeError: they are no sequence of integers.
+        TypeError: they are no sequence of integers; a set is none.
         ValueError: they have more than one dimension.
         StaleHandleError: one of them can be no handle.
     """
@@ -47,6 +48,12 @@ def to_handles(handles: Any) -> Handles:
             at = int(np.argmax(handles < 0))
             raise stale(int(handles[at]), at)
         return np.ascontiguousarray(handles, np.uint64)
+    # A frame goes by the place of its handle, and a set has no places; the keys of a dict have.
+    if isinstance(handles, Set) and not isinstance(handles, KeysView):
+        raise TypeError(
+            f"handles must be a sequence of ints, such as [handle]: a {type(handles).__name__} has "
+            "no order that frames could have, too"
+        )
     try:
         return np.array([to_handle(handle, at) for at, handle in enumerate(handles)], np.uint64)
     except TypeError as error:

@@ -94,19 +94,37 @@ def _checked(name: Any, what: str) -> str:
 
 
 def _numbers(program: Program, key: Any) -> list[int]:
-    """Return the operations with weights that a key of a mapping means: by number, or source."""
+    """Return the operations with weights that a key of a mapping means: one number, or a name."""
+    ops = {n: op for n, op in enumerate(program.ops) if matrices(op)}
     if isinstance(key, str):
-        found = [n for n, op in enumerate(program.ops) if op.source == key]
+        found = _with_name(ops, key)
     elif is_integer(key):
-        found = [int(key)] if 0 <= key < len(program.ops) else []
+        found = [int(key)] if key in ops else []
     else:
         raise TypeError(
-            f"weight_dtype names operations by number or source, found {type(key).__name__}"
+            "weight_dtype names operations by number, by their name in the file, or by their kind, "
+            f"found {type(key).__name__}"
         )
-    found = [n for n in found if matrices(program.ops[n])]
     if not found:
         raise ValueError(f"there is no operation {key!r} that has weights: {_listed(program)}")
     return found
+
+
+def _with_name(ops: Mapping[int, Op], name: str) -> list[int]:
+    """Return the operations of a source; or else those of a node of that name; or of a kind."""
+    # A name in the file comes first: Keras calls a layer "lstm", and the next one "lstm_1".
+    sources = {n: [op.source] for n, op in ops.items()}
+    nodes = {n: _nodes(op.source) for n, op in ops.items()}
+    kinds = {n: [op.code] for n, op in ops.items()}
+    for names in (sources, nodes, kinds):
+        if found := [n for n, some in names.items() if name in some]:
+            return found
+    return []
+
+
+def _nodes(source: str) -> list[str]:
+    """Return the names in a source such as "Conv /a" or "Conv /a, BatchNormalization /b"."""
+    return [node.partition(" ")[2] for node in source.split(", ") if " " in node]
 
 
 def _called(program: Program, n: int) -> str:

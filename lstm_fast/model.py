@@ -33,7 +33,7 @@ class Model:
 
     __slots__ = (
         *("__weakref__", "_asked", "_backend", "_bytes", "_core", "_inputs", "_outputs"),
-        *("_program", "_states", "_types"),
+        *("_of_samples", "_program", "_states", "_types"),
     )
 
     _program: Program
@@ -41,6 +41,7 @@ class Model:
     _backend: str
     _asked: str | None  # the backend that the caller named
     _types: Types
+    _of_samples: bool  # its sessions refuse integers, which would be samples that nobody scaled
     _bytes: bytes
     _inputs: Mapping[str, Tensor]
     _outputs: Mapping[str, Tensor]
@@ -65,7 +66,9 @@ class Model:
                 arrays are copied; floats among its attributes are rounded to float32.
             weight_dtype: how the packed weights are stored: "float32"; "float16", those of all
                 products and recurrent layers; "int8", those of the LSTM layers; or a mapping of
-                operations, by their number or their `source`, to one of these names.
+                operations to one of these names: by number; by `source`, or the name of a node in
+                it ("/r/LSTM" of "LSTM /r/LSTM"); or by kind ("lstm", all of them, where nothing is
+                called so). Where two keys mean one operation, the later one wins.
             backend: "native", "numba" or "reference"; None takes the environment variable
                 LSTM_FAST_BACKEND, or else the best there is for this program.
             isa: of the native backend, such as "avx2" (see `lstm_fast.available`); None takes
@@ -154,6 +157,7 @@ class Model:
         set_once(self, "_asked", backend)
         set_once(self, "_types", types)
         set_once(self, "_bytes", data)
+        set_once(self, "_of_samples", False)
         set_once(self, "_inputs", MappingProxyType(given_tensors(program)))
         set_once(self, "_outputs", MappingProxyType(returned_tensors(program)))
         set_once(self, "_states", MappingProxyType(kept_tensors(program)))
@@ -169,6 +173,7 @@ class Model:
         """
         twin = self._of(self._program, self._bytes, weight_dtype, self._backend, self.isa)
         object.__setattr__(twin, "_asked", self._asked)
+        object.__setattr__(twin, "_of_samples", self._of_samples)
         return twin
 
     @property
@@ -231,6 +236,8 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a `.lfm` file, which `lstm_fast.load_model` reads.
+
+        It has the weights as they were given, and no weight type: who loads it says `weight_dtype`.
 
         Raises:
             OSError: it cannot be written.
@@ -296,17 +303,27 @@ class Model:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self._bytes, self.weight_dtype, self._asked)
+        return _unpickle, (self._bytes, self.weight_dtype, self._asked, self._of_samples)
 
 
 def _unpickle(
-    data: bytes, weight_dtype: WeightDtype = "float32", backend: str | None = None
+    data: bytes,
+    weight_dtype: WeightDtype = "float32",
+    backend: str | None = None,
+    is_of_samples: bool = False,
 ) -> Model:
     try:
-        return Model.from_bytes(data, weight_dtype=weight_dtype, backend=backend)
+        model = Model.from_bytes(data, weight_dtype=weight_dtype, backend=backend)
     except BackendUnavailableError as error:
         warnings.warn(f"{error}; unpickled for the best backend here", RuntimeWarning, stacklevel=2)
-        return Model.from_bytes(data, weight_dtype=weight_dtype)
+        model = Model.from_bytes(data, weight_dtype=weight_dtype)
+    return of_samples(model) if is_of_samples else model
+
+
+def of_samples(model: Model) -> Model:
+    """Return a model that was just made, whose sessions are to refuse integers from now on."""
+    object.__setattr__(model, "_of_samples", True)
+    return model
 
 
 def load_model(

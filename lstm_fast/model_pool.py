@@ -65,7 +65,7 @@ class ModelPool(SessionPool[dict[str, Array], Mapping[str, Any]]):
             ConcurrentUseError: another thread is using one of the sessions, or the pool grows.
         """
         model, keys = self._model, to_handles(handles)
-        frames = to_steps(xs, model.inputs, (len(keys),))
+        frames = to_steps(xs, model, (len(keys),))
         results = check_outs(out, model.outputs, (len(keys),), xs, frames)
         self._run(
             keys, 1, None, [frame[:, None] for frame in frames], [one[:, None] for one in results]
@@ -94,7 +94,7 @@ class ModelPool(SessionPool[dict[str, Array], Mapping[str, Any]]):
             As `step`; also TypeError and ValueError for lengths that are no integers or do not fit.
         """
         model, keys = self._model, to_handles(handles)
-        frames = to_steps(xs, model.inputs, (len(keys), None))
+        frames = to_steps(xs, model, (len(keys), None))
         steps = frames[0].shape[1]
         own = None if lengths is None else to_lengths(lengths, len(keys), steps, "handle")
         results = check_outs(out, model.outputs, (len(keys), steps), xs, frames)

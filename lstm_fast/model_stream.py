@@ -47,8 +47,9 @@ class ModelStream(ABC):
         Args:
             x: the value of the only input, of the shape and kind that `model.inputs` says; or a
                 mapping of names to values, which it must be where there are several inputs. Real
-                numbers are converted to float32, integers to int64. NaN and infinities are allowed:
-                they spoil this stream until its reset, and no other.
+                numbers are converted to float32, integers to int64; a model of `lstm_fast.vad`
+                takes no integers. NaN and infinities are allowed: they spoil this stream until its
+                reset, and no other.
             out: where to write, as what is returned: a C-contiguous array, or a mapping of them.
 
         Returns:
@@ -62,7 +63,7 @@ class ModelStream(ABC):
             ConcurrentUseError: another thread is using this stream.
         """
         model = self._model
-        frames = to_steps(x, model.inputs, ())
+        frames = to_steps(x, model, ())
         results = check_outs(out, model.outputs, (), x, frames)
         self._advance([frame[None] for frame in frames], 1, [one[None] for one in results])
         return returned(out, model.outputs, results)
@@ -85,7 +86,7 @@ class ModelStream(ABC):
             TypeError, ValueError, ConcurrentUseError: as `step`; and the inputs differ in T.
         """
         model = self._model
-        frames = to_steps(xs, model.inputs, (None,))
+        frames = to_steps(xs, model, (None,))
         steps = len(frames[0])
         results = check_outs(out, model.outputs, (steps,), xs, frames)
         self._advance(frames, steps, results)

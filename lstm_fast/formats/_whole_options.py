@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import json
+import re
 from typing import Any
 
 HINT = (
     "--shape NAME=1,576 --constant NAME=16000 --history NAME=64 --state IN=OUT --no-states "
     "--inputs NAMES --outputs NAMES, see --help"
 )
+OPTION = re.compile(r"\b(inputs|outputs|shapes|constants|states|history)=(\{[^{}]*\}|\[[^\[\]]*\])")
+EXPECTED = {  # behind NAME=
+    "shapes": "sizes with commas between them, such as 1,576",
+    "constants": "a number, true, false or a list in brackets",
+    "states": "the name of an output",
+    "history": "a whole number",
+}
 FLAGS = {  # by the name of load_model's argument
     "inputs": "--inputs",
     "outputs": "--outputs",
@@ -24,6 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add them to a parser."""
     group = parser.add_argument_group("of whole models, .onnx", "as of lstm_fast.load_model")
     pairs = {"action": "append", "default": None}
+    states = group.add_mutually_exclusive_group()
     names = {"action": "extend", "type": _names, "metavar": "A,B"}
     more: dict[str, tuple[str, dict[str, Any]]] = {
         "--shape": ("sizes of an input with all axes: x=1,576", pairs | _pair("shapes", _sizes)),
@@ -38,7 +48,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--outputs": ("end at these", names),
     }
     for option, (text, settings) in more.items():
-        group.add_argument(option, help=text, **settings)
+        (states if settings.get("dest") == "states" else group).add_argument(
+            option, help=text, **settings
+        )
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
@@ -50,6 +62,32 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def as_flags(text: str) -> str:
+    """Return a message of `load_model` with its arguments as one writes them here."""
+    return OPTION.sub(lambda found: _flags(found[1], found[2]) or found[0], text)
+
+
+def _flags(name: str, written: str) -> str:
+    """Return the flags of an argument that is written in Python, or nothing where it is none."""
+    if written == "{...}":  # what a message leaves to the reader
+        return f"{FLAGS[name]} NAME=VALUE"
+    try:
+        value = ast.literal_eval(written)
+    except (ValueError, SyntaxError):
+        return ""
+    if isinstance(value, dict):
+        pairs = [f"{FLAGS[name]} {key}={_written(one)}" for key, one in value.items()]
+        return " ".join(pairs) or ("--no-states" if name == "states" else "")
+    return f"{FLAGS[name]} {','.join(map(str, value))}" if isinstance(value, list) else ""
+
+
+def _written(value: Any) -> str:
+    """Return a value as its flag takes it: sizes with commas, and dots for those left open."""
+    if isinstance(value, tuple):
+        return ",".join("..." if one is Ellipsis else str(one) for one in value)
+    return str(value)
+
+
 class _NoStates(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
         namespace.states = []
@@ -59,13 +97,15 @@ def _pair(dest: str, convert: Any) -> dict[str, Any]:
     """Return how to take NAME=VALUE; names may have an equals sign, values have none."""
 
     def pair(text: str) -> tuple[str, Any]:
-        name, equals, value = text.rpartition("=")
+        name, _, value = text.rpartition("=")
+        if not name:
+            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE as in --help")
         try:
-            if not name or not equals:
-                raise ValueError
             return name, convert(value)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE as in --help") from None
+            raise argparse.ArgumentTypeError(
+                f"{value!r} in {text!r} is not {EXPECTED[dest]}"
+            ) from None
 
     return {"dest": dest, "type": pair, "metavar": "NAME=VALUE"}
 

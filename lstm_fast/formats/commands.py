@@ -91,7 +91,8 @@ def _failing_with_one(command: Any) -> Any:
         except BrokenPipeError:
             raise
         except (FormatError, OSError, TypeError, ValueError) as error:
-            print(f"lstm-fast: {printable(str(error))}", file=sys.stderr)
+            text = printable(_whole_options.as_flags(str(error)))
+            print(f"lstm-fast: {text}", file=sys.stderr)
             return 1
         return 0
 
@@ -113,7 +114,7 @@ def _inspect(options: argparse.Namespace) -> None:
         facts = {
             "lstms": [_facts(one) for one in found],
             "program": None if model is None else _program_text.facts(model),
-            "obstacle": None if obstacle is None else str(obstacle),
+            "obstacle": None if obstacle is None else _whole_options.as_flags(str(obstacle)),
         }
         print(json.dumps(facts, indent=2))
         return
@@ -171,7 +172,8 @@ def _whole_lines(
     if obstacle is not None:
         yield ""
         yield "the whole model"
-        yield from wrapped("  in the way  ", printable(str(obstacle)), columns)
+        text = printable(_whole_options.as_flags(str(obstacle)))
+        yield from wrapped("  in the way  ", text, columns)
         if options.file.lower().endswith(".onnx"):
             yield from wrapped("  options     ", _whole_options.HINT, columns)
 
@@ -225,12 +227,30 @@ def _convert_model(options: argparse.Namespace) -> None:
 
 
 def _convert_lstm(options: argparse.Namespace) -> None:
-    found = formats.pick(options.file, _read(options), options.name)
+    try:
+        found = formats.pick(options.file, _read(options), options.name)
+    except FormatError as error:
+        if text := _as_whole(options.file, error):
+            raise FormatError(f"{error}; {text}") from error
+        raise
     safetensors.write(options.out, found.weights)
     for text in found.assumptions:
         print(f"lstm-fast: assumed: {printable(text)}", file=sys.stderr)
     name = printable(found.name) or "the LSTM"
     print(f"{printable(options.out)}: {name}, {_sizes(found.weights)}")
+
+
+def _as_whole(file: str, no_lstm: FormatError) -> str:
+    """Say where the whole model of a file goes of which no LSTM is read, if there may be one."""
+    if not file.lower().endswith(WHOLE) or file.lower().endswith(".lfm"):
+        return ""
+    try:
+        load_model(file)
+    except FormatError as error:
+        if str(error) == str(no_lstm):  # nothing can be read of it
+            return ""
+        return f"as a whole model, to a .lfm file: {str(error).removeprefix(f'{file}: ')}"
+    return "its whole model can be read: convert it to a .lfm file"
 
 
 def _sizes(weights: Weights) -> str:

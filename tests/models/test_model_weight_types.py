@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,32 @@ def test_what_a_model_says_of_its_weights(models):
         assert chain.astype(given).astype("float32").nbytes == chain.nbytes
 
 
+def test_operations_go_by_node_and_by_kind_too():
+    """A source comes before the name of a node, and that before a kind."""
+    program = PROGRAMS["chain"]()  # dense, relu, lstm, lstm, dense, softmax
+
+    def types(sources, given):
+        """Which operations a mapping means where those with weights are called so."""
+        named = dict(zip((0, 2, 3, 4), sources, strict=True))
+        ops = tuple(replace(op, source=named.get(n, "")) for n, op in enumerate(program.ops))
+        model = Models("reference").make(replace(program, ops=ops), weight_dtype=given)
+        return dict(model.weight_dtype)
+
+    exported = ("Gemm /in/Gemm, BatchNormalization /in/norm", "LSTM /r/LSTM", "LSTM /s/LSTM", "")
+    assert types(exported, {"/r/LSTM": "int8"}) == {2: "int8"}
+    assert types(exported, {"LSTM /r/LSTM": "int8"}) == {2: "int8"}
+    assert types(exported, {"/in/Gemm": "float16"}) == {0: "float16"}
+    assert types(exported, {"/in/norm": "float16"}) == {0: "float16"}
+    assert types(exported, {"dense": "float16"}) == {0: "float16", 4: "float16"}
+    both = {"lstm": "int8", "/s/LSTM": "float16"}  # what comes later wins
+    assert types(exported, both) == {2: "int8", 3: "float16"}
+    keras = ("dense", "lstm", "lstm_1", "A lstm_1")
+    assert types(keras, {"lstm": "float16"}) == {2: "float16"}
+    assert types(keras, {"lstm_1": "float16"}) == {3: "float16"}
+    assert types((*keras[:3], "A dense"), {"dense": "float16"}) == {0: "float16"}
+    assert types(("", "", "lstm of mine", "A lstm"), {"lstm": "float16"}) == {4: "float16"}
+
+
 WHERE = r"operation 0 \(dense, '/dense/0'\): float32, float16; operation 2 \(lstm, .*: .*int8"
 
 
@@ -108,8 +135,12 @@ WHERE = r"operation 0 \(dense, '/dense/0'\): float32, float16; operation 2 \(lst
         ("chain", {99: "float16"}, ValueError, f"no operation 99 that has weights: {WHERE}"),
         ("chain", {-1: "float16"}, ValueError, "no operation -1 that has weights"),
         ("chain", {"/lstm/9": "int8"}, ValueError, f"no operation '/lstm/9' .*: {WHERE}"),
-        ("chain", {1.5: "int8"}, TypeError, "by number or source, found float"),
-        ("chain", {True: "int8"}, TypeError, "by number or source, found bool"),
+        ("chain", {"conv": "float16"}, ValueError, f"no operation 'conv' .*: {WHERE}"),
+        ("chain", {"relu": "float16"}, ValueError, f"no operation 'relu' .*: {WHERE}"),
+        ("chain", {"dense": "int8"}, ValueError, rf"operation 0 \(dense.* has no int8.*{WHERE}"),
+        ("chain", {"": "float16"}, ValueError, f"no operation '' .*: {WHERE}"),
+        ("chain", {1.5: "int8"}, TypeError, "by their kind, found float"),
+        ("chain", {True: "int8"}, TypeError, "by their kind, found bool"),
         ("rich", "int8", ValueError, r"operation 5 \(gru, '/gru/5'\) has no int8 weights"),
     ],
 )

@@ -238,8 +238,10 @@ def bad_frames():
     yield {**good, "token": np.uint64(2**63)}, ValueError, "no int64"
     yield {**good, "token": 5}, ValueError, "the index 5 is not within the 5 rows"
     yield {**good, "token": -6}, ValueError, "the index -6"
-    yield {"audio": audio}, ValueError, "'token' is missing or unknown"
-    yield {**good, "more": 1}, ValueError, "'more' is missing or unknown"
+    yield {"audio": audio}, ValueError, "'token' is missing; expected 'audio'"
+    yield {**good, "more": 1}, ValueError, "'more' is unknown; expected 'audio'"
+    both = "x: 'token' is missing, 'tokn' is unknown; expected 'audio', 'token'$"
+    yield {"audio": audio, "tokn": token}, ValueError, both
     yield audio, TypeError, "x must be a mapping of 'audio', 'token', found ndarray"
 
 
@@ -294,7 +296,7 @@ def bad_outs():
     yield x, np.zeros(6, np.float32)[::2], ValueError, "C-contiguous"
     yield x, np.frombuffer(bytes(12), np.float32), ValueError, "writable"
     yield x, x[:3], ValueError, "shares memory"
-    yield x, {"z": x}, ValueError, "missing or unknown"
+    yield x, {"z": x}, ValueError, "out: 'y' is missing, 'z' is unknown; expected 'y'"
 
 
 @pytest.mark.parametrize(("x", "out", "error", "text"), [*bad_outs()])
@@ -311,7 +313,7 @@ def test_a_bad_out_changes_nothing(models, x, out, error, text):
     [
         (lambda s: [1, 2], TypeError, "state must be a mapping"),
         (lambda s: {**s, "b.h": [1]}, ValueError, r"state 'b.h' has shape \(1,\)"),
-        (lambda s: {"b.h": s["b.h"]}, ValueError, "missing or unknown"),
+        (lambda s: {"b.h": s["b.h"]}, ValueError, "'a.h' is missing"),
         (lambda s: {**s, "b.h": "abcd"}, (TypeError, ValueError), "state 'b.h'"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -141,6 +143,54 @@ def test_a_file_for_16_khz_says_so(name):
 def test_other_rates_are_refused(rate):
     with pytest.raises(ValueError, match=r"takes 16000 or 8000: resample"):
         vad.silero("unread.onnx", sampling_rate=rate)
+
+
+def calls(stream, pool, handles, chunks):
+    """Every call that takes samples, with a chunk for each handle."""
+    yield lambda: stream.step(chunks[0])
+    yield lambda: stream.step({"input": chunks[0]})
+    yield lambda: stream.run(chunks)
+    yield lambda: pool.step(handles, chunks)
+    yield lambda: pool.run(handles, [[chunk] for chunk in chunks])
+
+
+def test_integers_are_refused_until_they_are_scaled(tmp_path):
+    model = vad.silero(silero_file("silero_vad"))
+    model.save(tmp_path / "vad.lfm")
+    chunks = speech(3, 512)
+    pcm = np.round(chunks * 32767).astype(np.int16)
+    scaled = pcm.astype(np.float32) / 32768
+    handed_on = [model.astype("float16"), pickle.loads(pickle.dumps(model)), copy.copy(model)]
+    for one in (model, vad.silero(tmp_path / "vad.lfm"), *handed_on):
+        stream, pool = one.stream(), one.pool(3)
+        handles = [pool.open() for _ in range(3)]
+        for wrong in (pcm, pcm.astype(np.uint8), pcm.tolist()):
+            for call in calls(stream, pool, handles, wrong):
+                with pytest.raises(TypeError, match=r"x\.astype\(np\.float32\) / 32768"):
+                    call()
+        wanted = bits(stream.run(scaled))
+        assert bits(one.stream().run(scaled.astype(np.float64))) == wanted
+        assert bits(one.stream().run(scaled.tolist())) == wanted
+        (first,) = pool.step(handles[:1], scaled[:1])
+        assert bits(first) == bits(one.stream().step(scaled[0]))
+    plain = lstm_fast.load_model(tmp_path / "vad.lfm")  # the control: any other model takes them
+    same = plain.stream().run(pcm.astype(np.float32))
+    assert bits(plain.stream().run(pcm)) == bits(same)
+    assert np.abs(same - model.stream().run(scaled)).max() > 10 * SILERO_PROBABILITY
+
+
+@pytest.mark.parametrize("rate", vad.CHUNKS)
+def test_a_rate_in_the_place_of_the_path_is_told(rate):
+    with pytest.raises(TypeError, match=f"the rate is an option, sampling_rate={rate}$"):
+        vad.silero(rate)
+
+
+@pytest.mark.parametrize("name", ["silero_vad.jit", "silero_vad_16k.safetensors"])
+def test_other_files_of_the_package_lead_to_the_one_that_is_read(name):
+    with pytest.raises(
+        FormatError, match=rf"{name}: .*take silero_vad\.onnx, which lies beside it"
+    ):
+        vad.silero(name)
 
 
 def test_what_is_no_silero_is_refused(tmp_path, version_4_file):
