@@ -23,8 +23,9 @@ from ._program_builder import Builder, Sym, Value, shape_of
 from ._program_finish import Kept, finished
 from ._program_inputs import Inputs
 from ._program_nodes import Registers
+from ._program_starts import check_starts
 from ._program_states import recognised
-from ._program_trace import Key, Tracer
+from ._program_trace import Key, Tracer, label
 
 
 def program_from_onnx(
@@ -152,6 +153,16 @@ class _Reader:
                 'which are, states={"h": "hn"}, or states={} if none is'
             )
         self._check_inputs(needed, mixed)
+        check_starts(
+            self._path,
+            self._builder,
+            self._registers,
+            plain,
+            {one.name: one.given for one in kept},
+            reached,
+            self._initial,
+            said=states is not None,
+        )
         for name, output in pairs.items() if states is None else ():
             self._builder.note(f"output {output} becomes input {name} in the next step")
         program = finished(
@@ -190,6 +201,15 @@ class _Reader:
             waiting += op.inputs if op is not None else ()
             waiting += [end.tensor] if isinstance(end, Sym) else []
         return reached
+
+    def _initial(self, name: str, kind: str) -> str:
+        """Return what a recurrent node's h or c starts from in the file."""
+        at = {"h": 5, "c": 6}[kind]
+        for scope in self._scopes:
+            for node in scope.nodes:
+                if label(node) == name and len(node.input) > at:
+                    return str(node.input[at])
+        return f"initial_{kind}"
 
     def _find(self, name: str, what: str) -> tuple[Scope, str]:
         """Return where a value is computed that the caller names."""
