@@ -27,7 +27,7 @@ ONNX_PROGRAMS = [
     Mutant(
         "ONNX programs: what works along a free time axis is not noticed",
         ONNX + "_builder.py",
-        "        self.mixed[self.source] = None\n",
+        "        self.work.along += sizes\n",
         "        pass\n",
         INPUTS + "::test_a_time_axis_is_one_frame_where_each_stands_alone",
     ),
@@ -69,15 +69,15 @@ ONNX_PROGRAMS = [
     Mutant(
         "ONNX programs: inputs that only other outputs take are checked",
         ONNX + ".py",
-        "        self._check_inputs(needed, mixed)\n",
-        "        self._check_inputs(plain, mixed)\n",
+        "        self._check_inputs(needed, [",
+        "        self._check_inputs(plain, [",
         STATES + "::test_an_output_that_nobody_asks_for_may_take_other_inputs",
     ),
     Mutant(
         "ONNX programs: a stride over one frame is not noticed",
         ONNX + "_products.py",
-        "(kernel > 1 or settings.strides[at] > 1) and size == 1",
-        "kernel > 1 and size == 1",
+        "(kernel > 1 or settings.strides[at] > 1) and not is_whole",
+        "kernel > 1 and not is_whole",
         TIME_AXES + "::test_what_works_along_it_is_an_error",
     ),
 ]

@@ -30,6 +30,7 @@ class Inputs:
         infos: what the file says of them, by name.
         shapes: what the caller says of their shapes, as in the file.
         constants: those that never change.
+        frames: sizes of free axes that may be time, by what `free` calls them; 1 for others.
 
     Raises:
         ValueError: what the caller says does not fit the file.
@@ -41,12 +42,15 @@ class Inputs:
         infos: Mapping[str, Proto],
         shapes: Mapping[str, Sequence[int]],
         constants: Mapping[str, Any],
+        frames: Mapping[str, int] | None = None,
     ) -> None:
         self._builder, self._infos = builder, infos
         self._shapes = {name: _sizes(name, shape) for name, shape in shapes.items()}
         self._constants = constants
         self.made: dict[str, Sym] = {}
         self.assumed: dict[str, list[str]] = {}  # axes that may be time, by input
+        self.free: dict[str, list[str]] = {}  # the names of their sizes, or what stands for them
+        self._frames = frames or {}
         for what, names in (("shapes", shapes), ("constants", constants)):
             if unknown := sorted(set(names) - set(infos)):
                 raise ValueError(
@@ -142,6 +146,9 @@ class Inputs:
             return None
         if axis > 0 or dim is not None:
             self.assumed.setdefault(name, []).append(f"axis {axis} ({dim or 'of free size'})")
+            free = str(dim) if dim is not None else f"axis {axis} of {name}"
+            self.free.setdefault(name, []).append(free)
+            return self._frames.get(free, 1)
         return 1
 
     def say(self, name: str) -> str:

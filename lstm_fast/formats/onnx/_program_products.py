@@ -56,8 +56,7 @@ def _matmul(node: Node) -> list[Value]:
         result = dense(builder, right, _matrix(left))
         return [Sym(result.tensor, (1,) * (left.ndim - 2) + result.shape)]
     rank = len(right.shape)
-    if right.shape[-2] == 1:
-        builder.mixes()
+    builder.works_along(right.shape[-2])
     order = [*range(rank - 2), rank - 1, rank - 2]
     columns = transposed(builder, right, order)
     result = _batched(dense(builder, columns, _matrix(left)), left.ndim)
@@ -193,9 +192,10 @@ def _one_axis(
     reach = (kernel - 1) * settings.dilations[at] + 1
     if size + begin + end < reach:
         raise ValueError(f"its weights have shape {weight.shape}, its input {shape} is too short")
-    if (kernel > 1 or settings.strides[at] > 1) and size == 1:
-        builder.mixes()
     length = (size + begin + end - reach) // settings.strides[at] + 1
+    is_whole = size > 1 and length == 1 and begin == end == 0  # a state stands before the frame
+    if (kernel > 1 or settings.strides[at] > 1) and not is_whole:
+        builder.works_along(size)
     inputs = [builder.shaped(value, (channels, size))]
     inputs.append(builder.constant(weight.reshape(rows, weight.shape[1], kernel)))
     if bias is not None:
