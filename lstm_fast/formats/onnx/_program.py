@@ -18,7 +18,8 @@ from ..._program_checks import checked as checked_program
 from ...program import Program
 from .._files import FormatError, checked
 from ._file import File, Proto
-from ._graph import Scope, scopes
+from ._graph import Scope, label, scopes
+from ._program_advice import for_a_padding
 from ._program_builder import Builder, Sym, Value, shape_of
 from ._program_finish import Kept, finished
 from ._program_frames import ALONG, FRAMES, Longer
@@ -26,7 +27,7 @@ from ._program_inputs import Inputs
 from ._program_nodes import Registers
 from ._program_starts import check_starts
 from ._program_states import recognised
-from ._program_trace import Key, Tracer, label
+from ._program_trace import Key, Tracer
 
 
 def program_from_onnx(
@@ -271,6 +272,7 @@ class _Reader:
                 raise FormatError(
                     f"{self._path}: {axis} of input {name!r} has no size, and node {wrong[0]} "
                     f"{wrong[1]}. If each step really stands alone, say {self._inputs.say(name)}"
+                    f"{for_a_padding(self._scopes, wrong[0])}"
                 )
             if axis:
                 self._builder.note(f"input {name}: {axis} taken as 1, one frame a step")

@@ -15,11 +15,11 @@ from typing import TypeAlias
 import numpy as np
 
 from ._file import Array, Proto
-from ._graph import Scope
+from ._graph import Scope, label
 from ._program_builder import Sym, Value, Work, shape_of
 from ._program_inputs import Inputs
 from ._program_nodes import Registers
-from ._program_trace import Tracer, label
+from ._program_trace import Tracer
 
 FRAMES = 8
 ALONG = "works along an axis of one value if that is 1"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...program import Kind, Shape
 from ._file import Array, Proto
+from ._program_advice import FIX_AXIS
 from ._program_builder import Builder, Sym, Value, stripped
 
 KINDS: dict[int, Kind] = {1: "float32", 10: "float32", 11: "float32", 16: "float32", 9: "bool"}
@@ -112,7 +113,8 @@ class Inputs:
         if dims is None:
             if said is None:
                 raise ValueError(
-                    f"the shape of input {name!r} is not in the file: say {_say(name, [])}"
+                    f'the shape of input {name!r} is not in the file: say shapes={{"{name}": '
+                    "(...)}, with all its axes, as in the file"
                 )
             return said
         if said is not None:
@@ -121,7 +123,10 @@ class Inputs:
                 for size, dim in zip(said, dims, strict=True)
             )
             if not fits:
-                raise ValueError(f"shapes says {name!r} is {said}, in the file it is {_text(dims)}")
+                text = f"shapes says {name!r} is {said}, in the file it is {_text(dims)}"
+                if len(said) == len(dims):
+                    text += f"; where the file fixes a size, {FIX_AXIS}"
+                raise ValueError(text)
             return said
         sizes: list[int | None] = []
         for axis, dim in enumerate(dims):

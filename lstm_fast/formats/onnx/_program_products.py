@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ._file import Array
+from ._program_advice import FIX_AXIS
 from ._program_builder import Builder, Sym, UnsupportedError, Value, shape_of, stripped
 from ._program_elementwise import binary, scalar
 from ._program_movement import transposed, view
@@ -117,7 +118,7 @@ def _conv(node: Node) -> list[Value]:
         raise ValueError(f"its weights have shape {weight.shape}, its input {shape}")
     if shape[0] != 1:
         raise UnsupportedError(
-            f"its input {shape} is a batch of {shape[0]}; a step has one session"
+            f"its input {shape} is a batch of {shape[0]}; a step has one session: {FIX_AXIS}"
         )
     settings = _settings(node, shape, weight)
     alone = [settings.is_plain(n, size) for n, size in enumerate(weight.shape[2:])]

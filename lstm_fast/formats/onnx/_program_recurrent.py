@@ -10,6 +10,7 @@ from ...operations import cell_attributes
 from ..gates import gru_to_pytorch
 from ._file import Array
 from ._lstm import INPUTS, initial_row, layers, options
+from ._program_advice import FIX_AXIS
 from ._program_builder import Sym, UnsupportedError, Value, shape_of
 from ._program_nodes import Node, Start, lowering
 
@@ -31,7 +32,7 @@ class _Frames:
         self.input_size = shape[2]
         if batch != 1:
             raise UnsupportedError(
-                f"X, of shape {shape}, is a batch of {batch}; a step has one session"
+                f"X, of shape {shape}, is a batch of {batch}; a step has one session: {FIX_AXIS}"
             )
         if self.steps > MOST_STEPS:
             raise UnsupportedError(

@@ -10,7 +10,7 @@ from .._files import FormatError
 from . import _program_axes, _program_products, _program_recurrent  # noqa: F401  register operators
 from ._constants import NUMPY_ERRORS
 from ._file import File, Proto
-from ._graph import Scope
+from ._graph import Scope, label
 from ._program_builder import Builder, Sym, UnsupportedError, Value, Work
 from ._program_folding import FOLDED, widened
 from ._program_inputs import Inputs
@@ -244,11 +244,6 @@ class Tracer:
             )
         what = f"node {label(node)!r} ({node.op_type})"
         return FormatError(f"{self.file.path}: {what}: {text}{hint}")
-
-
-def label(node: Proto) -> str:
-    """Return a node's name, or that of an output where it has none."""
-    return str(node.name or next(filter(None, node.output), node.op_type))
 
 
 def _shape(value: Sym, op_type: str, attributes: Mapping[str, int]) -> Value:
