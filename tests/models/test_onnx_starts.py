@@ -69,6 +69,19 @@ def test_the_end_of_another_node_is_no_start(onnx_file):
         model_of(onnx_file(lstm([first], {})))
 
 
+@pytest.mark.parametrize("same", [False, True], ids=["a state", "the end of itself"])
+def test_a_state_is_no_start_where_the_end_of_a_node_is_added(same, onnx_file):
+    first = node("LSTM", "x W R B", "_ a b", hidden_size=6)
+    nodes = [first, node("Add", "s a" if same else "s ones", "h"), node("Identity", "t", "c")]
+    path = onnx_file(lstm(nodes, S | {"t": [1, 1, 6]}, ("Y", "hn", "cn")))
+    states = {"s": "hn", "t": "cn"}
+    if not same:
+        assert list(model_of(path, states=states).states) == ["s", "t"]
+        return
+    with pytest.raises(FormatError, match="its h starts from 'h', which each step computes"):
+        model_of(path, states=states)
+
+
 def test_a_state_may_be_computed_with(onnx_file):
     """A mask that clears it where a sequence begins: it is carried all the same."""
     nodes = [node("Mul", "s go", "h"), node("Mul", "t go", "c")]

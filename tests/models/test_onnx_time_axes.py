@@ -129,6 +129,11 @@ PLACED = {
         "Div y.node computes with numbers that follow from how many frames",
     ),
     "the first frame": (LAST, {"at": np.array(0)}, "Gather y.node takes frames by where"),
+    "the middle frame": (
+        [*COUNTED, node("Div", "frames two", "at"), *LAST],
+        {**SCALAR, "two": np.array(2)},
+        "Gather y.node takes frames by where",
+    ),
     "less the first": (
         [node("Slice", "x zero_ one_ one_", "f"), node("Sub", "x f", "y")],
         {"zero_": [0], "one_": [1]},
@@ -250,6 +255,35 @@ def test_an_output_of_the_length_is_an_error(onnx_file):
     with pytest.raises(FormatError, match="of output size computes with numbers"):
         model_of(path)
     assert list(model_of(path, outputs=["y"]).outputs) == ["y"]
+
+
+# ---- graphs that do not take several frames ------------------------------------------------------
+
+
+def test_a_graph_of_one_frame_loads(onnx_file):
+    """Although the file calls its size free; then what works along an axis of one is an error."""
+    only = [node("Reshape", "x shape", "f"), node("Relu", "f", "y")]
+    constants = tensors(shape=[1, 4])
+    path = onnx_file(graph_model(only, {"x": ["b", "t", 4]}, constants=constants))
+    assert model_of(path).inputs["x"].shape == (4,)
+    mean = [node("Reshape", "x shape", "f"), node("ReduceMean", "f", "y", axes=[0])]
+    path = onnx_file(graph_model(mean, {"x": ["b", "t", 4]}, constants=constants))
+    with pytest.raises(FormatError, match=r"ReduceMean y\.node works along"):
+        model_of(path)
+
+
+def test_free_axes_that_do_not_grow_together_grow_alone(onnx_file):
+    """The second is a width that has to be 1, as its weights say."""
+    nodes = [node("Transpose", "x", "t", perm=[0, 1, 3, 2]), node("MatMul", "t w", "z")]
+    given = {"x": ["b", "t", "width", 4]}
+    fit = [node("MatMul", "t w", "z"), node("Relu", "z", "y")]
+    path = onnx_file(graph_model([nodes[0], *fit], given, constants=tensors(w=floats(1, 3))))
+    assert model_of(path).inputs["x"].shape == (4,)
+    first = [*nodes, node("Gather", "z at", "y", axis=1)]
+    constants = tensors(w=floats(1, 3), at=np.array(0))
+    path = onnx_file(graph_model(first, given, constants=constants))
+    with pytest.raises(FormatError, match=r"Gather y\.node takes frames by where"):
+        model_of(path)
 
 
 # ---- states --------------------------------------------------------------------------------------

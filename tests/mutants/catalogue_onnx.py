@@ -7,6 +7,7 @@ INPUTS = "tests/models/test_onnx_program_inputs.py"
 OPERATORS = "tests/models/test_onnx_operators.py"
 PROGRAMS = "tests/models/test_onnx_programs.py"
 STATES = "tests/models/test_onnx_program_states.py"
+STARTS = "tests/models/test_onnx_starts.py"
 TIME_AXES = "tests/models/test_onnx_time_axes.py"
 
 ONNX_PROGRAMS = [
@@ -79,5 +80,47 @@ ONNX_PROGRAMS = [
         "(kernel > 1 or settings.strides[at] > 1) and not is_whole",
         "kernel > 1 and not is_whole",
         TIME_AXES + "::test_what_works_along_it_is_an_error",
+    ),
+    Mutant(
+        "ONNX programs: numbers that follow from the length are not noticed",
+        ONNX + "_frames.py",
+        "not in SHAPES and _depends(one, many)",
+        "not in SHAPES and False",
+        TIME_AXES + "::test_what_takes_places_or_the_length_is_an_error",
+    ),
+    Mutant(
+        "ONNX programs: the first frame passes for the last",
+        ONNX + "_frames.py",
+        "(behind != 0 or (",
+        "((",
+        TIME_AXES + "::test_what_takes_places_or_the_length_is_an_error",
+    ),
+    Mutant(
+        "ONNX programs: frames are put in another order unseen",
+        ONNX + "_frames.py",
+        "    return blocks[0] != blocks[1]\n",
+        "    return False\n",
+        TIME_AXES + "::test_what_takes_places_or_the_length_is_an_error",
+    ),
+    Mutant(
+        "ONNX programs: what only looks shapes up counts as the length",
+        ONNX + "_frames.py",
+        "not in SHAPES and _depends(one, many)",
+        "is not None and _depends(one, many)",
+        TIME_AXES + "::test_what_only_looks_so_loads",
+    ),
+    Mutant(
+        "ONNX programs: the end of another node is a start",
+        ONNX + "_starts.py",
+        "        if ends & self._own:\n",
+        "        if False:\n",
+        STARTS,
+    ),
+    Mutant(
+        "ONNX programs: half a state is enough",
+        ONNX + "_starts.py",
+        "        if given and rest and not",
+        "        if False and not",
+        STARTS + "::test_half_a_state_is_refused",
     ),
 ]
