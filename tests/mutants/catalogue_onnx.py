@@ -7,6 +7,7 @@ INPUTS = "tests/models/test_onnx_program_inputs.py"
 OPERATORS = "tests/models/test_onnx_operators.py"
 PROGRAMS = "tests/models/test_onnx_programs.py"
 STATES = "tests/models/test_onnx_program_states.py"
+STARTS = "tests/models/test_onnx_starts.py"
 TIME_AXES = "tests/models/test_onnx_time_axes.py"
 
 ONNX_PROGRAMS = [
@@ -27,7 +28,7 @@ ONNX_PROGRAMS = [
     Mutant(
         "ONNX programs: what works along a free time axis is not noticed",
         ONNX + "_builder.py",
-        "        self.mixed[self.source] = None\n",
+        "        self.work.along += sizes\n",
         "        pass\n",
         INPUTS + "::test_a_time_axis_is_one_frame_where_each_stands_alone",
     ),
@@ -69,15 +70,57 @@ ONNX_PROGRAMS = [
     Mutant(
         "ONNX programs: inputs that only other outputs take are checked",
         ONNX + ".py",
-        "        self._check_inputs(needed, mixed)\n",
-        "        self._check_inputs(plain, mixed)\n",
+        "        self._check_inputs(needed, [",
+        "        self._check_inputs(plain, [",
         STATES + "::test_an_output_that_nobody_asks_for_may_take_other_inputs",
     ),
     Mutant(
         "ONNX programs: a stride over one frame is not noticed",
         ONNX + "_products.py",
-        "(kernel > 1 or settings.strides[at] > 1) and size == 1",
-        "kernel > 1 and size == 1",
+        "(kernel > 1 or settings.strides[at] > 1) and not is_whole",
+        "kernel > 1 and not is_whole",
         TIME_AXES + "::test_what_works_along_it_is_an_error",
+    ),
+    Mutant(
+        "ONNX programs: numbers that follow from the length are not noticed",
+        ONNX + "_frames.py",
+        "not in SHAPES and _depends(one, many)",
+        "not in SHAPES and False",
+        TIME_AXES + "::test_what_takes_places_or_the_length_is_an_error",
+    ),
+    Mutant(
+        "ONNX programs: the first frame passes for the last",
+        ONNX + "_frames.py",
+        "(behind != 0 or (",
+        "((",
+        TIME_AXES + "::test_what_takes_places_or_the_length_is_an_error",
+    ),
+    Mutant(
+        "ONNX programs: frames are put in another order unseen",
+        ONNX + "_frames.py",
+        "    return blocks[0] != blocks[1]\n",
+        "    return False\n",
+        TIME_AXES + "::test_what_takes_places_or_the_length_is_an_error",
+    ),
+    Mutant(
+        "ONNX programs: what only looks shapes up counts as the length",
+        ONNX + "_frames.py",
+        "not in SHAPES and _depends(one, many)",
+        "is not None and _depends(one, many)",
+        TIME_AXES + "::test_what_only_looks_so_loads",
+    ),
+    Mutant(
+        "ONNX programs: the end of another node is a start",
+        ONNX + "_starts.py",
+        "        if ends & self._own:\n",
+        "        if False:\n",
+        STARTS,
+    ),
+    Mutant(
+        "ONNX programs: half a state is enough",
+        ONNX + "_starts.py",
+        "        if given and rest and not",
+        "        if False and not",
+        STARTS + "::test_half_a_state_is_refused",
     ),
 ]

@@ -138,3 +138,8 @@ def _inside(
             yield attribute.name, scope_of(attribute.g, scope)
         for graph in attribute.graphs:
             yield attribute.name, scope_of(graph, scope)
+
+
+def label(node: Proto) -> str:
+    """Return a node's name, or that of an output where it has none."""
+    return str(node.name or next(filter(None, node.output), node.op_type))

@@ -18,11 +18,14 @@ from ..._program_checks import checked as checked_program
 from ...program import Program
 from .._files import FormatError, checked
 from ._file import File, Proto
-from ._graph import Scope, scopes
+from ._graph import Scope, label, scopes
+from ._program_advice import for_a_padding
 from ._program_builder import Builder, Sym, Value, shape_of
 from ._program_finish import Kept, finished
+from ._program_frames import ALONG, FRAMES, Longer
 from ._program_inputs import Inputs
 from ._program_nodes import Registers
+from ._program_starts import check_starts
 from ._program_states import recognised
 from ._program_trace import Key, Tracer
 
@@ -111,7 +114,8 @@ class _Reader:
                 infos[name] = self._info(name)
         self._builder = Builder(file)
         self._registers = Registers(self._builder)
-        self._inputs = Inputs(self._builder, infos, shapes, constants)
+        self._given = (infos, shapes, constants)
+        self._inputs = Inputs(self._builder, *self._given)
         self._tracer = Tracer(
             file, _opset(file.model), self._inputs, cuts, self._builder, self._registers
         )
@@ -123,21 +127,20 @@ class _Reader:
         values = {name: self._value(name, "outputs") for name in outputs or own}
         if not values:
             raise FormatError(f"{self._path}: it has no outputs")
-        mixed = list(self._builder.mixed)
+        works = len(self._tracer.works)
         also_y = set[str]()
         if states is None:
-            computed, until = dict(values), dict.fromkeys(values, len(mixed))
+            computed, until = dict(values), dict.fromkeys(values, works)
             for name in own:
                 if name not in computed:
                     self._maybe(name, computed)
-                    until[name] = len(self._builder.mixed)
+                    until[name] = len(self._tracer.works)
             pairs, also_y = recognised(self._builder, self._inputs.ordered(), computed)
-            most = max([len(mixed), *(until[output] for output in pairs.values())])
-            mixed = list(self._builder.mixed)[:most]
+            works = max([works, *(until[output] for output in pairs.values())])
         else:
             pairs = dict(states)
             computed = values | {n: self._value(n, "states") for n in states.values()}
-            mixed = list(self._builder.mixed)
+            works = len(self._tracer.works)
         known = [name for name in self._inputs.ordered() if name in pairs]
         pairs = {name: pairs[name] for name in [*known, *pairs]}
         kept = [self._state(name, output, computed[output]) for name, output in pairs.items()]
@@ -151,7 +154,17 @@ class _Reader:
                 f"{self._path}: all its inputs, {', '.join(pairs)}, look like states: say "
                 'which are, states={"h": "hn"}, or states={} if none is'
             )
-        self._check_inputs(needed, mixed)
+        self._check_inputs(needed, [*(outputs or own), *pairs.values()], works)
+        check_starts(
+            self._path,
+            self._builder,
+            self._registers,
+            plain,
+            {one.name: one.given for one in kept},
+            reached,
+            self._initial,
+            said=states is not None,
+        )
         for name, output in pairs.items() if states is None else ():
             self._builder.note(f"output {output} becomes input {name} in the next step")
         program = finished(
@@ -190,6 +203,15 @@ class _Reader:
             waiting += op.inputs if op is not None else ()
             waiting += [end.tensor] if isinstance(end, Sym) else []
         return reached
+
+    def _initial(self, name: str, kind: str) -> str:
+        """Return what a recurrent node's h or c starts from in the file."""
+        at = {"h": 5, "c": 6}[kind]
+        for scope in self._scopes:
+            for node in scope.nodes:
+                if label(node) == name and len(node.input) > at:
+                    return str(node.input[at])
+        return f"initial_{kind}"
 
     def _find(self, name: str, what: str) -> tuple[Scope, str]:
         """Return where a value is computed that the caller names."""
@@ -233,7 +255,12 @@ class _Reader:
             )
         return Kept(name, given, value)
 
-    def _check_inputs(self, plain: Mapping[str, Sym], mixed: list[str]) -> None:
+    def _check_inputs(self, plain: Mapping[str, Sym], ends: list[str], works: int) -> None:
+        """Refuse what one frame a step would get wrong.
+
+        ends: names of what leaves a step; works: so many nodes were read for them.
+        """
+        wrong = self._wrong(plain, ends, works)
         for name in plain:
             if self._named is not None and name not in self._named:
                 raise FormatError(
@@ -241,14 +268,37 @@ class _Reader:
                     "give it in constants="
                 )
             axis = " and ".join(self._inputs.assumed.get(name, ()))
-            if axis and mixed:
+            if axis and wrong is not None:
                 raise FormatError(
-                    f"{self._path}: {axis} of input {name!r} has no size, and node {mixed[0]} "
-                    "works along an axis of one value if that is 1. If each step really stands "
-                    f"alone, say {self._inputs.say(name)}"
+                    f"{self._path}: {axis} of input {name!r} has no size, and node {wrong[0]} "
+                    f"{wrong[1]}. If each step really stands alone, say {self._inputs.say(name)}"
+                    f"{for_a_padding(self._scopes, wrong[0])}"
                 )
             if axis:
                 self._builder.note(f"input {name}: {axis} taken as 1, one frame a step")
+
+    def _wrong(
+        self, plain: Mapping[str, Sym], ends: list[str], works: int
+    ) -> tuple[str, str] | None:
+        """Return the node that does not take each frame alone, and why; None for none."""
+        free = [one for name in plain for one in self._inputs.free.get(name, ())]
+        names = list(dict.fromkeys(free))
+        groups = [names, *([name] for name in names)] if len(names) > 1 else [names]
+        alone = [one for one in list(self._tracer.works.values())[:works] if 1 in one.along]
+        for group in groups if names else []:
+            try:
+                return self._with_frames(dict.fromkeys(group, FRAMES), ends)
+            except ValueError:  # the graph does not take several frames, of all inputs or at all
+                continue
+        return (alone[0].source, ALONG) if alone else None
+
+    def _with_frames(self, frames: dict[str, int], ends: list[str]) -> tuple[str, str] | None:
+        inputs = Inputs(self._builder, *self._given, frames)
+        with self._builder.aside():
+            longer = Longer(self._tracer, inputs, Registers(self._builder))
+            for name in ends:
+                longer.output(*self._find(name, "outputs"))
+        return longer.found
 
 
 def _opset(model: Proto) -> int:

@@ -52,8 +52,7 @@ def reduced(builder: Builder, kind: str, value: Value, axes: Sequence[int], keep
     whole = [1 if n in axes else size for n, size in enumerate(shape)]
     result = whole if keep else [size for n, size in enumerate(shape) if n not in axes]
     over = [axis for axis in axes if shape[axis] != 1]
-    if len(over) < len(axes):
-        builder.mixes()
+    builder.works_along(*(shape[axis] for axis in axes))
     if not over:
         return view(unary(builder, "abs", value) if kind == "l2" else value, result)
     skip = len(shape) - len(stripped(shape))
@@ -76,8 +75,7 @@ def _softmax(node: Node) -> list[Value]:
     axis = axis_in(int(node.attributes.get("axis", 1 if node.opset < 13 else -1)), len(shape))
     if node.opset < 13:  # over all axes from this one on
         behind = int(np.prod(shape[axis:]))
-        if 1 in shape[axis:]:
-            node.builder.mixes()
+        node.builder.works_along(*shape[axis:])
         inner = view(value, (*shape[:axis], behind))
         return [view(_along(node.builder, code, inner, axis), shape)]
     return [_along(node.builder, code, value, axis)]
@@ -85,8 +83,7 @@ def _softmax(node: Node) -> list[Value]:
 
 def _along(builder: Builder, code: str, value: Value, axis: int) -> Value:
     shape = shape_of(value)
-    if shape[axis] == 1:
-        builder.mixes()
+    builder.works_along(shape[axis])
     skip = len(shape) - len(stripped(shape, axis))
     tensor = builder.shaped(value, shape[skip:])
     return Sym(builder.emit(code, [tensor], shape[skip:], axis=axis - skip), shape)
@@ -98,8 +95,7 @@ def _layer_norm(node: Node) -> list[Value]:
     shape, builder = shape_of(value), node.builder
     axis = axis_in(int(node.attributes.get("axis", -1)), len(shape))
     size = int(np.prod(shape[axis:]))
-    if 1 in shape[axis:]:
-        builder.mixes()
+    builder.works_along(*shape[axis:])
     scale, bias = node.known(1, "scale"), node.known(2, "bias")
     inputs = [builder.shaped(value, stripped((*shape[:axis], size)))]
     for given in (scale, bias):

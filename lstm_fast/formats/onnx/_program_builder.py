@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -61,14 +62,28 @@ def kind_of(dtype: np.dtype[Any]) -> Kind:
     return "float32" if dtype.kind == "f" else "int64"
 
 
+@dataclass
+class Work:
+    """What a node does along axes, which tells whether frames can be given one by one.
+
+    along: sizes of axes whose values it brings together. taken: of axes of which it takes a part,
+    the size, how many values are behind the last one taken, and its end if that is counted from
+    the front.
+    """
+
+    source: str = ""
+    along: list[int] = field(default_factory=list)
+    taken: list[tuple[int, int, int | None]] = field(default_factory=list)
+
+
 class Builder:
     """The tensors, constants and operations so far.
 
     Args:
         file: counts the memory that constants take.
 
-    source: what the operations that come next are in the file. mixed: nodes that work along an
-    axis of which one step has one value.
+    source: what the operations that come next are in the file. work: what their node does along
+    axes.
     """
 
     def __init__(self, file: File) -> None:
@@ -78,7 +93,7 @@ class Builder:
         self.ops: list[Op] = []
         self.made: dict[int, Op] = {}
         self.notes: dict[str, None] = {}
-        self.mixed: dict[str, None] = {}
+        self.work = Work()
         self.source = ""
         self._same: dict[object, int] = {}
         self._seen: dict[object, tuple[weakref.ref[Array], int]] = {}
@@ -194,6 +209,20 @@ class Builder:
     def note(self, text: str) -> None:
         self.notes[text] = None
 
-    def mixes(self) -> None:
-        """Say that the node works along an axis of which one step has one value."""
-        self.mixed[self.source] = None
+    def works_along(self, *sizes: int) -> None:
+        """Say that the node brings together the values along axes of these sizes."""
+        self.work.along += sizes
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave out in the end what is added meanwhile."""
+        ops, elements, constants = len(self.ops), self._elements, len(self.constants)
+        same, seen, notes = dict(self._same), dict(self._seen), dict(self.notes)
+        try:
+            yield
+        finally:
+            del self.ops[ops:]
+            for number in list(self.constants)[constants:]:
+                del self.constants[number]
+            self._same, self._seen, self.notes = same, seen, notes
+            self._elements = elements

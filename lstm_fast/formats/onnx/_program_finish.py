@@ -89,6 +89,9 @@ def _input(path: Path, builder: Builder, name: str, given: Sym, history: Any) ->
             f"{path}: a history of {count} values does not fit into input {name!r}, which has "
             f"{shape[-1]} of {builder.kind(given)}, history and all"
         )
+    if count:
+        axis = len(given.shape) - 1
+        builder.note(f"input {name}: {count} values of its last axis, {axis}, are kept as history")
     return Input(name, given.tensor, (*shape[:-1], shape[-1] - count), count)
 
 

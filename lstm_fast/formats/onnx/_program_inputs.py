@@ -10,6 +10,7 @@ import numpy as np
 
 from ...program import Kind, Shape
 from ._file import Array, Proto
+from ._program_advice import FIX_AXIS
 from ._program_builder import Builder, Sym, Value, stripped
 
 KINDS: dict[int, Kind] = {1: "float32", 10: "float32", 11: "float32", 16: "float32", 9: "bool"}
@@ -30,6 +31,7 @@ class Inputs:
         infos: what the file says of them, by name.
         shapes: what the caller says of their shapes, as in the file.
         constants: those that never change.
+        frames: sizes of free axes that may be time, by what `free` calls them; 1 for others.
 
     Raises:
         ValueError: what the caller says does not fit the file.
@@ -41,12 +43,15 @@ class Inputs:
         infos: Mapping[str, Proto],
         shapes: Mapping[str, Sequence[int]],
         constants: Mapping[str, Any],
+        frames: Mapping[str, int] | None = None,
     ) -> None:
         self._builder, self._infos = builder, infos
         self._shapes = {name: _sizes(name, shape) for name, shape in shapes.items()}
         self._constants = constants
         self.made: dict[str, Sym] = {}
         self.assumed: dict[str, list[str]] = {}  # axes that may be time, by input
+        self.free: dict[str, list[str]] = {}  # the names of their sizes, or what stands for them
+        self._frames = frames or {}
         for what, names in (("shapes", shapes), ("constants", constants)):
             if unknown := sorted(set(names) - set(infos)):
                 raise ValueError(
@@ -108,7 +113,8 @@ class Inputs:
         if dims is None:
             if said is None:
                 raise ValueError(
-                    f"the shape of input {name!r} is not in the file: say {_say(name, [])}"
+                    f'the shape of input {name!r} is not in the file: say shapes={{"{name}": '
+                    "(...)}, with all its axes, as in the file"
                 )
             return said
         if said is not None:
@@ -117,7 +123,10 @@ class Inputs:
                 for size, dim in zip(said, dims, strict=True)
             )
             if not fits:
-                raise ValueError(f"shapes says {name!r} is {said}, in the file it is {_text(dims)}")
+                text = f"shapes says {name!r} is {said}, in the file it is {_text(dims)}"
+                if len(said) == len(dims):
+                    text += f"; where the file fixes a size, {FIX_AXIS}"
+                raise ValueError(text)
             return said
         sizes: list[int | None] = []
         for axis, dim in enumerate(dims):
@@ -142,6 +151,9 @@ class Inputs:
             return None
         if axis > 0 or dim is not None:
             self.assumed.setdefault(name, []).append(f"axis {axis} ({dim or 'of free size'})")
+            free = str(dim) if dim is not None else f"axis {axis} of {name}"
+            self.free.setdefault(name, []).append(free)
+            return self._frames.get(free, 1)
         return 1
 
     def say(self, name: str) -> str:

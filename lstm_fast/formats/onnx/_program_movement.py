@@ -11,6 +11,8 @@ from ...program import Shape
 from ._program_builder import MOST_COPIED, Builder, Sym, UnsupportedError, Value, shape_of, stripped
 from ._program_nodes import Node, axis_in, lowering
 
+ENDLESS = 2**31 - 1  # and above: an end of a slice that stands for that of the axis
+
 
 def view(value: Value, shape: Sequence[int]) -> Value:
     """Return the same elements in another shape, which costs nothing."""
@@ -129,9 +131,8 @@ def concatenated(builder: Builder, values: Sequence[Value], axis: int) -> Value:
     if len(values) == 1:
         return values[0]
     computed = [value.tensor for value in values if isinstance(value, Sym)]
-    alone = any(isinstance(value, Sym) and value.shape[axis] == 1 for value in values)
-    if alone and len(set(computed)) < len(values):  # joined with constants, or with itself
-        builder.mixes()
+    if len(set(computed)) < len(values):  # joined with constants, or with itself
+        builder.works_along(*(v.shape[axis] for v in values if isinstance(v, Sym)))
     skip = without_leading(values[0], axis)
     whole = (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
     inputs = [
@@ -160,9 +161,14 @@ def _slice(node: Node) -> list[Value]:
 def sliced(builder: Builder, value: Value, cuts: Sequence[slice]) -> Value:
     """Return value[cuts], one cut for each axis."""
     shape = shape_of(value)
-    if any(size == 1 and cut.step not in (None, 1) for cut, size in zip(cuts, shape, strict=True)):
-        builder.mixes()
     ranges = [range(*cut.indices(size)) for cut, size in zip(cuts, shape, strict=True)]
+    for cut, size, one in zip(cuts, shape, ranges, strict=True):
+        if cut.step not in (None, 1):
+            builder.works_along(size)
+        if cut != slice(None) and one:
+            counted = cut.stop is not None and 0 <= cut.stop < ENDLESS
+            end = cut.stop if counted else None
+            builder.work.taken.append((size, size - 1 - one[-1], end))
     whole = tuple(len(one) for one in ranges)
     if all(one == range(size) for one, size in zip(ranges, shape, strict=True)):
         return value
@@ -229,12 +235,13 @@ def taken(builder: Builder, value: Value, indices: np.ndarray, axis: int) -> Val
     if not flat:
         raise UnsupportedError("it takes nothing")
     if len(flat) > 1 and shape[axis] == 1:
-        builder.mixes()
+        builder.works_along(1)
     step = flat[1] - flat[0] if len(flat) > 1 else 1
     if step > 0 and flat == list(range(flat[0], flat[-1] + 1, step)):
         cuts = [slice(None)] * len(shape)
         cuts[axis] = slice(flat[0], flat[-1] + 1, step)
         return view(sliced(builder, value, cuts), whole)
+    builder.work.taken.append((shape[axis], -1, None))  # in an order of its own
     skip = without_leading(value, axis)
     held = (*shape[skip:axis], len(flat), *shape[axis + 1 :])
     inputs = [builder.shaped(value, shape[skip:]), builder.constant(np.array(flat, np.int64))]
@@ -256,8 +263,7 @@ def expanded(builder: Builder, value: Value, whole: Shape) -> Value:
     held = stripped(whole)
     shape = shape_of(value)
     behind = whole[len(whole) - len(shape) :]
-    if any(size == 1 and new > 1 for size, new in zip(shape, behind, strict=True)):
-        builder.mixes()
+    builder.works_along(*(a for a, b in zip(shape, behind, strict=True) if a != b))
     inner = builder.shaped(value, shape[max(len(shape) - len(held), 0) :] or (1,))
     return Sym(builder.emit("expand", [inner], held, builder.kind(value), shape=held), whole)
 
@@ -308,8 +314,7 @@ def _padded(
     whole = tuple(b + size + a for b, size, a in zip(before, shape, after, strict=True))
     if whole == shape:
         return value
-    if any(size == 1 and new > 1 for size, new in zip(shape, whole, strict=True)):
-        builder.mixes()
+    builder.works_along(*(a for a, b in zip(shape, whole, strict=True) if a != b))
     if mode in ("edge", "wrap"):
         if max(whole) > MOST_COPIED:
             raise UnsupportedError(f"it makes shape {whole} of {shape}")

@@ -87,6 +87,19 @@ class Node:
         return value
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a recurrent node's h or c starts: a register of its own, "" for none; its tensor.
+
+    weights: tensors that are the same for all steps of nodes that are one.
+    """
+
+    kind: str
+    own: str
+    tensor: int
+    weights: tuple[int, ...]
+
+
 class Registers:
     """States that a graph has no names for: of recurrent nodes that start from constants."""
 
@@ -94,6 +107,7 @@ class Registers:
         self._builder = builder
         self.found: dict[str, tuple[int, Array]] = {}
         self.next: dict[str, int] = {}
+        self.starts: dict[str, list[Start]] = {}  # by node
 
     def new(self, name: str, initial: Array) -> tuple[str, int]:
         """Add one, and return its name and its tensor."""

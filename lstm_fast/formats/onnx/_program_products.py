@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ._file import Array
+from ._program_advice import FIX_AXIS
 from ._program_builder import Builder, Sym, UnsupportedError, Value, shape_of, stripped
 from ._program_elementwise import binary, scalar
 from ._program_movement import transposed, view
@@ -56,8 +57,7 @@ def _matmul(node: Node) -> list[Value]:
         result = dense(builder, right, _matrix(left))
         return [Sym(result.tensor, (1,) * (left.ndim - 2) + result.shape)]
     rank = len(right.shape)
-    if right.shape[-2] == 1:
-        builder.mixes()
+    builder.works_along(right.shape[-2])
     order = [*range(rank - 2), rank - 1, rank - 2]
     columns = transposed(builder, right, order)
     result = _batched(dense(builder, columns, _matrix(left)), left.ndim)
@@ -118,7 +118,7 @@ def _conv(node: Node) -> list[Value]:
         raise ValueError(f"its weights have shape {weight.shape}, its input {shape}")
     if shape[0] != 1:
         raise UnsupportedError(
-            f"its input {shape} is a batch of {shape[0]}; a step has one session"
+            f"its input {shape} is a batch of {shape[0]}; a step has one session: {FIX_AXIS}"
         )
     settings = _settings(node, shape, weight)
     alone = [settings.is_plain(n, size) for n, size in enumerate(weight.shape[2:])]
@@ -193,9 +193,10 @@ def _one_axis(
     reach = (kernel - 1) * settings.dilations[at] + 1
     if size + begin + end < reach:
         raise ValueError(f"its weights have shape {weight.shape}, its input {shape} is too short")
-    if (kernel > 1 or settings.strides[at] > 1) and size == 1:
-        builder.mixes()
     length = (size + begin + end - reach) // settings.strides[at] + 1
+    is_whole = size > 1 and length == 1 and begin == end == 0  # a state stands before the frame
+    if (kernel > 1 or settings.strides[at] > 1) and not is_whole:
+        builder.works_along(size)
     inputs = [builder.shaped(value, (channels, size))]
     inputs.append(builder.constant(weight.reshape(rows, weight.shape[1], kernel)))
     if bias is not None:

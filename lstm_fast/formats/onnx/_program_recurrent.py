@@ -10,8 +10,9 @@ from ...operations import cell_attributes
 from ..gates import gru_to_pytorch
 from ._file import Array
 from ._lstm import INPUTS, initial_row, layers, options
+from ._program_advice import FIX_AXIS
 from ._program_builder import Sym, UnsupportedError, Value, shape_of
-from ._program_nodes import Node, lowering
+from ._program_nodes import Node, Start, lowering
 
 MOST_STEPS = 256  # that one step of a session may take of a recurrent node
 GRU_ATTRIBUTES = {"activations", "direction", "hidden_size", "layout", "linear_before_reset"}
@@ -31,7 +32,7 @@ class _Frames:
         self.input_size = shape[2]
         if batch != 1:
             raise UnsupportedError(
-                f"X, of shape {shape}, is a batch of {batch}; a step has one session"
+                f"X, of shape {shape}, is a batch of {batch}; a step has one session: {FIX_AXIS}"
             )
         if self.steps > MOST_STEPS:
             raise UnsupportedError(
@@ -52,11 +53,25 @@ class _Frames:
         )
         return builder.shaped(Sym(row, (1, size)), (size,))
 
-    def state(self, index: int, name: str, initial: Array | None, size: int) -> tuple[str, int]:
+    def state(
+        self,
+        index: int,
+        name: str,
+        initial: Array | None,
+        size: int,
+        weights: Sequence[int],
+    ) -> tuple[str, int]:
         """Return where a state starts: the name of a register of our own, "" for none, its tensor.
 
         initial: (H,), what the file has for input `index`, where that is no computed value.
+        weights: tensors of the node.
         """
+        own, tensor = self._start(index, name, initial, size)
+        starts = self._node.registers.starts.setdefault(self._node.name, [])
+        starts.append(Start(name, own, tensor, tuple(weights)))
+        return own, tensor
+
+    def _start(self, index: int, name: str, initial: Array | None, size: int) -> tuple[str, int]:
         value = self._node.given(index)
         if isinstance(value, Sym):
             if value.shape not in ((1, 1, size), (1, 1, 1, size)):
@@ -113,8 +128,8 @@ def _lstm(node: Node) -> list[Value]:
         weights += [-1, builder.constant(layer.peephole)]
     while weights[-1] == -1:
         weights.pop()
-    own_h, h = frames.state(5, "h", layer.h_0, size)
-    own_c, c = frames.state(6, "c", layer.c_0, size)
+    own_h, h = frames.state(5, "h", layer.h_0, size, weights)
+    own_c, c = frames.state(6, "c", layer.c_0, size, weights)
     ys, attributes = [], cell_attributes(layer.cell)
     for step in range(frames.steps):
         inputs = [frames.frame(step), h, c, *weights]
@@ -150,7 +165,7 @@ def _gru(node: Node) -> list[Value]:
         if value.shape != (1, 1, size) and np.any(rows != rows[:1]):
             raise UnsupportedError("initial_h differs from sequence to sequence")
         initial = rows[0]
-    own, h = frames.state(5, "h", initial, size)
+    own, h = frames.state(5, "h", initial, size, weights)
     ys = []
     attributes = {"linear_before_reset": bool(node.attributes.get("linear_before_reset", 0))}
     for step in range(frames.steps):

@@ -10,8 +10,8 @@ from .._files import FormatError
 from . import _program_axes, _program_products, _program_recurrent  # noqa: F401  register operators
 from ._constants import NUMPY_ERRORS
 from ._file import File, Proto
-from ._graph import Scope
-from ._program_builder import Builder, Sym, UnsupportedError, Value
+from ._graph import Scope, label
+from ._program_builder import Builder, Sym, UnsupportedError, Value, Work
 from ._program_folding import FOLDED, widened
 from ._program_inputs import Inputs
 from ._program_nodes import LOWERINGS, Node, Registers
@@ -42,9 +42,10 @@ class Tracer:
         builder: Builder,
         registers: Registers,
     ) -> None:
-        self._file, self._opset, self._inputs, self._cuts = file, opset, inputs, cuts
-        self._builder, self._registers = builder, registers
-        self._known: dict[Key, Value] = {}
+        self.file, self.opset, self._inputs, self.cuts = file, opset, inputs, cuts
+        self.builder, self._registers = builder, registers
+        self.known: dict[Key, Value] = {}
+        self.works: dict[Key, Work] = {}  # by the scope of a node and its label
         self._open: set[Key] = set()
         self._left = MOST_NODES
 
@@ -59,11 +60,11 @@ class Tracer:
         while waiting:
             owner, inner = waiting[-1]
             key = (id(owner), inner)
-            if key in self._known:
+            if key in self.known:
                 waiting.pop()
                 continue
             missing = [
-                one for one in self._needs(owner, inner) if (id(one[0]), one[1]) not in self._known
+                one for one in self._needs(owner, inner) if (id(one[0]), one[1]) not in self.known
             ]
             if not missing:
                 self._compute(owner, inner)
@@ -72,20 +73,20 @@ class Tracer:
                 continue
             self._open.add(key)
             if any((id(one[0]), one[1]) in self._open for one in missing):
-                raise FormatError(f"{self._file.path}: value {inner!r} is computed from itself")
+                raise FormatError(f"{self.file.path}: value {inner!r} is computed from itself")
             waiting += missing
         owner, inner = self._owned(scope, name)
-        return self._known[id(owner), inner]
+        return self.known[id(owner), inner]
 
     def _owned(self, scope: Scope, name: str) -> tuple[Scope, str]:
         owned = scope.owner(name)
         if owned is None:
-            raise FormatError(f"{self._file.path}: nothing in the file computes {name!r}")
+            raise FormatError(f"{self.file.path}: nothing in the file computes {name!r}")
         return owned
 
     def _needs(self, scope: Scope, name: str) -> list[tuple[Scope, str]]:
         """Return the values that a value is made from, as far as that is known yet."""
-        if (id(scope), name) in self._cuts or name in scope.tensors or name not in scope.producers:
+        if (id(scope), name) in self.cuts or name in scope.tensors or name not in scope.producers:
             return []
         index, output = scope.producers[name]
         node = scope.nodes[index]
@@ -97,7 +98,7 @@ class Tracer:
         if len(needed) != 1:
             raise self._error(node, "its condition is missing")
         owner, inner = needed[0]
-        if (id(owner), inner) not in self._known:
+        if (id(owner), inner) not in self.known:
             return needed
         return [*needed, self._inside(self._branch(scope, index), node, output)]
 
@@ -110,7 +111,7 @@ class Tracer:
         """Return the branch of an If that is taken; its condition is known or it is an error."""
         node = scope.nodes[index]
         owner, name = self._owned(scope, node.input[0])
-        condition = self._known[id(owner), name]
+        condition = self.known[id(owner), name]
         if isinstance(condition, Sym):
             given = ", ".join(self._roots(condition)) or "what the model computes"
             raise self._error(
@@ -136,22 +137,22 @@ class Tracer:
             seen.add(tensor)
             if tensor in names:
                 found.append(f"input {names[tensor]!r}")
-            op = self._builder.made.get(tensor)
+            op = self.builder.made.get(tensor)
             waiting += [one for one in op.inputs if one >= 0] if op is not None else []
         return sorted(found)
 
     def _compute(self, scope: Scope, name: str) -> None:
         key = (id(scope), name)
-        if key in self._cuts:
-            self._known[key] = self._inputs.value(self._cuts[key])
+        if key in self.cuts:
+            self.known[key] = self._inputs.value(self.cuts[key])
         elif name in scope.tensors:
             try:
-                self._known[key] = widened(self._file.array(scope.tensors[name]))
+                self.known[key] = widened(self.file.array(scope.tensors[name]))
             except (ValueError, OverflowError) as error:
-                raise FormatError(f"{self._file.path}: tensor {name!r}: {error}") from error
+                raise FormatError(f"{self.file.path}: tensor {name!r}: {error}") from error
         elif name not in scope.producers:
             raise FormatError(
-                f"{self._file.path}: {name!r} is an input of the graph that inputs= leaves out: "
+                f"{self.file.path}: {name!r} is an input of the graph that inputs= leaves out: "
                 "name it there, or give it in constants="
             )
         else:
@@ -161,28 +162,28 @@ class Tracer:
         """Compute all outputs of a node whose inputs are known."""
         self._left -= 1
         if self._left < 0:
-            raise FormatError(f"{self._file.path}: it takes more than {MOST_NODES} nodes")
+            raise FormatError(f"{self.file.path}: it takes more than {MOST_NODES} nodes")
         node = scope.nodes[index]
         inside = scope.children.get((index, ""))
         if inside is None and node.op_type == "If":
             inside = self._branch(scope, index)
         if inside is not None:
             owner, inner = self._inside(inside, node, output)
-            self._known[id(scope), node.output[output]] = self._known[id(owner), inner]
+            self.known[id(scope), node.output[output]] = self.known[id(owner), inner]
             return
         inputs = []
         for one in node.input:
             owned = self._owned(scope, one) if one else None
-            inputs.append(None if owned is None else self._known[id(owned[0]), owned[1]])
+            inputs.append(None if owned is None else self.known[id(owned[0]), owned[1]])
         values = self._operate(scope, node, inputs)
         for name, value in zip(node.output, values, strict=False):
             if name:
-                self._known[id(scope), name] = value
+                self.known[id(scope), name] = value
         if output >= len(values):
             raise self._error(node, f"its output {output} is not computed", cut=True)
 
     def _operate(self, scope: Scope, node: Proto, inputs: list[Value | None]) -> list[Value]:
-        builder = self._builder
+        builder = self.builder
         ours = node.domain in DOMAINS
         builder.source = f"{node.op_type} {label(node)}"
         try:
@@ -191,7 +192,7 @@ class Tracer:
             if ours and node.op_type in FOLDED and len(known) == len(inputs):
                 extra = {"outputs of the node": len(node.output)}
                 with np.errstate(all="ignore"):  # what is not finite is refused with the constants
-                    results = FOLDED[node.op_type](known, attributes | extra, self._file)
+                    results = FOLDED[node.op_type](known, attributes | extra, self.file)
                 return [widened(one) for one in results]
             if ours and node.op_type in ("Shape", "Size") and isinstance(inputs[0], Sym):
                 return [_shape(inputs[0], node.op_type, attributes)]
@@ -200,13 +201,14 @@ class Tracer:
             if lower is None:
                 domain = "" if ours else f" of {node.domain}"
                 raise UnsupportedError(f"there is no operation for it{domain} here")
+            builder.work = self.works[id(scope), label(node)] = Work(builder.source)
             return lower(
                 Node(
                     node.op_type,
                     label(node),
                     tuple(inputs),
                     attributes,
-                    self._opset,
+                    self.opset,
                     sum(1 for one in node.output if one)
                     if node.op_type != "Split"
                     else len(node.output),
@@ -241,12 +243,7 @@ class Tracer:
                 f"what comes behind it, inputs={behind}"
             )
         what = f"node {label(node)!r} ({node.op_type})"
-        return FormatError(f"{self._file.path}: {what}: {text}{hint}")
-
-
-def label(node: Proto) -> str:
-    """Return a node's name, or that of an output where it has none."""
-    return str(node.name or next(filter(None, node.output), node.op_type))
+        return FormatError(f"{self.file.path}: {what}: {text}{hint}")
 
 
 def _shape(value: Sym, op_type: str, attributes: Mapping[str, int]) -> Value:
