@@ -172,7 +172,9 @@ def test_an_index_that_is_no_number(value, onnx_file):
     model = graph_model(
         made, {"x": [1], "h": [1]}, ("y", "hn"), constants=tensors(table=floats(7, 4))
     )
-    stream = model_of(onnx_file(model), states={"h": "hn"}).stream()
+    # the reference alone knows what the index was
+    model = model_of(onnx_file(model), states={"h": "hn"}, backend="reference")
+    stream = model.stream()
     stream.step([2])
     before = stream.state
     with pytest.raises(ValueError, match="computed from a value that is no number, or beyond"):
