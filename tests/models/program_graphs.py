@@ -85,8 +85,8 @@ def run(one, feed):
     )
 
 
-def model_of(path, **options):
-    return Model.from_program(program_from_onnx(path, **options))
+def model_of(path, backend=None, **options):
+    return Model.from_program(program_from_onnx(path, **options), backend=backend)
 
 
 def silero(name):
