@@ -24,7 +24,7 @@ FLAGS = (
     "-std=c11 -O1 -g -ffp-contract=off -D_POSIX_C_SOURCE=200112L -pthread "
     "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
 )
-WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc"
+WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"
 SANITIZERS = {
     "none": "",
     "memory": "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all",
