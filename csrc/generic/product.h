@@ -21,10 +21,7 @@ LF_INLINE void lf_finish_product(const lf_product *p, size_t row, vf sum, float 
         value = vf_select(vf_less(value, vf_set1(0.0f)), vf_set1(0.0f), value);
     else if (p->activation)
         value = lf_activated(p, value);
-    if (p->outputs - row >= LF_LANES)
-        vf_store_any(y + row, value);
-    else
-        vf_store_some(y + row, value, p->outputs - row);
+    lf_store_most(y + row, value, p->outputs - row);
 }
 
 typedef struct lf_product_output {
@@ -96,7 +93,7 @@ static void depthwise_pass(const lf_depthwise *d, const float *x, float *y) {
             vf sum = vf_set1(0.0f);
             for (size_t tap = 0; tap < d->taps; tap++) {
                 const float *const from = x + tap * d->tap_step + c;
-                const vf values = rest >= LF_LANES ? vf_load_any(from) : vf_load_some(from, rest);
+                const vf values = lf_load_most(from, rest);
                 sum = vf_fma(vf_load(d->weights + tap * d->weights_step + c), values, sum);
             }
             lf_finish_product(p, c, sum, y);
