@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from inspect import CO_GENERATOR
 from threading import RLock, get_ident, main_thread
 from types import FrameType
 
@@ -13,6 +14,9 @@ import numpy as np
 # the child finds a change done or not begun; and a signal handler that comes in the middle of one
 # and calls us does not lock itself out.
 bookkeeping = RLock()
+
+# How often a thread's stack is looked at that moves away meanwhile, before its call counts as going on.
+LOOKS = 1000
 
 # Another number in each process that forks have made of one another. What a thread leaves when it
 # takes something holds it: the parent's threads are not there in the child to give anything back.
@@ -46,7 +50,14 @@ def is_over(thread: int, call: FrameType | None) -> bool:
 
     A signal handler's exception may have come before the call could say so itself.
     """
-    frame = sys._current_frames().get(thread)
-    while frame is not None and frame is not call:
-        frame = frame.f_back
-    return frame is None
+    for _ in range(LOOKS):
+        frame = sys._current_frames().get(thread)
+        last = None
+        while frame is not None and frame is not call:
+            last, frame = frame, frame.f_back
+        if frame is not None:
+            return False
+        # A generator that has yielded meanwhile no longer knows who called it: look again.
+        if last is None or not last.f_code.co_flags & CO_GENERATOR:
+            return True
+    return False

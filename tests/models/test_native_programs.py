@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program_bounds import excesses
+from operation_bounds import excesses
 from program_cases import Builder, cut, lstm_layer, named
 from random_programs import ROWS, random_frames, random_program
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from float_operation_cases import CASES, IDS, frames_of, program_of
-from program_bounds import excesses, run_whole
+from operation_bounds import excesses, run_whole
 from program_cases import PROGRAMS, Builder, cut, frames, named
 
 from lstm_fast import Model, load_model

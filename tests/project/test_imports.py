@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -131,3 +132,21 @@ def test_a_circle_of_headers_is_found(tmp_path):
     assert sorted(set(find_circle(include_graph(tmp_path)))) == ["a.h", "deep/b.h"]
     (tmp_path / "deep/b.h").write_text('// "../a.h" is included before\n')
     assert find_circle(include_graph(tmp_path)) == []
+
+
+# ---- tests: what stands in several folders is imported by its name alone ----
+
+
+def same_names(paths):
+    """Names of Python files that stand in more than one folder."""
+    count = Counter(path.name for path in paths if not path.name.startswith("__"))
+    return [name for name, times in count.items() if times > 1 and name != "conftest.py"]
+
+
+def test_no_two_modules_of_tests_have_one_name():
+    assert same_names((ROOT / "tests").rglob("*.py")) == []
+
+
+def test_modules_of_one_name_are_found():
+    paths = [Path("a/bounds.py"), Path("b/bounds.py"), Path("a/__main__.py"), Path("b/__main__.py")]
+    assert same_names(paths) == ["bounds.py"]
