@@ -139,7 +139,7 @@ static PyObject *step(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
     const CoreStream *const core = (CoreStream *)self;
     call all;
     if (core->ends && find_arguments(arguments, count, names, found) &&
-        begin(&all, core->ends, found[0], found[1], NULL)) {
+        begin(&all, core->ends, found[0], found[1], NULL, core->is_quick)) {
         PyThreadState *state = core->is_quick ? NULL : PyEval_SaveThread();
         const lf_status status = advance(core, &all);
         if (state)
@@ -219,7 +219,7 @@ static PyObject *pool_step(PyObject *module, PyObject *const *arguments, Py_ssiz
     const unsigned long long *handles = data_of(arguments[2]);
     const npy_intp sessions = PyArray_DIM((PyArrayObject *)arguments[2], 0);
     call all;
-    if (!begin(&all, of, arguments[3], arguments[4], &sessions))
+    if (!begin(&all, of, arguments[3], arguments[4], &sessions, 0))
         Py_RETURN_NONE;
     PyThreadState *state = PyEval_SaveThread();
     const lf_status status = lf_pool_step(pool, handles, (size_t)sessions,
