@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
-import tracemalloc
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 from program_cases import BACKENDS, PROGRAMS, Builder, Models, cut, frames, named
 
+from kept_memory import kept_bytes
 from lstm_fast import LSTM, ModelPool, StaleHandleError
 from lstm_fast._program_costs import costs
 from outside import others_ran
@@ -236,15 +236,7 @@ def test_calls_keep_no_reference(models):
     use(5)
     gc.collect()
     before = [sys.getrefcount(one) for one in kept]
-    tracemalloc.start()
-    try:
-        use(5)
-        start = tracemalloc.get_traced_memory()[0]
-        use(100)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - start
-    finally:
-        tracemalloc.stop()
+    grown = kept_bytes(lambda: use(100))
     assert [sys.getrefcount(one) for one in kept] == before
     assert grown < 100 * 2 * (2 + len(wrong[0]))  # bytes: less than one for each call
     kept_too = [x["audio"]]
