@@ -6,11 +6,14 @@ it is first used.
 """
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cffi import FFI
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 CSRC = Path("csrc")
 MODULE = "lstm_fast._native"
@@ -66,9 +69,27 @@ def native_core() -> Extension:
     )
 
 
+class BuildOnAllCpus(build_ext):
+    """Compiles as many files at a time as there are CPUs: the kernels take most of a minute."""
+
+    def build_extension(self, extension: Extension) -> None:
+        """Build it; where a file does not compile, as setuptools does."""
+        compile_in_turn = self.compiler.compile
+
+        def compile_at_once(sources: list[str], **options: Any) -> list[str]:
+            first = compile_in_turn(sources[:1], **options)  # makes the folders, finds the compiler
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                rest = threads.map(lambda one: compile_in_turn([one], **options), sources[1:])
+                return first + [path for paths in rest for path in paths]
+
+        self.compiler.compile = compile_at_once
+        super().build_extension(extension)
+
+
 if os.environ.get("LSTM_FAST_NO_NATIVE", "0") in {"", "0"}:
     setup(
         ext_modules=[native_core()],
+        cmdclass={"build_ext": BuildOnAllCpus},
         options={"bdist_wheel": {"py_limited_api": PYTHON_TAG}},
     )
 else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
+
 
 @dataclass(frozen=True)
 class Plant:
@@ -28,6 +30,24 @@ class Plant:
 
     def __str__(self):
         return self.label or self.id
+
+
+def grid(plants, shapes, every):
+    """Each plant with each shape and view that it fits: (plant, shape, hidden).
+
+    Of each plant one in so many is quick, others in turns, so that shapes and views take part
+    alike; the rest is slow.
+    """
+    for number, plant in enumerate(plants):
+        both = [(shape, hidden) for shape in shapes for hidden in (False, True)]
+        fits = [one for one in both if plant.fits(*one[0], one[1])]
+        quick = {(number + n) % len(fits) for n in range(0, len(fits), every)}
+        for n, (shape, hidden) in enumerate(fits):
+            yield pytest.param(
+                *(plant, shape, hidden),
+                id=f"{plant}-{shape}-{'outputs' if hidden else 'state'}",
+                marks=[] if n in quick else [pytest.mark.slow],
+            )
 
 
 ORDERS = [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from planted import Port
-from plants import INT8, PLANTS, Plant
+from plants import INT8, PLANTS, Plant, grid
 
 import lstm_fast
 from lstm_fast import LSTM, Activation, Cell
@@ -37,13 +37,7 @@ def named(found, plant):
     assert found[0].words in found.note
 
 
-CASES = [
-    pytest.param(plant, shape, hidden, id=f"{plant}-{shape}-{'outputs' if hidden else 'state'}")
-    for plant in PLANTS
-    for shape in SHAPES
-    for hidden in (False, True)
-    if plant.fits(*shape, hidden)
-]
+CASES = [*grid(PLANTS, SHAPES, every=4)]
 
 
 @pytest.mark.parametrize(("plant", "shape", "hidden"), CASES)

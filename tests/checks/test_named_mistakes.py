@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from caught import QUICK
 from planted import Port
-from plants import LATER, Plant
+from plants import LATER, Plant, grid
 
 from lstm_fast import LSTM, Cell, checks
 from lstm_fast.checks import adapters
@@ -37,14 +37,7 @@ def is_named(found, id):
     assert f"first shows at step {found[0].first_step} " in str(found[0])
 
 
-CASES = [
-    pytest.param(plant, shape, hidden, id=f"{plant}-{shape}-{'outputs' if hidden else 'state'}")
-    for number, plant in enumerate(LATER)
-    for shape in (ONE, TWO)
-    for hidden in (False, True)
-    if plant.fits(*shape, hidden)
-    and ("layers" in plant.needs or shape == ONE or hidden == bool(number % 2))
-]
+CASES = [*grid(LATER, (ONE, TWO), every=4)]
 
 
 @pytest.mark.parametrize(("plant", "shape", "hidden"), CASES)
