@@ -15,7 +15,7 @@ import numpy as np
 # and calls us does not lock itself out.
 bookkeeping = RLock()
 
-# How often a thread's stack is looked at that moves away meanwhile, before its call counts as going on.
+# How often a stack is looked at that moves meanwhile, before its call counts as going on.
 LOOKS = 1000
 
 # Another number in each process that forks have made of one another. What a thread leaves when it

@@ -18,6 +18,7 @@ from ._weights import Weights, check_weight_dtype, make_weights, random_weights
 from .cell import PLAIN, Cell
 from .errors import BackendUnavailableError, FormatWarning
 from .pool import StreamPool
+from .program import Program
 from .stream import Stream
 
 __all__ = ["LSTM"]
@@ -265,6 +266,20 @@ class LSTM(HasSizes):
     def fingerprint(self) -> str:
         """SHA-256, in hex, of the weights and how they are stored: what a snapshot is bound to."""
         return self._kept.fingerprint
+
+    def program(self) -> Program:
+        """Return what a step computes, as operations: `Model.from_program` takes it, and goes on.
+
+        From there a layer before or behind it can be added, or a `.lfm` file saved, which C loads.
+        The states are called h_l0, c_l0 and so on; the weights are those that this was made from.
+
+        Raises:
+            ValueError: it is bidirectional or runs backwards, so there are no single steps.
+            WeightsNotKeptError: see `weights`.
+        """
+        from ._lstm_program import program_of
+
+        return program_of(self.weights)
 
     def state_dict(self) -> dict[str, Float32]:
         """Return copies of the weights under the names of `torch.nn.LSTM`.

@@ -54,6 +54,11 @@ class StreamPool(SessionPool[LSTMState, StateLike]):
         """The LSTM whose sessions these are."""
         return self._lstm
 
+    @property
+    def model(self) -> LSTM:
+        """The same under the name that it has in `ModelPool`."""
+        return self._lstm
+
     def step(
         self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
     ) -> Float32:

@@ -49,6 +49,11 @@ class Stream(ABC):
         """The LSTM that this is a stream of."""
         return self._lstm
 
+    @property
+    def model(self) -> LSTM:
+        """The same under the name that it has in `ModelStream`."""
+        return self._lstm
+
     def step(self, x: Any, out: Float32 | None = None) -> Float32:
         """Advance by one frame.
 

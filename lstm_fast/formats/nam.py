@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import Float32
+from .._lstm_program import add_layer
+from .._program_writer import Writer
 from .._weights import LayerWeights, make_weights
-from ..operations import cell_attributes
 from ..program import Program
 from . import _json, gates
 from ._files import FormatError, Found, checked, size_limit
-from ._program_writer import Writer
 from ._recognise_ours import FORMATS
 
 SUFFIXES, recognise = FORMATS["nam"]
@@ -121,25 +121,13 @@ def program(path: Path) -> Program:
     for n, layer in enumerate(_layers(path, model)):
         writer.source = f"layer {n}"
         with checked(path, writer.source):
-            x = _lstm(writer, x, n, layer)
+            x = add_layer(writer, x, n, layer)
     writer.source = "head"
     with checked(path, "head"):
         y = writer.emit("dense", x, *map(writer.constant, _head(path, model)))
     for note in (*_notes(content), WARM_UP):
         writer.note(note)
     return writer.program(("input", given), ("output", y))
-
-
-def _lstm(writer: Writer, x: int, n: int, layer: LayerWeights) -> int:
-    """Add a layer that keeps its state from step to step, and return its output."""
-    starts = {"h": layer.h_0, "c": layer.c_0}
-    shape = (layer.hidden_size,)
-    h, c = (writer.state(f"{kind}_l{n}", shape, value) for kind, value in starts.items())
-    weights = map(writer.constant, (layer.weight_ih, layer.weight_hh, layer.bias))
-    y, h_new, c_new = writer.emit_all("lstm", x, h, c, *weights, **cell_attributes(layer.cell))
-    writer.keep(h, h_new)
-    writer.keep(c, c_new)
-    return y
 
 
 def _notes(content: dict[str, Any]) -> list[str]:

@@ -61,16 +61,16 @@ WHOLE_MODELS = [
     ),
     Mutant(
         "Keras programs: a state may be of any size",
-        FORMATS + "_program_writer.py",
+        "lstm_fast/_program_writer.py",
         "if self._kept > MOST_KEPT:",
         "if self._kept > MOST_KEPT << 40:",
         CONFIGS,
     ),
     Mutant(
         "NAM programs: sessions start from zeros",
-        FORMATS + "nam.py",
-        'writer.state(f"{kind}_l{n}", shape, value)',
-        'writer.state(f"{kind}_l{n}", shape)',
+        "lstm_fast/_lstm_program.py",
+        'writer.state(f"h_l{n}", (layer.output_size,), layer.h_0)',
+        'writer.state(f"h_l{n}", (layer.output_size,))',
         NAM + "::test_a_whole_model_begins_where_the_file_says",
     ),
     Mutant(

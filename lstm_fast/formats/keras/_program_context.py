@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..._arrays import Float32
+from ..._program_writer import Writer
 from ...program import Shape
-from .._program_writer import Writer
 from ._hdf5 import Hdf5Error, Object
 from ._model import Path
 from ._program_chain import Piece

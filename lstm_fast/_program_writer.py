@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._program_attributes import complete
-from .._program_shapes import infer
-from ..program import Input, Kind, Op, Output, Program, Shape, State, Tensor
+from ._program_attributes import complete
+from ._program_shapes import infer
+from .program import Input, Kind, Op, Output, Program, Shape, State, Tensor
 
 MOST_OPS = 20_000
 MOST_ELEMENTS = 1 << 24  # of one value
