@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import program_bounds
 from program_graphs import graph_model, node, run, session, tensors
 
+import program_bounds
 from lstm_fast import load_model
 from variant_tolerances import excess
 

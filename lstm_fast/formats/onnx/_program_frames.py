@@ -24,7 +24,7 @@ from ._program_nodes import Registers
 from ._program_reach import RECURRENT, Reaches, grown
 from ._program_trace import Key, Tracer, place
 
-ALONG = "works along an axis of one value if that is 1"
+ALONG = "works along an axis of one value if that is 1, and so brings frames together"
 LENGTH = "computes with numbers that follow from how many frames the file gets at once"
 ORDER = "puts frames in another order"
 BRANCH = "takes another branch where the file gets several frames at once"
@@ -196,12 +196,17 @@ class Longer(Tracer):
 
 
 def _depends(one: Value | None, many: Value | None) -> bool:
-    """Tell whether constants differ in more than how often they repeat one number."""
+    """Tell whether constants differ in more than how often they repeat the same."""
     if not isinstance(one, np.ndarray) or not isinstance(many, np.ndarray) or one is many:
         return False
-    if one.shape == many.shape and np.array_equal(one, many):
-        return False
-    return not (_single(one) and _single(many) and one.flat[0] == many.flat[0])
+    if one.shape == many.shape:
+        return not np.array_equal(one, many)
+    if one.ndim != many.ndim or not one.size or not many.size:
+        return not (_single(one) and _single(many) and one.flat[0] == many.flat[0])
+    rows = one
+    for axis in grown(one.shape, many.shape):
+        rows = rows.take([0], axis)
+    return not (np.all(one == rows) and np.all(many == rows))
 
 
 def _single(values: Array) -> bool:
@@ -217,7 +222,7 @@ def _joined(axis: int, pairs: Sequence[tuple[Value | None, Value | None]]) -> st
     """Return ORDER where something stands behind the frames along their axis, "" where not."""
     longer = []
     for one, many in pairs:
-        if one is not None and many is not None and shape_of(one) != (0,):
+        if one is not None and many is not None and 0 not in shape_of(one):
             rank = len(shape_of(one))
             longer.append(axis % rank in grown(shape_of(one), shape_of(many)))
     return ORDER if any(longer[:-1]) else ""

@@ -91,8 +91,12 @@ class Shorter(Tracer):
         (axis,) = axes
         sizes = shape_of(one)[axis], shape_of(all_)[axis]
         if node.op_type in ("Reshape", "Expand") and made is not None:
-            target = _reshaped if node.op_type == "Reshape" else _expanded
-            shape = target(shape_of(all_), shape_of(made), axis, sizes[0])
+            if node.op_type == "Expand":
+                shape = _expanded(shape_of(all_), shape_of(made), axis, sizes[0])
+            else:
+                each = (sizes[1] - sizes[0]) // (self._length - 1)  # values of a frame on the axis
+                inner = each * math.prod(shape_of(all_)[axis + 1 :])
+                shape = _reshaped(shape_of(made), inner, sizes[1] // each, sizes[0] // each)
             if shape is None:
                 raise self._error(node, "it puts frames in another order")
             return [one, np.array(shape, np.int64), *inputs[2:]]
@@ -170,24 +174,22 @@ def _axes(one: Value | None, all_: Value | None) -> list[int]:
     return grown(one.shape, shape_of(all_))
 
 
-def _reshaped(
-    before: Sequence[int], after: Sequence[int], axis: int, size: int
-) -> list[int] | None:
-    """Return what a shape becomes where an axis of the one before has another size.
+def _reshaped(after: Sequence[int], inner: int, frames: int, fewer: int) -> Sequence[int] | None:
+    """Return what a shape of so many frames becomes with fewer; None where one axis has not all.
 
-    None where it is not within one axis of it.
+    inner: so many values of a frame stand together.
     """
-    inner = math.prod(before[axis + 1 :])
     for at, length in enumerate(after):
         behind = math.prod(after[at + 1 :])
-        whole = inner * before[axis]
-        if inner % behind == 0 and (behind * length) % whole == 0:
-            return [*after[:at], length // before[axis] * size, *after[at + 1 :]]
+        if inner % behind == 0 and (behind * length) % (inner * frames) == 0:
+            return [*after[:at], length // frames * fewer, *after[at + 1 :]]
     return None
 
 
-def _expanded(before: Sequence[int], after: Sequence[int], axis: int, size: int) -> list[int]:
-    """Return what a shape to which a value is repeated becomes, likewise."""
+def _expanded(
+    before: Sequence[int], after: Sequence[int], axis: int, size: int
+) -> Sequence[int] | None:
+    """Return what a shape to which a value is repeated becomes where an axis has another size."""
     shape = list(after)
     shape[axis - len(before)] = size
     return shape

@@ -117,7 +117,7 @@ def transposed(builder: Builder, value: Value, order: Sequence[int]) -> Value:
 @lowering("Concat")
 def _concat(node: Node) -> list[Value]:
     values = [node.need(index) for index in range(len(node.inputs))]
-    values = [value for value in values if shape_of(value) != (0,)]
+    values = [value for value in values if 0 not in shape_of(value)]
     axis = node.attributes.get("axis", 1 if node.opset < 4 else None)
     if axis is None:
         raise ValueError("its axis is missing")

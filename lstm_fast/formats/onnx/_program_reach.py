@@ -20,9 +20,7 @@ Pairs: TypeAlias = Sequence[tuple["Value | None", "Value | None"]]  # with one f
 
 PLACES = "takes frames by where they stand in the file's sequence, and not the last ones"
 MERGED = "works along an axis that has more than frames in it"
-ONLY_LAST = (
-    "keeps its state from step to step, and in the file gets only the sequence's last frames"
-)
+ONLY_LAST = "keeps its state from step to step, and in the file gets the last frames alone"
 CHANGES = "keeps what it gets for the steps that follow, which changes with each of them by "
 
 
@@ -87,7 +85,7 @@ class Reaches:
         parts = [[part for part in each.taken if part.axis in axes] for each in (first, work)]
         windows = [window for window in work.windows if window.axis in axes]
         self.is_window = bool(windows)
-        why = self._taken(op_type, *parts)
+        why = _modes(windows) or self._taken(op_type, *parts)
         if why or not windows:
             return why, None
         (axis, *others), window = axes, windows[0]
@@ -169,11 +167,6 @@ class Reaches:
         reach = self._result
         if reach is None:
             return ""
-        if (window.before or window.after) and window.mode != "constant":
-            return (
-                f"pads time with frames (mode {window.mode!r}); only padding with a number can be "
-                "put in front of a stream"
-            )
         if window.stride != 1:
             return (
                 f"takes a stride of {window.stride} along time, so that not every frame has a "
@@ -189,6 +182,17 @@ class Reaches:
             return _future(behind - count + 1, hint)
         self._result = Reach(behind, self._source if window.after else reach.source)
         return ""
+
+
+def _modes(windows: Sequence[Window]) -> str:
+    """Return what is wrong with what is put in front of time, or behind it."""
+    for window in windows:
+        if window.mode != "constant":
+            return (
+                f"pads time with frames (mode {window.mode!r}); only a number can stand in front "
+                "of a stream: pad with a constant"
+            )
+    return ""
 
 
 def _left(frames: int, taken: Sequence[Taken]) -> int:
