@@ -201,6 +201,11 @@ REFUSED = {
         {"zero": [0], "end": [T], "one": [1], "two": [2]},
         "Slice",
     ),
+    "less the last": (
+        [node("Gather", "c at", "g", axis=1), node("Sub", "c g", "y")],
+        {"at": [T - 1]},
+        "node Gather g.node is in each frame of the result, and changes with the last one",
+    ),
     "a mean": ([node("ReduceMean", "c", "y", axes=[1])], {}, "ReduceMean y.node works along"),
     "a repetition": ([node("Tile", "c n", "y")], {"n": [1, 2, 1]}, "Tile"),
     "the last state for all": (

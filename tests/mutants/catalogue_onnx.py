@@ -9,6 +9,9 @@ PROGRAMS = "tests/models/test_onnx_programs.py"
 STATES = "tests/models/test_onnx_program_states.py"
 STARTS = "tests/models/test_onnx_starts.py"
 TIME_AXES = "tests/models/test_onnx_time_axes.py"
+CAUSAL = "tests/models/test_causal_streams.py"
+NOT_CAUSAL = "tests/models/test_causal_refusals.py"
+TIME_SAID = "tests/models/test_onnx_time_axis_said.py"
 
 ONNX_PROGRAMS = [
     Mutant(
@@ -122,5 +125,40 @@ ONNX_PROGRAMS = [
         "        if given and rest and not",
         "        if False and not",
         STARTS + "::test_half_a_state_is_refused",
+    ),
+    Mutant(
+        "ONNX programs: a history stays at the frames that it began with",
+        ONNX + "_past.py",
+        "    starts[axis - skip], ends[axis - skip] = 1, count + 1\n",
+        "    starts[axis - skip], ends[axis - skip] = 0, count\n",
+        CAUSAL + "::test_each_form_of_padding",
+    ),
+    Mutant(
+        "ONNX programs: every history starts from zeros",
+        ONNX + "_past.py",
+        "np.ascontiguousarray(before, np.float32)",
+        "np.ascontiguousarray(0 * before, np.float32)",
+        CAUSAL + "::test_a_padding_with_a_number_starts_from_that",
+    ),
+    Mutant(
+        "ONNX programs: padding behind is not the future",
+        ONNX + "_reach.py",
+        "min(reach.behind + window.after, LAST)",
+        "min(reach.behind, LAST)",
+        NOT_CAUSAL + "::test_what_is_no_stream_is_refused",
+    ),
+    Mutant(
+        "ONNX programs: a recurrent layer may get what changes with the last frame",
+        ONNX + "_reach.py",
+        "        if reach.behind == LAST:\n            return CHANGES",
+        "        if False:\n            return CHANGES",
+        NOT_CAUSAL + "::test_what_is_no_stream_is_refused",
+    ),
+    Mutant(
+        "ONNX programs: a table of places is taken for a repeated row",
+        ONNX + "_lengths.py",
+        "        if np.any(rows != np.take(rows, [0], axis=-behind)):\n",
+        "        if False:\n",
+        TIME_SAID + "::test_what_is_not_the_same_for_each_frame_is_refused",
     ),
 ]

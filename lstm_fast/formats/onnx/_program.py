@@ -406,15 +406,19 @@ class _Reader:
 
     def _note_axes(self, step: _Step) -> None:
         for name in step.needed:
-            axis = " and ".join(self._inputs.assumed.get(name, ()))
-            if axis and self._lengths and name in self._said.time_axis:
+            assumed = list(self._inputs.assumed.get(name, ()))
+            if self._lengths and name in self._said.time_axis:
+                rank = len(self._inputs.made[name].shape)
+                said = f"axis {self._said.time_axis[name] % rank}"
+                assumed = [axis for axis in assumed if axis.split(" (")[0] != said]
                 (length,) = set(self._lengths.values())
                 self._builder.note(
-                    f"input {name}: {axis} is time, and a step takes one of the {length} frames of "
+                    f"input {name}: {said} is time, and a step takes one of the {length} frames of "
                     "the file"
                 )
-            elif axis:
-                self._builder.note(f"input {name}: {axis} taken as 1, one frame a step")
+            if assumed:
+                note = f"input {name}: {' and '.join(assumed)} taken as 1, one frame a step"
+                self._builder.note(note)
 
 
 def _opset(model: Proto) -> int:

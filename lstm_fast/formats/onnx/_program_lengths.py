@@ -91,10 +91,11 @@ class Shorter(Tracer):
         (axis,) = axes
         sizes = shape_of(one)[axis], shape_of(all_)[axis]
         if node.op_type in ("Reshape", "Expand") and made is not None:
+            each, rest = divmod(sizes[1] - sizes[0], self._length - 1)  # of a frame on the axis
+            shape = None
             if node.op_type == "Expand":
                 shape = _expanded(shape_of(all_), shape_of(made), axis, sizes[0])
-            else:
-                each = (sizes[1] - sizes[0]) // (self._length - 1)  # values of a frame on the axis
+            elif each and not rest:
                 inner = each * math.prod(shape_of(all_)[axis + 1 :])
                 shape = _reshaped(shape_of(made), inner, sizes[1] // each, sizes[0] // each)
             if shape is None:

@@ -62,10 +62,15 @@ class Reaches:
         self._of[value.tensor] = Reach(0, "")
 
     def beyond(self, value: Sym) -> tuple[str, str]:
-        """Return which node makes a value look into the future, and how; empty texts for none."""
+        """Return which node makes a value along time look into the future, and how; "" for none.
+
+        Where the file leaves the axis free, each step has the last value of the frames so far.
+        """
         found = self._of.get(value.tensor)
-        if found is None or not 0 < found.behind < LAST:
+        if found is None or found.behind == 0 or (found.behind == LAST and not self._is_whole):
             return "", ""
+        if found.behind == LAST:
+            return found.source, "is in each frame of the result, and changes with the last one"
         return found.source, _future(found.behind)
 
     def judge(self, op_type: str, pairs: Pairs, first: Work, work: Work) -> tuple[str, int | None]:
