@@ -193,7 +193,7 @@ class Model:
 
     @property
     def states(self) -> Mapping[str, Tensor]:
-        """What a session keeps by name: shape and kind. `NAME.history` is what an input keeps."""
+        """What a session keeps by name: shape and kind. `NAME.history` is of an input or a node."""
         return self._states
 
     @property

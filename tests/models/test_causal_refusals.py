@@ -76,6 +76,11 @@ REFUSED = {
         {**K, "at": np.array(-1)},
         "Conv z.node looks 2 frames into the future",
     ),
+    "more frames than a session can keep": (
+        [TURN, conv(pads=[2**32, 0], dilations=[2**31]), BACK],
+        K,
+        r"node 'z.node' \(Conv\): it keeps 4294967296 frames, which is too much for a session",
+    ),
     "no padding": (
         [TURN, conv(), BACK],
         K,
@@ -290,6 +295,19 @@ def test_two_inputs_of_frames(onnx_file):
     path = onnx_file(graph_model(cross, given, constants=tensors(**K, last=[3])))
     with pytest.raises(FormatError, match="time and frames do not grow together"):
         load_model(path)
+
+
+@pytest.mark.parametrize("with_lstm", [False, True])
+def test_an_axis_of_sequences_may_have_any_name(with_lstm, onnx_file):
+    """As PyTorch's exporter calls sizes: what is no batch by its name is looked at, too."""
+    chain = Chain(np.random.default_rng(2), 4, turned=True).conv(3, 3)
+    if with_lstm:
+        chain.rnn("LSTM", 4)
+    chain.inputs["x"][:2] = ["s0", "s1"]
+    path, xs = onnx_file(chain.model()), floats(9, 4)
+    model = load_model(path)
+    assert len(model.states) == (3 if with_lstm else 1)
+    assert np.allclose(model.stream().run(xs), whole(path, xs), atol=1e-5)
 
 
 # ---- the last axis -------------------------------------------------------------------------------

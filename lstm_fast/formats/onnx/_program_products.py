@@ -9,7 +9,16 @@ import numpy as np
 
 from ._file import Array
 from ._program_advice import FIX_AXIS
-from ._program_builder import Builder, Sym, UnsupportedError, Value, Window, shape_of, stripped
+from ._program_builder import (
+    MOST_ELEMENTS,
+    Builder,
+    Sym,
+    UnsupportedError,
+    Value,
+    Window,
+    shape_of,
+    stripped,
+)
 from ._program_elementwise import binary, scalar
 from ._program_movement import transposed, view
 from ._program_nodes import Node, lowering
@@ -126,7 +135,10 @@ def _conv(node: Node) -> list[Value]:
     node.builder.work.windows += settings.windows(weight.shape[2:])
     if node.past is not None:
         before = settings.take_front(node.past - 2)
-        zeros = np.zeros((*shape[: node.past], before, *shape[node.past + 1 :]), np.float32)
+        held = (*shape[: node.past], before, *shape[node.past + 1 :])
+        if math.prod(held) > MOST_ELEMENTS:
+            raise UnsupportedError(f"it keeps {before} frames, which is too much for a session")
+        zeros = np.zeros(held, np.float32)
         value = behind_past(node, value, node.past, zeros)
         shape = shape_of(value)
     alone = [settings.is_plain(n, size) for n, size in enumerate(weight.shape[2:])]
