@@ -193,7 +193,7 @@ class Model:
 
     @property
     def states(self) -> Mapping[str, Tensor]:
-        """What a session keeps by name: shape and kind. `NAME.history` is what an input keeps."""
+        """What a session keeps by name: shape and kind. `NAME.history` is of an input or a node."""
         return self._states
 
     @property
@@ -335,6 +335,7 @@ def load_model(
     constants: Mapping[str, Any] | None = None,
     states: Mapping[str, str] | None = None,
     history: Mapping[str, int] | None = None,
+    time_axis: int | Mapping[str, int] | None = None,
     weight_dtype: WeightDtype = "float32",
     backend: str | None = None,
     isa: str | None = None,
@@ -351,6 +352,8 @@ def load_model(
         constants: values of inputs that never change, by name.
         states: which output becomes which input in the next step: {"h": "hn"}; None finds out.
         history: how many of the last values stand in front of an input's new ones: {"input": 64}.
+        time_axis: which axis of an input is time, where the file does not leave its size free: a
+            number, or {"x": 1}. A step then takes one frame.
         weight_dtype: how the packed weights are stored, see `Model.from_program`.
         backend: what computes, likewise.
         isa: of the native backend, likewise.
@@ -370,6 +373,7 @@ def load_model(
         "constants": constants,
         "states": states,
         "history": history,
+        "time_axis": time_axis,
     }
     path = Path(path)
     if _begins_as_lfm(path):

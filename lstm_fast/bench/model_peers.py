@@ -6,6 +6,7 @@ they are from ours is reported and nothing more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -108,6 +109,9 @@ class _Graph:
         if history:
             shape = (*shape[:-1], shape[-1] + history)
         whole = self._shapes.get(name, (1,) * (len(info.shape) - len(shape)) + shape)
+        fixed = tuple(dim if isinstance(dim, int) else 1 for dim in info.shape)
+        if math.prod(fixed) == math.prod(whole):  # a time axis behind the first is not in a frame
+            whole = fixed
         free = [
             size == 1 and not isinstance(dim, int)
             for dim, size in zip(info.shape, whole, strict=True)
@@ -151,6 +155,8 @@ def _onnxruntime(ort: Any, model: Model, origin: Origin, count: int) -> list[Con
     """Return it with IO binding and with plain `run`, for files that it reads as they are."""
     if origin.file.suffix.lower() != ".onnx" or "inputs" in origin.options:
         return []
+    if any(one.name.endswith(".history") for one in model.program.states):
+        return []  # it keeps no frames for a convolution, and would have to take all of them again
     try:
         graphs = [_Graph(ort, model, origin, count) for _ in range(2)]
     except _NoBatchError:

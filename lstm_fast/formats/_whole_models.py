@@ -23,7 +23,7 @@ class Reader(NamedTuple):
 def _onnx() -> Reader:
     from .onnx._program import program_from_onnx
 
-    options = ("inputs", "outputs", "shapes", "constants", "states", "history")
+    options = ("inputs", "outputs", "shapes", "constants", "states", "history", "time_axis")
     return Reader(program_from_onnx, options)
 
 

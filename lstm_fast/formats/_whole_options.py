@@ -9,15 +9,17 @@ import re
 from typing import Any
 
 HINT = (
-    "--shape NAME=1,576 --constant NAME=16000 --history NAME=64 --state IN=OUT --no-states "
-    "--inputs NAMES --outputs NAMES, see --help"
+    "--shape NAME=1,576 --constant NAME=16000 --history NAME=64 --time-axis NAME=1 --state IN=OUT "
+    "--no-states --inputs NAMES --outputs NAMES, see --help"
 )
-OPTION = re.compile(r"\b(inputs|outputs|shapes|constants|states|history)=(\{[^{}]*\}|\[[^\[\]]*\])")
+NAMES = "inputs|outputs|shapes|constants|states|history|time_axis"
+OPTION = re.compile(rf"\b({NAMES})=(\{{[^{{}}]*\}}|\[[^\[\]]*\]|-?[0-9]+)")
 EXPECTED = {  # behind NAME=
     "shapes": "sizes with commas between them, such as 1,576",
     "constants": "a number, true, false or a list in brackets",
     "states": "the name of an output",
     "history": "a whole number",
+    "time_axis": "a whole number",
 }
 FLAGS = {  # by the name of load_model's argument
     "inputs": "--inputs",
@@ -26,6 +28,7 @@ FLAGS = {  # by the name of load_model's argument
     "constants": "--constant",
     "states": "--state",
     "history": "--history",
+    "time_axis": "--time-axis",
 }
 
 
@@ -42,6 +45,10 @@ def add(parser: argparse.ArgumentParser) -> None:
             pairs | _pair("constants", json.loads),
         ),
         "--history": ("so many values of the steps before", pairs | _pair("history", int)),
+        "--time-axis": (
+            "which axis of an input is time: x=1, or 1 where there is one input",
+            pairs | _pair("time_axis", int, needs_name=False) | {"metavar": "[NAME=]AXIS"},
+        ),
         "--state": ("which output is which input next: h=hn", pairs | _pair("states", _name)),
         "--no-states": ("no input is a state", {"dest": "states", "action": _NoStates, "nargs": 0}),
         "--inputs": ("begin at these values of the graph", names),
@@ -59,7 +66,8 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     found = {name: value for name, value in values.items() if value is not None}
     for name in set(found) - {"inputs", "outputs"}:
         found[name] = dict(found[name])
-    return found
+    axes = found.get("time_axis", {})
+    return found | ({"time_axis": axes[""]} if list(axes) == [""] else {})
 
 
 def as_flags(text: str) -> str:
@@ -78,7 +86,9 @@ def _flags(name: str, written: str) -> str:
     if isinstance(value, dict):
         pairs = [f"{FLAGS[name]} {key}={_written(one)}" for key, one in value.items()]
         return " ".join(pairs) or ("--no-states" if name == "states" else "")
-    return f"{FLAGS[name]} {','.join(map(str, value))}" if isinstance(value, list) else ""
+    if isinstance(value, list):
+        return f"{FLAGS[name]} {','.join(map(str, value))}"
+    return f"{FLAGS[name]} {value}" if name == "time_axis" else ""
 
 
 def _written(value: Any) -> str:
@@ -93,12 +103,12 @@ class _NoStates(argparse.Action):
         namespace.states = []
 
 
-def _pair(dest: str, convert: Any) -> dict[str, Any]:
+def _pair(dest: str, convert: Any, *, needs_name: bool = True) -> dict[str, Any]:
     """Return how to take NAME=VALUE; names may have an equals sign, values have none."""
 
     def pair(text: str) -> tuple[str, Any]:
         name, _, value = text.rpartition("=")
-        if not name:
+        if not name and (needs_name or "=" in text):
             raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE as in --help")
         try:
             return name, convert(value)

@@ -243,11 +243,24 @@ def test_messages_speak_of_flags(capsys, tmp_path, frame_file):
         ("inputs=['a', 'b'] and outputs=['c']", "--inputs a,b and --outputs c"),
         ("constants={...}", "--constant NAME=VALUE"),
         ('history={"x": 64}', "--history x=64"),
+        ('time_axis={"x": 1}, or time_axis=-1', "--time-axis x=1, or --time-axis -1"),
         ("shapes={a: b}, myshapes={}, inputs=3", "shapes={a: b}, myshapes={}, inputs=3"),
     ],
 )
 def test_each_argument_has_its_flag(python, flags):
     assert _whole_options.as_flags(f"x: say {python}.") == f"x: say {flags}."
+
+
+@pytest.mark.parametrize("words", [["--time-axis", "1"], ["--time-axis", "x=1"]])
+def test_a_time_axis_may_have_no_name(words, capsys, tmp_path):
+    """Where there is one input. The file is made for six frames, and then takes one."""
+    shown, path = str(GOLDEN / "onnx/dynamo_trained_state.onnx"), str(tmp_path / "a.lfm")
+    for command in (["inspect", shown], ["convert", shown, path]):
+        assert main([*command, *words, "--outputs", "getitem"]) in (None, 0)
+    assert "a step takes one of the 6 frames of the file" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert load_model(path).inputs["x"].shape == (5,)
 
 
 def test_a_whole_model_without_an_lstm_is_sent_to_lfm(capsys, tmp_path, frame_file):
@@ -272,6 +285,8 @@ def test_a_whole_model_without_an_lstm_is_sent_to_lfm(capsys, tmp_path, frame_fi
     [
         ("--shape x=1x1", "'1x1' in 'x=1x1' is not sizes with commas between them, such as 1,576"),
         ("--history x=1.5", "'1.5' in 'x=1.5' is not a whole number"),
+        ("--time-axis x=a", "'a' in 'x=a' is not a whole number"),
+        ("--time-axis =1", "'=1' is not NAME=VALUE"),
         ("--constant x=a", "'a' in 'x=a' is not a number, true, false or a list in brackets"),
         ("--state h=", "'' in 'h=' is not the name of an output"),
         ("--shape x", "'x' is not NAME=VALUE"),

@@ -23,33 +23,43 @@ from lstm_fast.formats.onnx._program import program_from_onnx  # noqa: E402
 __all__ = ["onnx_file"]  # a fixture
 
 
-def padded_conv(**conv):
-    """Return a model that pads two frames in front of a convolution along a free time axis."""
+KERNEL = floats(3, 4, 3)
+
+
+def padded_conv(shape=None, **conv):
+    """Return a model that pads two frames in front of a convolution along a free time axis.
+
+    shape: of the results, where the file has it, so that it does not take as many frames as it
+    says.
+    """
     nodes = [
         node("Transpose", "x", "t", perm=[0, 2, 1]),
         node("Pad", "t pads", "p"),
-        node("Conv", "p k", "y", **conv),
+        node("Conv", "p k", "y" if shape is None else "z", **conv),
     ]
-    constants = tensors(k=floats(3, 4, 3), pads=[0, 0, 2, 0, 0, 0])
-    return graph_model(nodes, {"x": ["batch", "time", 4]}, constants=constants)
+    constants = {"k": KERNEL, "pads": [0, 0, 2, 0, 0, 0]}
+    if shape is not None:
+        nodes.append(node("Reshape", "z shape", "y"))
+        constants["shape"] = shape
+    return graph_model(nodes, {"x": ["batch", "time", 4]}, constants=tensors(**constants))
 
 
 def test_a_causal_convolution_is_cut_behind_its_padding(onnx_file):
     """As the error says, which gives what the file has of the whole sequence."""
-    path = onnx_file(padded_conv())
+    path = onnx_file(padded_conv([1, 3, 1]))
     advice = r'inputs=\["p"\], shapes=\{"p": \(1, 4, 3\)\}, history=\{"p": 2\}'
     with pytest.raises(FormatError, match=advice):
         program_from_onnx(path)
     model = model_of(path, inputs=["p"], shapes={"p": (1, 4, 3)}, history={"p": 2})
     assert "input p: 2 values of its last axis, 2, are kept as history" in model.notes
     xs, stream = floats(6, 4), model.stream()
-    whole = run(session(path), {"x": xs[None]})["y"][0]
+    whole = run(session(onnx_file(padded_conv(), "whole.onnx")), {"x": xs[None]})["y"][0]
     assert np.allclose([stream.step(x[:, None])[:, 0] for x in xs], whole.T, atol=1e-5)
 
 
 def test_a_convolution_that_pads_more_is_not_cut_so(onnx_file):
     with pytest.raises(FormatError, match="works along") as error:
-        program_from_onnx(onnx_file(padded_conv(pads=[1, 1])))
+        program_from_onnx(onnx_file(padded_conv([1, 3, 3], pads=[1, 1])))
     assert "history" not in str(error.value)
 
 

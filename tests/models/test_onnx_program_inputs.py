@@ -8,6 +8,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 from onnx import helper  # noqa: E402
 from program_graphs import (  # noqa: E402
+    FLOAT,
     INT64,
     RNG,
     floats,
@@ -178,7 +179,7 @@ def test_a_time_axis_is_one_frame_where_each_stands_alone(onnx_file):
     assert model_of(onnx_file(one)).inputs["x"].shape == (4,)
     mixed = [
         node("Transpose", "x", "t", perm=[0, 2, 1]),
-        node("Conv", "t k", "y", pads=[2, 0]),
+        node("Conv", "t k", "y", pads=[1, 1]),
     ]
     one = graph_model(mixed, {"x": ["batch", "time", 4]}, constants=tensors(k=floats(3, 4, 3)))
     path = onnx_file(one)
@@ -247,6 +248,14 @@ def test_wrong_arguments(options, text, onnx_file):
         program_from_onnx(path, **options)
     if "names nothing" not in text and "twice" not in text:
         assert str(path) in str(error.value)
+
+
+def test_a_history_is_for_floats_alone(onnx_file):
+    one = graph_model([node("Cast", "x", "y", to=FLOAT)], {"x": ([1, 7], INT64)})
+    with pytest.raises(
+        FormatError, match="a history is for float32 inputs alone, and input 'x' is int64"
+    ):
+        program_from_onnx(onnx_file(one), history={"x": 2})
 
 
 @pytest.mark.parametrize("name", ["shapes", "constants", "states", "history", "inputs", "outputs"])

@@ -35,20 +35,10 @@ TURNED = node("Transpose", "x", "t", perm=[0, 2, 1])
 MIXED = {
     "reversed": (*sliced(-1), 17),
     "every second": (*sliced(2), 17),
-    "constant in front": (
-        [node("Concat", "zeros x", "p", axis=1), node("Relu", "p", "y")],
-        {"zeros": floats(1, 2, 4)},
-        17,
-    ),
     "joined with itself": ([node("Concat", "x x", "y", axis=1)], {}, 17),
     "tiled": ([node("Tile", "x n", "y")], {"n": [1, 2, 1]}, 17),
     "expanded": ([node("Expand", "x n", "y")], {"n": [1, 3, 4]}, 17),
     "gathered twice": ([node("Gather", "x n", "y", axis=1)], {"n": [0, 0]}, 17),
-    "strided product": (
-        [TURNED, node("Conv", "t k", "y", strides=[2])],
-        {"k": floats(3, 4, 1)},
-        17,
-    ),
     "softmax over all": ([node("Softmax", "x", "y", axis=1)], {}, 11),
     "normalised": (
         [node("LayerNormalization", "x scale", "y", axis=1)],
@@ -153,6 +143,16 @@ PLACED = {
         [node("Reshape", "x turned", "y")],
         {"turned": [1, 4, -1]},
         "Reshape y.node puts frames in another order",
+    ),
+    "constant in front": (
+        [node("Concat", "zeros x", "p", axis=1), node("Relu", "p", "y")],
+        {"zeros": floats(1, 2, 4)},
+        "of output y has 3 values along time for one frame",
+    ),
+    "strided product": (
+        [TURNED, node("Conv", "t k", "y", strides=[2])],
+        {"k": floats(3, 4, 1)},
+        "Conv y.node takes a stride of 2 along time",
     ),
     "one half behind the other": (
         [node("Neg", "x", "n"), node("Concat", "x n", "y", axis=1)],

@@ -9,6 +9,9 @@ PROGRAMS = "tests/models/test_onnx_programs.py"
 STATES = "tests/models/test_onnx_program_states.py"
 STARTS = "tests/models/test_onnx_starts.py"
 TIME_AXES = "tests/models/test_onnx_time_axes.py"
+CAUSAL = "tests/models/test_causal_streams.py"
+NOT_CAUSAL = "tests/models/test_causal_refusals.py"
+TIME_SAID = "tests/models/test_onnx_time_axis_said.py"
 
 ONNX_PROGRAMS = [
     Mutant(
@@ -70,16 +73,16 @@ ONNX_PROGRAMS = [
     Mutant(
         "ONNX programs: inputs that only other outputs take are checked",
         ONNX + ".py",
-        "        self._check_inputs(needed, [",
-        "        self._check_inputs(plain, [",
+        "for name, one in plain.items() if one.tensor in reached}",
+        "for name, one in plain.items()}",
         STATES + "::test_an_output_that_nobody_asks_for_may_take_other_inputs",
     ),
     Mutant(
         "ONNX programs: a stride over one frame is not noticed",
-        ONNX + "_products.py",
-        "(kernel > 1 or settings.strides[at] > 1) and not is_whole",
-        "kernel > 1 and not is_whole",
-        TIME_AXES + "::test_what_works_along_it_is_an_error",
+        ONNX + "_reach.py",
+        "        if window.stride != 1:\n",
+        "        if False:\n",
+        TIME_AXES + "::test_what_takes_places_or_the_length_is_an_error",
     ),
     Mutant(
         "ONNX programs: numbers that follow from the length are not noticed",
@@ -90,9 +93,9 @@ ONNX_PROGRAMS = [
     ),
     Mutant(
         "ONNX programs: the first frame passes for the last",
-        ONNX + "_frames.py",
-        "(behind != 0 or (",
-        "((",
+        ONNX + "_reach.py",
+        " or one.behind != many.behind or ",
+        " or ",
         TIME_AXES + "::test_what_takes_places_or_the_length_is_an_error",
     ),
     Mutant(
@@ -122,5 +125,40 @@ ONNX_PROGRAMS = [
         "        if given and rest and not",
         "        if False and not",
         STARTS + "::test_half_a_state_is_refused",
+    ),
+    Mutant(
+        "ONNX programs: a history stays at the frames that it began with",
+        ONNX + "_past.py",
+        "    starts[axis - skip], ends[axis - skip] = 1, count + 1\n",
+        "    starts[axis - skip], ends[axis - skip] = 0, count\n",
+        CAUSAL + "::test_each_form_of_padding",
+    ),
+    Mutant(
+        "ONNX programs: every history starts from zeros",
+        ONNX + "_past.py",
+        "np.ascontiguousarray(before, np.float32)",
+        "np.ascontiguousarray(0 * before, np.float32)",
+        CAUSAL + "::test_a_padding_with_a_number_starts_from_that",
+    ),
+    Mutant(
+        "ONNX programs: padding behind is not the future",
+        ONNX + "_reach.py",
+        "min(reach.behind + window.after, LAST)",
+        "min(reach.behind, LAST)",
+        NOT_CAUSAL + "::test_what_is_no_stream_is_refused",
+    ),
+    Mutant(
+        "ONNX programs: a recurrent layer may get what changes with the last frame",
+        ONNX + "_reach.py",
+        "        if reach.behind == LAST:\n            return CHANGES",
+        "        if False:\n            return CHANGES",
+        NOT_CAUSAL + "::test_what_is_no_stream_is_refused",
+    ),
+    Mutant(
+        "ONNX programs: a table of places is taken for a repeated row",
+        ONNX + "_lengths.py",
+        "        if np.any(rows != np.take(rows, [0], axis=-behind)):\n",
+        "        if False:\n",
+        TIME_SAID + "::test_what_is_not_the_same_for_each_frame_is_refused",
     ),
 ]

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..._program_checks import checked as checked_program
 from ...program import Program
@@ -20,13 +23,15 @@ from .._files import FormatError, checked
 from ._file import File, Proto
 from ._graph import Scope, label, scopes
 from ._program_advice import for_a_padding
+from ._program_arguments import axes, mapping, names
 from ._program_builder import Builder, Sym, Value, shape_of
 from ._program_finish import Kept, finished
-from ._program_frames import ALONG, FRAMES, Longer
-from ._program_inputs import Inputs
+from ._program_inputs import Inputs, Said
+from ._program_lengths import Shorter
 from ._program_nodes import Registers
 from ._program_starts import check_starts
 from ._program_states import recognised
+from ._program_time import Times, Verdict, alone
 from ._program_trace import Key, Tracer
 
 
@@ -39,11 +44,13 @@ def program_from_onnx(
     constants: Mapping[str, Any] | None = None,
     states: Mapping[str, str] | None = None,
     history: Mapping[str, int] | None = None,
+    time_axis: int | Mapping[str, int] | None = None,
 ) -> Program:
     """Read an ONNX model.
 
-    Sizes that a file leaves free are 1 where they count sequences, or steps and are not the last
-    axis. A recurrent node that starts from constants keeps its state from step to step.
+    Sizes that a file leaves free are 1 where they count sequences, or steps. A recurrent node that
+    starts from constants keeps its state from step to step, and a convolution that pads in front of
+    time the frames that it still needs.
 
     Args:
         path: the model.
@@ -56,6 +63,8 @@ def program_from_onnx(
             do; None recognises them. Each starts from zeros.
         history: of inputs, how many of the last axis' values come from the steps before:
             {"input": 64} takes 512 of 576 values in each step.
+        time_axis: of inputs, which axis is time, where the file does not leave that free: {"x": 1};
+            a number where there is one input. A step takes one frame of those that the file has.
 
     Raises:
         OSError: the file cannot be opened.
@@ -63,33 +72,32 @@ def program_from_onnx(
         FormatError: it is damaged, or no ONNX model; or asks for what is not computed here; or
             does not fit the arguments. The text names the node, and says what to do.
     """
-    given, wanted = _names("inputs", inputs), _names("outputs", outputs)
-    sizes, fixed = _mapping("shapes", shapes), _mapping("constants", constants)
-    pairs = None if states is None else _mapping("states", states)
-    kept = _mapping("history", history)
+    given, wanted = names("inputs", inputs), names("outputs", outputs)
+    sizes, fixed = mapping("shapes", shapes), mapping("constants", constants)
+    pairs = None if states is None else mapping("states", states)
+    kept, times = mapping("history", history), axes(time_axis)
     file = File(Path(path))
     with checked(file.path, "the graph", TypeError, AttributeError, OverflowError, LookupError):
-        return _Reader(file, given, sizes, fixed).program(wanted, pairs, kept)
+        return _Reader(file, given, sizes, fixed, kept, times).program(wanted, pairs)
 
 
-def _mapping(what: str, given: Any) -> dict[str, Any]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-        raise TypeError(f"{what} maps names to values, found {given!r}")
-    return dict(given)
+@dataclass(frozen=True)
+class _Step:
+    """What was read of one step of a graph.
 
+    shown: the outputs. kept: the states, and `pairs` which output becomes which input. plain: the
+    inputs that are none. needed: those of them that outputs take. reached: all tensors that they
+    do. ends: the names of what leaves the step, for which so many nodes, `works`, were read.
+    """
 
-def _names(what: str, given: Any) -> list[str] | None:
-    if given is None:
-        return None
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise TypeError(f"{what} is a list of names, found {given!r}")
-    if not all(isinstance(name, str) for name in given):
-        raise TypeError(f"{what} is a list of names, found {given!r}")
-    if not given or len(set(given)) < len(given):
-        raise FormatError(f"{what} names nothing, or something twice: {list(given)}")
-    return list(given)
+    shown: Mapping[str, Value]
+    kept: Sequence[Kept]
+    pairs: Mapping[str, str]
+    plain: Mapping[str, Sym]
+    needed: Mapping[str, Sym]
+    reached: set[int]
+    ends: Sequence[str]
+    works: int
 
 
 class _Reader:
@@ -99,6 +107,8 @@ class _Reader:
         inputs: list[str] | None,
         shapes: Mapping[str, Any],
         constants: Mapping[str, Any],
+        history: Mapping[str, Any],
+        time_axis: int | Mapping[str, int],
     ) -> None:
         self._file, self._path, self._named = file, file.path, inputs
         self._scopes = scopes(file.model)
@@ -106,23 +116,113 @@ class _Reader:
         graph = file.model.graph
         infos = {one.name: one for one in graph.input if one.name not in self._root.tensors}
         self._own = list(infos)
-        cuts: dict[Key, str] = {(id(self._root), name): name for name in infos}
+        self._cuts: dict[Key, str] = {(id(self._root), name): name for name in infos}
         for name in inputs or ():
             if name not in infos:
                 scope, inner = self._find(name, "inputs")
-                cuts[id(scope), inner] = name
+                self._cuts[id(scope), inner] = name
                 infos[name] = self._info(name)
-        self._builder = Builder(file)
-        self._registers = Registers(self._builder)
-        self._given = (infos, shapes, constants)
-        self._inputs = Inputs(self._builder, *self._given)
-        self._tracer = Tracer(
-            file, _opset(file.model), self._inputs, cuts, self._builder, self._registers
-        )
+        self._builder, self._history = Builder(file), history
+        if isinstance(time_axis, int):
+            given = [name for name in inputs or infos if name not in constants]
+            time_axis = self._alone(given, time_axis)
+        self._said = Said(infos, shapes, constants, time_axis, tuple(history))
+        self._whole: Tracer | None = None
+        self._begin()
 
-    def program(
-        self, outputs: list[str] | None, states: dict[str, str] | None, history: dict[str, Any]
-    ) -> Program:
+    def _alone(self, inputs: Sequence[str], axis: int) -> dict[str, int]:
+        if len(inputs) != 1:
+            named = f'{{"{inputs[0]}": {axis}}}' if inputs else "{...}"
+            raise FormatError(
+                f"{self._path}: time_axis={axis} is for a model with one input, and its inputs are "
+                f"{', '.join(inputs) or 'none'}: say of which it is, time_axis={named}"
+            )
+        return {inputs[0]: axis}
+
+    def _begin(self, past: Mapping[Key, int] | None = None) -> None:
+        """Begin to trace. past: the nodes that keep frames of the steps before."""
+        self._inputs, self._registers = self._inputs_with(None), Registers(self._builder)
+        self._lengths = self._inputs.fixed()
+        tracer = Tracer(
+            self._file,
+            _opset(self._file.model),
+            self._inputs,
+            self._cuts,
+            self._builder,
+            self._registers,
+            past,
+        )
+        self._tracer = tracer
+        if not self._lengths:
+            return
+        if len(lengths := sorted(set(self._lengths.values()))) > 1:
+            raise FormatError(
+                f"{self._path}: the axes that time_axis= names have {lengths[0]} and {lengths[1]} "
+                "frames in the file, and one step takes one of each"
+            )
+        if self._whole is None:
+            inputs, apart = self._inputs_with(self._lengths), Registers(self._builder)
+            self._whole = Tracer(self._file, tracer.opset, inputs, self._cuts, self._builder, apart)
+        self._tracer = Shorter(tracer, self._whole, lengths[0], past)
+
+    def _inputs_with(self, frames: Mapping[str, int] | None) -> Inputs:
+        return Inputs(self._builder, self._said, frames)
+
+    def program(self, outputs: list[str] | None, states: dict[str, str] | None) -> Program:
+        try:
+            return self._program(outputs, states)
+        except FormatError as error:
+            if not self._inputs.guessed:
+                raise
+            why = str(error).removeprefix(f"{self._path}: ")
+            self._said = replace(self._said, guesses=False)
+            self._builder, self._whole = Builder(self._file), None
+            self._begin()
+            try:
+                return self._program(outputs, states)
+            except ValueError as other:
+                text = str(other).removeprefix(f"{self._path}: ")
+                raise FormatError(
+                    f"{self._path}: {text}. It is not taken as time, because: {why}"
+                ) from error
+
+    def _program(self, outputs: list[str] | None, states: dict[str, str] | None) -> Program:
+        saved = self._builder.saved()
+        step = self._read(outputs, states)
+        verdict = self._checked(step)
+        if verdict.past:
+            self._builder.restore(saved)
+            first = self._tracer
+            self._begin(verdict.past)
+            constants = {k: v for k, v in first.known.items() if isinstance(v, np.ndarray)}
+            self._tracer.known.update(constants)
+            step = self._read(outputs, states)
+        self._note_axes(step)
+        check_starts(
+            self._path,
+            self._builder,
+            self._registers,
+            step.plain,
+            {one.name: one.given for one in step.kept},
+            step.reached,
+            self._initial,
+            said=states is not None,
+        )
+        for name, output in step.pairs.items() if states is None else ():
+            self._builder.note(f"output {output} becomes input {name} in the next step")
+        program = finished(
+            self._path,
+            self._builder,
+            self._registers,
+            step.plain,
+            step.shown,
+            verdict.times,
+            step.kept,
+            self._history,
+        )
+        return checked_program(program, self._path)
+
+    def _read(self, outputs: list[str] | None, states: dict[str, str] | None) -> _Step:
         own = [one.name for one in self._file.model.graph.output]
         values = {name: self._value(name, "outputs") for name in outputs or own}
         if not values:
@@ -154,26 +254,14 @@ class _Reader:
                 f"{self._path}: all its inputs, {', '.join(pairs)}, look like states: say "
                 'which are, states={"h": "hn"}, or states={} if none is'
             )
-        self._check_inputs(needed, [*(outputs or own), *pairs.values()], works)
-        check_starts(
-            self._path,
-            self._builder,
-            self._registers,
-            plain,
-            {one.name: one.given for one in kept},
-            reached,
-            self._initial,
-            said=states is not None,
-        )
-        for name, output in pairs.items() if states is None else ():
-            self._builder.note(f"output {output} becomes input {name} in the next step")
-        program = finished(
-            self._path, self._builder, self._registers, plain, shown or values, kept, history
-        )
-        return checked_program(program, self._path)
+        names = [*(outputs or own), *pairs.values()]
+        return _Step(shown or values, kept, pairs, plain, needed, reached, names, works)
 
     def _value(self, name: str, what: str) -> Value:
         scope, inner = self._find(name, what)
+        if self._whole is not None:
+            with self._builder.aside():
+                self._whole.value(scope, inner)
         return self._tracer.value(scope, inner)
 
     def _maybe(self, name: str, computed: dict[str, Value]) -> None:
@@ -255,50 +343,82 @@ class _Reader:
             )
         return Kept(name, given, value)
 
-    def _check_inputs(self, plain: Mapping[str, Sym], ends: list[str], works: int) -> None:
-        """Refuse what one frame a step would get wrong.
-
-        ends: names of what leaves a step; works: so many nodes were read for them.
-        """
-        wrong = self._wrong(plain, ends, works)
-        for name in plain:
+    def _checked(self, step: _Step) -> Verdict:
+        """Return what frames one by one come to, after refusing what they would get wrong."""
+        verdict = self._verdict(step)
+        for name in step.needed:
             if self._named is not None and name not in self._named:
                 raise FormatError(
                     f"{self._path}: what inputs= leaves also takes input {name!r}: name it, or "
                     "give it in constants="
                 )
             axis = " and ".join(self._inputs.assumed.get(name, ()))
-            if axis and wrong is not None:
-                raise FormatError(
-                    f"{self._path}: {axis} of input {name!r} has no size, and node {wrong[0]} "
-                    f"{wrong[1]}. If each step really stands alone, say {self._inputs.say(name)}"
-                    f"{for_a_padding(self._scopes, wrong[0])}"
-                )
-            if axis:
-                self._builder.note(f"input {name}: {axis} taken as 1, one frame a step")
+            if axis and verdict.found is not None:
+                raise FormatError(self._wrong(name, axis, *verdict.found))
+        said = [name for name in step.needed if name in self._said.time_axis]
+        if not verdict.is_traced and (unclear := [*self._inputs.guessed, *said]):
+            why = verdict.error.removeprefix(f"{self._path}: ")
+            raise FormatError(
+                f"{self._path}: input {unclear[0]!r} has an axis of time, but the graph does not "
+                f"take several frames: {why}"
+            )
+        return verdict
 
-    def _wrong(
-        self, plain: Mapping[str, Sym], ends: list[str], works: int
-    ) -> tuple[str, str] | None:
-        """Return the node that does not take each frame alone, and why; None for none."""
-        free = [one for name in plain for one in self._inputs.free.get(name, ())]
+    def _verdict(self, step: _Step) -> Verdict:
+        free = [one for name in step.needed for one in self._inputs.free.get(name, ())]
         names = list(dict.fromkeys(free))
-        groups = [names, *([name] for name in names)] if len(names) > 1 else [names]
-        alone = [one for one in list(self._tracer.works.values())[:works] if 1 in one.along]
-        for group in groups if names else []:
-            try:
-                return self._with_frames(dict.fromkeys(group, FRAMES), ends)
-            except ValueError:  # the graph does not take several frames, of all inputs or at all
-                continue
-        return (alone[0].source, ALONG) if alone else None
+        if not names:
+            return Verdict()
+        ends = [(name, *self._find(name, "outputs")) for name in step.ends]
+        times = Times(self._path, self._builder, self._tracer, self._inputs_with, ends)
+        if self._lengths:
+            self._check_others(step)
+            return times.fixed(self._lengths)
+        verdict = times.free(names)
+        if verdict.is_traced:
+            return verdict
+        axes = [axis for name in step.needed for axis in self._inputs.times.get(name, ())]
+        found = None if 0 in axes else verdict.found  # the first axis may count sequences
+        return replace(verdict, found=found or alone(self._tracer, step.works))
 
-    def _with_frames(self, frames: dict[str, int], ends: list[str]) -> tuple[str, str] | None:
-        inputs = Inputs(self._builder, *self._given, frames)
-        with self._builder.aside():
-            longer = Longer(self._tracer, inputs, Registers(self._builder))
-            for name in ends:
-                longer.output(*self._find(name, "outputs"))
-        return longer.found
+    def _check_others(self, step: _Step) -> None:
+        """Refuse free axes beside a time axis that the file fixes: nothing shows what they are."""
+        for name in step.needed:
+            rank = len(self._inputs.made[name].shape)
+            said = self._said.time_axis.get(name, -rank) % rank
+            for axis in self._inputs.times.get(name, ()):
+                if axis not in (0, said):
+                    raise FormatError(
+                        f"{self._path}: axis {axis} of input {name!r} has no size, and is not the "
+                        f"one that time_axis= says: say {self._inputs.say(name)}"
+                    )
+
+    def _wrong(self, name: str, axis: str, node: str, why: str) -> str:
+        """Return the text on a node that one frame a step gets wrong."""
+        if name in self._said.time_axis:
+            axis = f"axis {self._said.time_axis[name]}"
+            return f"{self._path}: {axis} of input {name!r} is time, and node {node} {why}"
+        return (
+            f"{self._path}: {axis} of input {name!r} has no size, and node {node} {why}. If each "
+            f"step really stands alone, say {self._inputs.say(name)}"
+            f"{for_a_padding(self._scopes, node)}"
+        )
+
+    def _note_axes(self, step: _Step) -> None:
+        for name in step.needed:
+            assumed = list(self._inputs.assumed.get(name, ()))
+            if self._lengths and name in self._said.time_axis:
+                rank = len(self._inputs.made[name].shape)
+                said = f"axis {self._said.time_axis[name] % rank}"
+                assumed = [axis for axis in assumed if axis.split(" (")[0] != said]
+                (length,) = set(self._lengths.values())
+                self._builder.note(
+                    f"input {name}: {said} is time, and a step takes one of the {length} frames of "
+                    "the file"
+                )
+            if assumed:
+                note = f"input {name}: {' and '.join(assumed)} taken as 1, one frame a step"
+                self._builder.note(note)
 
 
 def _opset(model: Proto) -> int:

@@ -55,6 +55,11 @@ def stripped(shape: Sequence[int], most: int | None = None) -> Shape:
     return tuple(shape[start:]) or (1,)
 
 
+def without_leading(shape: Sequence[int], keep: int) -> int:
+    """Return how many leading axes of size 1 stand before an axis that must stay."""
+    return len(shape) - len(stripped(shape, keep)) if shape else 0
+
+
 def kind_of(dtype: np.dtype[Any]) -> Kind:
     """Return what a constant of this dtype becomes."""
     if dtype.kind == "b":
@@ -62,18 +67,63 @@ def kind_of(dtype: np.dtype[Any]) -> Kind:
     return "float32" if dtype.kind == "f" else "int64"
 
 
+@dataclass(frozen=True)
+class Taken:
+    """Which part a node takes of an axis of its input.
+
+    size: of the axis. first: the first value taken. behind: how many are behind the last one; -1
+    where they are taken in an order of their own. end: where that is counted from the front.
+    is_tail: the first is counted from the end.
+    """
+
+    axis: int
+    size: int
+    first: int
+    behind: int
+    end: int | None = None
+    is_tail: bool = False
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a node works along an axis of its input: padding and convolution.
+
+    before, after: so many values are put there. reach: so many make one result. stride: from one
+    result to the next. mode: what is put there, as in ONNX's Pad.
+    """
+
+    axis: int
+    before: int
+    after: int
+    reach: int = 1
+    stride: int = 1
+    mode: str = "constant"
+
+
 @dataclass
 class Work:
     """What a node does along axes, which tells whether frames can be given one by one.
 
-    along: sizes of axes whose values it brings together. taken: of axes of which it takes a part,
-    the size, how many values are behind the last one taken, and its end if that is counted from
-    the front.
+    along: sizes of axes whose values it brings together. taken: the parts of axes that it takes.
+    windows: what it pads, and what it convolves, also where that brings nothing together.
     """
 
     source: str = ""
     along: list[int] = field(default_factory=list)
-    taken: list[tuple[int, int, int | None]] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Where a builder stood: how many operations, constants and elements it had, and the rest."""
+
+    ops: int
+    constants: int
+    elements: int
+    same: dict[object, int]
+    seen: dict[object, tuple[weakref.ref[Array], int]]
+    notes: dict[str, None]
 
 
 class Builder:
@@ -83,7 +133,8 @@ class Builder:
         file: counts the memory that constants take.
 
     source: what the operations that come next are in the file. work: what their node does along
-    axes.
+    axes. is_aside: only shapes are wanted, and what is added is left out in the end, so that it
+    need not be what a step of one session computes.
     """
 
     def __init__(self, file: File) -> None:
@@ -95,6 +146,7 @@ class Builder:
         self.notes: dict[str, None] = {}
         self.work = Work()
         self.source = ""
+        self.is_aside = False
         self._same: dict[object, int] = {}
         self._seen: dict[object, tuple[weakref.ref[Array], int]] = {}
         self._elements = 0
@@ -213,16 +265,32 @@ class Builder:
         """Say that the node brings together the values along axes of these sizes."""
         self.work.along += sizes
 
+    def saved(self) -> Saved:
+        """Return where it stands, for `restore`."""
+        return Saved(
+            len(self.ops),
+            len(self.constants),
+            self._elements,
+            dict(self._same),
+            dict(self._seen),
+            dict(self.notes),
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Leave out what was added since."""
+        del self.ops[saved.ops :]
+        for number in list(self.constants)[saved.constants :]:
+            del self.constants[number]
+        self._same, self._seen, self.notes = saved.same, saved.seen, saved.notes
+        self._elements = saved.elements
+
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Leave out in the end what is added meanwhile."""
-        ops, elements, constants = len(self.ops), self._elements, len(self.constants)
-        same, seen, notes = dict(self._same), dict(self._seen), dict(self.notes)
+        """Leave out in the end what is added meanwhile; only its shapes are right."""
+        saved = self.saved()
+        self.is_aside = True
         try:
             yield
         finally:
-            del self.ops[ops:]
-            for number in list(self.constants)[constants:]:
-                del self.constants[number]
-            self._same, self._seen, self.notes = same, seen, notes
-            self._elements = elements
+            self.is_aside = False
+            self.restore(saved)

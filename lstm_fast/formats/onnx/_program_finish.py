@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...program import Input, Op, Output, Program, State, Tensor
+from ...program import Input, Op, Output, Program, Shape, State, Tensor
 from .._files import FormatError
 from ._program_builder import Builder, Sym, Value, shape_of, stripped
 from ._program_nodes import Registers
@@ -31,17 +31,20 @@ def finished(
     registers: Registers,
     inputs: Mapping[str, Sym],
     outputs: Mapping[str, Value],
+    times: Mapping[str, Sequence[int]],
     kept: Sequence[Kept],
     history: Mapping[str, int],
 ) -> Program:
     """Return the program.
+
+    times: the axes of outputs that are time, which they are returned without.
 
     Raises:
         FormatError: history does not fit the inputs.
     """
     builder.source = ""
     ends = [
-        Output(name, builder.shaped(value, stripped(shape_of(value)) if shape_of(value) else ()))
+        Output(name, builder.shaped(value, _frame(shape_of(value), times.get(name, ()))))
         for name, value in outputs.items()
     ]
     states = [
@@ -75,6 +78,12 @@ def finished(
     return _numbered(builder, starts, ends, states, ops)
 
 
+def _frame(shape: Shape, times: Sequence[int]) -> Shape:
+    """Return what a step returns of a shape: without axes of time, and leading ones of size 1."""
+    frame = [size for n, size in enumerate(shape) if size != 1 or n not in times]
+    return stripped(frame) if shape else ()
+
+
 def _input(path: Path, builder: Builder, name: str, given: Sym, history: Any) -> Input:
     """Return an input, of whose last axis so many values come from the steps before."""
     shape = builder.shape(given.tensor)
@@ -84,10 +93,15 @@ def _input(path: Path, builder: Builder, name: str, given: Sym, history: Any) ->
         count = -1
     if count < 0:
         raise FormatError(f"{path}: history gives {name!r} as {history!r}, expected 0 or more")
-    if count and not (count < shape[-1] and builder.kind(given) == "float32"):
+    if count and (kind := builder.kind(given)) != "float32":
+        raise FormatError(
+            f"{path}: a history is for float32 inputs alone, and input {name!r} is {kind}: keep "
+            f"its last {count} values yourself, and give all {shape[-1]} in each step"
+        )
+    if count >= shape[-1]:
         raise FormatError(
             f"{path}: a history of {count} values does not fit into input {name!r}, which has "
-            f"{shape[-1]} of {builder.kind(given)}, history and all"
+            f"{shape[-1]}, history and all"
         )
     if count:
         axis = len(given.shape) - 1

@@ -151,7 +151,26 @@ def _reduce_prod(inputs: Arguments, attributes: Attributes, file: File) -> list[
     return [np.asarray(np.prod(value, axis=chosen, keepdims=bool(attributes.get("keepdims", 1))))]
 
 
-FOLDED |= {"Range": _range, "ReduceProd": _reduce_prod, "Mod": _mod}
+def _reduce_l2(inputs: Arguments, attributes: Attributes, file: File) -> list[Array]:
+    """Of a weight that is scaled by its norm: squares are exact in float64, as is their sum."""
+    value = inputs[0]
+    if value is None or value.dtype.kind != "f":
+        raise ValueError("only floats have a norm here")
+    given = inputs[1] if len(inputs) > 1 else attributes.get("axes")
+    axes = (
+        range(value.ndim) if given is None else [int(one) % value.ndim for one in np.ravel(given)]
+    )
+    stay = [axis for axis in range(value.ndim) if axis not in axes]
+    file.take(value.size * 8)
+    rows = value.transpose(*stay, *axes).reshape(*(value.shape[axis] for axis in stay), -1)
+    squares = np.square(rows.astype(np.float64)).reshape(-1, rows.shape[-1])
+    norms = np.sqrt([math.fsum(row) for row in squares]).astype(value.dtype)
+    kept = [1 if axis in axes else size for axis, size in enumerate(value.shape)]
+    shape = kept if attributes.get("keepdims", 1) else [value.shape[axis] for axis in stay]
+    return [norms.reshape(shape)]
+
+
+FOLDED |= {"Range": _range, "ReduceProd": _reduce_prod, "Mod": _mod, "ReduceL2": _reduce_l2}
 
 
 def _cast_like(inputs: Arguments, _: Attributes, __: File) -> list[Array]:

@@ -1,8 +1,9 @@
-"""Whether one frame a step computes what the file does along a time axis that it leaves free.
+"""Whether one frame a step computes what the file does along a time axis.
 
 The graph is traced once more, for several frames. What it does to the last of them has to be what
-it does to one alone: a node may not work along the axis, take other frames than the last ones, or
-compute with numbers that follow from how many there are.
+it does to one alone, behind what is kept of those before: a node may not bring frames together, but
+for a convolution that pads in front of them; nor take other frames than the last ones, or compute
+with numbers that follow from how many there are.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .._files import FormatError
 from ._file import Array, Proto
 from ._graph import Scope, label
-from ._program_builder import Sym, Value, Work, shape_of
+from ._program_builder import Sym, Value, shape_of
 from ._program_inputs import Inputs
 from ._program_nodes import Registers
-from ._program_trace import Tracer
+from ._program_reach import RECURRENT, Reaches, grown
+from ._program_trace import Key, Tracer, place
 
-FRAMES = 8
-ALONG = "works along an axis of one value if that is 1"
+ALONG = "works along an axis of one value if that is 1, and so brings frames together"
 LENGTH = "computes with numbers that follow from how many frames the file gets at once"
-PLACES = "takes frames by where they stand in the file's sequence, and not the last ones"
 ORDER = "puts frames in another order"
 BRANCH = "takes another branch where the file gets several frames at once"
+ANEW = "gets each frame as a sequence of its own, and would not start anew with it here"
 # Inputs that only say shapes, or frames that are taken: what comes of them is looked at instead.
 SHAPES = {("Reshape", 1), ("Expand", 1), ("Tile", 1), ("Split", 1), ("Gather", 1)}
 SHAPES |= {("Slice", n) for n in range(1, 5)} | {("LSTM", 4), ("GRU", 4)}
@@ -41,37 +43,71 @@ class Longer(Tracer):
         first: the trace with one frame; what does not depend on the frames is taken from there.
         inputs: the same with more frames.
         registers: take the states of this trace.
+        more: so many more than one.
+        is_whole: the file takes these frames and no others.
 
-    found: the first node that one frame a step gets wrong, and why; None for none.
+    found: the first node that one frame a step gets wrong, and why; None for none. anew: the same
+    of a node that takes each frame as a sequence, which ends the trace. past: the nodes
+    that keep frames of the steps before, with the axis of their input that is time. times: of
+    outputs, which axis is.
     """
 
-    def __init__(self, first: Tracer, inputs: Inputs, registers: Registers) -> None:
+    def __init__(
+        self, first: Tracer, inputs: Inputs, registers: Registers, more: int, *, is_whole: bool
+    ) -> None:
         super().__init__(first.file, first.opset, inputs, first.cuts, first.builder, registers)
         self._first = first
+        self._reaches = Reaches(more, is_whole=is_whole)
+        self._more = more
         self.found: tuple[str, str] | None = None
+        self.anew: tuple[str, str] | None = None
+        self.past: dict[Key, int] = {}
+        self.times: dict[str, int] = {}
+        self._longer: list[tuple[str, str]] = []
 
-    def output(self, scope: Scope, name: str) -> None:
-        """Trace a value that leaves the step.
+    def outputs(self, names: Sequence[tuple[str, Scope, str]]) -> None:
+        """Trace values that leave the step: what they are called, and where they are.
 
         Raises:
             FormatError: the graph does not take so many frames.
         """
-        before, now = self._first.value(scope, name), self.value(scope, name)
-        if _depends(before, now):
-            self._wrong(f"of output {name}", LENGTH)
-        if isinstance(now, Sym) and len(_grown(shape_of(before), now.shape)) > 1:
-            self._wrong(f"of output {name}", ORDER)
+        for shown, scope, name in names:
+            before, now = self._first.value(scope, name), self.value(scope, name)
+            source = f"of output {shown}"
+            if _depends(before, now):
+                self._wrong(source, LENGTH)
+            if not isinstance(now, Sym):
+                continue
+            axes = grown(shape_of(before), now.shape)
+            if len(axes) > 1:
+                self._wrong(source, ORDER)
+            elif axes:
+                self.times[shown] = axes[0]
+                self._wrong(*self._reaches.beyond(now))
+                count = self._frames_of_one(before, now, axes[0])
+                if count > 1:
+                    text = f"has {count} values along time for one frame: it is padded, and not cut"
+                    self._longer.append((source, text))
+        if self.past and self._longer:
+            self._wrong(*self._longer[0])
+
+    def _frames_of_one(self, before: Value, now: Value, axis: int) -> int:
+        """Return how many frames a value has where the inputs have one."""
+        one, many = shape_of(before)[axis], shape_of(now)[axis]
+        return one * self._more // (many - one)
 
     def _wrong(self, source: str, why: str) -> None:
-        self.found = self.found or (source, why)
+        self.found = self.found or ((source, why) if why else None)
 
     def _compute(self, scope: Scope, name: str) -> None:
         key = (id(scope), name)
         before = self._first.known.get(key)
         same = name in scope.tensors
         if key in self.cuts:
-            again = self._inputs.value(self.cuts[key])
+            again = self.inputs.value(self.cuts[key])
             same = before is not None and shape_of(before) == shape_of(again)
+            if not same and isinstance(again, Sym):
+                self._reaches.given(again)
         if same and before is not None:
             self.known[key] = before
         else:
@@ -87,17 +123,22 @@ class Longer(Tracer):
 
     def _operate(self, scope: Scope, node: Proto, inputs: list[Value | None]) -> list[Value]:
         before = [self._before(scope, name) for name in node.input]
-        if all(one is other for one, other in zip(before, inputs, strict=True)):
-            known = [self._before(scope, name) for name in node.output]
-            if all(
-                one is not None or not name for one, name in zip(known, node.output, strict=True)
-            ):
-                return [PLACEHOLDER if one is None else one for one in known]
-        values = super()._operate(scope, node, inputs)
+        known = [self._before(scope, name) for name in node.output]
+        if all(one is other for one, other in zip(before, inputs, strict=True)) and all(
+            one is not None or not name for one, name in zip(known, node.output, strict=True)
+        ):
+            return [PLACEHOLDER if one is None else one for one in known]
+        source = f"{node.op_type} {label(node)}"
+        try:
+            values = super()._operate(scope, node, inputs)
+        except FormatError:
+            layout = int(scope.attributes_of(node).get("layout", 0))
+            if node.op_type in RECURRENT and _is_longer(before[0], inputs[0], 1 - layout):
+                self.anew = self.anew or (source, ANEW)
+            raise
         if any(isinstance(value, Sym) for value in values):
-            why = self._judged(scope, node, before, inputs, values)
-            if why:
-                self._wrong(f"{node.op_type} {label(node)}", why)
+            why = self._judged(scope, node, before, inputs, known, values)
+            self._wrong(self._reaches.blamed or source, why)
         return values
 
     def _before(self, scope: Scope, name: str) -> Value | None:
@@ -111,38 +152,42 @@ class Longer(Tracer):
         node: Proto,
         before: Sequence[Value | None],
         inputs: Sequence[Value | None],
+        made: Sequence[Value | None],
         values: Sequence[Value],
     ) -> str:
         """Return what a node does that one frame alone gets wrong, "" for nothing."""
+        self._reaches.blamed = ""
         for index, (one, many) in enumerate(zip(before, inputs, strict=True)):
             if (node.op_type, index) not in SHAPES and _depends(one, many):
                 return LENGTH
-        key = (id(scope), label(node))
-        first, work = self._first.works.get(key), self.works.get(key)
+        first, work = (one.works.get(place(scope, node)) for one in (self._first, self))
+        pairs = list(zip(before, inputs, strict=True))
         if first is not None and work is not None:
-            if Counter(first.along) - Counter(work.along):
+            why, in_front = self._reaches.judge(node.op_type, pairs, first, work)
+            if not self._reaches.is_window and Counter(first.along) - Counter(work.along):
                 return ALONG
-            if _takes_others(first, work):
-                return PLACES
-        return self._moved(scope, node, before, inputs, values)
+            if why:
+                return why
+            if in_front is not None:
+                self.past[place(scope, node)] = in_front
+        lost = self._reaches.follow(node.op_type, pairs, list(zip(made, values, strict=False)))
+        return LENGTH if lost else self._moved(scope, node, pairs, made, values)
 
     def _moved(
         self,
         scope: Scope,
         node: Proto,
-        before: Sequence[Value | None],
-        inputs: Sequence[Value | None],
+        pairs: Sequence[tuple[Value | None, Value | None]],
+        made: Sequence[Value | None],
         values: Sequence[Value],
     ) -> str:
         """Return what becomes of the order of frames, "" where they keep it."""
         if node.op_type == "Concat":
-            return _joined(int(scope.attributes_of(node).get("axis", 1)), before, inputs)
-        made = self._before(scope, node.output[0])
-        one, many = (given[0] if given else None for given in (before, inputs))
-        if made is None or one is None or many is None:
+            return _joined(int(scope.attributes_of(node).get("axis", 1)), pairs)
+        (one, many), result = pairs[0] if pairs else (None, None), made[0] if made else None
+        if result is None or one is None or many is None:
             return ""
-        shapes = [(shape_of(one), shape_of(many))]
-        shapes.append((shape_of(made), shape_of(values[0])))
+        shapes = [(shape_of(one), shape_of(many)), (shape_of(result), shape_of(values[0]))]
         if node.op_type == "Reshape":
             return ORDER if _reordered(*shapes) else ""
         if node.op_type == "Tile":
@@ -151,56 +196,49 @@ class Longer(Tracer):
 
 
 def _depends(one: Value | None, many: Value | None) -> bool:
-    """Tell whether constants differ in more than how often they repeat one number."""
+    """Tell whether constants differ in more than how often they repeat the same."""
     if not isinstance(one, np.ndarray) or not isinstance(many, np.ndarray) or one is many:
         return False
-    if one.shape == many.shape and np.array_equal(one, many):
-        return False
-    return not (_single(one) and _single(many) and one.flat[0] == many.flat[0])
+    if one.shape == many.shape:
+        return not np.array_equal(one, many)
+    if one.ndim != many.ndim or not one.size or not many.size:
+        return not (_single(one) and _single(many) and one.flat[0] == many.flat[0])
+    rows = one
+    for axis in grown(one.shape, many.shape):
+        rows = rows.take([0], axis)
+    return not (np.all(one == rows) and np.all(many == rows))
 
 
 def _single(values: Array) -> bool:
     return values.size > 0 and bool(np.all(values == values.flat[0]))
 
 
-def _grown(one: Sequence[int], many: Sequence[int]) -> list[int]:
-    """Return the axes that several frames make longer."""
-    if len(one) != len(many):
-        return []
-    return [n for n, (size, larger) in enumerate(zip(one, many, strict=True)) if size != larger]
+def _is_longer(one: Value | None, many: Value | None, axis: int) -> bool:
+    """Tell whether an axis is longer where there are more frames."""
+    return one is not None and many is not None and axis in grown(shape_of(one), shape_of(many))
 
 
-def _takes_others(one: Work, many: Work) -> bool:
-    """Tell whether the last value that is taken of a longer axis is not its last one."""
-    if len(one.taken) != len(many.taken):
-        return True
-    return any(
-        size != larger and (behind != 0 or (end is not None and end == first_end))
-        for (size, _, first_end), (larger, behind, end) in zip(one.taken, many.taken, strict=True)
-    )
-
-
-def _joined(axis: int, before: Sequence[Value | None], inputs: Sequence[Value | None]) -> str:
+def _joined(axis: int, pairs: Sequence[tuple[Value | None, Value | None]]) -> str:
     """Return ORDER where something stands behind the frames along their axis, "" where not."""
     longer = []
-    for one, many in zip(before, inputs, strict=True):
-        if one is not None and many is not None and shape_of(one) != (0,):
+    for one, many in pairs:
+        if one is not None and many is not None and 0 not in shape_of(one):
             rank = len(shape_of(one))
-            longer.append(axis % rank in _grown(shape_of(one), shape_of(many)))
+            longer.append(axis % rank in grown(shape_of(one), shape_of(many)))
     return ORDER if any(longer[:-1]) else ""
 
 
 def _repeated(before: Shapes, after: Shapes) -> bool:
     """Tell whether the longer axes are repeated."""
-    return any(before[1][axis] != after[1][axis] for axis in _grown(*before))
+    return any(before[1][axis] != after[1][axis] for axis in grown(*before))
 
 
 def _reordered(before: Shapes, after: Shapes) -> bool:
     """Tell whether another shape makes frames of what were parts of several."""
     blocks = []
     for one, many in (before, after):
-        grown = _grown(one, many)
-        if len(grown) != 1:
+        axes = grown(one, many)
+        if len(axes) != 1:
             return False
-        blocks.append(one[grown[0]] * math.prod(many[grown[0] + 1 :]))
+        blocks.append(one[axes[0]] * math.prod(many[axes[0] + 1 :]))
     return blocks[0] != blocks[1]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,36 +24,51 @@ DTYPES: dict[int, np.dtype[Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a caller says of inputs, by their names.
+
+    infos: what the file says of them. shapes: with all axes, as in the file. constants: those that
+    never change. time_axis: which axis is time. history: those of whose last axis a part is given.
+    guesses: the last axis may be time where nothing says how long it is.
+    """
+
+    infos: Mapping[str, Proto]
+    shapes: Mapping[str, Sequence[int]]
+    constants: Mapping[str, Any]
+    time_axis: Mapping[str, int] = field(default_factory=dict)
+    history: Collection[str] = ()
+    guesses: bool = True
+
+
 class Inputs:
     """The values that a caller gives, each made when it is first needed.
 
     Args:
         builder: takes their tensors.
-        infos: what the file says of them, by name.
-        shapes: what the caller says of their shapes, as in the file.
-        constants: those that never change.
-        frames: sizes of free axes that may be time, by what `free` calls them; 1 for others.
+        said: what the file and the caller say of them.
+        frames: sizes of axes that may be time, by what `free` calls them; 1 for others.
 
     Raises:
         ValueError: what the caller says does not fit the file.
     """
 
     def __init__(
-        self,
-        builder: Builder,
-        infos: Mapping[str, Proto],
-        shapes: Mapping[str, Sequence[int]],
-        constants: Mapping[str, Any],
-        frames: Mapping[str, int] | None = None,
+        self, builder: Builder, said: Said, frames: Mapping[str, int] | None = None
     ) -> None:
-        self._builder, self._infos = builder, infos
+        infos, shapes, constants = said.infos, said.shapes, said.constants
+        self._builder, self._infos, self._said = builder, infos, said
         self._shapes = {name: _sizes(name, shape) for name, shape in shapes.items()}
         self._constants = constants
         self.made: dict[str, Sym] = {}
         self.assumed: dict[str, list[str]] = {}  # axes that may be time, by input
         self.free: dict[str, list[str]] = {}  # the names of their sizes, or what stands for them
+        self.lengths: dict[str, int] = {}  # by these names, where the file has one
+        self.guessed: list[str] = []  # inputs whose last axis is taken as time, unsaid
+        self.times: dict[str, list[int]] = {}  # the same axes, by their numbers
         self._frames = frames or {}
-        for what, names in (("shapes", shapes), ("constants", constants)):
+        names_of = {"shapes": shapes, "constants": constants, "time_axis": said.time_axis}
+        for what, names in names_of.items():
             if unknown := sorted(set(names) - set(infos)):
                 raise ValueError(
                     f"{what} names {', '.join(unknown)}, which is no input: "
@@ -91,8 +107,17 @@ class Inputs:
             if kind is None:
                 raise ValueError(f"input {name!r} holds no numbers")
             shape = self._shape(name)
-            self.made[name] = Sym(self._builder.tensor(stripped(shape), kind), shape)
+            times = [axis for axis in self.times.get(name, ()) if shape[axis] == 1]
+            frame = [size for axis, size in enumerate(shape) if axis not in times]
+            self.made[name] = Sym(self._builder.tensor(stripped(frame), kind), shape)
         return self.made[name]
+
+    def fixed(self) -> dict[str, int]:
+        """Return how many frames the file has where a time axis is said, as `lengths` does."""
+        twin = Inputs(self._builder, self._said)
+        for name in self._said.time_axis:
+            twin._shape(name)
+        return twin.lengths
 
     def ordered(self) -> dict[str, Sym]:
         """Return those that were needed, in the order of the file."""
@@ -116,7 +141,7 @@ class Inputs:
                     f'the shape of input {name!r} is not in the file: say shapes={{"{name}": '
                     "(...)}, with all its axes, as in the file"
                 )
-            return said
+            dims = list(said)
         if said is not None:
             fits = len(said) == len(dims) and all(
                 size == dim or not isinstance(dim, int)
@@ -127,15 +152,23 @@ class Inputs:
                 if len(said) == len(dims):
                     text += f"; where the file fixes a size, {FIX_AXIS}"
                 raise ValueError(text)
-            return said
+        at = self._time_axis(name, len(dims))
+        known = dims if said is None else list(said)
         sizes: list[int | None] = []
-        for axis, dim in enumerate(dims):
-            sizes.append(dim if isinstance(dim, int) else self._free(name, axis, dims))
+        for axis, dim in enumerate(known):
+            if axis == at:
+                sizes.append(self._frame(name, axis, len(dims), dims[axis] or dim))
+                if said is not None and said[axis] > 1:
+                    self.lengths[self.free[name][-1]] = said[axis]
+            else:
+                sizes.append(dim if isinstance(dim, int) else self._free(name, axis, dims))
         if None in sizes:
+            last = len(dims) - 1
+            time = f', or, where that is time, time_axis={{"{name}": {last}}}' if last > 1 else ""
             raise ValueError(
                 f"input {name!r} is {_text(dims)} in the file, and nothing says what "
                 f"{' and '.join(_text([d]) for d, s in zip(dims, sizes, strict=True) if s is None)}"
-                f" is in one step: say {_say(name, sizes)}"
+                f" is in one step: say {_say(name, sizes)}{time}"
             )
         return tuple(size for size in sizes if size is not None)
 
@@ -148,13 +181,43 @@ class Inputs:
         if is_batch(dim, last):
             return 1
         if last and dim not in self._ones:
+            if not self._may_be_time(name, dims):
+                return None
+            self.guessed.append(name)
+        return self._frame(name, axis, len(dims), dim) if axis > 0 or dim is not None else 1
+
+    def _may_be_time(self, name: str, dims: Sequence[int | str | None]) -> bool:
+        """Tell whether a free last axis may be time: behind channels, and no other one may be."""
+        batch = dims[0] is None or is_batch(dims[0], False) or dims[0] == 1
+        others = all(isinstance(dim, int) for dim in dims[1:-1])
+        unsaid = name not in self._said.time_axis and name not in self._said.history
+        return self._said.guesses and len(dims) > 2 and batch and others and unsaid
+
+    def _frame(self, name: str, axis: int, rank: int, dim: int | str | None) -> int:
+        """Return how many frames there are along an axis of time; dim: its size in the file."""
+        if axis == rank - 1 and name in self._said.history:
+            raise ValueError(
+                f"history= is of the last axis of input {name!r}, which is time: say its size, "
+                "shapes={...}, history and all, and no time_axis="
+            )
+        shown = dim if isinstance(dim, str) else "of free size"
+        whole = f"axis {axis}" if isinstance(dim, int) else f"axis {axis} ({shown})"
+        self.assumed.setdefault(name, []).append(whole)
+        free = dim if isinstance(dim, str) else f"axis {axis} of {name}"
+        self.free.setdefault(name, []).append(free)
+        self.times.setdefault(name, []).append(axis)
+        if isinstance(dim, int) and dim > 1:
+            self.lengths[free] = dim
+        return self._frames.get(free, 1)
+
+    def _time_axis(self, name: str, rank: int) -> int | None:
+        """Return which axis of an input is time, where that is said."""
+        said = self._said.time_axis.get(name)
+        if said is None:
             return None
-        if axis > 0 or dim is not None:
-            self.assumed.setdefault(name, []).append(f"axis {axis} ({dim or 'of free size'})")
-            free = str(dim) if dim is not None else f"axis {axis} of {name}"
-            self.free.setdefault(name, []).append(free)
-            return self._frames.get(free, 1)
-        return 1
+        if not -rank <= said < rank:
+            raise ValueError(f"time_axis says {said} of input {name!r}, which has {rank} axes")
+        return said % rank
 
     def say(self, name: str) -> str:
         """Return what to pass as shapes= for the shape that was taken."""

@@ -8,8 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...program import Shape
-from ._program_builder import MOST_COPIED, Builder, Sym, UnsupportedError, Value, shape_of, stripped
+from ._program_builder import (
+    MOST_COPIED,
+    Builder,
+    Sym,
+    Taken,
+    UnsupportedError,
+    Value,
+    Window,
+    shape_of,
+    stripped,
+    without_leading,
+)
 from ._program_nodes import Node, axis_in, lowering
+from ._program_past import behind_past, cut_earlier
 
 ENDLESS = 2**31 - 1  # and above: an end of a slice that stands for that of the axis
 
@@ -20,12 +32,6 @@ def view(value: Value, shape: Sequence[int]) -> Value:
     if math.prod(wanted) != math.prod(shape_of(value)):
         raise ValueError(f"shape {shape_of(value)} does not fit into {wanted}")
     return Sym(value.tensor, wanted) if isinstance(value, Sym) else value.reshape(wanted)
-
-
-def without_leading(value: Value, keep: int) -> int:
-    """Return how many leading axes of size 1 stand before an axis that must stay."""
-    shape = shape_of(value)
-    return len(shape) - len(stripped(shape, keep)) if shape else 0
 
 
 @lowering("Reshape")
@@ -111,11 +117,19 @@ def transposed(builder: Builder, value: Value, order: Sequence[int]) -> Value:
 @lowering("Concat")
 def _concat(node: Node) -> list[Value]:
     values = [node.need(index) for index in range(len(node.inputs))]
-    values = [value for value in values if shape_of(value) != (0,)]
+    values = [value for value in values if 0 not in shape_of(value)]
     axis = node.attributes.get("axis", 1 if node.opset < 4 else None)
     if axis is None:
         raise ValueError("its axis is missing")
-    return [concatenated(node.builder, values, int(axis))]
+    *first, last = values or [np.zeros(0, np.float32)]
+    constants = [one for one in first if not isinstance(one, Sym)]
+    if not first or not isinstance(last, Sym) or len(constants) < len(first):
+        return [concatenated(node.builder, values, int(axis))]
+    axis = axis_in(int(axis), len(last.shape))
+    joined = concatenated(node.builder, values, axis)  # which checks their shapes
+    before = np.concatenate(constants, axis)
+    node.builder.work.windows.append(Window(axis, before.shape[axis], 0))
+    return [joined if node.past is None else behind_past(node, last, axis, before)]
 
 
 def concatenated(builder: Builder, values: Sequence[Value], axis: int) -> Value:
@@ -133,7 +147,7 @@ def concatenated(builder: Builder, values: Sequence[Value], axis: int) -> Value:
     computed = [value.tensor for value in values if isinstance(value, Sym)]
     if len(set(computed)) < len(values):  # joined with constants, or with itself
         builder.works_along(*(v.shape[axis] for v in values if isinstance(v, Sym)))
-    skip = without_leading(values[0], axis)
+    skip = without_leading(shapes[0], axis)
     whole = (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
     inputs = [
         builder.shaped(value, shape[skip:]) for value, shape in zip(values, shapes, strict=True)
@@ -155,6 +169,8 @@ def _slice(node: Node) -> list[Value]:
     cuts = [slice(None)] * rank
     for axis, start, end, step in zip(chosen, starts, ends, steps, strict=True):
         cuts[axis] = slice(start, end, step)
+    for axis, cut in node.cuts.items():
+        cuts[axis] = cut
     return [sliced(node.builder, value, cuts)]
 
 
@@ -162,18 +178,22 @@ def sliced(builder: Builder, value: Value, cuts: Sequence[slice]) -> Value:
     """Return value[cuts], one cut for each axis."""
     shape = shape_of(value)
     ranges = [range(*cut.indices(size)) for cut, size in zip(cuts, shape, strict=True)]
-    for cut, size, one in zip(cuts, shape, ranges, strict=True):
+    for axis, (cut, size, one) in enumerate(zip(cuts, shape, ranges, strict=True)):
         if cut.step not in (None, 1):
             builder.works_along(size)
         if cut != slice(None) and one:
             counted = cut.stop is not None and 0 <= cut.stop < ENDLESS
             end = cut.stop if counted else None
-            builder.work.taken.append((size, size - 1 - one[-1], end))
+            is_tail = cut.start is not None and cut.start < 0
+            behind = size - 1 - one[-1]
+            builder.work.taken.append(Taken(axis, size, one[0], behind, end, is_tail))
     whole = tuple(len(one) for one in ranges)
     if all(one == range(size) for one, size in zip(ranges, shape, strict=True)):
         return value
     if 0 in whole:
         raise UnsupportedError(f"it leaves nothing of shape {shape}")
+    if isinstance(value, Sym) and (earlier := cut_earlier(builder, value, ranges)) is not None:
+        return earlier
     skip = len(shape) - len(stripped(shape))
     made = builder.emit(
         "slice",
@@ -241,8 +261,8 @@ def taken(builder: Builder, value: Value, indices: np.ndarray, axis: int) -> Val
         cuts = [slice(None)] * len(shape)
         cuts[axis] = slice(flat[0], flat[-1] + 1, step)
         return view(sliced(builder, value, cuts), whole)
-    builder.work.taken.append((shape[axis], -1, None))  # in an order of its own
-    skip = without_leading(value, axis)
+    builder.work.taken.append(Taken(axis, shape[axis], -1, -1))
+    skip = without_leading(shape, axis)
     held = (*shape[skip:axis], len(flat), *shape[axis + 1 :])
     inputs = [builder.shaped(value, shape[skip:]), builder.constant(np.array(flat, np.int64))]
     return Sym(builder.emit("gather", inputs, held, builder.kind(value), axis=axis - skip), whole)
@@ -304,6 +324,14 @@ def _pad(node: Node) -> list[Value]:
     ]
     value = sliced(node.builder, value, cuts)
     before, after = [max(n, 0) for n in before], [max(n, 0) for n in after]
+    for axis, (b, a) in enumerate(zip(before, after, strict=True)):
+        if b or a:
+            node.builder.work.windows.append(Window(axis, b, a, mode=str(mode)))
+    if node.past is not None:
+        held = list(shape_of(value))
+        held[node.past] = before[node.past]
+        value = behind_past(node, value, node.past, np.full(held, filled, np.float32))
+        before[node.past] = 0
     return [_padded(node, value, before, after, mode, filled)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class Node:
     """One node, with its inputs known: constants, or values of the step.
 
     opset: the version of its operators. outputs: how many it has. name: for registers of its own.
+    past: the axis of its input that is time, where it pads that with frames of the steps before.
+    cuts: what it takes of axes, where that is not what the file says.
     """
 
     op_type: str
@@ -33,6 +35,8 @@ class Node:
     outputs: int
     builder: Builder
     registers: Registers
+    past: int | None = None
+    cuts: Mapping[int, slice] = field(default_factory=dict)
 
     def need(self, index: int) -> Value:
         """Return an input.

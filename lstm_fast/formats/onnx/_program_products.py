@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ._file import Array
 from ._program_advice import FIX_AXIS
-from ._program_builder import Builder, Sym, UnsupportedError, Value, shape_of, stripped
+from ._program_builder import (
+    MOST_ELEMENTS,
+    Builder,
+    Sym,
+    UnsupportedError,
+    Value,
+    Window,
+    shape_of,
+    stripped,
+)
 from ._program_elementwise import binary, scalar
 from ._program_movement import transposed, view
 from ._program_nodes import Node, lowering
+from ._program_past import behind_past
 
 BOTH = "it multiplies two computed values; only products with weights are computed"
 
@@ -116,16 +127,25 @@ def _conv(node: Node) -> list[Value]:
     spatial = weight.ndim - 2
     if spatial < 1 or len(shape) != weight.ndim:
         raise ValueError(f"its weights have shape {weight.shape}, its input {shape}")
-    if shape[0] != 1:
+    if shape[0] != 1 and not node.builder.is_aside:
         raise UnsupportedError(
             f"its input {shape} is a batch of {shape[0]}; a step has one session: {FIX_AXIS}"
         )
     settings = _settings(node, shape, weight)
+    node.builder.work.windows += settings.windows(weight.shape[2:])
+    if node.past is not None:
+        before = settings.take_front(node.past - 2)
+        held = (*shape[: node.past], before, *shape[node.past + 1 :])
+        if math.prod(held) > MOST_ELEMENTS:
+            raise UnsupportedError(f"it keeps {before} frames, which is too much for a session")
+        zeros = np.zeros(held, np.float32)
+        value = behind_past(node, value, node.past, zeros)
+        shape = shape_of(value)
     alone = [settings.is_plain(n, size) for n, size in enumerate(weight.shape[2:])]
     if all(alone):
         shape = (*shape[:2], math.prod(shape[2:]))
         flat = _one_axis(node.builder, view(value, shape), weight, bias, settings, 0)
-        return [Sym(flat.tensor, (1, weight.shape[0], *shape_of(value)[2:]))]
+        return [Sym(flat.tensor, (shape[0], weight.shape[0], *shape_of(value)[2:]))]
     at = alone.index(False)
     others = [size for n, size in enumerate(shape[2:]) if n != at]
     if alone.count(False) > 1 or math.prod(others) != 1:
@@ -147,6 +167,23 @@ class _Settings:
     def is_plain(self, axis: int, kernel: int) -> bool:
         """Tell whether each value along an axis is taken alone."""
         return kernel == 1 and self.strides[axis] == 1 and self.pads(axis) == (0, 0)
+
+    def windows(self, kernel: Sequence[int]) -> list[Window]:
+        """Return how it works along the axes on which no value is taken alone."""
+        return [
+            Window(n + 2, *self.pads(n), self.reach(n, size), self.strides[n])
+            for n, size in enumerate(kernel)
+            if not self.is_plain(n, size)
+        ]
+
+    def reach(self, axis: int, kernel: int) -> int:
+        """Return how many values one result is made of, with those that dilation leaves out."""
+        return (kernel - 1) * self.dilations[axis] + 1
+
+    def take_front(self, axis: int) -> int:
+        """Return how much it pads in front of an axis, which is somebody else's task from now."""
+        before, self._pads[axis] = self._pads[axis], 0
+        return before
 
 
 def _settings(node: Node, shape: tuple[int, ...], weight: Array) -> _Settings:
@@ -190,9 +227,12 @@ def _one_axis(
     rows, channels, kernel = weight.shape[0], shape[1], weight.shape[at + 2]
     size = shape[at + 2]
     begin, end = settings.pads(at)
-    reach = (kernel - 1) * settings.dilations[at] + 1
+    reach = settings.reach(at, kernel)
     if size + begin + end < reach:
-        raise ValueError(f"its weights have shape {weight.shape}, its input {shape} is too short")
+        raise UnsupportedError(
+            f"one result takes {reach} values, and its input {shape} is too short: a convolution "
+            f"along time has to pad {reach - 1} in front"
+        )
     length = (size + begin + end - reach) // settings.strides[at] + 1
     is_whole = size > 1 and length == 1 and begin == end == 0  # a state stands before the frame
     if (kernel > 1 or settings.strides[at] > 1) and not is_whole:
@@ -213,4 +253,4 @@ def _one_axis(
         pad_begin=begin,
         pad_end=end,
     )
-    return Sym(made, (1, rows, *shape[2 : at + 2], length, *shape[at + 3 :]))
+    return Sym(made, (shape[0], rows, *shape[2 : at + 2], length, *shape[at + 3 :]))

@@ -30,17 +30,21 @@ class _Frames:
             raise ValueError(f"X has shape {shape}, expected three axes")
         self.steps, batch = (shape[1], shape[0]) if layout else (shape[0], shape[1])
         self.input_size = shape[2]
-        if batch != 1:
+        if batch != 1:  # where only shapes are wanted, too: it would start anew in each frame
             raise UnsupportedError(
                 f"X, of shape {shape}, is a batch of {batch}; a step has one session: {FIX_AXIS}"
             )
-        if self.steps > MOST_STEPS:
+        if self.steps > MOST_STEPS and not node.builder.is_aside:
             raise UnsupportedError(
                 f"X, of shape {shape}, has {self.steps} steps, more than {MOST_STEPS}"
             )
         lengths = node.given(4)
         if isinstance(lengths, Sym) or (lengths is not None and np.any(lengths != self.steps)):
             raise UnsupportedError("sequence_lens ends sequences early")
+
+    def walked(self) -> range:
+        """Return the steps that are computed; one where only shapes are wanted."""
+        return range(1 if self._node.builder.is_aside else self.steps)
 
     def frame(self, step: int) -> int:
         """Return the tensor (I,) of one frame."""
@@ -131,7 +135,7 @@ def _lstm(node: Node) -> list[Value]:
     own_h, h = frames.state(5, "h", layer.h_0, size, weights)
     own_c, c = frames.state(6, "c", layer.c_0, size, weights)
     ys, attributes = [], cell_attributes(layer.cell)
-    for step in range(frames.steps):
+    for step in frames.walked():
         inputs = [frames.frame(step), h, c, *weights]
         y, h, c = builder.emit_all("lstm", inputs, [(size,)] * 3, attributes)
         ys.append(y)
@@ -168,7 +172,7 @@ def _gru(node: Node) -> list[Value]:
     own, h = frames.state(5, "h", initial, size, weights)
     ys = []
     attributes = {"linear_before_reset": bool(node.attributes.get("linear_before_reset", 0))}
-    for step in range(frames.steps):
+    for step in frames.walked():
         inputs = [frames.frame(step), h, *weights]
         y, h = builder.emit_all("gru", inputs, [(size,)] * 2, attributes)
         ys.append(y)

@@ -31,6 +31,7 @@ class Tracer:
         inputs: the values that are given.
         cuts: names of inputs by where they are found, `(id(scope), name)`.
         builder, registers: take what is found.
+        past: of nodes that pad time with frames of the steps before, by `place`, which axis it is.
     """
 
     def __init__(
@@ -41,11 +42,14 @@ class Tracer:
         cuts: Mapping[Key, str],
         builder: Builder,
         registers: Registers,
+        past: Mapping[Key, int] | None = None,
     ) -> None:
-        self.file, self.opset, self._inputs, self.cuts = file, opset, inputs, cuts
-        self.builder, self._registers = builder, registers
+        self.file, self.opset, self.inputs, self.cuts = file, opset, inputs, cuts
+        self.builder, self.registers, self._past = builder, registers, past or {}
         self.known: dict[Key, Value] = {}
-        self.works: dict[Key, Work] = {}  # by the scope of a node and its label
+        self.fixed: set[Key] = set()  # what is the same for inputs of any shape
+        self.works: dict[Key, Work] = {}  # by the place of a node
+        self._cuts: Mapping[int, slice] = {}  # what the next node takes of axes instead
         self._open: set[Key] = set()
         self._left = MOST_NODES
 
@@ -128,7 +132,7 @@ class Tracer:
 
     def _roots(self, value: Sym) -> list[str]:
         """Return the inputs that a value is computed from."""
-        names = {given.tensor: name for name, given in self._inputs.made.items()}
+        names = {given.tensor: name for name, given in self.inputs.made.items()}
         found, seen, waiting = [], set[int](), [value.tensor]
         while waiting:
             tensor = waiting.pop()
@@ -144,10 +148,11 @@ class Tracer:
     def _compute(self, scope: Scope, name: str) -> None:
         key = (id(scope), name)
         if key in self.cuts:
-            self.known[key] = self._inputs.value(self.cuts[key])
+            self.known[key] = self.inputs.value(self.cuts[key])
         elif name in scope.tensors:
             try:
                 self.known[key] = widened(self.file.array(scope.tensors[name]))
+                self.fixed.add(key)
             except (ValueError, OverflowError) as error:
                 raise FormatError(f"{self.file.path}: tensor {name!r}: {error}") from error
         elif name not in scope.producers:
@@ -171,14 +176,14 @@ class Tracer:
             owner, inner = self._inside(inside, node, output)
             self.known[id(scope), node.output[output]] = self.known[id(owner), inner]
             return
-        inputs = []
-        for one in node.input:
-            owned = self._owned(scope, one) if one else None
-            inputs.append(None if owned is None else self.known[id(owned[0]), owned[1]])
-        values = self._operate(scope, node, inputs)
+        owned = [self._owned(scope, one) if one else None for one in node.input]
+        keys = [None if one is None else (id(one[0]), one[1]) for one in owned]
+        values = self._operate(scope, node, [None if k is None else self.known[k] for k in keys])
+        is_fixed = all(key is None or key in self.fixed for key in keys)
         for name, value in zip(node.output, values, strict=False):
             if name:
                 self.known[id(scope), name] = value
+                self.fixed |= {(id(scope), name)} if is_fixed else set()
         if output >= len(values):
             raise self._error(node, f"its output {output} is not computed", cut=True)
 
@@ -201,7 +206,7 @@ class Tracer:
             if lower is None:
                 domain = "" if ours else f" of {node.domain}"
                 raise UnsupportedError(f"there is no operation for it{domain} here")
-            builder.work = self.works[id(scope), label(node)] = Work(builder.source)
+            builder.work = self.works[place(scope, node)] = Work(builder.source)
             return lower(
                 Node(
                     node.op_type,
@@ -213,7 +218,9 @@ class Tracer:
                     if node.op_type != "Split"
                     else len(node.output),
                     builder,
-                    self._registers,
+                    self.registers,
+                    self._past.get(place(scope, node)),
+                    self._cuts,
                 )
             )
         except FormatError:
@@ -244,6 +251,11 @@ class Tracer:
             )
         what = f"node {label(node)!r} ({node.op_type})"
         return FormatError(f"{self.file.path}: {what}: {text}{hint}")
+
+
+def place(scope: Scope, node: Proto) -> Key:
+    """Return what only one node has: several may have one name."""
+    return id(scope), next(filter(None, node.output), "")
 
 
 def _shape(value: Sym, op_type: str, attributes: Mapping[str, int]) -> Value:
