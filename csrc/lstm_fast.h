@@ -65,7 +65,7 @@ typedef enum lf_status {
     LF_ERR_FORKED = 14,      /* a fork came in the middle of a call on this session: see below */
     LF_ERR_FINGERPRINT = 15, /* the model was made without the fingerprint that a snapshot needs */
     LF_ERR_SNAPSHOT = 16,    /* these bytes are no snapshot, are damaged, or of another version */
-    LF_ERR_WEIGHTS = 17,     /* the snapshot was taken with other weights */
+    LF_ERR_WEIGHTS = 17,     /* the snapshot was taken with other weights, or of another model */
     LF_ERR_BITS = 18,        /* this build computes other bits: its flags change the arithmetic */
     LF_ERR_PROGRAM =
         19, /* these bytes are no .lfm file, are damaged, or no program that makes sense */
@@ -478,9 +478,9 @@ lf_status lf_pool_set_states(lf_pool *pool, unsigned long long handle, const voi
 /*
  * A session as bytes, from which it continues bit for bit in another process, on another CPU and in Python, and
  * the other way round: the layout is that of lstm_fast/snapshots.py. snapshot_bytes is the size of each snapshot
- * of a model, 0 without a fingerprint (LF_ERR_FINGERPRINT) and of whole models (LF_ERR_KIND). Writing: size must be no
- * less. Restoring: what does not fit in every byte is LF_ERR_SNAPSHOT or LF_ERR_WEIGHTS, and nothing has changed;
- * lf_pool_restore opens a session for it. Neither allocates.
+ * of a model, 0 without a fingerprint (LF_ERR_FINGERPRINT), which a whole model always has: that of its file. Writing:
+ * size must be no less. Restoring: what does not fit in every byte is LF_ERR_SNAPSHOT or LF_ERR_WEIGHTS, and nothing has
+ * changed; lf_pool_restore opens a session for it. Neither allocates. Types of weights are part of a model.
  */
 size_t lf_snapshot_bytes(const lf_model *model);
 lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size);

@@ -73,5 +73,8 @@ lf_status lf_run_step(const lf_plan *plan, void *memory, size_t sessions, char *
 /* states.c: between the state of a session and a caller's values, one for each state. */
 void lf_states_read(const lf_model *model, const char *state, void *const *states);
 void lf_states_write(const lf_model *model, char *state, const void *const *states);
+/* The same with all values one behind the other, at any alignment. */
+void lf_states_pack(const lf_model *model, const char *state, char *bytes);
+void lf_states_unpack(const lf_model *model, char *state, const char *bytes);
 
 #endif

@@ -79,6 +79,20 @@ PROGRAMS_C = [
         POOLS,
     ),
     Mutant(
+        "snapshots of models: operations without weights have a type, too",
+        "csrc/snapshot_header.c",
+        "return types && has_weights(&program->ops[n]) ? types[n] : LF_FLOAT32;",
+        "return types ? types[n] : LF_FLOAT32;",
+        POOLS,
+    ),
+    Mutant(
+        "snapshots of models: a character beyond 16 bits is written as one of them",
+        "csrc/snapshot_header.c",
+        "    } else if (character < 0x10000) {\n",
+        "    } else if (character < 0x110000) {\n",
+        "tests/models/test_c_model_snapshots.py -k moves",
+    ),
+    Mutant(
         "pools of models: the session to blame is told by its place in the batch",
         "csrc/pool/pass.c",
         "        *bad = work->numbers[wrong];\n",
