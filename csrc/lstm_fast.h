@@ -382,7 +382,9 @@ lf_status lf_stream_run(lf_stream *stream, const void *const *inputs, size_t ste
 /*
  * Does what the next step can do before its frame is known: the recurrent half of every layer's sums;
  * and asks the cache for the weights that are left. The step after it gives the same bits as without
- * and takes about half the time. Optional; reset, set_state and being the target of copy drop it.
+ * and takes about half the time. Optional; reset, set_state, restore and being the target of copy drop it.
+ * Of a whole model it is that half of every LSTM and GRU layer whose h is a state or a part of one; where there is no
+ * such layer nothing is done.
  */
 lf_status lf_stream_prepare(lf_stream *stream);
 
@@ -428,7 +430,9 @@ size_t lf_pool_open_count(lf_pool *pool);
  * All memory that it holds. Two sessions take 112 bytes and their states: num_layers (P + H) floats each,
  * where P and H are rounded up to whole vectors of the ISA, and the product to 64 bytes. A prepared half
  * takes 4 bytes and 4 num_layers H floats, rounded likewise. The rest does not depend on their numbers. Of a whole
- * model a state is all of its states, each rounded to 64 bytes (64 where it has none), and twice that where it has an embedding.
+ * model a state is all of its states, each rounded to 64 bytes (64 where it has none), and twice that where it has an embedding;
+ * and a prepared half takes 4 bytes, 4 H floats for each LSTM layer that lf_stream_prepare speaks of, and 3 H for each
+ * GRU layer (2 H unless it is linear before the reset), rounded likewise.
  */
 size_t lf_pool_bytes(lf_pool *pool);
 
@@ -450,8 +454,8 @@ lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, siz
 lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t steps, const size_t *lengths, const float *xs, float *ys,
                           size_t *bad);
-/* As lf_stream_prepare, for as many as there is room for; *ready (unless null) of them are prepared. Whole models have
- * nothing to prepare: *ready is 0. */
+/* As lf_stream_prepare, for as many as there is room for; *ready (unless null) of them are prepared, none of a model
+ * without such a layer. */
 lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t *ready, size_t *bad);
 

@@ -81,11 +81,13 @@ static void advance(lf_stream *stream, const float *x, float *y, int descending)
 lf_status lf_stream_prepare(lf_stream *stream) {
     if (!stream)
         return LF_ERR_ARGUMENT;
+    if (stream->state)
+        return lf_model_stream_prepare(stream);
     const lf_status status =
         lf_enter(stream, LF_TO_LOOK); /* which h and c are none the worse for */
     if (status != LF_OK)
         return status;
-    if (!stream->prepared && !stream->state) {
+    if (!stream->prepared) {
         const int descending = lf_next_descends(stream->engine.hot_gap);
         /* the first layer last: the step begins with what this leaves in the caches */
         for (size_t l = stream->engine.num_layers; l-- > 0;)

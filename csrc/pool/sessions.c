@@ -163,6 +163,7 @@ lf_status lf_pool_set_states(lf_pool *pool, unsigned long long handle, const voi
     const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
     if (status != LF_OK)
         return status;
+    lf_pool_drop(pool, slot);
     lf_states_write(pool->model, (char *)lf_slot_state(pool, slot), states);
     return done_with(pool, slot);
 }

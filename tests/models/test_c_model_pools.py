@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from c_parser import COMPILER, CSRC, ROOT
-from program_cases import Builder, gru_layer, lstm_layer
+from program_cases import Builder, gru_layer, halves, lstm_layer
 
 from lstm_fast import Model
 
@@ -58,6 +58,7 @@ def simple_ends(seed=0):
 PROGRAMS = {
     "test_model_pool": (several_ends, simple_ends),
     "test_model_pool_calls": (several_ends, simple_ends),
+    "test_model_prepare": (several_ends, halves),
     "test_model_snapshot": (several_ends, simple_ends),
 }
 
