@@ -88,8 +88,8 @@ PROGRAMS_C = [
     Mutant(
         "models: the recurrent half that was prepared is computed again",
         "csrc/program/run.c",
-        "return r->kept && one->can_prepare ? lf_input_half : lf_both_halves;",
-        "return lf_both_halves;",
+        "return r->kept && one->can_prepare ? lf_input_half",
+        "return r->kept && one->kind == LF_RUN_ZERO ? lf_input_half",
         POOLS,
     ),
     Mutant(
@@ -116,8 +116,8 @@ PROGRAMS_C = [
     Mutant(
         "snapshots of models: operations without weights have a type, too",
         "csrc/snapshot_header.c",
-        "return types && has_weights(&program->ops[n]) ? types[n] : LF_FLOAT32;",
-        "return types ? types[n] : LF_FLOAT32;",
+        "return types && has_weights(&program->ops[n]) ?",
+        "return types && program->ops[n].code ?",
         POOLS,
     ),
     Mutant(
