@@ -214,6 +214,25 @@ static void test_failing_step(void) {
 
 /* ---- forks ---- */
 
+/* Of streams alone: one in a step, which was prepared, and one whose half was being made. */
+static void use_streams_in_child(lf_stream *torn, lf_stream *whole) {
+    values v = make_values(model, 1);
+    CHECK(lf_stream_step(torn, v.inputs, v.outputs) == LF_ERR_FORKED);
+    CHECK(lf_stream_prepare(torn) == LF_ERR_FORKED);
+    CHECK(lf_stream_reset(torn) == LF_OK && !torn->prepared);
+    CHECK(lf_stream_reset(streams[0]) == LF_OK);
+    fill(&v, &seed);
+    CHECK(lf_stream_step(torn, v.inputs, v.outputs) == LF_OK);
+    CHECK(lf_stream_step(streams[0], v.inputs, v.outputs) == LF_OK);
+    CHECK(memcmp(torn->state, streams[0]->state, model->plan->state_bytes) == 0);
+    CHECK(lf_stream_copy(streams[0], whole) == LF_OK);
+    CHECK(lf_stream_prepare(whole) == LF_OK);
+    CHECK(lf_stream_step(whole, v.inputs, v.outputs) == LF_OK);
+    CHECK(lf_stream_step(streams[0], v.inputs, v.outputs) == LF_OK);
+    CHECK(memcmp(whole->state, streams[0]->state, model->plan->state_bytes) == 0);
+    free_values(&v);
+}
+
 static void use_in_child(void) {
     values v = make_values(model, 3);
     size_t bad = 99;
@@ -225,6 +244,7 @@ static void use_in_child(void) {
     for (size_t s = 0; s < 3; s++)
         CHECK(is_as_alone(&v, s, s, 1, 1) && states_are_equal(s, streams[s]));
     free_values(&v);
+    use_streams_in_child(streams[4], streams[5]);
 }
 
 /* Session 0 is whole and prepared, another thread was preparing session 1, and one was in a step of session 2. */
@@ -242,6 +262,11 @@ static void test_fork(void) {
     memset(lf_slot_state(pool, slot_of(2)), 0xFF, model->plan->state_bytes / 2);
     atomic_store(&slot_of(1)->key, LF_LOOKS | 1);
     atomic_store(&slot_of(2)->key, 2);
+    CHECK(lf_stream_prepare(streams[4]) == LF_OK);
+    memset(streams[4]->recurrent, 0xFF, model->plan->kept_bytes);
+    memset(streams[5]->recurrent, 0xFF, model->plan->kept_bytes / 2);
+    atomic_store(&streams[4]->inside, lf_mark_of(LF_TO_ADVANCE));
+    atomic_store(&streams[5]->inside, lf_mark_of(LF_TO_LOOK));
     fflush(stdout);
     const pid_t child = fork();
     if (child == 0) {

@@ -156,7 +156,7 @@ static void test_arguments(void) {
     lf_stream *const stream = used_stream();
     const size_t size = lf_snapshot_bytes(model);
     char *const bytes = malloc(size);
-    unsigned long long handle;
+    unsigned long long handle = 0;
     lf_pool *pool;
     CHECK(lf_pool_create(model, 1, 0, 1, &pool) == LF_OK && lf_pool_open(pool, &handle) == LF_OK);
     CHECK(lf_stream_snapshot(stream, bytes, size - 1) == LF_ERR_ARGUMENT);
