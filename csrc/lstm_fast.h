@@ -65,7 +65,7 @@ typedef enum lf_status {
     LF_ERR_FORKED = 14,      /* a fork came in the middle of a call on this session: see below */
     LF_ERR_FINGERPRINT = 15, /* the model was made without the fingerprint that a snapshot needs */
     LF_ERR_SNAPSHOT = 16,    /* these bytes are no snapshot, are damaged, or of another version */
-    LF_ERR_WEIGHTS = 17,     /* the snapshot was taken with other weights */
+    LF_ERR_WEIGHTS = 17,     /* the snapshot was taken with other weights, or of another model */
     LF_ERR_BITS = 18,        /* this build computes other bits: its flags change the arithmetic */
     LF_ERR_PROGRAM =
         19, /* these bytes are no .lfm file, are damaged, or no program that makes sense */
@@ -382,7 +382,9 @@ lf_status lf_stream_run(lf_stream *stream, const void *const *inputs, size_t ste
 /*
  * Does what the next step can do before its frame is known: the recurrent half of every layer's sums;
  * and asks the cache for the weights that are left. The step after it gives the same bits as without
- * and takes about half the time. Optional; reset, set_state and being the target of copy drop it.
+ * and takes about half the time. Optional; reset, set_state, restore and being the target of copy drop it.
+ * Of a whole model it is that half of every LSTM and GRU layer whose h is a state or a part of one; where there is no
+ * such layer nothing is done.
  */
 lf_status lf_stream_prepare(lf_stream *stream);
 
@@ -428,7 +430,9 @@ size_t lf_pool_open_count(lf_pool *pool);
  * All memory that it holds. Two sessions take 112 bytes and their states: num_layers (P + H) floats each,
  * where P and H are rounded up to whole vectors of the ISA, and the product to 64 bytes. A prepared half
  * takes 4 bytes and 4 num_layers H floats, rounded likewise. The rest does not depend on their numbers. Of a whole
- * model a state is all of its states, each rounded to 64 bytes (64 where it has none), and twice that where it has an embedding.
+ * model a state is all of its states, each rounded to 64 bytes (64 where it has none), and twice that where it has an embedding;
+ * and a prepared half takes 4 bytes, 4 H floats for each LSTM layer that lf_stream_prepare speaks of, and 3 H for each
+ * GRU layer (2 H unless it is linear before the reset), rounded likewise.
  */
 size_t lf_pool_bytes(lf_pool *pool);
 
@@ -450,8 +454,8 @@ lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, siz
 lf_status lf_pool_run_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t steps, const size_t *lengths, const float *xs, float *ys,
                           size_t *bad);
-/* As lf_stream_prepare, for as many as there is room for; *ready (unless null) of them are prepared. Whole models have
- * nothing to prepare: *ready is 0. */
+/* As lf_stream_prepare, for as many as there is room for; *ready (unless null) of them are prepared, none of a model
+ * without such a layer. */
 lf_status lf_pool_prepare(lf_pool *pool, const unsigned long long *handles, size_t count,
                           size_t *ready, size_t *bad);
 
@@ -478,9 +482,9 @@ lf_status lf_pool_set_states(lf_pool *pool, unsigned long long handle, const voi
 /*
  * A session as bytes, from which it continues bit for bit in another process, on another CPU and in Python, and
  * the other way round: the layout is that of lstm_fast/snapshots.py. snapshot_bytes is the size of each snapshot
- * of a model, 0 without a fingerprint (LF_ERR_FINGERPRINT) and of whole models (LF_ERR_KIND). Writing: size must be no
- * less. Restoring: what does not fit in every byte is LF_ERR_SNAPSHOT or LF_ERR_WEIGHTS, and nothing has changed;
- * lf_pool_restore opens a session for it. Neither allocates.
+ * of a model, 0 without a fingerprint (LF_ERR_FINGERPRINT), which a whole model always has: that of its file. Writing:
+ * size must be no less. Restoring: what does not fit in every byte is LF_ERR_SNAPSHOT or LF_ERR_WEIGHTS, and nothing has
+ * changed; lf_pool_restore opens a session for it. Neither allocates. Types of weights are part of a model.
  */
 size_t lf_snapshot_bytes(const lf_model *model);
 lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size);

@@ -8,6 +8,7 @@
 #include "matrix.h"
 #include "model.h"
 #include "program/plan.h"
+#include "snapshot_header.h"
 #include "tuning.h"
 
 /* Far above any LSTM, and low enough that no product of two sizes below can overflow. */
@@ -123,9 +124,6 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
     model->weight_type = type;
     model->has_projection = proj_size != 0;
     model->has_simple_ends = 1;
-    model->has_fingerprint = fingerprint != NULL;
-    if (fingerprint)
-        memcpy(model->fingerprint, fingerprint, LF_FINGERPRINT_BYTES);
     model->input_size = input_size;
     model->hidden_size = hidden_size;
     model->output_size = output_size;
@@ -147,6 +145,8 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
                                           &model->values)
                      ? make_start(model, layers)
                      : LF_ERR_MEMORY;
+        if (status == LF_OK && fingerprint && !lf_make_lstm_header(model, fingerprint))
+            status = LF_ERR_MEMORY;
     }
     if (status != LF_OK) {
         lf_model_destroy(model);
@@ -163,6 +163,7 @@ void lf_model_destroy(lf_model *model) {
         lf_free_weights(&model->panel_block);
         lf_plan_destroy(model->plan);
         free(model->values.memory);
+        free(model->snapshot_header);
         free(model->variants);
         free(model->start);
     }

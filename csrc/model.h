@@ -23,8 +23,9 @@ struct lf_model {
     lf_block panel_block; /* in which that is */
     lf_variant *variants; /* [num_layers], or null where all are plain */
     float *start;         /* h [L][padded_output], then c [L][padded_hidden]; null for zeros */
-    int has_projection, has_fingerprint;
-    unsigned char fingerprint[LF_FINGERPRINT_BYTES];
+    int has_projection;
+    char *snapshot_header; /* null without a fingerprint: there are no snapshots, then */
+    size_t snapshot_header_bytes;
     lf_values values;
     struct lf_plan *plan; /* of a whole model, which has no layers; null where it is an LSTM */
     int has_simple_ends;  /* one input and one output, both float32 */

@@ -81,11 +81,13 @@ static void advance(lf_stream *stream, const float *x, float *y, int descending)
 lf_status lf_stream_prepare(lf_stream *stream) {
     if (!stream)
         return LF_ERR_ARGUMENT;
+    if (stream->state)
+        return lf_model_stream_prepare(stream);
     const lf_status status =
         lf_enter(stream, LF_TO_LOOK); /* which h and c are none the worse for */
     if (status != LF_OK)
         return status;
-    if (!stream->prepared && !stream->state) {
+    if (!stream->prepared) {
         const int descending = lf_next_descends(stream->engine.hot_gap);
         /* the first layer last: the step begins with what this leaves in the caches */
         for (size_t l = stream->engine.num_layers; l-- > 0;)
@@ -284,6 +286,11 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source) {
     return lf_leave(target);
 }
 
+/* As a snapshot takes it. */
+static void *state_of(const lf_stream *stream) {
+    return stream->state ? (void *)stream->state : (void *)stream->h;
+}
+
 lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
     if (!stream)
         return LF_ERR_ARGUMENT;
@@ -292,14 +299,20 @@ lf_status lf_stream_snapshot(lf_stream *stream, void *bytes, size_t size) {
         status = lf_enter(stream, LF_TO_LOOK);
     if (status != LF_OK)
         return status;
-    lf_snapshot_write(stream->model, stream->h, stream->c, bytes);
+    lf_snapshot_write(stream->model, state_of(stream), stream->c, bytes);
     return lf_leave(stream);
 }
 
 lf_status lf_stream_restore(lf_stream *stream, const void *bytes, size_t size) {
-    const float *h, *c;
+    const void *values;
     if (!stream)
         return LF_ERR_ARGUMENT;
-    const lf_status status = lf_snapshot_read(stream->model, bytes, size, &h, &c);
-    return status == LF_OK ? lf_stream_set_state_f32(stream, h, c) : status;
+    lf_status status = lf_snapshot_read(stream->model, bytes, size, &values);
+    if (status == LF_OK)
+        status = lf_enter(stream, LF_TO_OVERWRITE);
+    if (status != LF_OK)
+        return status;
+    lf_snapshot_take(stream->model, values, state_of(stream), stream->c);
+    stream->prepared = 0;
+    return lf_leave(stream);
 }

@@ -17,7 +17,7 @@ struct lf_stream {
     float *c;                /* [num_layers][padded_hidden] */
     float *h;                /* [num_layers][padded_output]: the state */
     float *h_next;           /* the same; a step writes here and then swaps the two */
-    float *recurrent;        /* [num_layers][LF_GATES * padded_hidden] */
+    float *recurrent;        /* [num_layers][LF_GATES * padded_hidden]; or as a plan has it */
     void *quants[LF_HALVES]; /* int8: scratch for an input and for a hidden state */
     float *pre;              /* scratch for variants */
     /* of a whole model; null where it is an LSTM: */
@@ -62,6 +62,7 @@ lf_status lf_model_stream_run(lf_stream *stream, const void *const *inputs, size
                               void *const *outputs);
 int lf_model_stream_run_in_pieces(lf_stream *stream, const void *const *inputs, size_t steps,
                                   void *const *outputs, lf_go_on go_on, void *context);
+lf_status lf_model_stream_prepare(lf_stream *stream);
 lf_status lf_model_stream_reset(lf_stream *stream);
 lf_status lf_model_stream_get(lf_stream *stream, void *const *states);
 lf_status lf_model_stream_set(lf_stream *stream, const void *const *states);

@@ -46,6 +46,8 @@ def weight_types(program: Program, weight_dtype: Any) -> Types:
 def as_given(program: Program, types: Types) -> str | Mapping[int, str]:
     """Return the name that stands for these types, or else those that are not float32."""
     for name in WEIGHT_DTYPES:
+        if name == "int8" and _without_int8(program):
+            continue  # it is refused as a name for all of them
         if types == tuple(_type_under(name, op) for op in program.ops):
             return name
     return ReadOnly({n: type_ for n, type_ in enumerate(types) if type_ != PLAIN})
@@ -60,7 +62,7 @@ def _type_under(name: str, op: Op) -> str:
 def _named(program: Program, name: str) -> Types:
     types = tuple(_type_under(name, op) for op in program.ops)
     if name == "int8":
-        without = [n for n, op in enumerate(program.ops) if op.code == "gru"]
+        without = _without_int8(program)
         if without:
             raise ValueError(
                 f"{_called(program, without[0])} has no int8 weights; weight_dtype takes a mapping "
@@ -69,6 +71,11 @@ def _named(program: Program, name: str) -> Types:
     if name != PLAIN and name not in types:
         raise ValueError(f"no operation of this model has {name} weights: {_listed(program)}")
     return types
+
+
+def _without_int8(program: Program) -> list[int]:
+    """Return the recurrent operations that have no such weights."""
+    return [n for n, op in enumerate(program.ops) if op.code == "gru"]
 
 
 def _mapped(program: Program, mapping: Mapping[Any, Any]) -> Types:

@@ -266,8 +266,10 @@ class Model:
         Args:
             capacity: how many sessions can be open at once, 1 to 2**24. All memory is taken here;
                 `ModelPool.grow` adds to it.
-            prepared: for how many of them `ModelPool.prepare` can keep work done ahead; None: 64,
-                or the capacity where that is less.
+            prepared: for how many of them `ModelPool.prepare` can keep the work done ahead, of
+                4 * H floats for each LSTM layer and 3 * H for each GRU layer (2 * H unless it is
+                linear before the reset), rounded up to 64 bytes; None: 64, or the capacity where
+                that is less. It takes no memory where there is nothing to do ahead.
             threads: how many threads can compute in the pool at the same time, each with a
                 workspace of its own; more wait for one. None: as many as this process has CPUs,
                 at most 8.

@@ -106,7 +106,10 @@ class ModelStream(ABC):
     def prepare(self) -> None:
         """Do what the next step can do before its frame is there: best called when idle.
 
-        The results are the same bits as without. A backend that can do nothing ahead does nothing.
+        That is the recurrent half of every LSTM and GRU layer whose h is a state or a part of one.
+        The results are the same bits as without. A step, reset, and assigning or restoring a state
+        drop what was prepared; a copy starts without. A model without such a layer, and a backend
+        other than "native", do nothing.
 
         Raises:
             ConcurrentUseError: another thread is using this stream.

@@ -92,7 +92,7 @@ const char *lf_status_text(int status) {
     case LF_ERR_SNAPSHOT:
         return "these bytes are no snapshot, are damaged, or of another version";
     case LF_ERR_WEIGHTS:
-        return "the snapshot was taken with other weights";
+        return "the snapshot was taken with other weights, or of another model";
     case LF_ERR_BITS:
         return "this build computes other bits than it should: its compiler flags change the "
                "arithmetic";

@@ -97,8 +97,10 @@ lf_status lf_pool_run(lf_pool *pool, const unsigned long long *handles, size_t c
     if (status != LF_OK)
         return status;
     const lf_frames frames = {inputs, outputs, lengths, steps, 0, steps};
-    /* one step of one batch changes nothing where it fails */
-    const int keeps = pool->slot_floats > pool->state_floats && (steps > 1 || count > pool->most);
+    /* one step of one batch changes nothing where it fails; those that are prepared are another batch */
+    const int is_mixed = claims.prepared && claims.prepared < count;
+    const int keeps =
+        pool->slot_floats > pool->state_floats && (steps > 1 || count > pool->most || is_mixed);
     if (keeps)
         copy_states(pool, &claims, NULL, 0);
     status = lf_pool_pass(pool, work_of(pool, &claims), &claims, &frames, bad);

@@ -16,7 +16,7 @@ int lf_pool_keep(lf_pool *pool, lf_slot *slot) {
 void lf_pool_drop(lf_pool *pool, lf_slot *slot) {
     if (slot->prepared == LF_NONE)
         return;
-    memset(pool->kept + slot->prepared * pool->kept_floats, 0, pool->kept_floats * sizeof(float));
+    memset(lf_slot_kept(pool, slot), 0, pool->kept_floats * sizeof(float));
     lf_pool_lock(pool);
     pool->next_prepared[slot->prepared] = pool->free_prepared;
     pool->free_prepared = slot->prepared;

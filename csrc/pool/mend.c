@@ -20,8 +20,7 @@ static void mend_slot(lf_pool *pool, lf_slot *slot) {
     if (handle && key == handle)
         return;
     if (slot->prepared != LF_NONE) {
-        float *const kept = pool->kept + slot->prepared * pool->kept_floats;
-        memset(kept, 0, pool->kept_floats * sizeof(float));
+        memset(lf_slot_kept(pool, slot), 0, pool->kept_floats * sizeof(float));
         slot->prepared = LF_NONE;
     }
     const int is_whole = key <= LF_LAST_OWNER && key != LF_TORN && key & LF_LOOKS;

@@ -19,7 +19,7 @@ static void pass_over(lf_pool *pool, lf_work *work, size_t sessions, size_t l, l
         work->h_rows[s] = lf_slot_state(pool, slot) + h_at;
         work->c_rows[s] = lf_slot_c(pool, slot) + c_at;
         if (keeps)
-            work->kept_rows[s] = pool->kept + slot->prepared * pool->kept_floats + LF_GATES * c_at;
+            work->kept_rows[s] = lf_slot_kept(pool, slot) + LF_GATES * c_at;
     }
     if (sessions == 1) {
         lf_pass pass = {
@@ -79,19 +79,29 @@ static void step_layers(lf_pool *pool, lf_work *work, size_t sessions, size_t t,
         lf_pool_drop(pool, work->slots[s]);
 }
 
-/* The same of a whole model. */
-static lf_status step_plan(lf_pool *pool, lf_work *work, size_t sessions, size_t t,
-                           const lf_frames *frames, size_t *bad) {
-    size_t wrong;
+/* What the sessions of a whole model keep. */
+static void find_states(lf_pool *pool, lf_work *work, size_t sessions, int prepared) {
     for (size_t s = 0; s < sessions; s++) {
         work->states[s] = (char *)lf_slot_state(pool, work->slots[s]);
-        work->at[s] = work->numbers[s] * frames->steps + t;
+        if (prepared)
+            work->kept[s] = (char *)lf_slot_kept(pool, work->slots[s]);
     }
-    const lf_status status =
-        lf_run_step(pool->model->plan, work->run_memory, sessions, work->states, work->at,
-                    frames->inputs, frames->outputs, &wrong);
+}
+
+/* The same of a whole model. */
+static lf_status step_plan(lf_pool *pool, lf_work *work, size_t sessions, size_t t, int prepared,
+                           const lf_frames *frames, size_t *bad) {
+    size_t wrong;
+    find_states(pool, work, sessions, prepared);
+    for (size_t s = 0; s < sessions; s++)
+        work->at[s] = work->numbers[s] * frames->steps + t;
+    const lf_status status = lf_run_step(pool->model->plan, work->run_memory, sessions,
+                                         work->states, prepared ? work->kept : NULL, work->at,
+                                         frames->inputs, frames->outputs, &wrong);
     if (status != LF_OK && bad)
         *bad = work->numbers[wrong];
+    for (size_t s = 0; status == LF_OK && prepared && s < sessions; s++)
+        lf_pool_drop(pool, work->slots[s]);
     return status;
 }
 
@@ -125,7 +135,7 @@ static lf_status run(lf_pool *pool, lf_work *work, size_t sessions, int prepared
         if (!sessions)
             break;
         if (pool->model->plan)
-            status = step_plan(pool, work, sessions, t, frames, bad);
+            status = step_plan(pool, work, sessions, t, prepared && t == 0, frames, bad);
         else
             step_layers(pool, work, sessions, t, prepared && t == 0, frames);
     }
@@ -171,6 +181,19 @@ lf_status lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, cons
     return status;
 }
 
+/* The halves of the sessions in the batch, for which there is room. */
+static void prepare(lf_pool *pool, lf_work *work, size_t sessions) {
+    const lf_model *model = pool->model;
+    if (model->plan) {
+        find_states(pool, work, sessions, 1);
+        lf_run_prepare(model->plan, work->run_memory, sessions, work->states, work->kept);
+        return;
+    }
+    const int descending = lf_next_descends(sessions * model->hot_gap);
+    for (size_t l = 0; l < model->num_layers; l++)
+        pass_over(pool, work, sessions, l, lf_recurrent_half, descending, NULL);
+}
+
 size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim) {
     size_t ready = 0, sessions = 0;
     uint32_t at = claim->first;
@@ -181,10 +204,8 @@ size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim)
             ready++;
         else if (lf_pool_keep(pool, slot))
             work->slots[sessions++] = slot;
-        if (sessions && (sessions == LF_BATCH_SESSIONS || n + 1 == claim->count)) {
-            const int descending = lf_next_descends(sessions * pool->model->hot_gap);
-            for (size_t l = 0; l < pool->model->num_layers; l++)
-                pass_over(pool, work, sessions, l, lf_recurrent_half, descending, NULL);
+        if (sessions && (sessions == pool->most || n + 1 == claim->count)) {
+            prepare(pool, work, sessions);
             ready += sessions;
             sessions = 0;
         }

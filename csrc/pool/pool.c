@@ -73,10 +73,11 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
     if (!capacity || capacity > LF_MAX_CAPACITY || prepared > LF_MAX_CAPACITY || threads > 4096)
         return LF_ERR_SHAPE;
     const lf_plan *const plan = model->plan;
-    const size_t kept = plan ? 0 : LF_GATES * model->num_layers * model->padded_hidden;
+    const size_t kept = plan ? plan->kept_bytes / sizeof(float)
+                             : LF_GATES * model->num_layers * model->padded_hidden;
     if (kept && prepared > SIZE_MAX / 4 / sizeof(float) / kept)
         return LF_ERR_SHAPE;
-    prepared = plan ? 0 : prepared;
+    prepared = kept ? prepared : 0;
     lf_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return LF_ERR_MEMORY;

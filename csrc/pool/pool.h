@@ -47,6 +47,7 @@ typedef struct lf_work {
     /* of a whole model, instead of all from x on: what lf_run_step takes */
     void *run_memory;
     char *states[LF_BATCH_SESSIONS];
+    char *kept[LF_BATCH_SESSIONS];
     size_t at[LF_BATCH_SESSIONS];
 } lf_work;
 
@@ -72,8 +73,9 @@ struct lf_pool {
     size_t slot_floats;  /* twice as many where a call may fail half way */
     size_t most;         /* sessions in a batch */
     uint32_t free_slot;
-    size_t prepared; /* how many halves there is room for; whole models have none */
-    float *kept;     /* [prepared][kept_floats]: recurrent sums, [L][LF_GATES * padded_hidden] */
+    size_t prepared; /* how many sessions' halves there is room for */
+    float *
+        kept; /* [prepared][kept_floats]: recurrent sums, [L][LF_GATES * padded_hidden]; or as a plan has them */
     size_t kept_floats;
     uint32_t *next_prepared, free_prepared;
     size_t threads, work_bytes;
@@ -106,6 +108,11 @@ static inline size_t lf_state_at(const lf_pool *pool, size_t n) {
 /* h [L][padded_output], then c [L][padded_hidden]; or as a plan has it, and behind it room for what it was before. */
 static inline float *lf_slot_state(const lf_pool *pool, const lf_slot *slot) {
     return pool->room.states + lf_state_at(pool, (size_t)(slot - pool->room.slots));
+}
+
+/* Of a session that is prepared. */
+static inline float *lf_slot_kept(const lf_pool *pool, const lf_slot *slot) {
+    return pool->kept + slot->prepared * pool->kept_floats;
 }
 
 static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {

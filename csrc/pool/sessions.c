@@ -14,9 +14,8 @@ static void start(lf_pool *pool, lf_slot *slot) {
         lf_state_start(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
 }
 
-/* A session that starts from h and c, or from where sessions start if these are null. */
-static lf_status open_from(lf_pool *pool, const float *h, const float *c,
-                           unsigned long long *handle) {
+/* A session that starts from the values of a snapshot, or from where sessions start if these are null. */
+static lf_status open_from(lf_pool *pool, const void *values, unsigned long long *handle) {
     if (!lf_pool_enter(pool))
         return LF_ERR_BUSY;
     lf_pool_lock(pool);
@@ -29,8 +28,8 @@ static lf_status open_from(lf_pool *pool, const float *h, const float *c,
     if (index == LF_NONE)
         return lf_pool_leave(pool, LF_ERR_FULL);
     lf_slot *slot = &pool->room.slots[index];
-    if (h)
-        lf_state_write(pool->model, lf_slot_state(pool, slot), lf_slot_c(pool, slot), h, c);
+    if (values)
+        lf_snapshot_take(pool->model, values, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
     else
         start(pool, slot);
     *handle = lf_new_handle(index);
@@ -40,16 +39,16 @@ static lf_status open_from(lf_pool *pool, const float *h, const float *c,
 }
 
 lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle) {
-    return pool && handle ? open_from(pool, NULL, NULL, handle) : LF_ERR_ARGUMENT;
+    return pool && handle ? open_from(pool, NULL, handle) : LF_ERR_ARGUMENT;
 }
 
 lf_status lf_pool_restore(lf_pool *pool, const void *bytes, size_t size,
                           unsigned long long *handle) {
-    const float *h, *c;
+    const void *values;
     if (!pool || !handle)
         return LF_ERR_ARGUMENT;
-    const lf_status status = lf_snapshot_read(pool->model, bytes, size, &h, &c);
-    return status == LF_OK ? open_from(pool, h, c, handle) : status;
+    const lf_status status = lf_snapshot_read(pool->model, bytes, size, &values);
+    return status == LF_OK ? open_from(pool, values, handle) : status;
 }
 
 /* Enters, and takes one session as LF_ALONE, and perhaps LF_LOOKS; on LF_OK done_with must follow. */
@@ -164,6 +163,7 @@ lf_status lf_pool_set_states(lf_pool *pool, unsigned long long handle, const voi
     const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
     if (status != LF_OK)
         return status;
+    lf_pool_drop(pool, slot);
     lf_states_write(pool->model, (char *)lf_slot_state(pool, slot), states);
     return done_with(pool, slot);
 }

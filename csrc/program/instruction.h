@@ -43,9 +43,16 @@ typedef struct lf_run_gru {
 
 enum { LF_MAX_RESULTS = 2, LF_MAX_PLACES = 8 };
 
-/* y: where results are; x: operands, and scratch that nothing else needs. */
+/*
+ * y: where results are; x: operands, and scratch that nothing else needs. can_prepare: what a recurrent operation
+ * makes of h alone can be there before a step, since h is a state (lf_run_prepare). h_copied_ahead: so many instructions
+ * before, h is copied from the state; 0: it lies there as it is.
+ */
 typedef struct lf_instruction {
     lf_instruction_kind kind;
+    int can_prepare;
+    size_t kept; /* where that is in a session's prepared halves, in bytes */
+    size_t h_copied_ahead;
     uint32_t results, places;
     lf_place y[LF_MAX_RESULTS], x[LF_MAX_PLACES];
     union {

@@ -5,6 +5,7 @@
 #include "../cpu/cpu.h"
 #include "../forks.h"
 #include "../model.h"
+#include "../snapshot_header.h"
 #include "plan.h"
 
 /* Whether its steps can be taken by lf_stream_step_f32. */
@@ -19,10 +20,11 @@ static lf_status build(const lf_program *program, const lf_weight_type *types, s
     if (!model)
         return LF_ERR_MEMORY;
     model->isa = lf_isa_at(isa_index);
-    memcpy(model->fingerprint, program->fingerprint, LF_FINGERPRINT_BYTES);
     lf_status status = lf_describe_program(program, &model->values) ? LF_OK : LF_ERR_MEMORY;
     if (status == LF_OK)
         status = lf_plan_create(program, model->isa, types, &model->plan);
+    if (status == LF_OK && !lf_make_program_header(model, program, types))
+        status = LF_ERR_MEMORY;
     if (status != LF_OK) {
         lf_model_destroy(model);
         return status;

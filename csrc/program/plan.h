@@ -46,6 +46,7 @@ typedef struct lf_plan {
     size_t sessions_a_pass; /* so many that what lies between instructions stays in L2 */
     size_t most_segments;   /* of any product */
     int has_lstm;
+    size_t kept_bytes; /* of a session's prepared halves; 0: there are none */
 } lf_plan;
 
 /* types: [count] by operation, or null: float32. */
@@ -56,7 +57,7 @@ void lf_plan_destroy(lf_plan *plan);
 /* costs.c. As lf_model.step_cost. */
 size_t lf_plan_step_cost(const lf_plan *plan);
 
-enum { LF_RUN_ROWS = 7 }; /* arrays of rows that an LSTM's pass over several sessions takes */
+enum { LF_RUN_ROWS = 8 }; /* arrays of rows that an LSTM's pass over several sessions takes */
 
 /* run.c. The memory, aligned to LF_ALIGNMENT, that running `sessions` at once takes. */
 size_t lf_run_bytes(const lf_plan *plan, size_t sessions);
@@ -64,14 +65,21 @@ size_t lf_run_bytes(const lf_plan *plan, size_t sessions);
 /*
  * One step of so many sessions, at most as many as the memory is for. states[s]: of session s, whose values are the
  * at[s]th ones in inputs[n] and outputs[n]. On anything but LF_OK no state has changed, and *bad is one of the sessions
- * for which it cannot be taken.
+ * for which it cannot be taken. kept[s]: what lf_run_prepare has made of the state of session s, or kept is null.
  */
 lf_status lf_run_step(const lf_plan *plan, void *memory, size_t sessions, char *const *states,
-                      const size_t *at, const void *const *inputs, void *const *outputs,
-                      size_t *bad);
+                      char *const *kept, const size_t *at, const void *const *inputs,
+                      void *const *outputs, size_t *bad);
+
+/* What the next step of each can do before its frame is known: the recurrent halves, [kept_bytes] each, aligned. */
+void lf_run_prepare(const lf_plan *plan, void *memory, size_t sessions, char *const *states,
+                    char *const *kept);
 
 /* states.c: between the state of a session and a caller's values, one for each state. */
 void lf_states_read(const lf_model *model, const char *state, void *const *states);
 void lf_states_write(const lf_model *model, char *state, const void *const *states);
+/* The same with all values one behind the other, at any alignment. */
+void lf_states_pack(const lf_model *model, const char *state, char *bytes);
+void lf_states_unpack(const lf_model *model, char *state, const char *bytes);
 
 #endif

@@ -82,6 +82,35 @@ static lf_place new_row(lf_planner *planner, size_t floats) {
     return lf_new_buffer(planner, floats * sizeof(float));
 }
 
+/* h, as an operation takes it: whether it is a state or a part of one, and the number of the instruction, from 1, that
+ * copies it from there; 0: none has to. */
+typedef struct recurrent_operand {
+    lf_place at;
+    int is_state;
+    size_t copy;
+} recurrent_operand;
+
+static recurrent_operand plan_h(lf_planner *planner, const lf_op *op, uint32_t n) {
+    const lf_view view = lf_operand_view(planner, op, n);
+    const size_t before = planner->plan->instruction_count;
+    recurrent_operand h = {lf_dense_operand(planner, view).at, view.at.room == LF_IN_STATE, 0};
+    if (planner->plan->instruction_count > before)
+        h.copy = before + 1;
+    return h;
+}
+
+/* The last instruction can do what h alone makes, so many floats, ahead of a step. */
+static void keep_half(lf_planner *planner, recurrent_operand h, size_t floats) {
+    lf_plan *const plan = planner->plan;
+    if (planner->status != LF_OK || !h.is_state)
+        return;
+    lf_instruction *const one = &plan->instructions[plan->instruction_count - 1];
+    one->can_prepare = 1;
+    one->kept = plan->kept_bytes;
+    one->h_copied_ahead = h.copy ? plan->instruction_count - h.copy : 0;
+    plan->kept_bytes += lf_round_up(floats * sizeof(float), LF_ALIGNMENT);
+}
+
 static lf_view row_view(lf_place at, const lf_tensor *tensor) {
     const uint32_t order[LF_MAX_RANK] = {0};
     return lf_dense_view(at, LF_KIND_FLOAT32, &tensor->shape, order);
@@ -103,8 +132,10 @@ void lf_plan_lstm(lf_planner *planner, const lf_op *op) {
     if (planner->status != LF_OK)
         return;
     lf_instruction one = {.kind = LF_RUN_LSTM, .results = 2, .places = 7};
-    for (uint32_t n = X; n <= C; n++)
-        one.x[n] = lf_dense_operand(planner, lf_operand_view(planner, op, n)).at;
+    one.x[0] = lf_dense_operand(planner, lf_operand_view(planner, op, X)).at;
+    const recurrent_operand h = plan_h(planner, op, H);
+    one.x[1] = h.at;
+    one.x[2] = lf_dense_operand(planner, lf_operand_view(planner, op, C)).at;
     const size_t widest = inputs > hidden ? inputs : hidden;
     const size_t aligned = lf_round_up(widest > output ? widest : output, 2 * LF_ALIGNMENT);
     one.x[3] = new_row(planner, inputs);
@@ -133,6 +164,8 @@ void lf_plan_lstm(lf_planner *planner, const lf_op *op) {
     planner->plan->has_lstm = 1;
     if (!packing || !lf_emit(planner, &one))
         free(layer);
+    else
+        keep_half(planner, h, LF_GATES * layer->padded_hidden);
 }
 
 /* ---- GRU ---- */
@@ -163,10 +196,11 @@ void lf_plan_gru(lf_planner *planner, const lf_op *op) {
     const size_t hidden = lf_operand_tensor(planner, op, GRU_H)->count;
     const int is_linear = op->attributes[0].whole;
     const lf_place x = lf_dense_operand(planner, lf_operand_view(planner, op, 0)).at;
-    const lf_place h = lf_dense_operand(planner, lf_operand_view(planner, op, GRU_H)).at;
+    const recurrent_operand h = plan_h(planner, op, GRU_H);
     const lf_place a = emit_rows(planner, op, GRU_IH, GRU_BIAS_IH, 0, 3 * hidden, x);
     const size_t at_once = is_linear ? 3 : 2;
-    const lf_place u = emit_rows(planner, op, GRU_HH, GRU_BIAS_HH, 0, at_once * hidden, h);
+    const lf_place u = emit_rows(planner, op, GRU_HH, GRU_BIAS_HH, 0, at_once * hidden, h.at);
+    keep_half(planner, h, at_once * hidden);
     lf_place u_n = u;
     if (is_linear) {
         u_n.offset += (ptrdiff_t)(2 * hidden * sizeof(float));
@@ -175,7 +209,7 @@ void lf_plan_gru(lf_planner *planner, const lf_op *op) {
         reset.y[0] = lf_new_buffer(planner, hidden * sizeof(float));
         reset.x[0] = a;
         reset.x[1] = u;
-        reset.x[2] = h;
+        reset.x[2] = h.at;
         reset.gru.hidden_size = hidden;
         lf_emit(planner, &reset);
         u_n = emit_rows(planner, op, GRU_HH, GRU_BIAS_HH, 2 * hidden, hidden, reset.y[0]);
@@ -187,7 +221,7 @@ void lf_plan_gru(lf_planner *planner, const lf_op *op) {
     last.x[0] = a;
     last.x[1] = u;
     last.x[2] = u_n;
-    last.x[3] = h;
+    last.x[3] = h.at;
     last.gru.hidden_size = hidden;
     last.gru.is_linear = is_linear;
     lf_emit(planner, &last);

@@ -1,7 +1,7 @@
 /* Running a plan: one step of one session, or of several at once, instruction by instruction. */
 #include <string.h>
 
-#include "../traversal.h"
+#include "../pass.h"
 #include "../tuning.h"
 #include "plan.h"
 
@@ -11,8 +11,10 @@ typedef struct run {
     size_t sessions;
     int descending; /* through the panels of an LSTM */
     char *const *states;
-    char *scratch; /* [sessions][scratch_bytes] */
-    float *sums;   /* of products: [LF_PRODUCT_ROWS][panel]; of an LSTM: [2][sessions][panel] */
+    char *const *kept; /* prepared halves of each, or null */
+    int prepares;      /* they are being made */
+    char *scratch;     /* [sessions][scratch_bytes] */
+    float *sums;       /* of products: [LF_PRODUCT_ROWS][panel]; of an LSTM: [2][sessions][panel] */
     lf_segment *single;        /* [segments] */
     lf_row_segment *several;   /* [segments] */
     const void **values;       /* [segments][rows at once] */
@@ -80,6 +82,18 @@ static float *floats(const run *r, lf_place place, size_t s) {
     return (float *)(void *)address(r, place, s);
 }
 
+/* ---- prepared halves ---- */
+
+static float *kept_at(const run *r, const lf_instruction *one, size_t s) {
+    return r->kept && one->can_prepare ? (float *)(void *)(r->kept[s] + one->kept) : NULL;
+}
+
+static lf_halves halves_of(const run *r, const lf_instruction *one) {
+    if (r->prepares)
+        return lf_recurrent_half;
+    return r->kept && one->can_prepare ? lf_input_half : lf_both_halves;
+}
+
 /* ---- products ---- */
 
 static void multiply(run *r, const lf_run_product *p, size_t count) {
@@ -100,6 +114,13 @@ static void multiply(run *r, const lf_run_product *p, size_t count) {
     r->plan->isa->product(&p->product, &rows);
 }
 
+/* A recurrent half of a GRU, which is one row, is there already. */
+static void take_kept(const run *r, const lf_instruction *one) {
+    for (size_t s = 0; s < r->sessions; s++)
+        memcpy(floats(r, one->y[0], s), kept_at(r, one, s),
+               one->product.product.outputs * sizeof(float));
+}
+
 /* The rows of all sessions, as many at once as their sums leave room for. */
 static void run_product(run *r, const lf_instruction *one) {
     const lf_run_product *const p = &one->product;
@@ -108,7 +129,7 @@ static void run_product(run *r, const lf_instruction *one) {
     size_t count = 0;
     for (size_t s = 0; s < r->sessions; s++) {
         const float *x = floats(r, one->x[0], s);
-        float *y = floats(r, one->y[0], s);
+        float *y = r->prepares ? kept_at(r, one, s) : floats(r, one->y[0], s);
         uint32_t index[LF_MAX_RANK] = {0};
         for (size_t row = 0; row < p->row_count; row++) {
             r->values[count] = x;
@@ -143,25 +164,31 @@ static void run_lstm_alone(const run *r, const lf_instruction *one) {
     const lf_isa *const isa = r->plan->isa;
     const lf_layer *const layer = one->lstm.layer;
     char *const quants = address(r, one->x[5], 0);
+    const lf_halves halves = halves_of(r, one);
     lf_pass pass = {
         .layer = layer,
-        .end_half = LF_HALVES,
+        .first_half = halves.first,
+        .end_half = halves.end,
         .descending = r->descending,
         .x = floats(r, one->x[3], 0),
         .h = floats(r, one->x[4], 0),
         .c = floats(r, one->y[1], 0),
         .h_out = floats(r, one->y[0], 0),
+        .recurrent = kept_at(r, one, 0),
         .quants = {quants, quants + one->lstm.quant_bytes},
         .pre = floats(r, one->x[6], 0),
     };
-    take_row(isa, floats(r, one->x[3], 0), floats(r, one->x[0], 0), layer->input_size);
     take_row(isa, floats(r, one->x[4], 0), floats(r, one->x[1], 0), layer->output_size);
-    take_row(isa, pass.c, floats(r, one->x[2], 0), layer->hidden_size);
+    if (!r->prepares) {
+        take_row(isa, floats(r, one->x[3], 0), floats(r, one->x[0], 0), layer->input_size);
+        take_row(isa, pass.c, floats(r, one->x[2], 0), layer->hidden_size);
+    }
     isa->layer_pass[one->lstm.type](&pass);
 }
 
 static void run_lstm_together(const run *r, const lf_instruction *one) {
-    enum { X, H, C, O, PRE, X_QUANTS, H_QUANTS };
+    enum { X, H, C, O, PRE, X_QUANTS, H_QUANTS, KEPT };
+    const lf_halves halves = halves_of(r, one);
     const lf_isa *const isa = r->plan->isa;
     const lf_layer *const layer = one->lstm.layer;
     for (size_t s = 0; s < r->sessions; s++) {
@@ -173,13 +200,17 @@ static void run_lstm_together(const run *r, const lf_instruction *one) {
         char *const quants = address(r, one->x[5], s);
         r->rows[X_QUANTS][s] = (float *)(void *)quants;
         r->rows[H_QUANTS][s] = (float *)(void *)(quants + one->lstm.quant_bytes);
-        take_row(isa, r->rows[X][s], floats(r, one->x[0], s), layer->input_size);
+        r->rows[KEPT][s] = kept_at(r, one, s);
         take_row(isa, r->rows[H][s], floats(r, one->x[1], s), layer->output_size);
+        if (r->prepares)
+            continue;
+        take_row(isa, r->rows[X][s], floats(r, one->x[0], s), layer->input_size);
         take_row(isa, r->rows[C][s], floats(r, one->x[2], s), layer->hidden_size);
     }
     lf_batch batch = {
         .layer = layer,
-        .end_half = LF_HALVES,
+        .first_half = halves.first,
+        .end_half = halves.end,
         .descending = r->descending,
         .prefetches = !r->plan->fits_l2,
         .sessions = r->sessions,
@@ -187,6 +218,7 @@ static void run_lstm_together(const run *r, const lf_instruction *one) {
         .h = r->rows[H],
         .c = r->rows[C],
         .o = r->rows[O],
+        .recurrent = halves.end - halves.first == LF_HALVES ? NULL : r->rows[KEPT],
         .sums = r->sums,
         .quants = {(void *const *)r->rows[X_QUANTS], (void *const *)r->rows[H_QUANTS]},
         .operands = {r->operands[LF_INPUT], r->operands[LF_RECURRENT]},
@@ -242,7 +274,9 @@ static lf_status run_for(const run *r, const lf_instruction *one, size_t s) {
 /* *bad: the session that a failure is of. */
 static lf_status run_instruction(run *r, const lf_instruction *one, size_t *bad) {
     lf_status status = LF_OK;
-    if (one->kind == LF_RUN_PRODUCT)
+    if (one->kind == LF_RUN_PRODUCT && r->kept && one->can_prepare && !r->prepares)
+        take_kept(r, one);
+    else if (one->kind == LF_RUN_PRODUCT)
         run_product(r, one);
     else if (one->kind == LF_RUN_LSTM && r->sessions == 1)
         run_lstm_alone(r, one);
@@ -303,12 +337,13 @@ static void finish(const run *r, size_t s, size_t at, void *const *outputs) {
 }
 
 lf_status lf_run_step(const lf_plan *plan, void *memory, size_t sessions, char *const *states,
-                      const size_t *at, const void *const *inputs, void *const *outputs,
-                      size_t *bad) {
+                      char *const *kept, const size_t *at, const void *const *inputs,
+                      void *const *outputs, size_t *bad) {
     run r = {.plan = plan,
              .sessions = sessions,
              .descending = lf_next_descends(plan->hot_gap),
-             .states = states};
+             .states = states,
+             .kept = kept};
     divide(plan, memory, sessions, &r);
     for (size_t s = 0; s < sessions; s++)
         for (size_t n = 0; n < plan->input_count; n++)
@@ -322,4 +357,24 @@ lf_status lf_run_step(const lf_plan *plan, void *memory, size_t sessions, char *
     for (size_t s = 0; s < sessions; s++)
         finish(&r, s, at[s], outputs);
     return LF_OK;
+}
+
+void lf_run_prepare(const lf_plan *plan, void *memory, size_t sessions, char *const *states,
+                    char *const *kept) {
+    run r = {.plan = plan,
+             .sessions = sessions,
+             .descending = lf_next_descends(plan->hot_gap),
+             .states = states,
+             .kept = kept,
+             .prepares = 1};
+    size_t bad;
+    divide(plan, memory, sessions, &r);
+    /* the last one first: the step begins with what this leaves in the caches */
+    for (size_t n = plan->instruction_count; n-- > 0;) {
+        const lf_instruction *const one = &plan->instructions[n];
+        if (one->can_prepare && one->h_copied_ahead)
+            (void)run_instruction(&r, one - one->h_copied_ahead, &bad); /* a copy never fails */
+        if (one->can_prepare)
+            (void)run_instruction(&r, one, &bad);
+    }
 }

@@ -11,7 +11,8 @@ lf_status lf_model_stream_create(const lf_model *model, lf_stream **result) {
     const size_t header = lf_round_up(sizeof(lf_stream), LF_ALIGNMENT);
     const size_t before = plan->can_fail ? plan->state_bytes : 0;
     const size_t run = lf_run_bytes(plan, 1);
-    lf_stream *const stream = lf_alloc_zeroed(header + plan->state_bytes + before + run);
+    const size_t all = header + plan->state_bytes + before + plan->kept_bytes + run;
+    lf_stream *const stream = lf_alloc_zeroed(all);
     if (!stream)
         return LF_ERR_MEMORY;
     stream->model = model;
@@ -19,7 +20,8 @@ lf_status lf_model_stream_create(const lf_model *model, lf_stream **result) {
     stream->engine.output_size = model->output_size;
     stream->state = (char *)stream + header;
     stream->before = before ? stream->state + plan->state_bytes : NULL;
-    stream->run_memory = stream->state + plan->state_bytes + before;
+    stream->recurrent = (float *)(void *)(stream->state + plan->state_bytes + before);
+    stream->run_memory = (char *)stream->recurrent + plan->kept_bytes;
     memcpy(stream->state, plan->initial, plan->state_bytes);
     *result = stream;
     return LF_OK;
@@ -28,12 +30,29 @@ lf_status lf_model_stream_create(const lf_model *model, lf_stream **result) {
 /* The steps from first on. */
 static lf_status advance(lf_stream *stream, const void *const *inputs, size_t first, size_t end,
                          void *const *outputs) {
+    char *const kept = (char *)stream->recurrent;
     lf_status status = LF_OK;
     size_t bad;
-    for (size_t t = first; status == LF_OK && t < end; t++)
-        status = lf_run_step(stream->model->plan, stream->run_memory, 1, &stream->state, &t, inputs,
-                             outputs, &bad);
+    for (size_t t = first; status == LF_OK && t < end; t++) {
+        status = lf_run_step(stream->model->plan, stream->run_memory, 1, &stream->state,
+                             stream->prepared ? &kept : NULL, &t, inputs, outputs, &bad);
+        if (status == LF_OK)
+            stream->prepared = 0;
+    }
     return status;
+}
+
+lf_status lf_model_stream_prepare(lf_stream *stream) {
+    const lf_plan *const plan = stream->model->plan;
+    char *const kept = (char *)stream->recurrent;
+    const lf_status status = lf_enter(stream, LF_TO_LOOK);
+    if (status != LF_OK)
+        return status;
+    if (!stream->prepared && plan->kept_bytes) {
+        lf_run_prepare(plan, stream->run_memory, 1, &stream->state, &kept);
+        stream->prepared = 1;
+    }
+    return lf_leave(stream);
 }
 
 lf_status lf_model_stream_run(lf_stream *stream, const void *const *inputs, size_t steps,
@@ -105,6 +124,7 @@ lf_status lf_model_stream_reset(lf_stream *stream) {
     if (status != LF_OK)
         return status;
     memcpy(stream->state, plan->initial, plan->state_bytes);
+    stream->prepared = 0;
     return lf_leave(stream);
 }
 
@@ -125,6 +145,7 @@ lf_status lf_model_stream_set(lf_stream *stream, const void *const *states) {
     if (status != LF_OK)
         return status;
     lf_states_write(stream->model, stream->state, states);
+    stream->prepared = 0;
     return lf_leave(stream);
 }
 

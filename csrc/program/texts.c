@@ -7,8 +7,7 @@ enum { HISTORY_BYTES = sizeof HISTORY - 1 };
 
 /* ---- characters ---- */
 
-/* The next character of UTF-8 in its shortest form, which it goes past; 0 where there is none, and for a NUL. */
-static uint32_t next_character(const unsigned char **at, const unsigned char *end) {
+uint32_t lf_next_character(const unsigned char **at, const unsigned char *end) {
     static const uint32_t least[] = {0, 0x80, 0x800, 0x10000}; /* by how many bytes follow */
     const uint32_t lead = *(*at)++;
     if ((lead >= 0x80 && lead < 0xC2) || lead > 0xF4)
@@ -32,7 +31,7 @@ static uint32_t count_characters(const char *text, size_t bytes) {
     const unsigned char *at = (const unsigned char *)text, *const end = at + bytes;
     uint32_t count = 0;
     for (; at < end; count++)
-        if (!next_character(&at, end))
+        if (!lf_next_character(&at, end))
             return 0;
     return count;
 }

@@ -15,6 +15,9 @@ enum {
     LF_USE_HISTORY = 8
 };
 
+/* The next character of UTF-8 in its shortest form, which it goes past; 0 where there is none, and for a NUL. */
+uint32_t lf_next_character(const unsigned char **at, const unsigned char *end);
+
 typedef struct lf_known_text {
     uint32_t begin, bytes, characters, uses;
 } lf_known_text;

@@ -83,7 +83,7 @@ class OneModel(Subject):
         ]
 
     def ours(self, backend: str, isa: str | None, weights: str) -> Contender | None:
-        """See `Subject`; there is nothing that a whole model would prepare."""
+        """See `Subject`."""
         model = self._as(backend, isa, weights)
         if model is None:
             return None
@@ -105,6 +105,7 @@ class OneModel(Subject):
             xs=xs,
             step=partial(stream.step, _only(x), _only(out)),
             outputs=lambda: outputs,
+            prepare=stream.prepare if _has_halves(model) else None,
             run=run,
             isa=model.isa,
             bytes_per_step=model.nbytes,
@@ -216,6 +217,12 @@ def load(what: str, options: Mapping[str, Any]) -> OneModel:
 
 def _values(tensors: Mapping[str, Tensor]) -> int:
     return sum(math.prod(one.shape) for one in tensors.values())
+
+
+def _has_halves(model: Model) -> bool:
+    """Return whether there is anything that a stream can do before a frame."""
+    recurrent = any(op.code in {"lstm", "gru"} for op in model.program.ops)
+    return model.backend == "native" and recurrent
 
 
 def _zeros(model: Model, shape: tuple[int, ...]) -> list[Array]:

@@ -2,12 +2,13 @@
 #ifndef MODEL_POOLS_H
 #define MODEL_POOLS_H
 
+#include "allocations.h"
 #include "check.h"
 #include "model_calls.h"
 #include "pool/pool.h"
 #include "stream.h"
 
-enum { N = 150 };
+enum { N = 150, STATES = 16 };
 
 static lf_model *model;
 static lf_pool *pool;
@@ -66,5 +67,70 @@ static inline size_t steps_of_three_pieces(void) { return 2 * lf_piece_steps(mod
 
 /* Counts down, and stops a run at 0. */
 static inline int go_on(void *context) { return --*(int *)context != 0; }
+
+/* ---- what is done to sessions, and to the streams that are to be their like ---- */
+
+/* Some of the sessions, each at most once, in any order. */
+static inline size_t choose(size_t *chosen, size_t most) {
+    size_t all[N], count = 1 + below((uint32_t)most);
+    for (size_t n = 0; n < N; n++)
+        all[n] = n;
+    for (size_t n = 0; n < count; n++) {
+        const size_t at = n + below((uint32_t)(N - n));
+        chosen[n] = all[at];
+        all[at] = all[n];
+    }
+    return count;
+}
+
+static inline void call_some(void) {
+    size_t chosen[N], lengths[N], count = choose(chosen, below(3) ? 6 : N);
+    const size_t steps = 1 + below(4), ragged = below(2);
+    unsigned long long called[N];
+    values v = make_values(model, count * steps);
+    fill(&v, &seed);
+    for (size_t n = 0; n < count; n++) {
+        called[n] = handles[chosen[n]];
+        lengths[n] = ragged ? below((uint32_t)steps + 1) : steps;
+    }
+    /* what others, or anything, have left in scratch is nothing to these */
+    for (size_t n = 0; n < pool->threads; n++)
+        memset(pool->work[n].run_memory, 0xFF, lf_run_bytes(model->plan, pool->most));
+    const int before = allocations;
+    if (steps == 1 && !ragged)
+        CHECK(lf_pool_step(pool, called, count, v.inputs, v.outputs, NULL) == LF_OK);
+    else
+        CHECK(lf_pool_run(pool, called, count, steps, ragged ? lengths : NULL, v.inputs, v.outputs,
+                          NULL) == LF_OK);
+    CHECK(allocations == before);
+    for (size_t n = 0; n < count; n++)
+        CHECK(is_as_alone(&v, n, chosen[n], steps, lengths[n]));
+    free_values(&v);
+}
+
+static inline void reopen(size_t n) {
+    const size_t bytes = pool->slot_floats * sizeof(float);
+    float *const state = lf_slot_state(pool, slot_of(n));
+    const unsigned long long stale = handles[n];
+    size_t bad = 99;
+    memset(state, 1, bytes);
+    CHECK(lf_pool_close(pool, stale) == LF_OK);
+    CHECK(is_zero(state, bytes));
+    values v = make_values(model, 1);
+    CHECK(lf_pool_step(pool, &stale, 1, v.inputs, v.outputs, &bad) == LF_ERR_HANDLE && bad == 0);
+    free_values(&v);
+    CHECK(lf_pool_open(pool, &handles[n]) == LF_OK && handles[n] != stale);
+    CHECK(lf_stream_reset(streams[n]) == LF_OK);
+}
+
+/* From one session to another; its stream goes along. */
+static inline void copy_session(size_t to, size_t from) {
+    void *states[STATES];
+    make_states(model, states);
+    CHECK(lf_pool_get_states(pool, handles[from], states) == LF_OK);
+    CHECK(lf_pool_set_states(pool, handles[to], (const void *const *)states) == LF_OK);
+    CHECK(lf_stream_copy(streams[to], streams[from]) == LF_OK);
+    free_states(model, states);
+}
 
 #endif

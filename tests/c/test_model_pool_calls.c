@@ -3,7 +3,6 @@
  * Arguments: a .lfm file with an embedding, and one with one input and one output, both float32.
  * Linked with --wrap=malloc and so on.
  */
-#include "allocations.h"
 #include "small_lstm.h"
 
 #include "model_pools.h"
@@ -70,8 +69,7 @@ static void test_refusals(void) {
     void *states[8] = {NULL}, *outputs[8];
     const void *inputs[8];
     float some[64] = {0};
-    char bytes[64];
-    size_t ready = 99, bad = 99, lengths[1] = {1};
+    size_t bad = 99, lengths[1] = {1};
     open_all(N, 1);
     values v = make_values(model, N);
     CHECK(v.input_count > 1 && v.output_count > 1);
@@ -79,10 +77,6 @@ static void test_refusals(void) {
     CHECK(lf_pool_run_f32(pool, handles, 1, 1, NULL, some, some + 32, NULL) == LF_ERR_KIND);
     CHECK(lf_pool_get_state_f32(pool, handles[0], some, some) == LF_ERR_KIND);
     CHECK(lf_pool_set_state_f32(pool, handles[0], some, some) == LF_ERR_KIND);
-    CHECK(lf_snapshot_bytes(model) == 0);
-    CHECK(lf_pool_snapshot(pool, handles[0], bytes, sizeof bytes) == LF_ERR_KIND);
-    CHECK(lf_pool_restore(pool, bytes, sizeof bytes, &handles[0]) == LF_ERR_KIND);
-    CHECK(lf_pool_prepare(pool, handles, N, &ready, NULL) == LF_OK && ready == 0);
     CHECK(lf_pool_get_states(pool, handles[0], states) == LF_ERR_ARGUMENT);
     CHECK(lf_pool_set_states(pool, handles[0], (const void *const *)states) == LF_ERR_ARGUMENT);
     CHECK(lf_pool_step(pool, handles, 1, NULL, v.outputs, NULL) == LF_ERR_ARGUMENT);

@@ -144,6 +144,56 @@ def rich_frames(steps, seed=0):
     }
 
 
+def paired_state(build, name, size, axis):
+    """A state that holds two vectors along an axis, and views of the two."""
+    shape = (2, size) if axis == 0 else (size, 2)
+    both = build.state(name, shape, 0.5 * build.rng.standard_normal(shape))
+
+    def part(n):
+        starts, ends = [0, 0], [*shape]
+        starts[axis], ends[axis] = n, n + 1
+        one = build.op("slice", both, starts=tuple(starts), ends=tuple(ends), steps=(1, 1))
+        return build.op("reshape", one, shape=(size,))
+
+    def keep(*new):
+        rows = [
+            build.op("reshape", one, shape=(1, size) if axis == 0 else (size, 1)) for one in new
+        ]
+        build.keep(name, build.op("concat", *rows, axis=axis))
+
+    return part(0), part(1), keep
+
+
+def halves(seed=0):
+    """Recurrent layers of every kind, and every way in which a state becomes their h.
+
+    Five take it as it lies there, two from every other place of a state, and one takes what is
+    computed from a state.
+    """
+    build = Builder(seed)
+    x = build.input("x", (5,))
+    y = gru_layer(build, x, "g", 7, linear_before_reset=True)
+    y = gru_layer(build, y, "r", 3, linear_before_reset=False)
+    y = lstm_layer(build, y, "a", 18)
+    y = lstm_layer(build, y, "b", 6, 4, ("peephole", "layer_norm", "bias_hr"), clip=2.0)
+    for axis in (0, 1):
+        h, c, keep = paired_state(build, f"s{axis}", 17, axis)
+        (width,) = build.tensors[y].shape
+        weights = [build.weights(68, width), build.weights(68, 17), build.weights(68)]
+        y, h_new, c_new = build.op("lstm", y, h, c, *weights)
+        keep(h_new, c_new)
+    h, other, keep = paired_state(build, "p", 5, 1)
+    weights = [build.weights(15, 17), build.weights(15, 5), build.weights(15), build.weights(15)]
+    y, h_new = build.op("gru", y, h, *weights)
+    keep(h_new, build.op("add", h_new, other))
+    h = build.state("e", (4,), build.rng.standard_normal(4))
+    weights = [build.weights(16, 5), build.weights(16, 4), build.weights(16)]
+    y, h_new, _ = build.op("lstm", y, build.op("tanh", h), h, *weights)
+    build.keep("e", h_new)
+    build.output("y", y)
+    return build.program()
+
+
 PROGRAMS = {"chain": chain, "rich": rich}
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from c_parser import COMPILER, CSRC, ROOT
-from program_cases import Builder, gru_layer, lstm_layer
+from program_cases import Builder, gru_layer, halves, lstm_layer
 
 from lstm_fast import Model
 
@@ -19,7 +19,6 @@ if not COMPILER:
     pytest.skip("neither gcc nor clang is installed", allow_module_level=True)
 
 HERE = ROOT / "tests/c"
-PROGRAMS = ("test_model_pool", "test_model_pool_calls")
 FLAGS = (
     "-std=c11 -O1 -g -ffp-contract=off -D_POSIX_C_SOURCE=200112L -pthread "
     "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
@@ -53,6 +52,15 @@ def simple_ends(seed=0):
     y = lstm_layer(build, x, "a", 7)
     build.output("y", build.op("dense", y, build.weights(3, 7), build.weights(3)))
     return build.program()
+
+
+# what each takes; in the other order it must fail
+PROGRAMS = {
+    "test_model_pool": (several_ends, simple_ends),
+    "test_model_pool_calls": (several_ends, simple_ends),
+    "test_model_prepare": (several_ends, halves),
+    "test_model_snapshot": (several_ends, simple_ends),
+}
 
 
 def run(*command):
@@ -93,11 +101,12 @@ def build(directory, flags):
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     directory = tmp_path_factory.mktemp("models")
-    paths = []
-    for make in (several_ends, simple_ends):
-        paths.append(directory / f"{make.__name__}.lfm")
-        paths[-1].write_bytes(Model.from_program(make()).to_bytes())
-    return [str(path) for path in paths]
+    paths = {}
+    for make in {make for pair in PROGRAMS.values() for make in pair}:
+        path = directory / f"{make.__name__}.lfm"
+        path.write_bytes(Model.from_program(make()).to_bytes())
+        paths[make] = str(path)
+    return paths
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
@@ -105,9 +114,10 @@ def test_pools_of_whole_models(sanitizer, files, tmp_path):
     programs = build(tmp_path, SANITIZERS[sanitizer].split())
     if not programs:
         pytest.skip(f"{COMPILER}: programs with {SANITIZERS[sanitizer]} do not run here")
-    for program in programs:
-        process = run(program, *files)
+    for program, makers in zip(programs, PROGRAMS.values(), strict=True):
+        first, second = (files[make] for make in makers)
+        process = run(program, first, second)
         assert process.returncode == 0, process.stdout + process.stderr
-        process = run(program, files[1], files[0])  # negative control: not what they look for
+        process = run(program, second, first)  # negative control: not what they look for
         assert process.returncode != 0
     shutil.rmtree(tmp_path)

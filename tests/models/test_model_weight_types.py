@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -92,6 +93,15 @@ def test_what_a_model_says_of_its_weights(models):
         assert again.weight_dtype == model.weight_dtype
         assert again.nbytes == model.nbytes
         assert chain.astype(given).astype("float32").nbytes == chain.nbytes
+
+
+def test_what_a_model_says_is_taken_again():
+    """Also where all LSTM layers are int8 beside a GRU, which "int8" as a name refuses."""
+    model = Models(BACKENDS[0])["rich"].astype({"lstm": "int8"})  # conv 1, gru 5, lstm 6
+    assert dict(model.weight_dtype) == {6: "int8"}
+    again = pickle.loads(pickle.dumps(model))
+    assert again.weight_dtype == model.astype(model.weight_dtype).weight_dtype == {6: "int8"}
+    again.stream().restore(model.stream().snapshot())
 
 
 def test_operations_go_by_node_and_by_kind_too():

@@ -391,9 +391,8 @@ C = [
     Mutant(
         "a snapshot's checksum is not compared",
         "csrc/snapshot.c",
-        "    if (memcmp(digest, in + size - LF_SHA256_BYTES, sizeof digest) != 0)\n"
-        "        return LF_ERR_SNAPSHOT;\n",
-        "",
+        "memcmp(digest, bytes + size - LF_SHA256_BYTES, sizeof digest) == 0 &&",
+        "digest[0] + 1 &&",
         SNAPSHOT_C,
     ),
     Mutant(

@@ -16,7 +16,7 @@ from silero_cases import FILES, distances, onnxruntime_trace, silero_file, speec
 
 import lstm_fast
 from cases import bits
-from lstm_fast import FormatError, Model, vad
+from lstm_fast import FormatError, Model, available, vad
 from lstm_fast.program import Output
 from lstm_fast.vad import _silero as module
 from tolerances import SILERO_FLOAT16, SILERO_INT8, SILERO_PROBABILITY, SILERO_STATE
@@ -152,6 +152,23 @@ def calls(stream, pool, handles, chunks):
     yield lambda: stream.run(chunks)
     yield lambda: pool.step(handles, chunks)
     yield lambda: pool.run(handles, [[chunk] for chunk in chunks])
+
+
+@pytest.mark.parametrize("rate", vad.CHUNKS)
+@pytest.mark.parametrize("where", [name for name in available() if "native" in name])
+def test_a_prepared_chunk_has_the_same_bits(where, rate):
+    """In a stream, and in a pool where half of the sessions are prepared."""
+    backend, _, isa = where.partition(":")
+    path, chunks = silero_file("silero_vad"), speech(8, vad.CHUNKS[rate])
+    model = vad.silero(path, sampling_rate=rate, backend=backend, isa=isa or None)
+    plain, stream, pool = model.stream(), model.stream(), model.pool(4, prepared=2, threads=1)
+    handles = [pool.open() for _ in range(4)]
+    for n, chunk in enumerate(chunks):
+        wanted = bits(plain.step(chunk))
+        stream.prepare()
+        assert pool.prepare(handles[n % 4 :] + handles[: n % 4]) == 2
+        assert bits(stream.step(chunk)) == wanted
+        assert [bits(y) for y in pool.step(handles, np.array([chunk] * 4))] == 4 * [wanted]
 
 
 def test_integers_are_refused_until_they_are_scaled(tmp_path):
