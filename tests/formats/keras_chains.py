@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import program_bounds
 
+import program_bounds
 from lstm_fast import load_model
 from variant_tolerances import excess
 

@@ -14,7 +14,7 @@ import numpy as np
 from lstm_fast import reference, reference_operations
 from lstm_fast._weights import LayerWeights
 from lstm_fast.operations import cell_of
-from tolerances import FLUSH, SIGMOID_ULP, TANH_ULP, U, gamma
+from tolerances import FLUSH, REFERENCE, SIGMOID_ULP, TANH_ULP, TINY, U, gamma
 from variant_tolerances import (
     Near,
     _add,
@@ -34,6 +34,7 @@ MONOTONE = {  # error in ULP, and where it has a kink
     "sigmoid": (SIGMOID_ULP, ()),
     "tanh": (TANH_ULP, ()),
     "exp": (1.1, ()),
+    "sqrt": (0.5, ()),
     "softplus": (2.2, ()),
     "softsign": (1.1, ()),
     "leaky_relu": (0.5, (0.0,)),
@@ -53,7 +54,7 @@ def run(program, xs):
         values = {**constants, **kept, given.tensor: exactly(x)}
         for op in program.ops:
             inputs = [None if n < 0 else values[n] for n in op.inputs]
-            made = _compute(op.code, op.attributes, inputs)
+            made = compute(op.code, op.attributes, inputs)
             values.update(zip(op.outputs, map(_canonical, made), strict=True))
         kept = {one.tensor: values[one.next] for one in program.states}
         result.append(_canonical(values[end.tensor]))
@@ -66,7 +67,8 @@ def exactly(value):
     return Near(value, np.zeros(value.shape))
 
 
-def _compute(code, attributes, inputs):
+def compute(code, attributes, inputs):
+    """Return each output of an operation as a `Near`, for inputs that are such."""
     if code in MOVES:
         return [_moved(code, attributes, inputs)]
     if code in MONOTONE:
@@ -102,19 +104,48 @@ def _dense(_, x, weight, bias=None):
     return [Near(*(part.T.reshape(*x.value.shape[:-1], -1) for part in y))]
 
 
-def _conv(attributes, x, weight, bias=None):
-    """One result: the window is as wide as what is there."""
-    rows, _, taps = weight.value.shape
-    groups, dilation = attributes["groups"], attributes["dilation"]
-    assert x.value.shape[1] == dilation * (taps - 1) + 1
-    parts = [np.split(part[:, ::dilation], groups) for part in x]
-    weights = np.split(weight.value.reshape(rows, -1), groups)
-    biases = [None] * groups if bias is None else map(exactly, np.split(bias.value, groups))
-    made = [
-        _product(w, Near(value.reshape(-1, 1), error.reshape(-1, 1)), b)
-        for w, b, value, error in zip(weights, biases, *parts, strict=True)
-    ]
-    return [Near(*map(np.concatenate, zip(*made, strict=True)))]
+def _convolution(code):
+    def bound(attributes, x, weight, bias=None):
+        """The reference's value; a chain of as many terms as a window has."""
+
+        def made(values, weights):
+            return reference_operations.compute(code, attributes, [values, weights])[0]
+
+        sizes, terms = np.abs(weight.value), math.prod(weight.value.shape[1:])
+        rounded = (gamma(terms) + terms * REFERENCE) * made(np.abs(x.value) + x.error, sizes)
+        y = Near(made(x.value, weight.value), made(x.error, sizes) + rounded + terms * TINY)
+        shape = (-1, *[1] * (x.value.ndim - 1))
+        return [y if bias is None else _add(y, exactly(bias.value.reshape(shape)))]
+
+    return bound
+
+
+def _maximum(_, a, b):
+    return [Near(np.maximum(a.value, b.value), np.maximum(a.error, b.error))]
+
+
+def _pad(attributes, x):
+    value = reference_operations.compute("pad", attributes, [x.value])[0]
+    exact = {**attributes, "value": 0.0}
+    return [Near(value, reference_operations.compute("pad", exact, [x.error])[0])]
+
+
+def _div(_, a, b):
+    """Return a rounded quotient; b is not near zero."""
+    value, least = a.value / b.value, np.abs(b.value) - b.error
+    error = (a.error + np.abs(value) * b.error) / least
+    assert np.all(least > 0)
+    return [Near(value, error + U * (np.abs(value) + error) + TINY)]
+
+
+def _reduce(attributes, x):
+    """A mean of n values, which are added in any order."""
+    assert attributes["kind"] == "mean"
+    over = {"axis": attributes["axes"], "keepdims": attributes["keepdims"]}
+    count = math.prod(x.value.shape[axis] for axis in attributes["axes"])
+    sizes = (np.abs(x.value) + x.error).mean(**over)
+    error = x.error.mean(**over) + (gamma(count + 1) + count * REFERENCE) * sizes + TINY
+    return [Near(x.value.mean(**over), error)]
 
 
 def _lstm(attributes, x, h, c, *weights):
@@ -202,7 +233,14 @@ def _operand(one):
 
 RULES = {
     "dense": _dense,
-    "conv": _conv,
+    "conv": _convolution("conv"),
+    "conv2d": _convolution("conv2d"),
+    "maximum": _maximum,
+    "pad": _pad,
+    "div": _div,
+    "sub": lambda _, a, b: [_add(a, Near(-b.value, b.error))],
+    "square": lambda _, x: [_multiply(x, x)],
+    "reduce": _reduce,
     "lstm": _lstm,
     "gru": _gru,
     "gelu": _gelu,
