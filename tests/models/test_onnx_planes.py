@@ -170,6 +170,10 @@ REFUSED = {
     ),
     "indices": ("MaxPool", SHAPE, {}, {"kernel_shape": [2, 2]}, "where the largest values were"),
     "no kernel": ("MaxPool", SHAPE, {}, {}, "its kernel_shape is None"),
+    "another mode": (
+        *("MaxPool", SHAPE, {}, {"kernel_shape": [2, 2], "ceil_mode": 2}),
+        "its ceil_mode is 2",
+    ),
     "a kernel of one axis": ("MaxPool", SHAPE, {}, {"kernel_shape": [2]}, r"kernel_shape is \[2\]"),
     "a pool too small": (
         *("AveragePool", SHAPE, {}, {"kernel_shape": [7, 1]}),

@@ -38,8 +38,8 @@ PLANS = [
     Mutant(
         "plans: a filter of each channel has one row",
         "csrc/generic/product.h",
-        "                    window + line * d->tap_step[0] + tap",
-        "                    window + tap",
+        "window + line * d->tap_step[0] + tap",
+        "window + tap",
         BOUNDS,
     ),
     Mutant(

@@ -24,7 +24,7 @@ from ._program_products import Settings, settings_of, works_along
 class _Axis:
     """The windows along one axis: `count` of so many taps, the first at -begin.
 
-    end: of padding, behind the last window or as the file says, whichever is more.
+    end: how far the last one reaches behind the input; given_end: the padding that the file says.
     """
 
     size: int
@@ -50,7 +50,10 @@ def _axes(node: Node, shape: Shape) -> list[_Axis]:
     kernel = [int(one) for one in kernel]
     settings = settings_of(node, shape, kernel)
     is_same = str(node.attributes.get("auto_pad", "")).startswith("SAME")
-    rounds_up = bool(node.attributes.get("ceil_mode")) and not is_same
+    ceil_mode = node.attributes.get("ceil_mode", 0)
+    if ceil_mode not in (0, 1):
+        raise ValueError(f"its ceil_mode is {ceil_mode}")
+    rounds_up = ceil_mode == 1 and not is_same
     return [
         _axis(node.builder, settings, n, size, taps, rounds_up)
         for n, (size, taps) in enumerate(zip(shape[2:], kernel, strict=True))
