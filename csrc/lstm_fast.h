@@ -233,6 +233,8 @@ const char *lf_model_isa(const lf_model *model);
  *             that starts from +0
  *     conv    the same, in ascending taps, the oldest first, and within a tap in ascending channels of the group. A tap
  *             that meets padding is left out, or counts as zeros: the bits are the same, since b + 0 is no -0
+ *     conv2d  the same along two axes: the chain runs over the rows of the kernel, over the taps in a row and over the
+ *             channels of the group, each ascending; a tap that meets padding on either axis is left out
  *     lstm    a layer as above, where b is its one bias, float32 at first; x, h and c as lf_stream_step_f32 has them.
  *             LF_INT8: x has a scale of its own, also above another layer
  *     gru     a = W_ih x + b_ih and u = W_hh h + b_hh as dense has them, gates in the order r, z, n;

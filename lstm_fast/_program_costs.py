@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from .program import Op, Program, Shape
 
 
@@ -35,7 +37,7 @@ def costs(program: Program) -> list[Cost]:
 
 def _multiply_adds(program: Program, op: Op) -> int:
     shapes = [program.tensors[number].shape if number >= 0 else None for number in op.inputs]
-    if op.code == "conv":
+    if op.code in AXES:
         return _conv(op, shapes)
     if op.code == "dense":
         x, weight = _there(shapes[0]), _there(shapes[1])
@@ -49,19 +51,29 @@ def _multiply_adds(program: Program, op: Op) -> int:
 
 
 def _conv(op: Op, shapes: list[Shape | None]) -> int:
-    """Count the pairs of an output's step and a tap that meet a step of x."""
-    (_, steps), (rows, channels, taps) = _there(shapes[0]), _there(shapes[1])
-    stride, dilation, begin, end = (
-        int(op.attributes[name]) for name in ("stride", "dilation", "pad_begin", "pad_end")
-    )
-    last = (steps + begin + end - dilation * (taps - 1) - 1) // stride  # of the output's steps
+    """Count the pairs of an output's position and a tap that meet a value of x."""
+    (_, *sizes), (rows, channels, *kernel) = _there(shapes[0]), _there(shapes[1])
+    names = AXES[op.code]
+    along = [np.atleast_1d(op.attributes[name]).tolist() for name in names]
+    pairs = [_pairs(*one) for one in zip(sizes, kernel, *along, strict=True)]
+    return rows * channels * math.prod(pairs)
+
+
+AXES = {  # attributes: one number, or one for each axis
+    "conv": ("stride", "dilation", "pad_begin", "pad_end"),
+    "conv2d": ("strides", "dilations", "pad_begin", "pad_end"),
+}
+
+
+def _pairs(size: int, taps: int, stride: int, dilation: int, begin: int, end: int) -> int:
+    last = (size + begin + end - dilation * (taps - 1) - 1) // stride  # of the output's positions
     pairs = 0
     for tap in range(taps):
         offset = tap * dilation - begin  # from where the window is
         first_inside = max(0, -(offset // stride))
-        last_inside = min(last, (steps - 1 - offset) // stride)
+        last_inside = min(last, (size - 1 - offset) // stride)
         pairs += max(0, last_inside - first_inside + 1)
-    return rows * channels * pairs
+    return pairs
 
 
 def _there(shape: Shape | None) -> Shape:

@@ -123,26 +123,61 @@ def _dense(named: dict[str, Tensor], attributes: Mapping[str, Any]) -> tuple[Ten
     return (Tensor((*x[:-1], rows)),)
 
 
-def _conv(named: dict[str, Tensor], attributes: Mapping[str, Any]) -> tuple[Tensor, ...]:
-    _floats(named)
-    _rank(named, x=2, weight=3)
-    (channels, steps), (rows, _, taps) = named["x"].shape, named["weight"].shape
-    for name, least in (("stride", 1), ("dilation", 1), ("groups", 1), ("pad_begin", 0)):
-        if attributes[name] < least:
-            raise ValueError(f"{name} is {attributes[name]}, expected {least} or more")
-    groups, pad_end = attributes["groups"], attributes["pad_end"]
-    if pad_end < 0:
-        raise ValueError(f"pad_end is {pad_end}, expected 0 or more")
+def _grouped(named: dict[str, Tensor], groups: int) -> None:
+    """Refuse channels, weights (rows, channels of a group, kernel) and bias that don't fit."""
+    (channels, *_), (rows, _, *kernel) = named["x"].shape, named["weight"].shape
+    if groups < 1:
+        raise ValueError(f"groups is {groups}, expected 1 or more")
     if channels % groups or rows % groups:
         raise ValueError(
             f"groups is {groups}, which {channels} and {rows} channels don't divide by"
         )
-    _expect(named, weight=(rows, channels // groups, taps), bias=(rows,))
-    padded = steps + attributes["pad_begin"] + pad_end
-    window = attributes["dilation"] * (taps - 1) + 1
+    _expect(named, weight=(rows, channels // groups, *kernel), bias=(rows,))
+
+
+def _positions(
+    size: int, taps: int, stride: int, dilation: int, pads: tuple[int, int], what: str
+) -> int:
+    """Return how many positions a window has along an axis of so many `what`."""
+    padded, window = size + sum(pads), dilation * (taps - 1) + 1
     if window > padded:
-        raise ValueError(f"a window spans {window} steps, x has {padded} with its padding")
-    return (Tensor((rows, (padded - window) // attributes["stride"] + 1)),)
+        raise ValueError(f"a window spans {window} {what}, x has {padded} with its padding")
+    return (padded - window) // stride + 1
+
+
+def _conv(named: dict[str, Tensor], attributes: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    _floats(named)
+    _rank(named, x=2, weight=3)
+    for name, least in (("stride", 1), ("dilation", 1), ("pad_begin", 0), ("pad_end", 0)):
+        if attributes[name] < least:
+            raise ValueError(f"{name} is {attributes[name]}, expected {least} or more")
+    _grouped(named, attributes["groups"])
+    steps, (rows, _, taps) = named["x"].shape[1], named["weight"].shape
+    pads = attributes["pad_begin"], attributes["pad_end"]
+    size = _positions(steps, taps, attributes["stride"], attributes["dilation"], pads, "steps")
+    return (Tensor((rows, size)),)
+
+
+def _conv2d(named: dict[str, Tensor], attributes: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    _floats(named)
+    _rank(named, x=3, weight=4)
+    for name, least in (("strides", 1), ("dilations", 1), ("pad_begin", 0), ("pad_end", 0)):
+        if len(attributes[name]) != 2 or min(attributes[name]) < least:
+            raise ValueError(f"{name} is {attributes[name]}, expected two of {least} or more")
+    _grouped(named, attributes["groups"])
+    sizes, kernel = named["x"].shape[1:], named["weight"].shape[2:]
+    pads = list(zip(attributes["pad_begin"], attributes["pad_end"], strict=True))
+    steps = zip(attributes["strides"], attributes["dilations"], strict=True)
+    whole = [
+        _positions(size, taps, *step, pad, what)
+        for size, taps, step, pad, what in zip(
+            sizes, kernel, steps, pads, ("rows", "columns"), strict=True
+        )
+    ]
+    padded = [size + sum(pad) for size, pad in zip(sizes, pads, strict=True)]
+    if math.prod((named["x"].shape[0], *padded)) > MAX_SIZE:
+        raise ValueError(f"x {named['x'].shape} has more than {MAX_SIZE} values with its padding")
+    return (Tensor((named["weight"].shape[0], *whole)),)
 
 
 def _lstm(named: dict[str, Tensor], attributes: Mapping[str, Any]) -> tuple[Tensor, ...]:
@@ -345,6 +380,7 @@ RULES: dict[str, Rule] = {
     "conv": _conv,
     "lstm": _lstm,
     "gru": _gru,
+    "conv2d": _conv2d,
     **dict.fromkeys((code for code, one in OPERATIONS.items() if 10 <= one.number < 40), _same),
     **dict.fromkeys((code for code, one in OPERATIONS.items() if 40 <= one.number < 50), _binary),
     "less": _order,

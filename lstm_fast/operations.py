@@ -60,6 +60,10 @@ def _name(default: str | None, *choices: str) -> Attribute:
     return Attribute("name", default, choices)
 
 
+def _pair(default: int) -> Attribute:
+    return Attribute("ints", (default, default))
+
+
 INTS = Attribute("ints")
 ROLES = ("gate", "input", "output")  # of the activations of an LSTM's cell
 CLIPS = ("clip", "cell_clip", "proj_clip")
@@ -87,6 +91,7 @@ LSTM_INPUTS = (
 )
 GRU_INPUTS = ("x", "h", "=weight_ih", "=weight_hh", "=bias_ih?", "=bias_hh?")
 CONV = {"stride": 1, "dilation": 1, "groups": 1, "pad_begin": 0, "pad_end": 0}
+CONV2D = {"strides": 1, "dilations": 1, "groups": 1, "pad_begin": 0, "pad_end": 0}
 REDUCTIONS = ("mean", "sum", "max", "min", "l2")
 KINDS = ("float32", "int64", "bool")
 
@@ -126,6 +131,17 @@ def _table() -> tuple[Operation, ...]:
             "without linear_before_reset tanh(W x + b + U (r h) + b'); h' = (1 - z) n + z h",
             {"linear_before_reset": Attribute("flag", True)},
             outputs=2,
+        ),
+        Operation(
+            "conv2d",
+            5,
+            ("x", "=weight", "=bias?"),
+            "x (C, H, W), weight (M, C/groups, kh, kw), bias (M,) -> (M, H', W'); attributes are "
+            "pairs, of H and of W, but for groups; taps in padding are skipped",
+            {
+                name: _int(default) if name == "groups" else _pair(default)
+                for name, default in CONV2D.items()
+            },
         ),
         # element by element
         *(

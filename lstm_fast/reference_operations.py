@@ -9,6 +9,7 @@ rounded to float32 and made canonical at once, since it is what a session keeps.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -62,21 +63,46 @@ def _dense(attributes: Attributes, x: Array, weight: Array, bias: Array | None =
     return np.asarray(y if bias is None else y + bias)
 
 
+ATTRIBUTES_OF_AN_AXIS = ("strides", "dilations", "pad_begin", "pad_end")
+
+
+def _taps(size: int, taps: int, stride: int, dilation: int, begin: int, end: int) -> list[Array]:
+    """Return for each tap which values of an axis it meets; -1 where that is padding."""
+    span = dilation * (taps - 1) + 1
+    starts = np.arange((size + begin + end - span) // stride + 1) * stride - begin
+    met = [starts + tap * dilation for tap in range(taps)]
+    return [np.where((at >= 0) & (at < size), at, -1) for at in met]
+
+
+def _conv2d(attributes: Attributes, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    rows, _, *kernel = weight.shape
+    groups, sizes = attributes["groups"], x.shape[1:]
+    xs, ws = x.reshape(groups, -1, *sizes), weight.reshape(groups, rows // groups, -1, *kernel)
+    axes = [
+        _taps(size, taps, *(attributes[name][n] for name in ATTRIBUTES_OF_AN_AXIS))
+        for n, (size, taps) in enumerate(zip(sizes, kernel, strict=True))
+    ]
+    y = np.zeros((groups, rows // groups, *(len(axis[0]) for axis in axes)))
+    for (i, down), (j, along) in itertools.product(*map(enumerate, axes)):
+        # taps in padding are skipped
+        (lines,), (steps,) = ((at >= 0).nonzero() for at in (down, along))
+        met = xs[:, :, down[lines]][:, :, :, along[steps]]
+        made = ws[:, :, :, i, j] @ met.reshape(*met.shape[:2], lines.size * steps.size)
+        y[:, :, lines[:, None], steps] += made.reshape(*made.shape[:2], lines.size, steps.size)
+    y = y.reshape(rows, *y.shape[2:])
+    return y if bias is None else y + bias[:, None, None]
+
+
 def _conv(attributes: Attributes, x: Array, weight: Array, bias: Array | None = None) -> Array:
-    rows, _, taps = weight.shape
-    groups, steps = attributes["groups"], x.shape[1]
-    stride, dilation, begin = (attributes[name] for name in ("stride", "dilation", "pad_begin"))
-    padded = steps + begin + attributes["pad_end"]
-    size = (padded - dilation * (taps - 1) - 1) // stride + 1
-    xs, ws = x.reshape(groups, -1, steps), weight.reshape(groups, rows // groups, -1, taps)
-    y = np.zeros((groups, rows // groups, size))
-    positions = np.arange(size)
-    for tap in range(taps):
-        at = positions * stride + tap * dilation - begin
-        there = (at >= 0) & (at < steps)  # taps in padding are skipped
-        y[:, :, there] += ws[:, :, :, tap] @ xs[:, :, at[there]]
-    y = y.reshape(rows, size)
-    return y if bias is None else y + bias[:, None]
+    """Return the same with a single line."""
+    both = {
+        "strides": (1, attributes["stride"]),
+        "dilations": (1, attributes["dilation"]),
+        "groups": attributes["groups"],
+        "pad_begin": (0, attributes["pad_begin"]),
+        "pad_end": (0, attributes["pad_end"]),
+    }
+    return _conv2d(both, x[:, None], weight[:, :, None], bias)[:, 0]
 
 
 LSTM_PARTS = ("weight_ih", "weight_hh", "bias_ih", "weight_hr", "peephole", "layer_norm", "bias_hr")
@@ -242,6 +268,7 @@ FUNCTIONS: dict[str, Function] = {
     "conv": _conv,
     "lstm": _lstm,
     "gru": _gru,
+    "conv2d": _conv2d,
     **{name: _activation(name) for name in ("relu", "sigmoid", "tanh", "softplus", "softsign")},
     **{name: _activation(name) for name in ("hard_sigmoid", "elu", "leaky_relu")},
     "exp": _plain(np.exp),

@@ -14,7 +14,7 @@ import numpy as np
 from lstm_fast import reference, reference_operations
 from lstm_fast._weights import LayerWeights
 from lstm_fast.operations import cell_of
-from tolerances import FLUSH, PEER_ACTIVATION, SIGMOID_ULP, TANH_ULP, U, gamma
+from tolerances import FLUSH, PEER_ACTIVATION, REFERENCE, SIGMOID_ULP, TANH_ULP, TINY, U, gamma
 from variant_tolerances import (
     Near,
     _add,
@@ -34,6 +34,7 @@ MONOTONE = {  # error in ULP, and where it has a kink
     "sigmoid": (SIGMOID_ULP, ()),
     "tanh": (TANH_ULP, ()),
     "exp": (1.1, ()),
+    "sqrt": (0.5, ()),
     "softplus": (2.2, ()),
     "softsign": (1.1, ()),
     "leaky_relu": (0.5, (0.0,)),
@@ -63,7 +64,7 @@ def run(program, xs, *, peer=False):
         values = {**constants, **kept, given.tensor: exactly(x)}
         for op in program.ops:
             inputs = [None if n < 0 else values[n] for n in op.inputs]
-            made = _compute(op.code, {**op.attributes, "peer": peer}, inputs)
+            made = compute(op.code, op.attributes, inputs, peer=peer)
             values.update(zip(op.outputs, map(_canonical, made), strict=True))
         kept = {one.tensor: values[one.next] for one in program.states}
         result.append(_canonical(values[end.tensor]))
@@ -76,7 +77,9 @@ def exactly(value):
     return Near(value, np.zeros(value.shape))
 
 
-def _compute(code, attributes, inputs):
+def compute(code, attributes, inputs, *, peer=False):
+    """Return each output of an operation as a `Near`, for inputs that are such; peer: see `run`."""
+    attributes = {**attributes, "peer": peer}
     if code in MOVES:
         return [_moved(code, attributes, inputs)]
     if code in MONOTONE:
@@ -124,23 +127,53 @@ def _dense(attributes, x, weight, bias=None):
     return [Near(*(part.T.reshape(*x.value.shape[:-1], -1) for part in y))]
 
 
-def _conv(attributes, x, weight, bias=None):
-    """A chain of as many terms as a window has, for each result; padding is exact."""
-    rows, _, taps = weight.value.shape
-    groups, dilation, stride = (attributes[name] for name in ("groups", "dilation", "stride"))
-    pads = (0, 0), (attributes["pad_begin"], attributes["pad_end"])
-    x = Near(*(np.pad(part, pads) for part in x))
-    starts = range(0, x.value.shape[1] - dilation * (taps - 1), stride)
-    at = np.add.outer(np.arange(taps) * dilation, starts)  # of each tap of each result
-    # (channels, taps, results) of each group, which is as the weights have them
-    parts = [np.split(part[:, at], groups) for part in x]
-    weights = np.split(weight.value.reshape(rows, -1), groups)
-    biases = [None] * groups if bias is None else map(exactly, np.split(bias.value, groups))
-    made = [
-        _product(w, Near(*(part.reshape(w.shape[1], -1) for part in (value, error))), b, attributes)
-        for w, b, value, error in zip(weights, biases, *parts, strict=True)
-    ]
-    return [Near(*map(np.concatenate, zip(*made, strict=True)))]
+def _convolution(code):
+    def bound(attributes, x, weight, bias=None):
+        """The reference's value; a chain of as many terms as a window has."""
+
+        def made(values, weights):
+            return reference_operations.compute(code, attributes, [values, weights])[0]
+
+        sizes, terms = np.abs(weight.value), math.prod(weight.value.shape[1:])
+        whole = made(np.abs(x.value) + x.error, sizes)
+        rounded = (gamma(terms) + terms * REFERENCE) * whole
+        y = Near(made(x.value, weight.value), made(x.error, sizes) + rounded + terms * TINY)
+        added = None if bias is None else bias.value.reshape(-1, *[1] * (x.value.ndim - 1))
+        y = y if added is None else _add(y, exactly(added))
+        if not attributes["peer"]:
+            return [y]
+        more = gamma(terms + PEER_ROUNDINGS) * (whole if added is None else whole + np.abs(added))
+        return [Near(y.value, y.error + more + (0.0 if added is None else PEER_SHIFT))]
+
+    return bound
+
+
+def _maximum(_, a, b):
+    return [Near(np.maximum(a.value, b.value), np.maximum(a.error, b.error))]
+
+
+def _pad(attributes, x):
+    value = reference_operations.compute("pad", attributes, [x.value])[0]
+    exact = {**attributes, "value": 0.0}
+    return [Near(value, reference_operations.compute("pad", exact, [x.error])[0])]
+
+
+def _div(_, a, b):
+    """Return a rounded quotient; b is not near zero."""
+    value, least = a.value / b.value, np.abs(b.value) - b.error
+    error = (a.error + np.abs(value) * b.error) / least
+    assert np.all(least > 0)
+    return [Near(value, error + U * (np.abs(value) + error) + TINY)]
+
+
+def _reduce(attributes, x):
+    """A mean of n values, which are added in any order."""
+    assert attributes["kind"] == "mean"
+    over = {"axis": attributes["axes"], "keepdims": attributes["keepdims"]}
+    count = math.prod(x.value.shape[axis] for axis in attributes["axes"])
+    sizes = (np.abs(x.value) + x.error).mean(**over)
+    error = x.error.mean(**over) + (gamma(count + 1) + count * REFERENCE) * sizes + TINY
+    return [Near(x.value.mean(**over), error)]
 
 
 def _lstm(attributes, x, h, c, *weights):
@@ -235,7 +268,14 @@ def _operand(one):
 
 RULES = {
     "dense": _dense,
-    "conv": _conv,
+    "conv": _convolution("conv"),
+    "conv2d": _convolution("conv2d"),
+    "maximum": _maximum,
+    "pad": _pad,
+    "div": _div,
+    "sub": lambda _, a, b: [_add(a, Near(-b.value, b.error))],
+    "square": lambda _, x: [_multiply(x, x)],
+    "reduce": _reduce,
     "lstm": _lstm,
     "gru": _gru,
     "gelu": _gelu,

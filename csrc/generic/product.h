@@ -84,20 +84,27 @@ static void product_pass(const lf_product *p, const lf_product_rows *rows) {
     }
 }
 
-/* A convolution whose every channel has a filter of its own: one chain for each channel, the oldest tap first. */
-static void depthwise_pass(const lf_depthwise *d, const float *x, float *y) {
+/* One position of such a convolution: the chain of each channel, the oldest tap first. */
+LF_INLINE void lf_depthwise_position(const lf_depthwise *d, const float *window, float *y) {
     const lf_product *const p = &d->product;
-    for (size_t at = 0; at < d->positions; at++, x += d->position_step, y += p->outputs)
-        for (size_t c = 0; c < p->outputs; c += LF_LANES) {
-            const size_t rest = p->outputs - c;
-            vf sum = vf_set1(0.0f);
-            for (size_t tap = 0; tap < d->taps; tap++) {
-                const float *const from = x + tap * d->tap_step + c;
-                const vf values = lf_load_most(from, rest);
-                sum = vf_fma(vf_load(d->weights + tap * d->weights_step + c), values, sum);
+    for (size_t c = 0; c < p->outputs; c += LF_LANES) {
+        const size_t rest = p->outputs - c;
+        const float *weights = d->weights + c;
+        vf sum = vf_set1(0.0f);
+        for (size_t line = 0; line < d->taps[0]; line++)
+            for (size_t tap = 0; tap < d->taps[1]; tap++, weights += d->weights_step) {
+                const float *const from = window + line * d->tap_step[0] + tap * d->tap_step[1] + c;
+                sum = vf_fma(vf_load(weights), lf_load_most(from, rest), sum);
             }
-            lf_finish_product(p, c, sum, y);
-        }
+        lf_finish_product(p, c, sum, y);
+    }
+}
+
+/* A convolution whose every channel has a filter of its own. */
+static void depthwise_pass(const lf_depthwise *d, const float *x, float *y) {
+    for (size_t line = 0; line < d->positions[0]; line++)
+        for (size_t at = 0; at < d->positions[1]; at++, y += d->product.outputs)
+            lf_depthwise_position(d, x + line * d->position_step[0] + at * d->position_step[1], y);
 }
 
 #endif

@@ -18,7 +18,8 @@ static double multiply_adds_of(const lf_instruction *one) {
     case LF_RUN_PRODUCT:
         return (double)one->product.row_count * matrix->rows * matrix->columns;
     case LF_RUN_DEPTHWISE:
-        return (double)filters->positions * (double)filters->taps * (double)filters->weights_step;
+        return (double)filters->positions[0] * (double)filters->positions[1] *
+               (double)filters->taps[0] * (double)filters->taps[1] * (double)filters->weights_step;
     case LF_RUN_GRU_RESET:
     case LF_RUN_GRU_OUTPUT:
         return each * (double)one->gru.hidden_size;

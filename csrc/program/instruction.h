@@ -20,12 +20,15 @@ typedef enum lf_instruction_kind {
     LF_RUN_PLAIN
 } lf_instruction_kind;
 
-/* Rows of input are found by loops over (y, x); each has `segments` parts, segment_step bytes apart. */
+/*
+ * Rows of input are found by loops over (y, x); each has `segments` parts, segment_step bytes apart, and between the
+ * last one of a line and the first one of the next another line_step. line_segments: of a line; 0 where there is one.
+ */
 typedef struct lf_run_product {
     lf_product product;
     lf_loops rows;
-    size_t row_count, segments, segment_count;
-    ptrdiff_t segment_step;
+    size_t row_count, segments, segment_count, line_segments;
+    ptrdiff_t segment_step, line_step;
 } lf_run_product;
 
 /* x: the operands x, h and c; scratch for x; for h where it is one session, for o where they are more; for the quantised

@@ -6,12 +6,19 @@
 #include "../model.h"
 #include "planner.h"
 
+/* What a row of weights has for a channel and a tap of those that are packed. */
+static float weight_at(const lf_packing *p, size_t row, size_t channel, size_t line, size_t tap) {
+    const size_t matrix = (p->first_row + row) * p->channels + channel;
+    const size_t whole_line = matrix * p->kernel[0] + p->first_tap[0] + line;
+    return p->weight[whole_line * p->kernel[1] + p->first_tap[1] + tap];
+}
+
 /* One row of a matrix, tap by tap. */
 static void gather_row(const lf_packing *p, size_t row, float *values) {
-    const float *const weight = p->weight + (p->first_row + row) * p->channels * p->kernel;
-    for (size_t tap = 0; tap < p->taps; tap++)
-        for (size_t channel = 0; channel < p->channels; channel++)
-            *values++ = weight[channel * p->kernel + p->first_tap + tap];
+    for (size_t line = 0; line < p->taps[0]; line++)
+        for (size_t tap = 0; tap < p->taps[1]; tap++)
+            for (size_t channel = 0; channel < p->channels; channel++)
+                *values++ = weight_at(p, row, channel, line, tap);
 }
 
 /* None is -0, so that a sum that is zero is +0 with it. */
@@ -24,7 +31,7 @@ static lf_status pack_matrix(const lf_planner *planner, const lf_packing *p) {
     lf_product *const product = &planner->plan->instructions[p->instruction].product.product;
     char *const weights = planner->plan->weights;
     const lf_geometry g = lf_geometry_of(planner->isa, product->type);
-    const size_t columns = p->taps * p->channels;
+    const size_t columns = p->taps[0] * p->taps[1] * p->channels;
     float *const row_values = malloc(columns * sizeof *row_values);
     if (!row_values)
         return LF_ERR_MEMORY;
@@ -48,11 +55,13 @@ static void pack_filters(const lf_planner *planner, const lf_packing *p) {
     lf_depthwise *const d = &planner->plan->instructions[p->instruction].depthwise;
     float *const filters = (float *)(void *)(planner->plan->weights + p->offset);
     float *const bias = (float *)(void *)(planner->plan->weights + p->bias_offset);
-    for (size_t tap = 0; tap < p->taps; tap++)
-        for (size_t channel = 0; channel < p->channels; channel++)
-            filters[tap * d->weights_step + channel] =
-                p->weight[channel * p->kernel + p->first_tap + tap];
-    pack_biases(p, bias, p->channels);
+    const size_t rows = d->product.outputs;
+    float *values = filters;
+    for (size_t line = 0; line < p->taps[0]; line++)
+        for (size_t tap = 0; tap < p->taps[1]; tap++, values += d->weights_step)
+            for (size_t row = 0; row < rows; row++)
+                values[row] = weight_at(p, row, 0, line, tap);
+    pack_biases(p, bias, rows);
     d->weights = filters;
     d->product.bias = bias;
 }

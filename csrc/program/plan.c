@@ -100,6 +100,7 @@ static void plan_op(lf_planner *planner, const lf_op *op) {
         lf_plan_dense(planner, op);
         return;
     case LF_OP_CONV:
+    case LF_OP_CONV2D:
         lf_plan_conv(planner, op);
         return;
     case LF_OP_LSTM:

@@ -100,9 +100,11 @@ static float canonical(float value) {
     return fabsf(value) < FLT_MIN ? copysignf(0.0f, value) : value;
 }
 
-/* Copies x to the middle of y, which is filled before. */
+/* Copies x to the middle of y, which is filled before, and has its order. */
 static lf_view pad_by_constant(lf_planner *planner, const lf_op *op, const lf_view *x) {
-    const lf_view y = lf_new_result(planner, op, 0, NULL);
+    uint32_t order[LF_MAX_RANK];
+    lf_order_of(x, order);
+    const lf_view y = lf_new_result(planner, op, 0, order);
     const lf_view *const alone[1] = {&y};
     const lf_plain plain = {.kind = LF_PLAIN_FILL,
                             .value = canonical(op->attributes[3].real),

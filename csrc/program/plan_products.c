@@ -3,6 +3,7 @@
 
 #include "../tuning.h"
 #include "planner.h"
+#include "signatures.h"
 
 void lf_emit_product(lf_planner *planner, const lf_op *op, const lf_run_product *run, lf_place y,
                      lf_place x, const lf_packing *weights) {
@@ -20,7 +21,7 @@ void lf_emit_product(lf_planner *planner, const lf_op *op, const lf_run_product 
     lf_matrix *const m = &one.product.product.matrix;
     m->rows = (uint32_t)lf_round_up(run->product.outputs, g.lanes);
     m->wide_panels = (uint32_t)(m->rows / (lf_narrow_rows(g) * g.wide));
-    m->columns = (uint32_t)(weights->taps * weights->channels);
+    m->columns = (uint32_t)(weights->taps[0] * weights->taps[1] * weights->channels);
     m->stride = (uint32_t)lf_row_bytes(g, m->columns);
     const lf_place at = lf_new_model_place(planner, (size_t)m->rows * m->stride);
     const lf_place bias = lf_new_model_place(planner, m->rows * sizeof(float));
@@ -79,88 +80,134 @@ void lf_plan_dense(lf_planner *planner, const lf_op *op) {
     const lf_packing weights = {.weight = weight->constant,
                                 .bias = bias_of(planner, op),
                                 .channels = weight->shape.sizes[1],
-                                .kernel = 1,
-                                .taps = 1};
+                                .kernel = {1, 1},
+                                .taps = {1, 1}};
     lf_emit_product(planner, op, &run, y.at, x.at, &weights);
 }
 
 /* ---- convolutions ---- */
 
-typedef struct conv {
-    size_t stride, dilation, groups, begin;
-    size_t channels, steps, rows, kernel, positions;
+/* Of x, of the kernel and of the result along one axis. */
+typedef struct conv_axis {
+    size_t stride, dilation, begin, size, kernel, positions;
     size_t first_tap, taps; /* those that meet anything but padding */
-    int64_t first_step,
-        end_step; /* of x, that they meet: from before its beginning to behind its end */
+    int64_t first, end;     /* of x, that they meet: from before its beginning to behind its end */
+} conv_axis;
+
+typedef struct conv {
+    size_t groups, channels, rows;
+    conv_axis axis[LF_CONV_AXES];
 } conv;
 
-static conv conv_of(const lf_planner *planner, const lf_op *op) {
-    const lf_tensor *const x = lf_operand_tensor(planner, op, 0);
-    const lf_tensor *const weight = lf_operand_tensor(planner, op, 1);
-    conv c = {.stride = (size_t)op->attributes[0].whole,
-              .dilation = (size_t)op->attributes[1].whole,
-              .groups = (size_t)op->attributes[2].whole,
-              .begin = (size_t)op->attributes[3].whole,
-              .channels = x->shape.sizes[0],
-              .steps = x->shape.sizes[1],
-              .rows = weight->shape.sizes[0],
-              .kernel = weight->shape.sizes[2],
-              .positions = lf_result_tensor(planner, op, 0)->shape.sizes[1]};
+static void find_taps(conv_axis *c) {
     size_t end_tap = 0;
-    c.first_tap = c.kernel;
-    for (size_t tap = 0; tap < c.kernel; tap++) {
+    c->first_tap = c->kernel;
+    for (size_t tap = 0; tap < c->kernel; tap++) {
         /* the first position at which the tap is not before x, and whether it is within x there */
-        const size_t at = tap * c.dilation;
-        const size_t position = at >= c.begin ? 0 : (c.begin - at + c.stride - 1) / c.stride;
-        if (position >= c.positions || position * c.stride + at - c.begin >= c.steps)
+        const size_t at = tap * c->dilation;
+        const size_t position = at >= c->begin ? 0 : (c->begin - at + c->stride - 1) / c->stride;
+        if (position >= c->positions || position * c->stride + at - c->begin >= c->size)
             continue;
-        if (c.first_tap == c.kernel)
-            c.first_tap = tap;
+        if (c->first_tap == c->kernel)
+            c->first_tap = tap;
         end_tap = tap + 1;
     }
-    if (c.first_tap == c.kernel) /* nothing but padding: one tap of it will do */
-        c.first_tap = 0, end_tap = 1;
-    c.taps = end_tap - c.first_tap;
-    c.first_step = (int64_t)(c.first_tap * c.dilation) - (int64_t)c.begin;
-    c.end_step =
-        (int64_t)((c.positions - 1) * c.stride + (end_tap - 1) * c.dilation) - (int64_t)c.begin + 1;
+    if (c->first_tap == c->kernel) /* nothing but padding: one tap of it will do */
+        c->first_tap = 0, end_tap = 1;
+    c->taps = end_tap - c->first_tap;
+    c->first = (int64_t)(c->first_tap * c->dilation) - (int64_t)c->begin;
+    c->end = (int64_t)((c->positions - 1) * c->stride + (end_tap - 1) * c->dilation) -
+             (int64_t)c->begin + 1;
+}
+
+/* How many elements further on the next index of an axis is; 0 where there is none, as a step may be too large then. */
+static ptrdiff_t step_of(size_t count, size_t steps, ptrdiff_t stride) {
+    return count > 1 ? (ptrdiff_t)steps * stride : 0;
+}
+
+/* The parts of an attribute that one in time has for its axis alone. */
+static conv conv_of(const lf_planner *planner, const lf_op *op) {
+    const lf_shape *const x = &lf_operand_tensor(planner, op, 0)->shape;
+    const lf_shape *const weight = &lf_operand_tensor(planner, op, 1)->shape;
+    const lf_shape *const y = &lf_result_tensor(planner, op, 0)->shape;
+    const lf_attribute *const a = op->attributes;
+    const uint32_t axes = x->rank - 1, line_axes = LF_CONV_AXES - axes;
+    conv c = {.groups = (size_t)a[LF_CONV_GROUPS].whole,
+              .channels = x->sizes[0],
+              .rows = weight->sizes[0],
+              .axis[0] = {.stride = 1, .dilation = 1, .size = 1, .kernel = 1, .positions = 1}};
+    for (uint32_t n = 0; n < axes; n++) {
+        conv_axis *const axis = &c.axis[line_axes + n];
+        const int is_one = op->code == LF_OP_CONV;
+        axis->stride = (size_t)(is_one ? a[LF_CONV_STRIDE].whole : a[LF_CONV2D_STRIDES].several[n]);
+        axis->dilation =
+            (size_t)(is_one ? a[LF_CONV_DILATION].whole : a[LF_CONV2D_DILATIONS].several[n]);
+        axis->begin =
+            (size_t)(is_one ? a[LF_CONV_PAD_BEGIN].whole : a[LF_CONV2D_PAD_BEGIN].several[n]);
+        axis->size = x->sizes[1 + n];
+        axis->kernel = weight->sizes[2 + n];
+        axis->positions = y->sizes[1 + n];
+    }
+    for (uint32_t n = 0; n < LF_CONV_AXES; n++)
+        find_taps(&c.axis[n]);
     return c;
 }
 
-/* One step of time behind the other, the channels of each side by side. */
+/* One position behind the other, line by line, the channels of each side by side. */
+static const uint32_t channels_last[LF_MAX_RANK] = {1, 2, 0};
 static const uint32_t time_major[LF_MAX_RANK] = {1, 0};
 
-/* What the taps meet, from c->first_step to c->end_step: x itself, or a copy with its padding. */
+/* (channels, lines, what is in a line) of x, which may have a single line. */
+static lf_view in_lines(lf_view x) {
+    if (x.shape.rank > LF_CONV_AXES)
+        return x;
+    x.shape.rank = 1 + LF_CONV_AXES;
+    x.shape.sizes[2] = x.shape.sizes[1];
+    x.strides[2] = x.strides[1];
+    x.shape.sizes[1] = 1;
+    x.strides[1] = 0;
+    return x;
+}
+
+/* What the taps meet along each axis, from its `first` to its `end`: x itself, or a copy with its padding. */
 static lf_view padded(lf_planner *planner, lf_view x, const conv *c) {
-    const int is_padded = c->first_step < 0 || c->end_step > (int64_t)c->steps;
-    const int is_usable =
-        (x.strides[0] == 1 || c->channels == 1) && (x.strides[1] > 0 || c->steps == 1);
-    if (!is_padded && is_usable) {
-        x.at.offset += (ptrdiff_t)c->first_step * x.strides[1] * (ptrdiff_t)sizeof(float);
-        return x;
+    int is_padded = 0, is_usable = x.strides[0] == 1 || c->channels == 1, meets = 1;
+    int32_t from_start[3] = {0}, to_start[3] = {0};
+    const int32_t one[3] = {1, 1, 1};
+    lf_shape whole = {3, {(uint32_t)c->channels}}, inside = whole;
+    lf_view begin = x;
+    int64_t count = (int64_t)c->channels;
+    for (int n = 0; n < LF_CONV_AXES; n++) {
+        const conv_axis *const axis = &c->axis[n];
+        const int64_t size = (int64_t)axis->size, extent = axis->end - axis->first;
+        const int64_t first = axis->first > 0 ? axis->first : 0;
+        const int64_t end = axis->end < size ? axis->end : size;
+        is_padded |= axis->first < 0 || axis->end > size;
+        is_usable &= x.strides[1 + n] > 0 || size == 1;
+        meets &= first < end;
+        begin.at.offset += (ptrdiff_t)axis->first * x.strides[1 + n] * (ptrdiff_t)sizeof(float);
+        if (extent > LF_MAX_SIZE / count) {
+            lf_fail(planner, LF_ERR_UNSUPPORTED); /* most of it is never looked at */
+            return x;
+        }
+        count *= extent;
+        whole.sizes[1 + n] = (uint32_t)extent;
+        inside.sizes[1 + n] = (uint32_t)(end - first);
+        from_start[1 + n] = (int32_t)first;
+        to_start[1 + n] = (int32_t)(first - axis->first);
     }
-    const uint64_t steps = (uint64_t)(c->end_step - c->first_step);
-    if (steps * c->channels > LF_MAX_SIZE) { /* of which most is never looked at */
-        lf_fail(planner, LF_ERR_UNSUPPORTED);
-        return x;
-    }
-    lf_shape shape = {2, {(uint32_t)c->channels, (uint32_t)steps}};
-    const lf_view copy = lf_new_view(planner, x.kind, &shape, time_major);
+    if (!is_padded && is_usable)
+        return begin;
+    const lf_view copy = lf_new_view(planner, x.kind, &whole, channels_last);
     if (is_padded) {
         lf_instruction zero = {.kind = LF_RUN_ZERO, .results = 1};
         zero.y[0] = copy.at;
-        zero.zero_bytes = (size_t)steps * c->channels * sizeof(float);
+        zero.zero_bytes = (size_t)count * sizeof(float);
         lf_emit(planner, &zero);
     }
-    const int64_t first = c->first_step > 0 ? c->first_step : 0;
-    const int64_t end = c->end_step < (int64_t)c->steps ? c->end_step : (int64_t)c->steps;
-    if (first < end) {
-        const int32_t one[2] = {1, 1};
-        const int32_t from_start[2] = {0, (int32_t)first};
-        const int32_t to_start[2] = {0, (int32_t)(first - c->first_step)};
-        shape.sizes[1] = (uint32_t)(end - first);
-        const lf_view from = lf_sliced(&x, from_start, one, &shape);
-        const lf_view to = lf_sliced(&copy, to_start, one, &shape);
+    if (meets) {
+        const lf_view from = lf_sliced(&x, from_start, one, &inside);
+        const lf_view to = lf_sliced(&copy, to_start, one, &inside);
         lf_emit_copy(planner, &to, &from);
     }
     return copy;
@@ -174,12 +221,18 @@ static void plan_depthwise(lf_planner *planner, const lf_op *op, const conv *c, 
     one.x[0] = x.at;
     one.depthwise.product = *product;
     one.depthwise.product.outputs = c->rows;
-    one.depthwise.taps = c->taps;
-    one.depthwise.positions = c->positions;
     one.depthwise.weights_step = padded_channels;
-    one.depthwise.tap_step = c->dilation * (size_t)x.strides[1];
-    one.depthwise.position_step = c->stride * (size_t)x.strides[1];
-    const lf_place at = lf_new_model_place(planner, c->taps * padded_channels * sizeof(float));
+    size_t taps = 1;
+    for (int n = 0; n < LF_CONV_AXES; n++) {
+        const conv_axis *const axis = &c->axis[n];
+        const ptrdiff_t stride = x.strides[1 + n];
+        taps *= axis->taps;
+        one.depthwise.taps[n] = axis->taps;
+        one.depthwise.tap_step[n] = (size_t)step_of(axis->taps, axis->dilation, stride);
+        one.depthwise.positions[n] = axis->positions;
+        one.depthwise.position_step[n] = (size_t)step_of(axis->positions, axis->stride, stride);
+    }
+    const lf_place at = lf_new_model_place(planner, taps * padded_channels * sizeof(float));
     const lf_place bias = lf_new_model_place(planner, padded_channels * sizeof(float));
     lf_packing *const packing = lf_new_packing(planner, LF_PACK_FILTERS);
     if (!packing)
@@ -189,37 +242,64 @@ static void plan_depthwise(lf_planner *planner, const lf_op *op, const conv *c, 
     packing->instruction = planner->plan->instruction_count;
     packing->weight = lf_operand_tensor(planner, op, 1)->constant;
     packing->bias = bias_of(planner, op);
-    packing->channels = c->channels;
-    packing->kernel = c->kernel;
-    packing->first_tap = c->first_tap;
-    packing->taps = c->taps;
+    packing->channels = 1;
+    for (int n = 0; n < LF_CONV_AXES; n++) {
+        packing->kernel[n] = c->axis[n].kernel;
+        packing->first_tap[n] = c->axis[n].first_tap;
+        packing->taps[n] = c->axis[n].taps;
+    }
     lf_emit(planner, &one);
 }
 
-/* The rows of input of one group: a window is one part where its taps lie side by side, else each tap is one. */
+/* The loops over the positions of (y, x); y is dense. */
+static lf_loops loops_over_positions(const conv *c, lf_view x) {
+    lf_loops loops = {0};
+    for (int n = 0; n < LF_CONV_AXES; n++) {
+        const conv_axis *const axis = &c->axis[n];
+        if (axis->positions == 1 && (n == 0 || loops.rank))
+            continue;
+        const size_t step = n == 0 ? c->axis[1].positions * c->rows : c->rows;
+        loops.sizes[loops.rank] = (uint32_t)axis->positions;
+        loops.strides[0][loops.rank] = (int32_t)step;
+        loops.strides[1][loops.rank] =
+            (int32_t)step_of(axis->positions, axis->stride, x.strides[1 + n]);
+        loops.rank++;
+    }
+    return loops;
+}
+
+/* The rows of input of one group. What lies side by side in a window is one part: all of it, a line, or a tap. */
 static lf_run_product windows(const conv *c, lf_view x, const lf_product *product) {
-    const size_t channels = c->channels / c->groups, tap_step = c->dilation * (size_t)x.strides[1];
-    const int is_one = c->taps == 1 || tap_step == channels;
-    const lf_run_product run = {
-        .product = *product,
-        .rows = {.rank = 1,
-                 .sizes = {(uint32_t)c->positions},
-                 .strides = {{(int32_t)c->rows}, {(int32_t)(c->stride * (size_t)x.strides[1])}}},
-        .row_count = c->positions,
-        .segments = is_one ? 1 : c->taps,
-        .segment_count = is_one ? c->taps * channels : channels,
-        .segment_step = (ptrdiff_t)(tap_step * sizeof(float)),
-    };
+    const conv_axis *const lines = &c->axis[0], *const line = &c->axis[1];
+    const size_t channels = c->channels / c->groups, line_count = line->taps * channels;
+    const ptrdiff_t tap_step = step_of(line->taps, line->dilation, x.strides[2]);
+    const ptrdiff_t line_step = step_of(lines->taps, lines->dilation, x.strides[1]);
+    lf_run_product run = {.product = *product,
+                          .rows = loops_over_positions(c, x),
+                          .row_count = lines->positions * line->positions};
+    if (line->taps > 1 && tap_step != (ptrdiff_t)channels) {
+        run.segments = lines->taps * line->taps;
+        run.segment_count = channels;
+        run.segment_step = tap_step * (ptrdiff_t)sizeof(float);
+        run.line_segments = line->taps;
+        run.line_step = (line_step - tap_step * (ptrdiff_t)line->taps) * (ptrdiff_t)sizeof(float);
+        return run;
+    }
+    const int is_one = lines->taps == 1 || line_step == (ptrdiff_t)line_count;
+    run.segments = is_one ? 1 : lines->taps;
+    run.segment_count = is_one ? lines->taps * line_count : line_count;
+    run.segment_step = line_step * (ptrdiff_t)sizeof(float);
     return run;
 }
 
 void lf_plan_conv(lf_planner *planner, const lf_op *op) {
     const conv c = conv_of(planner, op);
     const lf_tensor *const weight = lf_operand_tensor(planner, op, 1);
-    const lf_view x = padded(planner, lf_operand_view(planner, op, 0), &c);
+    const lf_view x = padded(planner, in_lines(lf_operand_view(planner, op, 0)), &c);
     lf_product product = {0};
     const lf_op *const whose = finish(planner, op, &product);
-    const lf_view y = lf_new_result(planner, whose, 0, time_major);
+    const int has_lines = op->code == LF_OP_CONV2D;
+    const lf_view y = lf_new_result(planner, whose, 0, has_lines ? channels_last : time_major);
     if (planner->status != LF_OK)
         return;
     const size_t channels = c.channels / c.groups, rows = c.rows / c.groups;
@@ -233,13 +313,15 @@ void lf_plan_conv(lf_planner *planner, const lf_op *op) {
         lf_place from = x.at, to = y.at;
         from.offset += (ptrdiff_t)(group * channels * sizeof(float));
         to.offset += (ptrdiff_t)(group * rows * sizeof(float));
-        const lf_packing weights = {.weight = weight->constant,
-                                    .bias = bias_of(planner, op),
-                                    .first_row = group * rows,
-                                    .channels = channels,
-                                    .kernel = c.kernel,
-                                    .first_tap = c.first_tap,
-                                    .taps = c.taps};
+        lf_packing weights = {.weight = weight->constant,
+                              .bias = bias_of(planner, op),
+                              .first_row = group * rows,
+                              .channels = channels};
+        for (int n = 0; n < LF_CONV_AXES; n++) {
+            weights.kernel[n] = c.axis[n].kernel;
+            weights.first_tap[n] = c.axis[n].first_tap;
+            weights.taps[n] = c.axis[n].taps;
+        }
         lf_emit_product(planner, op, &run, to, from, &weights);
     }
 }

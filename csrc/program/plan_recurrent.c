@@ -184,8 +184,8 @@ static lf_place emit_rows(lf_planner *planner, const lf_op *op, uint32_t weight,
                                 .bias = constant_of(planner, op, bias),
                                 .first_row = first,
                                 .channels = columns,
-                                .kernel = 1,
-                                .taps = 1};
+                                .kernel = {1, 1},
+                                .taps = {1, 1}};
     const lf_place y = lf_new_buffer(planner, rows * sizeof(float));
     lf_emit_product(planner, op, &run, y, x, &weights);
     return y;

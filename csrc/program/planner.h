@@ -15,7 +15,7 @@ typedef struct lf_buffer {
 
 /*
  * What is written into LF_IN_MODEL once its size is known. A constant: count values of `values`. A matrix and its bias:
- * row n of it has weight[first_row + n][channel][first_tap + tap], tap by tap.
+ * row n of it has weight[first_row + n][channel][first_tap + tap], tap by tap, line by line of the kernel.
  */
 typedef enum lf_packing_kind {
     LF_PACK_CONSTANT,
@@ -32,7 +32,8 @@ typedef struct lf_packing {
     const void *values;
     size_t count;
     const float *weight, *bias; /* bias: null for zeros */
-    size_t first_row, channels, kernel, first_tap, taps;
+    size_t first_row, channels;
+    size_t kernel[LF_CONV_AXES], first_tap[LF_CONV_AXES], taps[LF_CONV_AXES];
     const lf_op *op;
 } lf_packing;
 

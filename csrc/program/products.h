@@ -26,11 +26,17 @@ typedef struct lf_product_rows {
     float *sums;     /* scratch: [count][LF_PANEL_SUMS], aligned */
 } lf_product_rows;
 
-/* A convolution whose every channel has a filter of its own. Steps are in floats. */
+/* A convolution has two axes: lines, and what is in a line. One in time has a single line. */
+enum { LF_CONV_AXES = 2 };
+
+/* A convolution whose every channel has a filter of its own. Steps are in floats; positions, taps and their steps are
+ * those along each axis. */
 typedef struct lf_depthwise {
     lf_product product;   /* without a matrix */
-    const float *weights; /* [taps][weights_step], aligned, padded to whole vectors */
-    size_t taps, positions, weights_step, tap_step, position_step;
+    const float *weights; /* [taps[0]][taps[1]][weights_step], aligned, padded to whole vectors */
+    size_t weights_step;
+    size_t taps[LF_CONV_AXES], tap_step[LF_CONV_AXES];
+    size_t positions[LF_CONV_AXES], position_step[LF_CONV_AXES];
 } lf_depthwise;
 
 #endif

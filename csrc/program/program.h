@@ -22,6 +22,7 @@ static inline size_t lf_kind_bytes(lf_kind kind) {
     F(CONV, 2)                                                                                     \
     F(LSTM, 3)                                                                                     \
     F(GRU, 4)                                                                                      \
+    F(CONV2D, 5)                                                                                   \
     F(RELU, 10)                                                                                    \
     F(SIGMOID, 11)                                                                                 \
     F(TANH, 12)                                                                                    \

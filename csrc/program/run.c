@@ -104,10 +104,17 @@ static void multiply(run *r, const lf_run_product *p, size_t count) {
                                   .y = r->results,
                                   .sums = r->sums};
     const size_t most = rows_at_once(p->segments);
+    ptrdiff_t at = 0;
+    size_t in_line = 0;
     for (size_t segment = 0; segment < p->segments; segment++) {
         const void **const values = r->values + segment * most;
         for (size_t row = 0; segment && row < count; row++)
-            values[row] = (const char *)r->values[row] + (ptrdiff_t)segment * p->segment_step;
+            values[row] = (const char *)r->values[row] + at;
+        at += p->segment_step;
+        if (++in_line == p->line_segments) {
+            at += p->line_step;
+            in_line = 0;
+        }
         r->single[segment] = (lf_segment){values[0], p->segment_count};
         r->several[segment] = (lf_row_segment){values, p->segment_count};
     }

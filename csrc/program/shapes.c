@@ -266,6 +266,8 @@ static int infer(const lf_call *c, lf_tensor *outputs) {
         return lf_infer_lstm(c, outputs);
     case LF_OP_GRU:
         return lf_infer_gru(c, outputs);
+    case LF_OP_CONV2D:
+        return lf_infer_conv2d(c, outputs);
     case LF_OP_RELU:
     case LF_OP_SIGMOID:
     case LF_OP_TANH:

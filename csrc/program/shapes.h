@@ -46,6 +46,7 @@ static inline int64_t *append(int64_t *at, const lf_shape *shape, uint32_t begin
 /* shapes_weights.c: of the operations that multiply with weights */
 int lf_infer_dense(const lf_call *c, lf_tensor *result);
 int lf_infer_conv(const lf_call *c, lf_tensor *result);
+int lf_infer_conv2d(const lf_call *c, lf_tensor *result);
 int lf_infer_lstm(const lf_call *c, lf_tensor *outputs);
 int lf_infer_gru(const lf_call *c, lf_tensor *outputs);
 

@@ -1,4 +1,4 @@
-/* The shapes of what dense, conv, lstm and gru compute, as _program_shapes.py and cell.py have them. */
+/* The shapes of what dense, conv, conv2d, lstm and gru compute, as _program_shapes.py and cell.py have them. */
 #include <math.h>
 
 #include "shapes.h"
@@ -27,26 +27,64 @@ int lf_infer_dense(const lf_call *c, lf_tensor *result) {
     return lf_set_tensor(result, LF_KIND_FLOAT32, x->shape.rank, sizes);
 }
 
+/* Along one axis: its size and that of the kernel, and what the attributes say. */
+typedef struct window {
+    int64_t size, taps, stride, dilation, begin, end;
+} window;
+
+/* How many positions it has; 0 where it does not fit. */
+static int64_t positions_of(const window *w) {
+    if (w->stride < 1 || w->dilation < 1 || w->begin < 0 || w->end < 0)
+        return 0;
+    const int64_t padded = w->size + w->begin + w->end, span = w->dilation * (w->taps - 1) + 1;
+    return span > padded ? 0 : (padded - span) / w->stride + 1;
+}
+
+/* Whether channels, weights and bias go together; weights (rows, channels of a group, kernel). */
+static int fits_groups(const lf_call *c, int64_t groups) {
+    const lf_tensor *x = input(c, 0), *weight = input(c, 1);
+    const int64_t channels = x->shape.sizes[0], rows = weight->shape.sizes[0];
+    return groups >= 1 && channels % groups == 0 && rows % groups == 0 &&
+           weight->shape.sizes[1] == channels / groups && fits_vector(c, 2, rows);
+}
+
 int lf_infer_conv(const lf_call *c, lf_tensor *result) {
     const lf_tensor *x = input(c, 0), *weight = input(c, 1);
     if (!are_floats(c) || !is_rank(x, 2) || !is_rank(weight, 3))
         return 0;
-    const int64_t channels = x->shape.sizes[0], steps = x->shape.sizes[1];
-    const int64_t rows = weight->shape.sizes[0], taps = weight->shape.sizes[2];
-    const int64_t stride = attribute(c, LF_CONV_STRIDE)->whole;
-    const int64_t dilation = attribute(c, LF_CONV_DILATION)->whole;
-    const int64_t groups = attribute(c, LF_CONV_GROUPS)->whole;
-    const int64_t begin = attribute(c, LF_CONV_PAD_BEGIN)->whole;
-    const int64_t end = attribute(c, LF_CONV_PAD_END)->whole;
-    if (stride < 1 || dilation < 1 || groups < 1 || begin < 0 || end < 0)
+    const window along = {.size = x->shape.sizes[1],
+                          .taps = weight->shape.sizes[2],
+                          .stride = attribute(c, LF_CONV_STRIDE)->whole,
+                          .dilation = attribute(c, LF_CONV_DILATION)->whole,
+                          .begin = attribute(c, LF_CONV_PAD_BEGIN)->whole,
+                          .end = attribute(c, LF_CONV_PAD_END)->whole};
+    const int64_t sizes[] = {weight->shape.sizes[0], positions_of(&along)};
+    return fits_groups(c, attribute(c, LF_CONV_GROUPS)->whole) &&
+           lf_set_tensor(result, LF_KIND_FLOAT32, 2, sizes);
+}
+
+int lf_infer_conv2d(const lf_call *c, lf_tensor *result) {
+    enum { AXES = 2 };
+    const lf_tensor *x = input(c, 0), *weight = input(c, 1);
+    if (!are_floats(c) || !is_rank(x, 3) || !is_rank(weight, 4))
         return 0;
-    if (channels % groups || rows % groups || weight->shape.sizes[1] != channels / groups)
-        return 0;
-    const int64_t padded = steps + begin + end, window = dilation * (taps - 1) + 1;
-    if (!fits_vector(c, 2, rows) || window > padded)
-        return 0;
-    const int64_t sizes[] = {rows, (padded - window) / stride + 1};
-    return lf_set_tensor(result, LF_KIND_FLOAT32, 2, sizes);
+    for (size_t n = LF_CONV2D_STRIDES; n <= LF_CONV2D_PAD_END; n++)
+        if (n != LF_CONV2D_GROUPS && attribute(c, n)->count != AXES)
+            return 0;
+    int64_t sizes[] = {weight->shape.sizes[0], 0, 0}, padded[] = {x->shape.sizes[0], 0, 0};
+    for (size_t axis = 0; axis < AXES; axis++) {
+        const window along = {.size = x->shape.sizes[1 + axis],
+                              .taps = weight->shape.sizes[2 + axis],
+                              .stride = attribute(c, LF_CONV2D_STRIDES)->several[axis],
+                              .dilation = attribute(c, LF_CONV2D_DILATIONS)->several[axis],
+                              .begin = attribute(c, LF_CONV2D_PAD_BEGIN)->several[axis],
+                              .end = attribute(c, LF_CONV2D_PAD_END)->several[axis]};
+        sizes[1 + axis] = positions_of(&along);
+        padded[1 + axis] = along.size + along.begin + along.end;
+    }
+    return fits_groups(c, attribute(c, LF_CONV2D_GROUPS)->whole) &&
+           lf_set_tensor(result, LF_KIND_FLOAT32, 3, padded) &&
+           lf_set_tensor(result, LF_KIND_FLOAT32, 3, sizes);
 }
 
 /* Which of alpha and beta an activation has, in the order of cell.py; those that it has not may be anything. */

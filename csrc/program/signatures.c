@@ -26,6 +26,8 @@ static const lf_signature signatures[] = {
     [LF_OP_GRU] = {"gru", 2,
         INPUTS("x", "h", "=weight_ih", "=weight_hh", "=bias_ih?", "=bias_hh?"),
         ATTRIBUTES(FLAG("linear_before_reset"))},
+    [LF_OP_CONV2D] = {"conv2d", 1, INPUTS("x", "=weight", "=bias?"),
+        ATTRIBUTES(INTS("strides"), INTS("dilations"), INT("groups"), INTS("pad_begin"), INTS("pad_end"))},
 
     [LF_OP_RELU] = UNARY("relu"),
     [LF_OP_SIGMOID] = UNARY("sigmoid"),

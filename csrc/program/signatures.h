@@ -35,6 +35,8 @@ const lf_signature *lf_signature_of(uint32_t number);
 
 /* Where an attribute stands among those of its operation, for operations with more than one. */
 enum { LF_CONV_STRIDE, LF_CONV_DILATION, LF_CONV_GROUPS, LF_CONV_PAD_BEGIN, LF_CONV_PAD_END };
+enum { LF_CONV2D_STRIDES, LF_CONV2D_DILATIONS, LF_CONV2D_GROUPS };
+enum { LF_CONV2D_PAD_BEGIN = LF_CONV2D_GROUPS + 1, LF_CONV2D_PAD_END };
 enum { LF_LSTM_GATE = 0, LF_LSTM_INPUT = 3, LF_LSTM_OUTPUT = 6 }; /* alpha and beta follow each */
 enum { LF_LSTM_CLIP = 9, LF_LSTM_CELL_CLIP, LF_LSTM_PROJ_CLIP, LF_LSTM_COUPLED, LF_LSTM_EPSILON };
 enum { LF_CLIP_MIN, LF_CLIP_MAX };

@@ -6,6 +6,7 @@ keeps nothing between calls, so that streams in several threads may share it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -91,8 +92,8 @@ class Dense:
         return (y.reshape(*x.shape[:-1], -1),)
 
 
-class Conv:
-    """`conv`: a product for each window of x, which has zeros where it reaches into padding.
+class Conv2d:
+    """`conv2d`: a product for each window of x, which has zeros where it reaches into padding.
 
     Zeros are the same as leaving those taps out, since 0 is added to every sum in the end.
     """
@@ -100,26 +101,49 @@ class Conv:
     def __init__(self, attributes: Attributes, given: Given, weight_dtype: str) -> None:
         weight, *bias = given
         assert weight is not None
-        rows, channels, self.taps = weight.shape
+        rows, channels, *self.kernel = weight.shape
         self.groups = attributes["groups"]
-        self.stride, self.dilation = attributes["stride"], attributes["dilation"]
-        self.padding = (0, 0), (attributes["pad_begin"], attributes["pad_end"])
+        self.strides, self.dilations = attributes["strides"], attributes["dilations"]
+        pads = zip(attributes["pad_begin"], attributes["pad_end"], strict=True)
+        self.padding = ((0, 0), *pads)
         # taps before channels: the oldest tap first, and its channels in ascending order
-        columns = weight.transpose(0, 2, 1).reshape(
-            self.groups, rows // self.groups, self.taps * channels
+        columns = weight.transpose(0, 2, 3, 1).reshape(
+            self.groups, rows // self.groups, channels * math.prod(self.kernel)
         )
         self.products = _Products(columns, bias[0] if bias else None, weight_dtype)
         self.nbytes = self.products.nbytes
 
     def __call__(self, x: Array) -> tuple[Array, ...]:
         padded = np.pad(x, self.padding)
-        span = self.dilation * (self.taps - 1) + 1
-        windows = np.lib.stride_tricks.sliding_window_view(padded, span, axis=1)
-        windows = windows[:, :: self.stride, :: self.dilation]  # (C, T', taps)
-        size = windows.shape[1]
-        windows = windows.reshape(self.groups, -1, size, self.taps).transpose(0, 2, 3, 1)
-        y = self.products(windows.reshape(self.groups, size, -1))
-        return (np.ascontiguousarray(y.transpose(0, 2, 1)).reshape(-1, size),)
+        spans = [d * (taps - 1) + 1 for d, taps in zip(self.dilations, self.kernel, strict=True)]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(1, 2))
+        (down, along), (lines, steps) = self.strides, self.dilations
+        windows = windows[:, ::down, ::along, ::lines, ::steps]  # (C, H', W', kh, kw)
+        sizes = windows.shape[1:3]
+        windows = windows.reshape(self.groups, -1, math.prod(sizes), *self.kernel)
+        rows = windows.transpose(0, 2, 3, 4, 1).reshape(self.groups, math.prod(sizes), -1)
+        y = self.products(rows)
+        return (np.ascontiguousarray(y.transpose(0, 2, 1)).reshape(-1, *sizes),)
+
+
+class Conv(Conv2d):
+    """`conv`: the same with a single line."""
+
+    def __init__(self, attributes: Attributes, given: Given, weight_dtype: str) -> None:
+        weight, *bias = given
+        assert weight is not None
+        both = {
+            "groups": attributes["groups"],
+            "strides": (1, attributes["stride"]),
+            "dilations": (1, attributes["dilation"]),
+            "pad_begin": (0, attributes["pad_begin"]),
+            "pad_end": (0, attributes["pad_end"]),
+        }
+        super().__init__(both, (weight[:, :, None], *bias), weight_dtype)
+
+    def __call__(self, x: Array) -> tuple[Array, ...]:
+        (y,) = super().__call__(x[:, None])
+        return (y[:, 0],)
 
 
 class Gru:
@@ -172,4 +196,10 @@ class Lstm:
 
 
 Made: TypeAlias = Callable[[Attributes, Given, str], Packed]
-WEIGHTED: dict[str, Made] = {"dense": Dense, "conv": Conv, "gru": Gru, "lstm": Lstm}
+WEIGHTED: dict[str, Made] = {
+    "dense": Dense,
+    "conv": Conv,
+    "conv2d": Conv2d,
+    "gru": Gru,
+    "lstm": Lstm,
+}

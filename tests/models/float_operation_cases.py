@@ -37,6 +37,7 @@ def recurrent(gates, inputs, hidden, projected=0):
 PROJECTED = [*recurrent(4, 19, 21, 5), floats(5, 21), floats(63), floats(84), floats(5)]
 CELL = Cell(gate="hard_sigmoid", input="elu", output="softsign", clip=1.5, coupled="input")
 BOTH = [floats(3, 21), floats(21)]
+DEPTHWISE = {"groups": 19, "strides": (1, 2), "pad_begin": (2, 1), "pad_end": (0, 1)}
 CODES_OF_ONE = (
     *("relu", "sigmoid", "tanh", "exp", "abs", "neg", "reciprocal", "erf", "softplus", "softsign"),
     *("hard_swish", "square", "hard_sigmoid", "elu", "leaky_relu", "gelu", "clip"),
@@ -51,6 +52,12 @@ CASES = [
     ("conv", [floats(6, 23), floats(9, 2, 4), floats(9)], {"groups": 3, "pad_begin": 2}),
     ("conv", [floats(4, 31), floats(17, 4, 3)], {"stride": 3, "dilation": 2, "pad_end": 5}),
     ("conv", [floats(5, 9), floats(5, 1, 3), floats(5)], {"groups": 5, "pad_begin": 1}),
+    ("conv2d", [floats(3, 6, 7), floats(17, 3, 3, 2), floats(17)], {"pad_begin": (1, 0)}),
+    ("conv2d", [floats(6, 5, 9), floats(9, 2, 1, 4), floats(9)], {"groups": 3, "pad_end": (0, 3)}),
+    ("conv2d", [floats(4, 9, 5), floats(8, 4, 3, 3)], {"strides": (2, 1), "dilations": (1, 2)}),
+    ("conv2d", [floats(2, 7, 4), floats(5, 2, 3, 4), floats(5)], {"dilations": (2, 1)}),
+    ("conv2d", [floats(19, 4, 5), floats(19, 1, 3, 2), floats(19)], DEPTHWISE),
+    ("conv2d", [floats(1, 2, 41), floats(16, 1, 3, 3)], {"pad_begin": (1, 0), "pad_end": (1, 1)}),
     ("lstm", recurrent(4, 19, 21), {}),
     ("lstm", recurrent(4, 3, 16)[:-1], {}),
     ("lstm", PROJECTED, {"clip": 2.0, "proj_clip": 0.5, "coupled": "forget"}),

@@ -68,15 +68,20 @@ def _dense(attributes, x, weight, bias=None):
     return [_canonical(y)]
 
 
-def _conv(attributes, x, weight, bias=None):
-    """The reference's value; a chain of as many terms as a window has."""
-    value, sizes = (
-        reference_operations.compute("conv", attributes, [function(x), function(weight)])[0]
-        for function in (np.asarray, np.abs)
-    )
-    terms = math.prod(weight.shape[1:])
-    y = Near(value, (gamma(terms) + terms * REFERENCE) * sizes + terms * TINY)
-    return [_canonical(y if bias is None else _add(y, _exactly(bias[:, None])))]
+def _convolution(code):
+    def bound(attributes, x, weight, bias=None):
+        """The reference's value; a chain of as many terms as a window has."""
+        value, sizes = (
+            reference_operations.compute(code, attributes, [function(x), function(weight)])[0]
+            for function in (np.asarray, np.abs)
+        )
+        terms = math.prod(weight.shape[1:])
+        y = Near(value, (gamma(terms) + terms * REFERENCE) * sizes + terms * TINY)
+        if bias is not None:
+            y = _add(y, _exactly(bias.reshape(-1, *[1] * (x.ndim - 1))))
+        return [_canonical(y)]
+
+    return bound
 
 
 def _lstm(attributes, x, h, c, *weights):
@@ -217,7 +222,8 @@ def _one(attributes, x):
 
 BOUNDS = {
     "dense": _dense,
-    "conv": _conv,
+    "conv": _convolution("conv"),
+    "conv2d": _convolution("conv2d"),
     "lstm": _lstm,
     "gru": _gru,
     "hard_sigmoid": _hard_sigmoid,

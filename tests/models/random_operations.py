@@ -62,6 +62,19 @@ def _conv(rng):
     return [Operand(shape) for shape in shapes], attributes
 
 
+def _conv2d(rng):
+    groups, kernel = rng.randint(1, 2), [rng.randint(1, 3) for _ in range(2)]
+    sizes = [rng.randint(3, 5) for _ in range(2)]
+    shapes = [(2 * groups, *sizes), (groups, 2, *kernel), (groups,)]
+
+    def pair(least, most):
+        return tuple(rng.randint(least, most) for _ in range(2))
+
+    attributes = {"groups": groups, "strides": pair(1, 3), "dilations": pair(1, 2)}
+    attributes |= {"pad_begin": pair(0, 2), "pad_end": pair(0, 2)}
+    return [Operand(shape) for shape in shapes], attributes
+
+
 def _dense(rng):
     shape, rows = _shape(rng, 1), rng.randint(1, 3)
     return [Operand(one) for one in (shape, (rows, shape[-1]), (rows,))], {}
@@ -178,6 +191,7 @@ PLAUSIBLE = {
     "conv": _conv,
     "lstm": _lstm,
     "gru": _gru,
+    "conv2d": _conv2d,
     **_of(_unary, 10, 28),
     **_of(_binary, 40, 52),
     **_of(_logical, 53, 54),

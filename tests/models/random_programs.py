@@ -267,6 +267,33 @@ class Random:
         options |= {"pad_begin": begin, "pad_end": end}
         return self.fused(self.op("conv", x, *weights, **options))
 
+    def plane(self):
+        x = self.some()
+        count = math.prod(self.shape(x))
+        if len(self.shape(x)) != 3:
+            x = self.op("reshape", x, shape=(*(1,) * 3, *self.factors(count, 3))[-3:])
+        if self.rng.random() < 0.4:
+            x = self.op("transpose", x, order=tuple(self.rng.sample(range(3), 3)))
+        channels, *sizes = self.shape(x)
+        divisors = [n for n in range(1, channels + 1) if channels % n == 0]
+        groups = self.rng.choice((1, channels, self.rng.choice(divisors)))
+        rows = groups * self.rng.choice((1, 1, 2, 3))
+        kernel = [self.rng.randint(1, 3) for _ in range(2)]
+        dilations = [self.rng.choice((1, 1, 2)) for _ in range(2)]
+        begin, end = ([self.rng.choice((0, 0, 1, 2)) for _ in range(2)] for _ in range(2))
+        for n in range(2):
+            end[n] += max(0, dilations[n] * (kernel[n] - 1) + 1 - sizes[n] - begin[n] - end[n])
+        if rows * math.prod(map(sum, zip(sizes, begin, end, strict=True))) > MOST:
+            return x
+        scale = (math.prod(kernel) * channels // groups) ** -0.5
+        weights = [self.build.weights(rows, channels // groups, *kernel, scale=scale)]
+        if self.rng.random() < 0.7:
+            weights.append(self.build.weights(rows))
+        options = {"strides": tuple(self.rng.choice((1, 1, 2, 3)) for _ in range(2))}
+        options |= {"dilations": tuple(dilations), "groups": groups}
+        options |= {"pad_begin": tuple(begin), "pad_end": tuple(end)}
+        return self.fused(self.op("conv2d", x, *weights, **options))
+
     def recurrent(self):
         x = self.row(self.some(), 40)
         self.layers += 1
@@ -324,7 +351,7 @@ class Random:
         make = [self.slice, self.transpose, self.expand, self.reshape, self.concat, self.gather]
         make += [self.pad, self.embedding, self.unary, self.binary, self.binary, self.compare]
         make += [self.where, self.cast, self.along, self.along, self.dense, self.dense, self.conv]
-        make += [self.conv, self.conv, self.recurrent]
+        make += [self.conv, self.conv, self.plane, self.plane, self.recurrent]
         for _ in range(operations):
             self.add(self.rng.choice(make)())
         self.keep(self.registers)

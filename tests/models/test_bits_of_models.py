@@ -129,7 +129,7 @@ def test_an_operation_has_the_same_bits(case, other):
         assert bits(program, other, seed) == bits(program, PLAINEST, seed)
 
 
-WEIGHTED = [case for case in CASES if case[0] in ("dense", "conv", "gru", "lstm")]
+WEIGHTED = [case for case in CASES if case[0] in ("dense", "conv", "conv2d", "gru", "lstm")]
 TYPES = [("float16", case) for case in WEIGHTED]
 TYPES += [("int8", case) for case in WEIGHTED if case[0] == "lstm"]
 
@@ -143,7 +143,10 @@ def test_weights_of_other_types_have_the_same_bits(weight_dtype, case, other):
     assert found != bits(program, PLAINEST)  # the control
 
 
-@pytest.mark.parametrize("code", ["dense", "conv", "gru", "tanh", "pow", "softmax", "reduce"])
+OF_PRODUCTS = ["dense", "conv", "conv2d", "gru"]
+
+
+@pytest.mark.parametrize("code", [*OF_PRODUCTS, "tanh", "pow", "softmax", "reduce"])
 def test_other_arithmetic_has_other_bits(code):
     """Negative control: float64 within a step is noticed."""
     program = with_edges(program_of(next(case for case in CASES if case[0] == code)), 0)
@@ -157,17 +160,25 @@ def fused():
     """Activations behind products, which the core computes together."""
     build = Builder()
     x, image = build.input("x", (19,)), build.input("image", (4, 23))
+    plane = build.op("reshape", build.op("concat", image, image, axis=1), shape=(4, 2, 23))
     for code in CODES_OF_ONE:
         y = build.op("dense", x, build.weights(21, 19), build.weights(21))
         build.output(f"dense {code}", build.op(code, y))
         y = build.op("conv", image, build.weights(6, 2 if code < "h" else 4, 3), **grouped(code))
         build.output(f"conv {code}", build.op(code, y))
+        y = build.op("conv2d", plane, build.weights(6, 2 if code < "h" else 4, 3, 2), **two(code))
+        build.output(f"conv2d {code}", build.op(code, y))
     return build.program()
 
 
 def grouped(code):
     """Attributes of a convolution: of two groups for some activations."""
     return {"groups": 1} if code >= "h" else {"groups": 2, "pad_begin": 1}
+
+
+def two(code):
+    """The same along two axes."""
+    return {"groups": 2 - (code >= "h"), "pad_begin": (1, 1), "pad_end": (0, 1 + (code < "e"))}
 
 
 def views():
@@ -185,6 +196,11 @@ def views():
     build.output("l2", build.op("reduce", apart, kind="l2", axes=(1,)))
     build.output("product", build.op("dense", turned, build.weights(17, 5)))
     build.output("conv", build.op("conv", turned, build.weights(4, 37, 2)))
+    plane = build.op("reshape", x, shape=(5, 1, 37))
+    aside = build.op("transpose", plane, order=(2, 0, 1))
+    build.output("conv2d", build.op("conv2d", aside, build.weights(3, 37, 2, 1)))
+    deep = build.op("conv2d", aside, build.weights(37, 1, 2, 1), groups=37, pad_end=(1, 0))
+    build.output("deep", build.op("conv2d", deep, build.weights(5, 37, 1, 1)))
     return build.program()
 
 

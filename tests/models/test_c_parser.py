@@ -187,6 +187,16 @@ def of_sum(*sizes):
     return written(Program(inputs, (Output("y", 2),), (), tensors, {}, ops))
 
 
+def of_plane(padding, strides=(2**14, 2**14)):
+    """A convolution of a single value and padding."""
+    tensors = (Tensor((1, 1, 1)), Tensor((1, 1, 1, 1)), Tensor((1, 1, 1)))
+    given = {"strides": strides, "dilations": (1, 1), "groups": 1, "pad_begin": (0, 0)}
+    ops = (Op("conv2d", (0, 1), (2,), {**given, "pad_end": padding}),)
+    weights = {1: np.ones((1, 1, 1, 1), np.float32)}
+    ends = (Input("x", 0, (1, 1, 1)),), (Output("y", 2),)
+    return written(Program(*ends, (), tensors, weights, ops))
+
+
 INFINITY = float("inf")
 FACE = "\N{GRINNING FACE}"
 EDGES = {
@@ -261,6 +271,11 @@ EDGES = {
     "sizes that broadcast": (of_sum(1, 3), True),
     "a greater size, and a lesser": (of_sum(3, 2), False),
     "a lesser size, and a greater": (of_sum(2, 3), False),
+    "as much padding as there may be": (of_plane((2**14 - 1, 2**14 - 1)), True),
+    "a line more": (of_plane((2**14, 2**14 - 1), (2**15, 2**14)), False),
+    "a stride for one axis": (of_plane((1, 1), (2**14,)), False),
+    "a stride for a third axis": (of_plane((1, 1), (2**14,) * 3), False),
+    "no stride": (of_plane((0, 0), (1, 0)), False),
     "an infinite parameter": (of_cell(gate="leaky_relu", gate_alpha=INFINITY), False),
     "a second one": (of_cell(input="affine", input_beta=-INFINITY), False),
     "one that the activation has not": (of_cell(gate_alpha=INFINITY, gate_beta=INFINITY), True),

@@ -48,7 +48,7 @@ def all_it_does(model, frames):
 
 
 def has_weights(program):
-    return any(op.code in ("dense", "conv", "lstm", "gru") for op in program.ops)
+    return any(op.code in ("dense", "conv", "conv2d", "lstm", "gru") for op in program.ops)
 
 
 def with_every_output(program):

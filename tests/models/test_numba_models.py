@@ -118,15 +118,20 @@ def test_no_padding_is_multiplied_with_what_is_not_there(backend):
     build = Builder()
     x = build.input("x", (1, 2))
     build.output("y", build.op("conv", x, build.constant(-np.ones((1, 1, 2))), pad_begin=1))
-    y = Model.from_program(build.program(), backend=backend).stream().step(np.zeros((1, 2)))
-    assert y.tolist() == [[0, 0]]
-    assert not np.signbit(y).any()
+    plane = build.op("reshape", x, shape=(1, 2, 1))
+    minus = build.constant(-np.ones((1, 1, 2, 2)))
+    both = build.op("conv2d", plane, minus, pad_begin=(1, 1), pad_end=(0, 1))
+    build.output("z", both)
+    made = Model.from_program(build.program(), backend=backend).stream().step(np.zeros((1, 2)))
+    assert made["y"].tolist() == [[0, 0]]
+    assert made["z"].tolist() == [[[0, 0], [0, 0]]]
+    assert not any(np.signbit(one).any() for one in made.values())
 
 
 # ---- weights of other types ----
 
 
-PACKED = [case for case in CASES if case[0] in ("dense", "conv", "gru")]
+PACKED = [case for case in CASES if case[0] in ("dense", "conv", "conv2d", "gru")]
 
 
 def one_step(case, weight_dtype, program=None):

@@ -20,8 +20,12 @@ MODULES = """
     equal less_or_equal greater_or_equal where identity softmax logsoftmax reducemean reducesum
     reducemax reducemin reducel1 reducel2 reducesumsquare globalaveragepool layernormalization
     batch_normalization matmul gemm reshape flatten squeeze unsqueeze transpose concat slice
-    split gather expand tile pad dropout
+    split gather expand tile pad dropout conv maxpool averagepool globalmaxpool
 """
+
+# Both what is given and what is expected are rounded to four digits.
+FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}
+NOT_COMPUTED = ("argmax", "uint8", "averagepool_3d")
 
 
 def official_cases():
@@ -72,7 +76,8 @@ def check_official(case, path):
         ours = ours if isinstance(ours, dict) else dict.fromkeys(model.outputs, ours)
         for one, theirs in zip(outputs, expected, strict=False):
             wanted = np.asarray(theirs, np.float64).ravel()
-            assert np.allclose(np.ravel(ours[one.name]), wanted, rtol=1e-5, atol=1e-6)
+            off = 1e-4 if case.name in FOUR_DIGITS else 1e-6
+            assert np.allclose(np.ravel(ours[one.name]), wanted, rtol=1e-5, atol=off)
         return True
     return False
 
@@ -81,4 +86,6 @@ def test_onnx_node_tests(tmp_path):
     cases = official_cases()
     passed = {name for name, case in cases.items() if check_official(case, tmp_path / "case.onnx")}
     refused = set(cases) - passed
-    assert len(passed) > 300, sorted(refused)
+    assert len(passed) > 330, sorted(refused)
+    pools = {name for name in refused if "pool" in name or "conv" in name}
+    assert all(any(part in name for part in NOT_COMPUTED) for name in pools), sorted(pools)

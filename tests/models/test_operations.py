@@ -262,6 +262,7 @@ def test_embedding():
 
 # ---- what does not fit is said ----
 
+PLANE = [(3, 4, 5), (2, 3, 2, 2)]
 REFUSED = [
     ("dense", [(3,), (2, 4)], {}, "last axis must be the weight's 4"),
     ("dense", [(3,), (2, 3), (3,)], {}, r"bias has shape \(3,\), expected \(2,\)"),
@@ -270,6 +271,15 @@ REFUSED = [
     ("conv", [(3, 5), (2, 3, 2)], {"groups": 2}, "groups is 2"),
     ("conv", [(3, 5), (2, 3, 2)], {"pad_end": -1}, "pad_end is -1"),
     ("conv", [(3, 5), (2, 3, 2)], {"pads": 1}, "there is no attribute pads"),
+    ("conv2d", PLANE, {"strides": (1, 0)}, r"strides is \(1, 0\), expected two of 1 or more"),
+    ("conv2d", PLANE, {"dilations": (1,)}, r"dilations is \(1,\), expected two"),
+    ("conv2d", PLANE, {"pad_end": (-1, 0)}, r"pad_end is \(-1, 0\), expected two of 0 or more"),
+    ("conv2d", PLANE, {"groups": 2}, "groups is 2"),
+    ("conv2d", PLANE, {"pad_begin": 1}, "pad_begin is 1, expected a tuple"),
+    ("conv2d", PLANE, {"dilations": (4, 1)}, "a window spans 5 rows, x has 4"),
+    ("conv2d", PLANE, {"dilations": (1, 5)}, "a window spans 6 columns, x has 5"),
+    ("conv2d", PLANE, {"pad_end": (2**14, 2**14)}, "has more than 268435456 values with its pad"),
+    ("conv2d", [(3, 5), (2, 3, 2, 2)], {}, "x has shape .*, expected 3 axes"),
     ("lstm", [(3,), (2,), (4,), (16, 3), (16, 2)], {}, "there is no weight_hr"),
     ("lstm", [(3,), (4,), (4,), (16, 3), (16, 4)], {"gate": "swish"}, "gate is 'swish'"),
     ("lstm", [(3,), (4,), (4,), (16, 3), (16, 4)], {"clip": -1.0}, "clip must be above 0"),

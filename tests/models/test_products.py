@@ -75,6 +75,56 @@ def test_conv(seed, groups, per_group, rows, taps, steps, stride, dilation, pads
     np.testing.assert_allclose(compute("conv", x, weight, bias, **options), expected, **CLOSE)
 
 
+def conv2d_by_hand(x, weight, bias, strides, dilations, groups, pad_begin, pad_end):
+    rows, per_group, *kernel = weight.shape
+    sizes = [
+        (size + begin + end - dilation * (taps - 1) - 1) // stride + 1
+        for size, begin, end, dilation, taps, stride in zip(
+            x.shape[1:], pad_begin, pad_end, dilations, kernel, strides, strict=True
+        )
+    ]
+    result = np.zeros((rows, *sizes))
+    for row, *position in itertools.product(range(rows), *map(range, sizes)):
+        first = (row // (rows // groups)) * per_group
+        terms = [bias[row]]
+        for *tap, channel in itertools.product(*map(range, kernel), range(per_group)):
+            i, j = (
+                position[n] * strides[n] + tap[n] * dilations[n] - pad_begin[n] for n in range(2)
+            )
+            if 0 <= i < x.shape[1] and 0 <= j < x.shape[2]:
+                terms.append(weight[row, channel, tap[0], tap[1]] * x[first + channel, i, j])
+        result[row, position[0], position[1]] = math.fsum(terms)
+    return result
+
+
+def pairs(least, most):
+    return st.tuples(st.integers(least, most), st.integers(least, most))
+
+
+@given(
+    seed=seeds,
+    groups=st.integers(1, 3),
+    per_group=st.integers(1, 3),
+    kernel=pairs(1, 3),
+    sizes=pairs(1, 6),
+    strides=pairs(1, 3),
+    dilations=pairs(1, 2),
+    begin=pairs(0, 3),
+    end=pairs(0, 3),
+)
+def test_conv2d(seed, groups, per_group, kernel, sizes, strides, dilations, begin, end):
+    shapes = (groups * per_group, *sizes), (groups * 2, per_group, *kernel), (groups * 2,)
+    x, weight, bias = arrays(seed, *shapes)
+    options = {"strides": strides, "dilations": dilations, "groups": groups}
+    options |= {"pad_begin": begin, "pad_end": end}
+    if any(dilations[n] * (kernel[n] - 1) >= sizes[n] + begin[n] + end[n] for n in range(2)):
+        with pytest.raises(ValueError, match="a window spans"):
+            compute("conv2d", x, weight, bias, **options)
+        return
+    expected = conv2d_by_hand(x, weight, bias, **options)
+    np.testing.assert_allclose(compute("conv2d", x, weight, bias, **options), expected, **CLOSE)
+
+
 def test_taps_in_padding_are_skipped():
     """Zero times what is not finite would not be zero."""
     weight = np.array([[[math.inf, 1.0]]])

@@ -54,6 +54,21 @@ def test_convolutions():
     assert some_meet_padding  # so products in padding would show
 
 
+def test_convolutions_along_two_axes():
+    """A product is computed where its tap is inside along both."""
+    op = Op(
+        "conv2d",
+        (0, 1),
+        (2,),
+        {"strides": (1, 2), "dilations": (2, 1), "groups": 2, "pad_begin": (3, 1)},
+    )
+    outputs = counted(5, 3, 1, 2, 3, 0), counted(9, 4, 2, 1, 1, 0)
+    shapes = [(4, 5, 9), (6, 2, 3, 4), (6, outputs[0][2], outputs[1][2])]
+    inside = outputs[0][0] * outputs[1][0]
+    assert costs(made(op, shapes, (1,))) == [Cost(6 * 2 * inside, 4 * 6 * 2 * 3 * 4)]
+    assert outputs[0][1] > 0 < outputs[1][1]  # so products in padding would show
+
+
 def test_products():
     dense = made(Op("dense", (0, 1), (2,)), [(3, 4), (5, 4), (3, 5)], (1,))
     assert costs(dense) == [Cost(3 * 5 * 4, 5 * 4 * 4)]

@@ -65,8 +65,8 @@ PROGRAMS = [
     Mutant(
         "conv: taps in padding are multiplied by the nearest value",
         "lstm_fast/reference_operations.py",
-        "there = (at >= 0) & (at < steps)",
-        "there = at < steps",
+        "np.where((at >= 0) & (at < size), at, -1)",
+        "np.clip(at, 0, size - 1)",
         PRODUCTS + "::test_conv",
     ),
     Mutant(

@@ -5,6 +5,7 @@ from .mutant import Mutant
 ONNX = "lstm_fast/formats/onnx/_program"
 INPUTS = "tests/models/test_onnx_program_inputs.py"
 OPERATORS = "tests/models/test_onnx_operators.py"
+PLANES = "tests/models/test_onnx_planes.py"
 PROGRAMS = "tests/models/test_onnx_programs.py"
 STATES = "tests/models/test_onnx_program_states.py"
 STARTS = "tests/models/test_onnx_starts.py"
@@ -62,6 +63,20 @@ ONNX_PROGRAMS = [
         'more // 2 if how == "SAME_UPPER" else more - more // 2',
         "more // 2",
         OPERATORS + "::test_convolutions",
+    ),
+    Mutant(
+        "ONNX programs: a pooling may begin in the padding behind its input",
+        ONNX + "_pools.py",
+        "        count += 1  # one",
+        "        count += 1\n    elif rounds_up and rest % stride:\n        count += 1  # one",
+        PLANES + "::test_the_largest_of_each_window",
+    ),
+    Mutant(
+        "ONNX programs: the mean of a window counts the padding, always",
+        ONNX + "_pools.py",
+        "(axis.begin, axis.given_end) if counts_padding else (0, 0)",
+        "axis.begin, axis.given_end",
+        PLANES + "::test_the_mean_of_each_window",
     ),
     Mutant(
         "ONNX programs: each y of several frames may be the state",

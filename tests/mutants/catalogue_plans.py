@@ -11,7 +11,7 @@ PLANS = [
         "plans: the margin of a padded convolution is what was there before",
         "csrc/program/plan_products.c",
         "    if (is_padded) {\n",
-        "    if (is_padded && c->kernel > c->taps) {\n",
+        "    if (is_padded && c->axis[1].kernel > c->axis[1].taps) {\n",
         BOUNDS,
     ),
     Mutant(
@@ -19,6 +19,27 @@ PLANS = [
         "csrc/program/plan_products.c",
         "        end_tap = tap + 1;\n",
         "        end_tap = tap > 1 ? tap : tap + 1;\n",
+        BOUNDS,
+    ),
+    Mutant(
+        "plans: each row of a kernel begins where a tap of the row before it would",
+        "csrc/program/run.c",
+        "            at += p->line_step;\n",
+        "",
+        BOUNDS,
+    ),
+    Mutant(
+        "plans: the rows of a kernel that only meet padding are left out of x alone",
+        "csrc/program/packing.c",
+        " + p->first_tap[0] + line;",
+        " + line;",
+        BOUNDS,
+    ),
+    Mutant(
+        "plans: a filter of each channel has one row",
+        "csrc/generic/product.h",
+        "window + line * d->tap_step[0] + tap",
+        "window + tap",
         BOUNDS,
     ),
     Mutant(

@@ -170,6 +170,13 @@ PROGRAMS_C = [
         f"{STEPS}::test_wrong_calls_of_a_stream_change_nothing",
     ),
     Mutant(
+        ".lfm in C: padding along two axes has no bound",
+        "csrc/program/shapes_weights.c",
+        "padded[1 + axis] = along.size + along.begin + along.end;",
+        "padded[1 + axis] = along.size;",
+        EDGES,
+    ),
+    Mutant(
         "a step into arrays that are given counts its result twice",
         "csrc/python/ends.h",
         "static PyObject *finish(call *all, lf_status status) {\n",

@@ -38,7 +38,7 @@ VAD = [
     Mutant(
         "costs: taps in the padding behind x are counted",
         "lstm_fast/_program_costs.py",
-        "last_inside = min(last, (steps - 1 - offset) // stride)",
+        "last_inside = min(last, (size - 1 - offset) // stride)",
         "last_inside = last",
         COSTS + "::test_convolutions",
     ),

@@ -135,12 +135,12 @@ def _batch_norm(node: Node) -> list[Value]:
 def _folded(builder: Builder, value: Value, factor: Array, shift: Array) -> Value | None:
     """Return the product before a batch normalisation with that folded in."""
     op = builder.made.get(value.tensor) if isinstance(value, Sym) else None
-    if op is None or op.code not in ("dense", "conv") or not isinstance(value, Sym):
+    if op is None or op.code not in ("dense", "conv", "conv2d") or not isinstance(value, Sym):
         return None
     rows, shape = len(factor), value.shape
     is_rows = shape[1] == rows and (
         builder.shape(value.tensor) in ((rows,), (rows, *shape[2:]))
-        if op.code == "conv" or len(shape) == 2
+        if op.code != "dense" or len(shape) == 2
         else False
     )
     weight = builder.constants[op.inputs[1]].astype(np.float64)

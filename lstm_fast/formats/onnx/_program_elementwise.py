@@ -34,6 +34,7 @@ PARAMETERS: dict[str, tuple[str, dict[str, float]]] = {
     "LeakyRelu": ("leaky_relu", {"alpha": 0.01}),
 }
 ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
+AXES_BEHIND = {"dense": 0, "conv": 1, "conv2d": 2}  # that of the rows
 SELU = (1.67326319217681884765625, 1.05070102214813232421875)  # alpha, gamma
 FLOATS = (1, 10, 11, 16)  # TensorProto.DataType
 WHOLE = (2, 3, 4, 5, 6, 7, 12, 13)
@@ -195,10 +196,10 @@ def _as_bias(builder: Builder, value: Value, other: Value) -> Sym | None:
     if not isinstance(value, Sym) or isinstance(other, Sym) or not _is_finite(other):
         return None  # what is not finite is a mask, which no product takes
     op = builder.made.get(value.tensor)
-    if op is None or op.code not in ("dense", "conv") or len(op.inputs) > 2:
+    if op is None or op.code not in AXES_BEHIND or len(op.inputs) > 2:
         return None
     rows = builder.shape(op.inputs[1])[0]
-    behind = 0 if op.code == "dense" else 1  # axes behind that of the rows
+    behind = AXES_BEHIND[op.code]
     if other.size != rows or len(value.shape) <= behind or len(other.shape) > len(value.shape):
         return None
     at = len(other.shape) - 1 - behind

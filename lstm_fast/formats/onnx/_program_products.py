@@ -131,7 +131,11 @@ def _conv(node: Node) -> list[Value]:
         raise UnsupportedError(
             f"its input {shape} is a batch of {shape[0]}; a step has one session: {FIX_AXIS}"
         )
-    settings = _settings(node, shape, weight)
+    settings = settings_of(node, shape, weight.shape[2:])
+    if shape[1] != weight.shape[1] * settings.groups or weight.shape[0] % settings.groups:
+        raise ValueError(
+            f"weights {weight.shape} in {settings.groups} groups do not go with input {shape}"
+        )
     node.builder.work.windows += settings.windows(weight.shape[2:])
     if node.past is not None:
         before = settings.take_front(node.past - 2)
@@ -148,13 +152,15 @@ def _conv(node: Node) -> list[Value]:
         return [Sym(flat.tensor, (shape[0], weight.shape[0], *shape_of(value)[2:]))]
     at = alone.index(False)
     others = [size for n, size in enumerate(shape[2:]) if n != at]
-    if alone.count(False) > 1 or math.prod(others) != 1:
+    if alone.count(False) == 1 and math.prod(others) == 1:
+        return [_one_axis(node.builder, value, weight, bias, settings, at)]
+    if spatial != 2:
         raise UnsupportedError(f"it works on {spatial} axes at once, with input {shape}")
-    return [_one_axis(node.builder, value, weight, bias, settings, at)]
+    return [_two_axes(node.builder, value, weight, bias, settings)]
 
 
-class _Settings:
-    """A convolution's strides, dilations, paddings and groups."""
+class Settings:
+    """Strides, dilations, paddings and groups of a convolution or a pooling."""
 
     def __init__(
         self, strides: list[int], dilations: list[int], pads: list[int], groups: int
@@ -186,12 +192,16 @@ class _Settings:
         return before
 
 
-def _settings(node: Node, shape: tuple[int, ...], weight: Array) -> _Settings:
-    kernel = list(weight.shape[2:])
+def settings_of(node: Node, shape: Sequence[int], kernel: Sequence[int]) -> Settings:
+    """Return what a node says of the windows of its kernel.
+
+    Raises:
+        ValueError: that is not for so many axes, or makes no sense.
+    """
     count = len(kernel)
     given = node.attributes.get("kernel_shape")
-    if given is not None and list(given) != kernel:
-        raise ValueError(f"kernel_shape is {list(given)}, its weights have shape {weight.shape}")
+    if given is not None and list(given) != list(kernel):
+        raise ValueError(f"kernel_shape is {list(given)}, its weights are for {list(kernel)}")
     strides = [int(one) for one in node.attributes.get("strides") or [1] * count]
     dilations = [int(one) for one in node.attributes.get("dilations") or [1] * count]
     pads = [int(one) for one in node.attributes.get("pads") or [0] * (2 * count)]
@@ -214,29 +224,18 @@ def _settings(node: Node, shape: tuple[int, ...], weight: Array) -> _Settings:
         pads = [0] * (2 * count)
     elif how not in ("NOTSET", ""):
         raise ValueError(f"auto_pad is {how!r}")
-    if shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
-        raise ValueError(f"weights {weight.shape} in {groups} groups do not go with input {shape}")
-    return _Settings(strides, dilations, pads, groups)
+    return Settings(strides, dilations, pads, groups)
 
 
 def _one_axis(
-    builder: Builder, value: Value, weight: Array, bias: Array | None, settings: _Settings, at: int
+    builder: Builder, value: Value, weight: Array, bias: Array | None, settings: Settings, at: int
 ) -> Sym:
     """Return a convolution along one axis; the others have size 1, in the weights, too."""
     shape = shape_of(value)
     rows, channels, kernel = weight.shape[0], shape[1], weight.shape[at + 2]
     size = shape[at + 2]
     begin, end = settings.pads(at)
-    reach = settings.reach(at, kernel)
-    if size + begin + end < reach:
-        raise UnsupportedError(
-            f"one result takes {reach} values, and its input {shape} is too short: a convolution "
-            f"along time has to pad {reach - 1} in front"
-        )
-    length = (size + begin + end - reach) // settings.strides[at] + 1
-    is_whole = size > 1 and length == 1 and begin == end == 0  # a state stands before the frame
-    if (kernel > 1 or settings.strides[at] > 1) and not is_whole:
-        builder.works_along(size)
+    length = window_count(builder, settings, at, size, kernel)
     inputs = [builder.shaped(value, (channels, size))]
     inputs.append(builder.constant(weight.reshape(rows, weight.shape[1], kernel)))
     if bias is not None:
@@ -254,3 +253,60 @@ def _one_axis(
         pad_end=end,
     )
     return Sym(made, (shape[0], rows, *shape[2 : at + 2], length, *shape[at + 3 :]))
+
+
+def _two_axes(
+    builder: Builder, value: Value, weight: Array, bias: Array | None, settings: Settings
+) -> Sym:
+    """Return a convolution along two axes."""
+    shape, rows = shape_of(value), weight.shape[0]
+    sizes = [
+        window_count(builder, settings, n, shape[n + 2], weight.shape[n + 2]) for n in range(2)
+    ]
+    inputs = [builder.shaped(value, shape[1:]), builder.constant(weight)]
+    if bias is not None:
+        if bias.shape != (rows,):
+            raise ValueError(f"its bias has shape {bias.shape}, its weights {weight.shape}")
+        inputs.append(builder.constant(bias))
+    begins, ends = zip(*(settings.pads(n) for n in range(2)), strict=True)
+    made = builder.emit(
+        "conv2d",
+        inputs,
+        (rows, *sizes),
+        strides=tuple(settings.strides),
+        dilations=tuple(settings.dilations),
+        groups=settings.groups,
+        pad_begin=begins,
+        pad_end=ends,
+    )
+    return Sym(made, (shape[0], rows, *sizes))
+
+
+def window_count(builder: Builder, settings: Settings, axis: int, size: int, kernel: int) -> int:
+    """Return how many windows there are along an axis, and say that the node works along it.
+
+    Raises:
+        UnsupportedError: a window is longer than the axis with its padding.
+    """
+    whole, reach = size + sum(settings.pads(axis)), settings.reach(axis, kernel)
+    if whole < reach:
+        raise UnsupportedError(
+            f"one result takes {reach} values, and its input is too short with {whole}: what works "
+            f"along time has to pad {reach - 1} in front"
+        )
+    count = (whole - reach) // settings.strides[axis] + 1
+    works_along(builder, settings, axis, size, kernel, count)
+    return count
+
+
+def works_along(
+    builder: Builder, settings: Settings, axis: int, size: int, kernel: int, count: int
+) -> None:
+    """Say that the node works along an axis, where its windows are not each value alone.
+
+    Nor is a single window over several values of which none is padding: those before a frame's
+    own are a state.
+    """
+    is_whole = size > 1 and count == 1 and settings.pads(axis) == (0, 0)
+    if (kernel > 1 or settings.strides[axis] > 1) and not is_whole:
+        builder.works_along(size)

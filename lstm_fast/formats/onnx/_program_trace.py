@@ -7,7 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._files import FormatError
-from . import _program_axes, _program_products, _program_recurrent  # noqa: F401  register operators
+from . import (  # noqa: F401  register operators
+    _program_axes,
+    _program_pools,
+    _program_products,
+    _program_recurrent,
+)
 from ._constants import NUMPY_ERRORS
 from ._file import File, Proto
 from ._graph import Scope, label
