@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "program/signatures.h"
 #include "program/texts.h"
 #include "snapshot_header.h"
 
@@ -72,9 +73,13 @@ static void put_string(writer *w, const char *text) {
 /* ---- weight types ---- */
 
 /* As _weight_types.py. */
+/* Whether one of its inputs is a matrix of weights, as in `matrices` of lstm_fast/_weight_types.py. */
 static int has_weights(const lf_op *op) {
-    return op->code == LF_OP_DENSE || op->code == LF_OP_CONV || op->code == LF_OP_LSTM ||
-           op->code == LF_OP_GRU;
+    const lf_signature *const signature = lf_signature_of(op->code);
+    for (uint32_t n = 0; n < op->input_count && signature->inputs[n]; n++)
+        if (!strncmp(signature->inputs[n], "=weight", strlen("=weight")))
+            return 1;
+    return 0;
 }
 
 /* What a name for the whole model means for one operation. */

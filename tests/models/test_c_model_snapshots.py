@@ -45,12 +45,24 @@ def stateless(seed=0):
     return build.program()
 
 
+def products(seed=0):
+    """Every product, and a state."""
+    build = Builder(seed)
+    x = build.input("x", (2, 3, 4), history=1)
+    y = build.op("conv2d", x, build.weights(3, 2, 2, 2), strides=(1, 2))
+    y = build.op("conv", build.op("reshape", y, shape=(3, 4)), build.weights(2, 3, 2))
+    build.output("y", build.op("dense", y, build.weights(2, 3)))
+    return build.program()
+
+
 MAKERS = {**PROGRAMS, "halves": halves, "kinds": of_all_kinds, "stateless": stateless}
+MAKERS["products"] = products
 TYPES = {
     "chain": ("float32", "float16", "int8", {0: "float16", 2: "int8"}, {"lstm": "float16"}),
     "halves": ("float16", {"lstm": "int8"}, {"lstm": "int8", "gru": "float16"}),
     "rich": ("float16", {"lstm": "int8"}),
     "stateless": ("float16",),
+    "products": ("float16", {"conv2d": "float16"}, {"conv": "float16"}, {"dense": "float16"}),
 }
 CASES = [(name, type_) for name in MAKERS for type_ in ("float32", *TYPES.get(name, ()))]
 cases = pytest.mark.parametrize(("name", "weight_dtype"), CASES, ids=map(str, range(len(CASES))))
