@@ -1,0 +1,51 @@
+"""Mistakes in tracing, evaluating and checking whole models."""
+
+from .mutant import Mutant
+
+WHOLE = "tests/checks/test_whole_models.py"
+TRACING = "tests/tracing/test_tracing_models.py"
+
+KIT = [
+    Mutant(
+        "checks: a state by name is not compared",
+        "lstm_fast/checks/_compare.py",
+        "for name in (a.states or {}).keys() & (b.states or {}).keys():",
+        "for name in ():",
+        WHOLE + "::test_planted_faults_are_found -k 'forgets and c'",
+    ),
+    Mutant(
+        "checks: whole models may be off by a thousand times what roundings come to",
+        "lstm_fast/checks/_moved.py",
+        "FACTOR = 32.0",
+        "FACTOR = 32000.0",
+        WHOLE + "::test_what_is_not_known_is_said_to_be_so",
+    ),
+    Mutant(
+        "checks: drift looks at the first steps alone",
+        "lstm_fast/checks/whole_agreement.py",
+        "while len(ratios) < settings.drift_steps:",
+        "while len(ratios) < 64:",
+        WHOLE + "::test_errors_that_grow_are_drift",
+    ),
+    Mutant(
+        "checks: integers beyond a table are drawn",
+        "lstm_fast/checks/layout.py",
+        "return (-min(rows), min(rows)) if rows else SMALL",
+        "return (-max(rows) - 1, max(rows)) if rows else SMALL",
+        WHOLE + "::test_integers_are_drawn_from_what_is_valid",
+    ),
+    Mutant(
+        "tracing: a run of a whole model counts as one step",
+        "lstm_fast/tracing/_stream.py",
+        "steps = frames_in(ys, 0)",
+        "steps = min(1, frames_in(ys, 0))",
+        TRACING + "::test_same_bits_and_how_many_steps",
+    ),
+    Mutant(
+        "evaluate: a sequence goes on where the one before ended",
+        "lstm_fast/evaluate/whole_models.py",
+        "        self._stream.reset()\n        return",
+        "        return",
+        "tests/evaluate/test_model_classifiers.py::test_no_sequence_knows_of_another",
+    ),
+]
