@@ -24,7 +24,7 @@ from .._backends._stepwise import StepwiseStream
 from ..model import Model
 from .layout import Layout
 
-__all__ = ["Expected", "Simulation", "expected", "plain"]
+__all__ = ["Expected", "Moved", "Simulation", "distance", "expected", "part_of", "plain"]
 
 U = 2.0**-24
 DRAWS = 3
@@ -51,16 +51,23 @@ class Moved(ReferenceProgram):
     def _compute(self, n: int, values: Mapping[int, Any]) -> tuple[Any, ...]:
         op = self.program.ops[n]
         if self._rng is None or op.code in EXACT:
-            return super()._compute(n, values)
+            return self._plain(n, values)
         terms = self._terms(n)
         moved = dict(values)
         if terms > 1:
             for number in op.inputs:
                 if number >= 0 and number not in self.constants:
                     moved[number] = self._off(values[number], U * math.sqrt(terms))
-        results = super()._compute(n, moved)
+        results = self._plain(n, moved)
         once = {id(one): self._off(one, OWN) for one in results}  # y and h are one and the same
         return tuple(once[id(one)] for one in results)
+
+    def _plain(self, n: int, values: Mapping[int, Any]) -> tuple[Any, ...]:
+        op = self.program.ops[n]
+        if op.code != "conv" or self.own.get(n):
+            return super()._compute(n, values)
+        x, weight, *bias = (values[number] for number in op.inputs if number >= 0)
+        return (_convolution(op.attributes, x, weight, *bias),)
 
     def _terms(self, n: int) -> int:
         """Return how many terms the sums of an operation have."""
@@ -75,6 +82,20 @@ class Moved(ReferenceProgram):
         if value.dtype.kind != "f":
             return value
         return value * (1 + size * self._rng.uniform(-1, 1, value.shape))
+
+
+def _convolution(attributes: Mapping[str, Any], x: Any, weight: Any, bias: Any = 0.0) -> Any:
+    """Return a `conv` as one product of all its windows, where the reference goes tap by tap."""
+    rows, _, taps = weight.shape
+    groups, stride, dilation = (attributes[name] for name in ("groups", "stride", "dilation"))
+    padded = np.pad(x, ((0, 0), (attributes["pad_begin"], attributes["pad_end"])))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, dilation * (taps - 1) + 1, axis=1)
+    windows = windows[:, ::stride, ::dilation]
+    count = windows.shape[1]
+    columns = windows.reshape(groups, -1, count, taps).transpose(0, 1, 3, 2)
+    columns = columns.reshape(groups, -1, count)
+    y = weight.reshape(groups, rows // groups, -1) @ columns
+    return y.reshape(rows, -1) + np.reshape(bias, (-1, 1))
 
 
 Simulation = Callable[[Any, Layout, Float32], tuple[Float32, dict[str, Float32]]]
@@ -136,7 +157,23 @@ def expected(
 
 def _allowed(values: Float32, draws: list[Float32]) -> Float64:
     """Return how far values (T, ...) may be off, by the largest move of any so far."""
-    exact = values.astype(np.float64)
-    apart = np.max([np.abs(one - exact) for one in draws], axis=0).reshape(len(values), -1)
+    apart = np.max([distance(one, values) for one in draws], axis=0).reshape(len(values), -1)
     largest = np.maximum.accumulate(apart.max(axis=1)).reshape(-1, *[1] * (values.ndim - 1))
-    return np.asarray(FACTOR * largest + LEAST * np.maximum(1, np.abs(exact)))
+    sizes = np.nan_to_num(np.abs(values.astype(np.float64)), nan=0.0, posinf=0.0)
+    return np.asarray(FACTOR * largest + LEAST * np.maximum(1, sizes))
+
+
+def distance(found: Any, exact: Any) -> Float64:
+    """Return how far values are apart; two NaN or infinities alike are not, and else are wholly."""
+    a, b = np.asarray(found, np.float64), np.asarray(exact, np.float64)
+    with np.errstate(all="ignore"):
+        apart = np.abs(a - b)
+    apart = np.where(np.isnan(apart), np.inf, apart)
+    return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, apart)
+
+
+def part_of(found: Any, exact: Any, allowed: Any) -> Float64:
+    """Return the distances as parts of what is allowed; where all is allowed, 0."""
+    apart, most = np.broadcast_arrays(distance(found, exact), allowed)
+    with np.errstate(all="ignore"):
+        return np.where(np.isfinite(most), apart / most, 0.0)

@@ -97,7 +97,9 @@ def _more_than_an_lstm(
     if {op.code for op in model.program.ops} <= PLAIN:
         return None
     try:
-        return adapters.from_onnx_model(path, origin=origin, **told)
+        made = adapters.from_onnx_model(path, origin=origin, **told)
+        made.remarks = lone.remarks
+        return made
     except (LstmFastError, ValueError, TypeError):
         if [math.prod(one.shape) for one in model.inputs.values()] != [lone.input_size]:
             return None

@@ -12,7 +12,7 @@ from .._arrays import Float32
 from .._backends._stepwise import StepwiseStream
 from ..errors import LstmFastError
 from ._context import Context
-from ._moved import Expected, Moved, Simulation, expected, plain, stacked
+from ._moved import Expected, Moved, Simulation, expected, part_of, plain, stacked
 from .layout import Layout
 from .options import Options
 from .target import Target, TargetError
@@ -96,7 +96,7 @@ def _explains(
         is_other = False
         for xs, ys, one in zip(frames, found, right, strict=True):
             quick = mistake.simulate(StepwiseStream(model, Moved(model, None)), layout, xs)[0]
-            if not np.abs(ys.astype(np.float64) - quick).max() <= FAR * one.allowed.max():
+            if part_of(ys, quick, FAR * one.allowed).max() > 1:
                 return False
             made = expected(model, xs, mistake.simulate, layout)
             if not _fits(ys, made):
@@ -114,8 +114,7 @@ def _sizes(layout: Layout) -> tuple[list[Any], list[Any]]:
 
 
 def _apart(ys: Float32, one: Expected) -> Any:
-    apart = np.abs(ys.astype(np.float64) - one.ys)
-    return np.where(np.isnan(apart), np.inf, apart) > one.allowed
+    return part_of(ys, one.ys, one.allowed) > 1
 
 
 def _fits(ys: Float32, one: Expected) -> bool:

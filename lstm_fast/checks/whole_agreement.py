@@ -12,7 +12,7 @@ from .._arrays import Float32
 from .._backends._stepwise import StepwiseStream
 from . import reproduction
 from ._context import Context
-from ._moved import Expected, Moved, expected
+from ._moved import Expected, Moved, distance, expected, part_of
 from .layout import Layout
 from .options import Options
 from .probes import Frames, given
@@ -24,6 +24,7 @@ __all__ = ["whole_agreement", "whole_drift"]
 
 LENGTHS = (1, 2, 5, 24)
 LOUDNESS = (1.0, 1e-2, 10.0)  # of frames, each for a sequence of its own
+NARROW = 2.0**-6  # of max(1, |value|): what allows more tells hardly a mistake
 DRIFT_STEPS = 96  # of which it is known how far they may be off
 DRIFT_BLOCK = 64
 
@@ -76,17 +77,17 @@ def whole_agreement(
         frames = [given(xs) for xs in sequences]
     first: Parting | None = None
     of_outputs: Parting | None = None  # the first that is no state's
-    steps, worst, largest, sees_state = 0, 0.0, 0.0, False
+    steps, judged, worst, largest, sees_state = 0, 0, 0.0, 0.0, False
     for one in frames:
         recording = context.solo(one)
         should = expected(wanted.model, one.array, layout=layout)
         steps += len(one)
+        narrow = should.allowed <= NARROW * np.maximum(1, np.abs(should.ys))
+        judged += int(narrow.all(axis=1).sum())
         for where, found, exact, allowed in _parts(recording, should, layout):
             sees_state |= where.startswith("state")
-            apart = np.abs(found.astype(np.float64) - exact)
-            apart = np.where(np.isnan(apart), np.inf, apart)
-            largest = max(largest, float(apart.max(initial=0.0)))
-            ratio = (apart / allowed).reshape(len(one), -1)
+            largest = max(largest, float(distance(found, exact).max(initial=0.0)))
+            ratio = part_of(found, exact, allowed).reshape(len(one), -1)
             worst = max(worst, float(ratio.max(initial=0.0)))
             beyond = (ratio > 1).any(axis=1)
             at = int(np.argmax(beyond))
@@ -98,7 +99,12 @@ def whole_agreement(
             first = here if first is None or at < first.step else first
             if where.startswith("output") and (of_outputs is None or at < of_outputs.step):
                 of_outputs = here
-    numbers: dict[str, Any] = {"steps": steps, "max_error": largest, "of_allowed": worst}
+    numbers: dict[str, Any] = {
+        "steps": steps,
+        "steps_with_a_bound": judged,
+        "max_error": largest,
+        "of_allowed": worst,
+    }
     what = "every output and the state" if sees_state else "every output"
     figures = f"max error {largest:.2g} against float64"
     if first is None:
@@ -176,8 +182,7 @@ def whole_drift(target: Target, reference: Any, options: Options | None = None) 
 def _ratio(session: Any, beside: Any, layout: Layout, x: Float32, allowed: Any) -> float:
     """Take one step; return the largest error as a part of what is allowed."""
     exact = layout.flat(beside.step(layout.values(x)))
-    apart = np.abs(step(session, x, len(exact)).astype(np.float64) - exact)
-    return float((np.where(np.isnan(apart), np.inf, apart) / allowed).max())
+    return float(part_of(step(session, x, len(exact)), exact, allowed).max())
 
 
 def _drift_result(
