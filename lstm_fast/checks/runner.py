@@ -29,11 +29,11 @@ from .whole_references import WholeReference, is_whole, whole_reference_for
 __all__ = ["NAMES", "run"]
 
 Wanted: TypeAlias = Reference | WholeReference | NoReference
-WITH_REFERENCE: dict[str, dict[type, Callable[..., CheckResult]]] = {
-    "agreement": {Reference: agreement, WholeReference: whole_agreement},
-    "drift": {Reference: drift, WholeReference: whole_drift},
+WITH_REFERENCE: dict[str, Callable[..., CheckResult]] = {"agreement": agreement, "drift": drift}
+WITH_WHOLE: dict[str, Callable[..., CheckResult]] = {
+    "agreement": whole_agreement,
+    "drift": whole_drift,
 }
-EXPLAIN: dict[type, Callable[..., Any]] = {Reference: explain, WholeReference: explain_whole}
 ALONE: dict[str, Callable[..., CheckResult]] = {
     "determinism": determinism,
     "reset": reset,
@@ -95,8 +95,8 @@ def run(
             shared = sharing(target, options)
         if result.failed and name in SHARING and shared:
             result = replace(result, note=shared)
-        elif result.failed and name in DIAGNOSED and is_new and type(wanted) in EXPLAIN:
-            explained = explained or EXPLAIN[type(wanted)](target, wanted)
+        elif result.failed and name in DIAGNOSED and is_new and not isinstance(wanted, NoReference):
+            explained = explained or _explained(target, wanted)
             result = replace(result, diagnosis=explained[0], note=explained[1])
         if result.failed and not result.reproduction:
             needed = None
@@ -124,6 +124,14 @@ def _wanted(target: Target, reference: Any) -> Wanted:
     if is_whole(target, reference):
         return whole_reference_for(target, reference)
     return reference if isinstance(reference, NoReference) else reference_for(target, reference)
+
+
+def _explained(
+    target: Target, wanted: Reference | WholeReference
+) -> tuple[tuple[dict[str, Any], ...], str]:
+    if isinstance(wanted, WholeReference):
+        return explain_whole(target, wanted)
+    return explain(target, wanted)
 
 
 def _remarks(target: Target, wanted: Wanted) -> tuple[str, ...]:
@@ -154,7 +162,8 @@ def _one(name: str, target: Target, wanted: Wanted, options: Options) -> CheckRe
             return ALONE[name](target, options)
         if isinstance(wanted, NoReference):
             return CheckResult(name, "skipped", wanted.reason, on_purpose=wanted.on_purpose)
-        return WITH_REFERENCE[name][type(wanted)](target, wanted, options)
+        table = WITH_WHOLE if isinstance(wanted, WholeReference) else WITH_REFERENCE
+        return table[name](target, wanted, options)
     except TargetError as error:
         return CheckResult(name, "failed", f"the target broke down: {error}")
     except Exception as error:  # what it gave was of a shape or a size that no check can use

@@ -150,6 +150,23 @@ def test_the_state_is_compared_as_well():
     assert result.numbers["first_parting"]["where"].startswith("state 'a.c'")
 
 
+def test_a_reset_that_forgets_what_no_output_shows():
+    class Counts(Session):
+        steps = 0
+
+        @property
+        def state(self):
+            return {**self.kept, "steps": np.array([self.steps])}
+
+        def step(self, x):
+            self.steps += 1
+            return super().step(x)
+
+    result = report(target(Counts, batch=None), only=["reset"])["reset"]
+    assert result.status == "failed"
+    assert "initial state of 'steps': state 'steps' differs from step 0 on" in result.text
+
+
 # ---- what cannot be checked ----------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ KIT = [
         "lstm_fast/checks/_compare.py",
         "for name in (a.states or {}).keys() & (b.states or {}).keys():",
         "for name in ():",
-        WHOLE + "::test_planted_faults_are_found -k 'forgets and c'",
+        WHOLE + "::test_a_reset_that_forgets_what_no_output_shows",
     ),
     Mutant(
         "checks: whole models may be off by a thousand times what roundings come to",
