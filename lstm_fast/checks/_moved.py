@@ -6,7 +6,7 @@ out moved at random by what float32 would lose there (Monte Carlo arithmetic: Pa
 apart the outputs then are is what roundings come to in this model, on these frames.
 
 Roundings that all go one way come to sqrt(n) times what n of them do by chance; `FACTOR` is that of
-a thousand, and what implementations differ in beside it, such as approximations of tanh.
+256. (onnxruntime 1.32 reaches 0.08 of what is then allowed, over all files of Silero VAD.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Expected", "Moved", "Simulation", "distance", "expected", "part_of",
 
 U = 2.0**-24
 DRAWS = 3
-FACTOR = 32.0
+FACTOR = 16.0
 LEAST = 16 * U  # of max(1, |value|): what libraries lose of an activation, see `bounds.ACTIVATION`
 MOVES = {"reshape", "transpose", "concat", "slice", "gather", "expand", "pad", "embedding"}
 CHOICES = {"relu", "clip", "minimum", "maximum", "where", "abs", "neg"}

@@ -232,10 +232,9 @@ def _stepwise(change: Callable[[Any, dict[str, Any], dict[str, Any], Any], None]
     def simulate(stream: Any, layout: Layout, xs: Float32) -> tuple[Float32, dict[str, Float32]]:
         ys, states, start = [], [], stream.state
         for x in xs:
-            values = layout.values(x)
-            ys.append(layout.flat(stream.step(values)))
+            by_name = layout.by_name(x)
+            ys.append(layout.flat(stream.step(by_name)))
             state = stream.state
-            by_name = values if isinstance(values, dict) else {next(iter(layout.inputs)): values}
             change(stream, state, start, by_name)
             states.append(state)
         return stacked(ys, states)
@@ -274,11 +273,9 @@ def _scaled(scale: float) -> Simulation:
     def simulate(stream: Any, layout: Layout, xs: Float32) -> tuple[Float32, dict[str, Float32]]:
         ys, states = [], []
         for x in xs:
-            values = layout.values(x)
-            by_name = values if isinstance(values, dict) else {next(iter(layout.inputs)): values}
             made = {
                 name: value * np.float32(scale) if value.dtype.kind == "f" else value
-                for name, value in by_name.items()
+                for name, value in layout.by_name(x).items()
             }
             ys.append(layout.flat(stream.step(made)))
             states.append(stream.state)

@@ -81,6 +81,11 @@ class Layout:
             made[name] = np.array(part)
         return made if len(made) > 1 else next(iter(made.values()))
 
+    def by_name(self, xs: Float32) -> dict[str, Any]:
+        """Return frames (..., I) as values by name, also where there is one input."""
+        made = self.values(xs)
+        return made if isinstance(made, dict) else {next(iter(self.inputs)): made}
+
     def flat(self, results: Any, ahead: tuple[int, ...] = ()) -> Float32:
         """Return what a model returned, with these axes in front, as (..., P).
 

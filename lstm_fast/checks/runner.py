@@ -23,7 +23,8 @@ from .results import CheckResult, Report, machine_facts
 from .sessions import chunks, determinism, reset
 from .speed import latency, slow_paths
 from .target import Target, TargetError, check_target, record, told
-from .whole_agreement import whole_agreement, whole_drift
+from .whole_agreement import whole_agreement
+from .whole_drift import whole_drift
 from .whole_references import WholeReference, is_whole, whole_reference_for
 
 __all__ = ["NAMES", "run"]

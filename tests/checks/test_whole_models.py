@@ -11,7 +11,8 @@ from passing import LOGIC, QUICK
 from program_cases import Builder, chain, rich
 
 from lstm_fast import LSTM, Model, checks
-from lstm_fast.checks import Options, TargetError, adapters
+from lstm_fast.checks import Options, TargetError, _moved, adapters
+from lstm_fast.checks.command import as_target
 from lstm_fast.checks.layout import Layout
 
 FEW = Options(drift_steps=300, samples=10, timing_seconds=0.2, runs=2, threads=2, sessions=2)
@@ -28,7 +29,8 @@ def report(made, reference=MODEL, only=LOGIC):
 @pytest.mark.parametrize("make", [chain, rich, careless.program])
 def test_ours_pass(make, backend):
     model = Model.from_program(make(), backend=backend)
-    found = report(adapters.from_model(model), model)
+    only = LOGIC if backend is None else ["agreement", "chunks"]
+    found = report(adapters.from_model(model), model, only)
     assert found.passed, str(found)
     assert not [one for one in found.results if one.status == "skipped"]
     assert found.facts["state_is_seen"]
@@ -123,6 +125,24 @@ def test_what_is_not_known_is_said_to_be_so():
     assert result.numbers["first_parting"]["where"] == "output 'p'[0]"
     assert not result.diagnosis
     assert "nothing known explains it" in result.note
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_single_steps_are_within_a_derived_bound(seed):
+    for model in (Model.from_program(chain(seed)), MODEL.astype("float16")):
+        result = report(adapters.from_model(model), model, ["agreement"])["agreement"]
+        assert result.numbers["steps_with_a_derived_bound"] == result.numbers["steps"]
+        assert 0 < result.numbers["of_bound"] <= 1
+
+
+def test_the_derived_bound_alone_finds_what_is_off(monkeypatch):
+    monkeypatch.setattr(_moved, "FACTOR", 1e9)
+    result = report(target(careless.Rough), only=["agreement"])["agreement"]
+    assert result.status == "failed"
+    assert result.text.startswith("from the state before, they part at step 0, in output 'p'[0]")
+    right = report(target(), only=["agreement"])["agreement"]
+    assert right.status == "passed"
+    assert right.warnings == ("agreement could judge only 0 of 48 steps",)
 
 
 def test_errors_that_grow_are_drift():
@@ -252,6 +272,13 @@ def test_integers_are_drawn_from_what_is_valid():
     extremes = np.float32([np.nan, np.inf, -np.inf, 1e30, 2, -2])
     many = np.repeat(extremes[:, None], layout.input_size, axis=1)
     assert layout.values(many)["token"].tolist() == [0, 4, -5, 4, 4, -5]
+
+
+def test_a_model_is_a_target_wherever_an_lstm_is():
+    assert as_target(MODEL).model is MODEL
+    assert report(as_target(MODEL), only=["determinism", "agreement"]).passed
+    with pytest.raises(TypeError, match=r"expected an lstm_fast\.Model, found LSTM"):
+        adapters.from_model(LSTM.random(2, 3))
 
 
 def test_a_batch_of_ours_is_a_pool():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from silero_path import silero_file
 from lstm_fast import checks, cli
 from lstm_fast.checks import Options, TargetError, adapters
 
-FAST = ["--steps", "200", "--skip", "latency,slow_paths"]
+GOLDEN = Path(__file__).parent.parent / "golden" / "formats"
+FAST = ["--steps", "100", "--skip", "latency,slow_paths"]
 FEW = Options(drift_steps=200, runs=2, threads=2, sessions=2)
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -186,3 +188,53 @@ def test_silero_whose_halves_are_swapped_is_named():
     target.open = swapped
     result = checks.run(target, target.oracle, FEW, only=["agreement"])["agreement"]
     assert result.diagnosis[0]["mistake"] == "halves_swapped:state"
+
+
+# ---- other files ---------------------------------------------------------------------------------
+
+
+def sequences(path):
+    """x (batch, time, 6) to probabilities: an LSTM of its own start, as PyTorch exports one."""
+    rng = np.random.default_rng(1)
+    weights = {
+        "W": 0.5 * rng.standard_normal((1, 20, 6)),
+        "R": 0.5 * rng.standard_normal((1, 20, 5)),
+        "v": rng.standard_normal((5, 2)),
+    }
+    constants = [numpy_helper.from_array(v.astype(np.float32), n) for n, v in weights.items()]
+    constants.append(numpy_helper.from_array(np.array([1], np.int64), "one"))
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["turned", "W", "R"], ["ys"], "cell", hidden_size=5),
+        helper.make_node("Squeeze", ["ys", "one"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["back"], perm=[1, 0, 2]),
+        helper.make_node("MatMul", ["back", "v"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["p"], axis=-1),
+    ]
+    inputs = [helper.make_tensor_value_info("x", FLOAT, ["batch", "time", 6])]
+    outputs = [helper.make_tensor_value_info("p", FLOAT, ["batch", "time", 2])]
+    graph = helper.make_graph(nodes, "sequences", inputs, outputs, constants)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def test_a_file_of_whole_sequences(tmp_path):
+    """Onnxruntime runs it over all frames since the reset, and ours steps."""
+    path, report = sequences(tmp_path / "sequences.onnx"), tmp_path / "report.json"
+    assert check(path, *FAST, "--json", report) == 0
+    results = {one["name"]: one for one in json.loads(report.read_text())["results"]}
+    assert results["agreement"]["text"].startswith("every output within")
+    with pytest.raises(TargetError, match="kept from step to step by the LSTM or GRU itself"):
+        adapters.from_onnx_model(path)
+
+
+@pytest.mark.parametrize("name", ["nam/one_layer.nam", "keras_models/tokens.keras"])
+def test_files_that_we_alone_run_here(name, capsys):
+    assert check(GOLDEN / name, *FAST) == 0
+    assert f"{name.partition('/')[2]} in lstm_fast: passed" in capsys.readouterr().out
+
+
+def test_an_lstm_alone_is_checked_as_before(tmp_path):
+    target = checks.command.load_target(str(sequences(tmp_path / "a.onnx")), whole=False)
+    assert getattr(target, "oracle", None) is None

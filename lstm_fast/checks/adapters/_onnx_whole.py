@@ -122,7 +122,8 @@ class OnnxModelTarget(NamedTarget):
         self._runner, self._path, self._options = runner, path, options
         self.model = model
         self._infos = {one.name: one for one in runner.get_inputs()}
-        self._names = [one.name for one in runner.get_outputs()]
+        self._output_shapes = {one.name: list(one.shape or ()) for one in runner.get_outputs()}
+        self._names = list(self._output_shapes)
         program = model.program
         self._histories = {one.name: one.history for one in program.inputs}
         told = dict(states) if states is not None else _noted(model.notes)
@@ -220,6 +221,16 @@ class OnnxModelTarget(NamedTarget):
             raise TargetError(f"onnxruntime can't run {self.name}: {error}") from error
         return dict(zip(self._names, values, strict=True))
 
+    def row_axis(self, name: str, shape: tuple[int, ...], rows: int) -> int:
+        """Return where an output has sessions: by the name of the axis, else by its size."""
+        assert self._rows_at is not None
+        first = next(iter(self.layout.inputs))
+        called = self._infos[first].shape[self._rows_at[first]]
+        dims = self._output_shapes[name]
+        if isinstance(called, str) and called in dims:
+            return dims.index(called)
+        return next((n for n, size in enumerate(shape) if size == rows), 0)
+
     def _batch_axes(self) -> dict[str, int] | None:
         """Return where each input and state has sessions: a free axis of size 1, or None."""
         free: dict[str, dict[Any, int]] = {}
@@ -273,17 +284,18 @@ class _Session:
         made = target.call(feeds)
         self._kept = {name: made[output] for name, output in target._next.items()}
         self._before = before
-        return {name: self._rows_of(made[name], one.shape) for name, one in layout.outputs.items()}
+        return {name: self._rows_of(made[name], name) for name in layout.outputs}
 
-    def _rows_of(self, value: Any, shape: tuple[int, ...]) -> Any:
+    def _rows_of(self, value: Any, name: str) -> Any:
         """Return an output as (n, ...), or of one session as (...)."""
         array = np.asarray(value)
         if self._rows == 1:
             return array
-        if array.size != self._rows * math.prod(shape):
-            raise TargetError(f"an output has shape {array.shape}, which is not {self._rows} rows")
-        at = next((n for n, size in enumerate(array.shape) if size == self._rows), 0)
-        return np.moveaxis(array, at, 0)
+        if array.size != self._rows * math.prod(self._target.layout.outputs[name].shape):
+            raise TargetError(
+                f"output {name!r} has shape {array.shape}, which is not {self._rows} rows"
+            )
+        return np.moveaxis(array, self._target.row_axis(name, array.shape, self._rows), 0)
 
     @property
     def state(self) -> dict[str, Any]:
