@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import importlib.util
 import signal
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,6 +15,8 @@ from hypothesis import settings
 import lstm_fast
 from lstm_fast import LSTM
 from lstm_fast._backends import load
+
+sys.path.append(str(Path(__file__).parent / "models"))  # its programs serve other folders, too
 
 settings.register_profile("lstm_fast", deadline=None, print_blob=True, max_examples=60)
 settings.load_profile("lstm_fast")

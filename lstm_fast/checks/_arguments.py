@@ -11,7 +11,7 @@ import numpy as np
 from .runner import NAMES
 from .target import LARGEST_FRAME
 
-__all__ = ["constant", "frame", "names", "state"]
+__all__ = ["constant", "frame", "history", "names", "shape", "state"]
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -61,6 +61,22 @@ def constant(text: str) -> tuple[str, Any]:
             f"{text!r} is no value of an input: expected IN=NUMBER, such as sr=16000"
         )
     return name, number
+
+
+def history(text: str) -> tuple[str, int]:
+    """Return the name of an input and how many values it keeps, from "IN=N"."""
+    name, _, value = (part.strip() for part in text.rpartition("="))
+    if not name or not re.fullmatch("[0-9]{1,9}", value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no history: expected IN=N, such as input=64")
+    return name, int(value)
+
+
+def shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Return the name of an input and its shape, from "IN=1,576"."""
+    name, _, value = (part.strip() for part in text.rpartition("="))
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape: expected IN=1,N, such as x=1,576")
+    return name, tuple(frame(value))
 
 
 def _number(text: str) -> Any:

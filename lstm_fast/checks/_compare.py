@@ -16,8 +16,8 @@ from .target import Recording
 class Difference:
     """How two recordings of the same frames differ.
 
-    step: the first that does; what: "y", "h" or "c" there; largest: absolute, over all of them;
-    ulp: likewise, counted in float32 values between the two; steps: how many differ.
+    step: the first that does; what: "y", "h", "c" or a state's name there; largest: absolute, over
+    all of them; ulp: likewise, counted in float32 values between the two; steps: how many differ.
     """
 
     step: int
@@ -59,6 +59,8 @@ def difference(a: Recording, b: Recording) -> Difference | None:
         pairs["h"] = (a.hs, b.hs)
     if a.cs is not None and b.cs is not None:
         pairs["c"] = (a.cs, b.cs)
+    for name in (a.states or {}).keys() & (b.states or {}).keys():
+        pairs[f"state {name!r}"] = (a.states[name], b.states[name])  # type: ignore[index]
     unlike, first, largest, ulp = np.zeros(len(a), bool), "", 0.0, 0
     step = len(a)
     for what, (left, right) in pairs.items():

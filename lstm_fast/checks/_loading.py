@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import LstmFastError
 from ..lstm import LSTM
-from . import adapters
+from ..model import Model, load_model
+from . import _whole_files, adapters
 from .adapters._extras import needed
 from .target import NoTargetError, Target, TargetError, theirs
 
@@ -21,7 +23,8 @@ __all__ = ["as_target", "load_target"]
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".safetensors")
 KERAS = (".keras", ".h5", ".hdf5")
-WANTED = f"expected a file .onnx, {', '.join(TORCH)}, or module:factory"
+OURS = (".lfm", ".nam")  # whole models that we alone run here
+WANTED = f"expected a file .onnx, {', '.join((*OURS, '.keras', *TORCH))}, or module:factory"
 
 
 def load_target(
@@ -31,6 +34,7 @@ def load_target(
     input_size: int | None = None,
     onnx: dict[str, Any] | None = None,
     ignore: Sequence[str] = (),
+    whole: bool = False,
 ) -> Target:
     """Return what the command line calls a TARGET.
 
@@ -39,21 +43,31 @@ def load_target(
             where it can be and returns a Target or what an adapter makes one of.
         name: which LSTM of a file of torch, where it has several.
         input_size: of a torch module that does not say it.
-        onnx: arguments of `adapters.from_onnx`.
+        onnx: arguments of `adapters.from_onnx`, or of `from_onnx_model`.
         ignore: patterns of names that are left out of a file of torch.
+        whole: whether an ONNX file that is more than an LSTM is a whole model.
 
     Raises:
         TargetError: it can't be run.
         OSError, FormatError: the file can't be read.
     """
-    origin = _origin(text, name, input_size, onnx or {}, ignore)
+    origin = _origin(text, name, input_size, onnx or {}, ignore, whole)
     path = Path(text)
     if path.suffix.lower() == ".onnx":
         if not path.is_file():
             raise FileNotFoundError(f"{text}: there is no such file")
-        return adapters.from_onnx(path, origin=origin, **(onnx or {}))
+        return _whole_files.onnx_target(path, onnx or {}, origin, whole)
     if path.suffix.lower() in TORCH:
         return _of_torch(path, name, input_size, ignore, origin)
+    if path.suffix.lower() in OURS:
+        return adapters.from_model(load_model(path), name=_of_ours(path), origin=origin)
+    if path.suffix.lower() == ".keras" and path.is_file():
+        try:
+            return adapters.from_model(load_model(path), name=_of_ours(path), origin=origin)
+        except LstmFastError as error:
+            raise TargetError(
+                f"{error}. To check it in Keras, give module:factory, whose model has stateful=True"
+            ) from error
     if path.suffix.lower() in KERAS:
         raise TargetError(f"{text}: Keras: give module:factory, whose model has stateful=True")
     module, separator, attribute = text.partition(":")
@@ -62,16 +76,22 @@ def load_target(
     return _of_module(module, attribute, input_size, origin)
 
 
+def _of_ours(path: Path) -> str:
+    return f"{path.name} in lstm_fast"
+
+
 def _origin(
     text: str,
     name: str | None,
     input_size: int | None,
     onnx: dict[str, Any],
     ignore: Sequence[str],
+    whole: bool,
 ) -> str:
     more = "" if name is None else f", name={name!r}"
     more += "" if input_size is None else f", input_size={input_size}"
     more += f", ignore={list(ignore)!r}" if ignore else ""
+    more += ", whole=True" if whole else ""
     if onnx:
         parts = ", ".join(f"{name!r}: {_code(value)}" for name, value in onnx.items())
         more += f", onnx={{{parts}}}"
@@ -195,7 +215,7 @@ def _libraries(value: Any) -> set[str]:
 
 def _is_known(value: Any) -> bool:
     """Say whether `as_target` takes it as it is."""
-    return isinstance(value, (Target, LSTM)) or bool(_libraries(value) & {"torch", "keras"})
+    return isinstance(value, (Target, LSTM, Model)) or bool(_libraries(value) & {"torch", "keras"})
 
 
 def as_target(value: Any, input_size: int | None = None, origin: str | None = None) -> Target:
@@ -209,6 +229,8 @@ def as_target(value: Any, input_size: int | None = None, origin: str | None = No
         return value
     if isinstance(value, LSTM):
         return adapters.from_lstm(value, origin=origin)
+    if isinstance(value, Model):
+        return adapters.from_model(value, origin=origin)
     roots = _libraries(value)
     # Keras before torch: its layers are torch modules where torch is its backend.
     if "keras" in roots:
@@ -220,6 +242,6 @@ def as_target(value: Any, input_size: int | None = None, origin: str | None = No
         raise NoTargetError(f"{kind} is one session; a target makes a new one each time", kind)
     raise TargetError(
         f"{type(value).__name__} is neither a Target nor what an adapter knows, which is an LSTM, "
-        "a torch module or a Keras model: lstm_fast.checks.adapters makes a Target of others, with "
-        "from_function, from_sessions, ..."
+        "a Model, a torch module or a Keras model: lstm_fast.checks.adapters makes a Target of "
+        "others, with from_function, from_sessions, ..."
     )

@@ -15,18 +15,21 @@ from .._weights import WEIGHT_DTYPES
 from ..errors import LstmFastError
 from . import _arguments, adapters
 from ._loading import as_target, load_target
+from ._whole_files import of_whole_target
 from .options import DEFAULT, Options
 from .references import COMPUTES_BEFORE, NoReference, Reference, as_reference
 from .results import MAIN, Report
 from .runner import NAMES, run
 from .speed import SLOW_RATIO
 from .target import NoTargetError, Target, TargetError, theirs, told
+from .whole_references import is_whole
 
 __all__ = ["add", "as_target", "load_target"]
 
 DESCRIPTION = (
-    "Checks an LSTM that is stepped: against the equations in float64, and that resets reset, that "
-    "sessions do not touch each other, that NaN stays where it is. Running a target runs its code."
+    "Checks an LSTM or a whole model that is stepped: against the equations in float64, and that "
+    "resets reset, that sessions do not touch each other, that NaN stays where it is. Running a "
+    "target runs its code."
 )
 STATUS = f"""\
 exit status:
@@ -59,7 +62,8 @@ def add(commands: Any) -> None:
         nargs="?",
         metavar="TARGET",
         help="model.onnx, for onnxruntime; a file of torch: its LSTM in nn.LSTM, or TorchScript; "
-        "or module:factory, which returns a Target, an LSTM, a torch module or a Keras model",
+        "a whole model .lfm, .nam or .keras, in lstm_fast; or module:factory, which returns a "
+        "Target, an LSTM, a Model, a torch module or a Keras model",
     )
     arg("--command", dest="program", metavar="CMD", help="a program that speaks the line protocol")
     arg("--reference", metavar="FILE", help="the LSTM that it should be; default: that of TARGET")
@@ -120,6 +124,22 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
         metavar="N[,M]",
         type=_arguments.frame,
         help="the shape of a frame, such as 576, 1,80 or 3x41",
+    )
+    arg(
+        "--history",
+        metavar="IN=N",
+        type=_arguments.history,
+        action="append",
+        default=[],
+        help="of a whole model: so many values of the frames before, such as input=64; repeatable",
+    )
+    arg(
+        "--shape",
+        metavar="IN=1,N",
+        type=_arguments.shape,
+        action="append",
+        default=[],
+        help="of a whole model: the shape of an input, history and all; repeatable",
     )
     arg("--time-axis", type=int, metavar="N", help="where frames have the time")
     arg("--batch-axis", type=int, metavar="N", help="where they have the batch")
@@ -242,7 +262,15 @@ def _target(options: argparse.Namespace) -> Target:
         input_size=options.input_size,
         onnx=_onnx_options(options),
         ignore=options.ignore,
+        whole=_may_be_whole(options),
     )
+
+
+def _may_be_whole(options: argparse.Namespace) -> bool:
+    """Say whether nothing asks for the LSTM alone."""
+    if options.no_reference or options.head or options.name or options.weight_dtype:
+        return False
+    return options.reference is None or options.reference.lower().endswith(".lfm")
 
 
 def _onnx_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -258,6 +286,10 @@ def _onnx_options(options: argparse.Namespace) -> dict[str, Any]:
         found["constants"] = dict(options.set)
     if options.frame:
         found["frame_shape"] = options.frame
+    if options.history:
+        found["history"] = dict(options.history)
+    if options.shape:
+        found["shapes"] = dict(options.shape)
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -265,9 +297,17 @@ def _reference(options: argparse.Namespace, target: Target) -> Any:
     """Return the reference, a `NoReference` that says why there is none, or None as asked."""
     if options.no_reference:
         return None
-    name, dtype, file = options.name, options.weight_dtype, options.target
+    name, dtype = options.name, options.weight_dtype
     if options.reference is not None:
+        if is_whole(target, options.reference):
+            return options.reference  # which the runner reads
         return as_reference(options.reference, name, dtype, options.ignore)
+    return of_whole_target(target) or _of_the_target(options, target)
+
+
+def _of_the_target(options: argparse.Namespace, target: Target) -> Any:
+    """Return the LSTM that a target holds or whose file it is, as the reference, or why not."""
+    dtype, file = options.weight_dtype, options.target
     own = _own(target)
     if own:  # what it was made of
         found = as_reference(getattr(target, own), None, dtype)

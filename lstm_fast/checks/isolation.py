@@ -24,7 +24,7 @@ from .target import (
     open_batch,
     open_session,
     reset,
-    state_of,
+    shown,
     step,
     theirs,
     to_array,
@@ -98,7 +98,7 @@ def interleave(context: Context, inputs: list[Frames], order: list[int]) -> list
         for n in order:
             x = inputs[n].array[len(rows[n])]
             y = step(sessions[n], x, size)
-            rows[n].append((y, state_of(sessions[n])))
+            rows[n].append((y, shown(sessions[n])))
         return [recording_of(frames, taken) for frames, taken in zip(inputs, rows, strict=True)]
     finally:
         for session in sessions:
@@ -106,12 +106,7 @@ def interleave(context: Context, inputs: list[Frames], order: list[int]) -> list
 
 
 def recording_of(frames: Frames, taken: list[Any]) -> Recording:
-    ys = np.stack([y for y, _ in taken])
-    states = [state for _, state in taken]
-    if any(state is None for state in states):
-        return Recording(frames.array, ys)
-    hs, cs = (np.stack(part) for part in zip(*states, strict=True))
-    return Recording(frames.array, ys, hs, cs)
+    return Recording.of(frames.array, np.stack([y for y, _ in taken]), [one for _, one in taken])
 
 
 def _worst(found: list[Difference | None]) -> Difference | None:

@@ -8,12 +8,15 @@ from typing import Any
 from .options import DEFAULT, Options
 from .references import Reference
 from .target import Target
+from .whole_references import WholeReference
 
 UNKNOWN = "# target: the lstm_fast.checks.Target that was checked; this takes it from here on"
 UNKNOWN_REFERENCE = "# reference: the LSTM that it should be, as it was given to the check"
 
 
-def code(target: Target, body: str, *imports: str, reference: Reference | None = None) -> str:
+def code(
+    target: Target, body: str, *imports: str, reference: Reference | WholeReference | None = None
+) -> str:
     """Return a reproduction: imports, what makes the target and its reference again, and a body."""
     lines = ["import numpy as np", *imports, "from lstm_fast.checks import record", ""]
     lines += [target.origin or UNKNOWN]
@@ -30,7 +33,9 @@ def options(chosen: Options, **changed: Any) -> str:
     return f"Options({', '.join(parts)})"
 
 
-def whole(name: str, target: Target, chosen: Options, wanted: Reference | None) -> str:
+def whole(
+    name: str, target: Target, chosen: Options, wanted: Reference | WholeReference | None
+) -> str:
     """Return a reproduction that runs a whole check; wanted: of a check that needs a reference."""
     body = f"""
 options = checks.{options(chosen)}
@@ -42,6 +47,6 @@ assert report.passed, report
 
 SAME = """
 def bits(recording):
-    parts = (recording.ys, recording.hs, recording.cs)
+    parts = (recording.ys, recording.hs, recording.cs, *(recording.states or {}).values())
     return [None if part is None else part.tobytes() for part in parts]
 """

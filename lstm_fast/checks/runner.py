@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from . import reproduction
 from ._context import SEE_DETERMINISM
 from ._explain import explain
 from ._sharing import sharing
+from ._whole_mistakes import explain_whole
 from .agreement import agreement
 from .containment import nan_containment
 from .endurance import drift
@@ -22,10 +23,18 @@ from .results import CheckResult, Report, machine_facts
 from .sessions import chunks, determinism, reset
 from .speed import latency, slow_paths
 from .target import Target, TargetError, check_target, record, told
+from .whole_agreement import whole_agreement
+from .whole_drift import whole_drift
+from .whole_references import WholeReference, is_whole, whole_reference_for
 
 __all__ = ["NAMES", "run"]
 
+Wanted: TypeAlias = Reference | WholeReference | NoReference
 WITH_REFERENCE: dict[str, Callable[..., CheckResult]] = {"agreement": agreement, "drift": drift}
+WITH_WHOLE: dict[str, Callable[..., CheckResult]] = {
+    "agreement": whole_agreement,
+    "drift": whole_drift,
+}
 ALONE: dict[str, Callable[..., CheckResult]] = {
     "determinism": determinism,
     "reset": reset,
@@ -54,7 +63,8 @@ def run(
     Args:
         target: what to check, see `Target` and `adapters`.
         reference: the LSTM that it should be: an `LSTM`, its weights, a state dict, a torch module
-            or a file. Without one, agreement and drift are skipped, nothing is diagnosed, and the
+            or a file; or the whole model: a `Model`, a program, or a file for a target that is
+            one. Without one, agreement and drift are skipped, nothing is diagnosed, and the
             report has not passed (`Report.missing`, exit status 3), unless that was asked for: by
             None, or by leaving these two out with `only` or `skip`.
         options: see `Options`.
@@ -86,11 +96,13 @@ def run(
             shared = sharing(target, options)
         if result.failed and name in SHARING and shared:
             result = replace(result, note=shared)
-        elif result.failed and name in DIAGNOSED and is_new and isinstance(wanted, Reference):
-            explained = explained or explain(target, wanted)
+        elif result.failed and name in DIAGNOSED and is_new and not isinstance(wanted, NoReference):
+            explained = explained or _explained(target, wanted)
             result = replace(result, diagnosis=explained[0], note=explained[1])
         if result.failed and not result.reproduction:
-            needed = wanted if name in WITH_REFERENCE and isinstance(wanted, Reference) else None
+            needed = None
+            if name in WITH_REFERENCE and not isinstance(wanted, NoReference):
+                needed = wanted
             whole = reproduction.whole(name, target, options, needed)
             result = replace(result, reproduction=whole)
         if "determinism" not in chosen:
@@ -100,22 +112,32 @@ def run(
     facts = {
         "input_size": target.input_size,
         "output_size": first.ys.shape[1],
-        "state_is_seen": first.has_state,
+        "state_is_seen": first.has_state or first.states is not None,
         **machine_facts(),
         **{f"option {name}": value for name, value in asdict(options).items()},
     }
     return Report(str(target.name), tuple(results), facts, _remarks(target, wanted))
 
 
-def _wanted(target: Target, reference: Any) -> Reference | NoReference:
+def _wanted(target: Target, reference: Any) -> Wanted:
     if reference is None:
         return LEFT_OUT
+    if is_whole(target, reference):
+        return whole_reference_for(target, reference)
     return reference if isinstance(reference, NoReference) else reference_for(target, reference)
 
 
-def _remarks(target: Target, wanted: Reference | NoReference) -> tuple[str, ...]:
+def _explained(
+    target: Target, wanted: Reference | WholeReference
+) -> tuple[tuple[dict[str, Any], ...], str]:
+    if isinstance(wanted, WholeReference):
+        return explain_whole(target, wanted)
+    return explain(target, wanted)
+
+
+def _remarks(target: Target, wanted: Wanted) -> tuple[str, ...]:
     """Return what is doubtful about the target or the reference themselves."""
-    assumed = wanted.assumptions if isinstance(wanted, Reference) else ()
+    assumed = () if isinstance(wanted, NoReference) else wanted.assumptions
     return *map(str, target.remarks), *(f"reference: {text}" for text in assumed)
 
 
@@ -134,16 +156,15 @@ def _chosen(only: Sequence[str] | None, skip: Sequence[str]) -> list[str]:
     return [name for name in NAMES if (only is None or name in only) and name not in skip]
 
 
-def _one(
-    name: str, target: Target, wanted: Reference | NoReference, options: Options
-) -> CheckResult:
+def _one(name: str, target: Target, wanted: Wanted, options: Options) -> CheckResult:
     """Run one check; a target that breaks down in it has failed it."""
     try:
         if name in ALONE:
             return ALONE[name](target, options)
         if isinstance(wanted, NoReference):
             return CheckResult(name, "skipped", wanted.reason, on_purpose=wanted.on_purpose)
-        return WITH_REFERENCE[name](target, wanted, options)
+        table = WITH_WHOLE if isinstance(wanted, WholeReference) else WITH_REFERENCE
+        return table[name](target, wanted, options)
     except TargetError as error:
         return CheckResult(name, "failed", f"the target broke down: {error}")
     except Exception as error:  # what it gave was of a shape or a size that no check can use

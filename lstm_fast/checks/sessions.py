@@ -10,7 +10,7 @@ from ._context import ROUNDING, SEE_DETERMINISM, Context
 from .options import Options
 from .probes import Frames, full
 from .results import CheckResult
-from .target import Recording, Session, Target, record, theirs, to_array
+from .target import Recording, Session, Target, record, shown, theirs, to_array
 from .target import reset as to_start
 
 __all__ = ["chunks", "determinism", "reset"]
@@ -29,6 +29,8 @@ def reset(target: Target, options: Options | None = None) -> CheckResult:
     the output must differ, or the session ignores its state.
     """
     context = Context(target, options)
+    if not target.has_memory:
+        return CheckResult("reset", "skipped", "it keeps nothing from one step to the next")
     probe = context.frames(PROBE)
     fresh = context.solo(probe)
     if difference(fresh, context.solo(probe)):
@@ -126,6 +128,7 @@ assert bits(again) == bits(fresh), f"after a reset: {{again.ys[-1]}}, new: {{fre
 """
     only = "after NaN or infinities only: the reset computes with the old state, such as by times 0"
     spoilt = ("a NaN", "an infinity", "all NaN")
+    kept = _kept_names(context, prior)
     which = (
         only
         if all(one[0] in spoilt for one in failed)
@@ -134,10 +137,27 @@ assert bits(again) == bits(fresh), f"after a reset: {{again.ys[-1]}}, new: {{fre
     return CheckResult(
         "reset",
         "failed",
-        f"a reset does not bring back the initial state: {found} ({which})",
+        f"a reset does not bring back the initial state{kept}: {found} ({which})",
         numbers | found.numbers(),
         reproduction.code(context.target, body),
     )
+
+
+def _kept_names(context: Context, prior: Frames) -> str:
+    """Return which parts of a state that is seen by name a reset leaves as they were."""
+    with context.session() as session:
+        fresh = shown(session)
+        record(session, prior.array)
+        to_start(session)
+        after = shown(session)
+    if not isinstance(fresh, dict) or not isinstance(after, dict):
+        return ""
+    names = [
+        repr(name)
+        for name in fresh.keys() & after.keys()
+        if fresh[name].tobytes() != after[name].tobytes()
+    ]
+    return f" of {', '.join(sorted(names))}" if names else ""
 
 
 def _shortest(context: Context, prior: Frames, probe: Frames, fresh: Recording) -> int:

@@ -11,15 +11,18 @@ Sizes: I is input_size, P is output_size, H the units, L the layers, T steps, n 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from .._arrays import Float32
 from ..errors import LstmFastError
+
+if TYPE_CHECKING:
+    from .layout import Layout
 
 __all__ = [
     "BatchSession",
@@ -34,6 +37,7 @@ __all__ = [
     "open_session",
     "record",
     "reset",
+    "shown",
     "state_of",
     "step",
     "theirs",
@@ -49,6 +53,7 @@ def {function}():  # {session}: the class, which has reset() and step(x)
     return adapters.from_sessions({session}, input_size=40)  # 40: the values in a frame
 """
 State: TypeAlias = tuple[Float32, Float32]  # h (L, P) and c (L, H)
+NamedState: TypeAlias = dict[str, Float32]  # of a whole model, in shapes of its own
 
 
 class TargetError(LstmFastError):
@@ -72,7 +77,8 @@ class Session(Protocol):
     """One stream.
 
     What is optional is found by `getattr`:
-    `state`: a property, (h, c) of shapes (L, P) and (L, H), or None where it can't be seen;
+    `state`: a property, (h, c) of shapes (L, P) and (L, H), or a mapping of names to arrays of
+    any shape, or None where it can't be seen;
     `run(xs)`: (T, I) to (T, P), several frames at once, where it has a way of its own for that.
     `close()`: frees what it holds.
     """
@@ -106,6 +112,8 @@ class Target(ABC):
         threads: whether sessions of their own may be stepped in several threads at once.
         exact: whether it promises that batches and chunks have the bits of single steps.
         remarks: what is doubtful about it, for the verdict of a report.
+        layout: of a whole model, what stands where in frames and outputs; None: of an LSTM.
+        has_memory: whether anything is kept from step to step.
     """
 
     name: str = "target"
@@ -115,6 +123,8 @@ class Target(ABC):
     threads: bool = True
     exact: bool = False
     remarks: tuple[str, ...] = ()
+    layout: Layout | None = None
+    has_memory: bool = True
 
     @abstractmethod
     def session(self) -> Session:
@@ -139,7 +149,8 @@ class Recording:
     """What a session did from its start on.
 
     xs (T, I) and ys (T, P) are the frames and the outputs; hs (T, L, P) and cs (T, L, H) the state
-    after each step, or None where it can't be seen. float32. name: of the target.
+    after each step, or None where it can't be seen. float32. name: of the target. states: of a
+    whole model, the state by name after each step, (T, ...) each, or None.
     """
 
     xs: Float32
@@ -147,6 +158,7 @@ class Recording:
     hs: Float32 | None = None
     cs: Float32 | None = None
     name: str = "target"
+    states: Mapping[str, Float32] | None = None
 
     def __len__(self) -> int:
         return len(self.xs)
@@ -155,6 +167,20 @@ class Recording:
     def has_state(self) -> bool:
         """Whether h and c were seen."""
         return self.hs is not None and self.cs is not None
+
+    @classmethod
+    def of(cls, xs: Float32, ys: Float32, seen: list[Any], name: str = "target") -> Recording:
+        """Return one of frames, outputs and what was `shown` after each step."""
+        named = [one for one in seen if isinstance(one, dict)]
+        states = None
+        if (
+            named
+            and len(named) == len(seen)
+            and all(one.keys() == named[0].keys() for one in named)
+        ):
+            states = {key: _stacked([one[key] for one in named], None) for key in named[0]}
+        hs, cs = _columns([one if isinstance(one, tuple) else None for one in seen])
+        return cls(xs, ys, hs, cs, name, states)
 
 
 def check_target(target: Any) -> None:
@@ -244,8 +270,8 @@ def step(session: Session, x: Float32, output_size: int | None = None) -> Float3
     return to_array(y, "step(x)", (output_size,))
 
 
-def to_array(value: Any, what: str, shape: tuple[int | None, ...]) -> Float32:
-    """Return a copy of what a target returned, as float32; a None in shape is any size.
+def to_array(value: Any, what: str, shape: tuple[int | None, ...] | None) -> Float32:
+    """Return a copy of what a target returned, as float32; a None in shape, or as one, is any.
 
     Raises:
         TargetError: it has another shape, or is no array of real numbers.
@@ -256,8 +282,11 @@ def to_array(value: Any, what: str, shape: tuple[int | None, ...]) -> Float32:
             raise TypeError(f"dtype {array.dtype}")
     except Exception as error:  # it is theirs: its __array__ may raise anything
         raise TargetError(f"{what} returned no array of real numbers: {error}") from error
-    if len(array.shape) != len(shape) or any(
-        want is not None and have != want for have, want in zip(array.shape, shape, strict=True)
+    if shape is not None and (
+        len(array.shape) != len(shape)
+        or any(
+            want is not None and have != want for have, want in zip(array.shape, shape, strict=True)
+        )
     ):
         text = ", ".join("any" if size is None else str(size) for size in shape)
         raise TargetError(f"{what} returned shape {array.shape}, expected ({text})")
@@ -269,12 +298,24 @@ def state_of(session: Session) -> State | None:
     """Return copies of h (L, P) and c (L, H), or None where the session does not show them.
 
     Raises:
-        TargetError: what it shows is no such pair.
+        TargetError: what it shows is no such pair, nor a mapping.
+    """
+    state = shown(session)
+    return state if isinstance(state, tuple) else None
+
+
+def shown(session: Session) -> State | NamedState | None:
+    """Return copies of a state as `state_of`, or by name where a session shows a mapping.
+
+    Raises:
+        TargetError: what it shows is no such thing.
     """
     with theirs("state"):
         state = getattr(session, "state", None)
     if state is None:
         return None
+    if isinstance(state, Mapping):
+        return {str(name): to_array(one, f"state[{name!r}]", None) for name, one in state.items()}
     try:
         h, c = state
     except (TypeError, ValueError):
@@ -300,13 +341,12 @@ def record(target: Target | Session, xs: Any, *, name: str | None = None) -> Rec
     try:
         for x in frames:
             ys.append(step(session, x, size))
-            states.append(state_of(session))
+            states.append(shown(session))
     finally:
         if isinstance(target, Target):
             close(session)
-    hs, cs = _columns(states)
     title = name or str(getattr(target, "name", "target"))
-    return Recording(frames, _stacked(ys, size), hs, cs, title)
+    return Recording.of(frames, _stacked(ys, size), states, title)
 
 
 def close(session: object) -> None:

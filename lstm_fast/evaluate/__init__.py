@@ -3,6 +3,7 @@
     from lstm_fast import evaluate
 
     predictor = evaluate.classifier(lstm, (weight, bias), labels)  # or any function of the steps
+    predictor = evaluate.classifier(vad.silero(), labels=(False, True))  # or a whole model
     result = evaluate.run(predictor, sequences, evaluate.by_steps([20, 50, 100]))
     print(result.report())                  # accuracy, latency and confidence by cohort, and which
     result.draw("cohorts.png")              # cohorts stand out from the rest
@@ -17,15 +18,17 @@ and progress bars.
 """
 
 from .buckets import Buckets, by, by_gap, by_steps
+from .classifiers import Classifier
 from .cohorts import Cohort, Confidence, Latency, StandOut
 from .comparisons import Comparison, Pair, compare, compare_runs
 from .costs import Cost
 from .drifts import CohortDrift, Drift, drift
 from .evaluations import Evaluation
-from .predictors import Classifier, Prediction, Predictor, classifier, timed, windowed
+from .predictors import Prediction, Predictor, timed, windowed
 from .runs import run
 from .sequences import Label, Labelled
 from .statistics import PSI_CHANGED, PSI_SHIFTED, Interval, Psi
+from .whole_models import ModelClassifier, classifier
 
 __all__ = [
     "PSI_CHANGED",
@@ -43,6 +46,7 @@ __all__ = [
     "Label",
     "Labelled",
     "Latency",
+    "ModelClassifier",
     "Pair",
     "Prediction",
     "Predictor",

@@ -7,6 +7,8 @@ from typing import Any
 
 from .._arguments import is_number
 from ..lstm import LSTM
+from ..model import Model
+from ..model_stream import ModelStream
 from ..stream import Stream
 from .buckets import Buckets
 
@@ -49,6 +51,12 @@ def check_predictor(predictor: Any) -> None:
         raise TypeError(
             f"a predictor gives labels, which {type(predictor).__name__} does not: "
             "evaluate.classifier(lstm, (weight, bias), labels) makes one of an LSTM and a head"
+        )
+    if isinstance(predictor, (Model, ModelStream)):
+        raise TypeError(
+            f"a predictor gives labels, which {type(predictor).__name__} does not: "
+            "evaluate.classifier(model, labels=(False, True)) makes one of a model that gives "
+            "probabilities"
         )
     if not callable(predictor):
         raise TypeError(f"a predictor is callable, found {type(predictor).__name__}")

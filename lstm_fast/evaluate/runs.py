@@ -15,7 +15,7 @@ from .buckets import Buckets
 from .evaluations import Evaluation
 from .predictors import Prediction, Predictor, known_labels, to_prediction
 from .records import Recorder
-from .sequences import Labelled, fingerprint, last_steps, part, to_labelled, to_window
+from .sequences import Labelled, count, fingerprint, last_steps, part, to_labelled, to_window
 
 __all__ = ["Evaluation", "run"]
 
@@ -42,7 +42,7 @@ def run(
     Args:
         predictor: takes the steps, shape (T, ...), an array of its own; gives a label, (label,
             confidence), a mapping from label to probability, or a `Prediction`. See `classifier`
-            for an LSTM with a head.
+            for an LSTM with a head, or a whole model.
         sequences: `Labelled`, or dicts or objects with the same names. An iterator is taken one by
             one, and of each some 50 bytes are kept.
         buckets: the ways to part them: `by_steps`, `by_gap`, `by`.
@@ -100,7 +100,7 @@ class Item:
     def add_to(self, recorder: Recorder, answer: Prediction | Exception) -> None:
         """Keep it with its answer."""
         with located(self.number, self.sequence.id):
-            recorder.add(self.sequence, self.cohorts, len(self.window), self.fingerprint, answer)
+            recorder.add(self.sequence, self.cohorts, count(self.window), self.fingerprint, answer)
 
 
 class located:  # noqa: N801  # used as a function

@@ -15,6 +15,7 @@ from .._arguments import is_integer
 __all__ = ["Label", "Labelled"]
 
 Label: TypeAlias = "str | int | bool"
+Steps: TypeAlias = "NDArray[Any] | Mapping[str, NDArray[Any]]"  # (T, ...) each
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Labelled:
 
     Args:
         xs: the steps, shape (T, ...), T first: what the predictor takes. Anything that `np.asarray`
-            makes numbers or strings of.
+            makes numbers or strings of. For a model of several inputs, a mapping of names to them.
         gold: the right label: a string, an integer or a bool.
         timestamps: when each step was, shape (T,): seconds, or datetime64; they never go back. None
             where no bucket needs them.
@@ -43,7 +44,7 @@ class Labelled:
     @property
     def steps(self) -> int:
         """T, of the whole sequence."""
-        return len(self.xs)
+        return count(self.xs)
 
     @property
     def largest_gap(self) -> float | None:
@@ -101,23 +102,46 @@ def to_labelled(item: Any) -> Labelled:
             "expected a Labelled, or a dict or object with xs and gold, found "
             f"{type(item).__name__} that lacks {'xs' if xs is None else 'gold'}"
         )
-    try:
-        array = np.asarray(xs)
-    except ValueError as error:
-        raise ValueError(f"its xs are no array: {error}") from None
-    if array.ndim == 0 or array.dtype.kind not in "biufUSM":
-        raise TypeError(
-            f"its xs have dtype {array.dtype} and shape {array.shape}, expected (T, ...) of numbers"
-            " or strings"
-        )
-    if len(array) == 0:
-        raise ValueError(f"it is empty: its xs have shape {array.shape}, expected a step or more")
+    array = _to_steps(xs)
     keys = part(item, "keys")
     if keys is not None and not isinstance(keys, Mapping):
         raise TypeError(f"its keys are {type(keys).__name__}, expected a mapping")
     return Labelled(
         array, to_label(gold, "gold"), part(item, "timestamps"), keys or {}, part(item, "id")
     )
+
+
+def _to_steps(xs: Any) -> Steps:
+    """Return the steps as an array, or as arrays by name.
+
+    Raises:
+        TypeError, ValueError: they are none, empty, or of different lengths.
+    """
+    if not isinstance(xs, Mapping):
+        return _to_array(xs, "its xs")
+    if not xs:
+        raise ValueError("its xs are an empty mapping, expected the steps of each input by name")
+    arrays = {str(name): _to_array(one, f"its xs[{name!r}]") for name, one in xs.items()}
+    if len({len(one) for one in arrays.values()}) > 1:
+        lengths = ", ".join(f"{name!r} {len(one)}" for name, one in arrays.items())
+        raise ValueError(f"its xs have different numbers of steps: {lengths}")
+    return arrays
+
+
+def _to_array(xs: Any, what: str) -> NDArray[Any]:
+    verb = "have" if what == "its xs" else "has"
+    try:
+        array = np.asarray(xs)
+    except ValueError as error:
+        raise ValueError(f"{what} are no array: {error}") from None
+    if array.ndim == 0 or array.dtype.kind not in "biufUSM":
+        raise TypeError(
+            f"{what} {verb} dtype {array.dtype} and shape {array.shape}, expected (T, ...) of "
+            "numbers or strings"
+        )
+    if len(array) == 0:
+        raise ValueError(f"it is empty: {what} {verb} shape {array.shape}, expected a step or more")
+    return array
 
 
 def to_label(value: Any, what: str) -> Label:
@@ -162,14 +186,29 @@ def to_window(window: Any) -> int | None:
     return int(window)
 
 
-def last_steps(xs: NDArray[Any], window: int | None) -> NDArray[Any]:
+def as_steps(xs: Any) -> Steps:
+    """Return steps as an array, or as arrays by name."""
+    if isinstance(xs, Mapping):
+        return {name: np.asarray(one) for name, one in xs.items()}
+    return np.asarray(xs)
+
+
+def count(xs: Any) -> int:
+    """Return how many steps there are, of an array or of arrays by name."""
+    return len(next(iter(xs.values())) if isinstance(xs, Mapping) else xs)
+
+
+def last_steps(xs: Steps, window: int | None) -> Any:
     """Return the last `window` steps, a copy that its receiver may write to."""
-    seen = np.array(xs if window is None else xs[-window:])
-    return seen
+    if isinstance(xs, Mapping):
+        return {name: last_steps(one, window) for name, one in xs.items()}
+    return np.array(xs if window is None else xs[-window:])
 
 
-def fingerprint(xs: NDArray[Any]) -> int:
+def fingerprint(xs: Steps) -> int:
     """Return 63 bits of a hash of dtype, shape and values: equal for the same input windows."""
-    text = f"{xs.dtype.str}{xs.shape}".encode()
-    digest = hashlib.blake2b(text + np.ascontiguousarray(xs).tobytes(), digest_size=8)
+    digest = hashlib.blake2b(digest_size=8)
+    for name, one in xs.items() if isinstance(xs, Mapping) else (("", xs),):
+        digest.update(f"{name}{one.dtype.str}{one.shape}".encode())
+        digest.update(np.ascontiguousarray(one).tobytes())
     return int.from_bytes(digest.digest(), "little") >> 1

@@ -18,15 +18,27 @@ Sessions of a pool are stepped together, each with segments of its own:
     with alice.segment() as of_alice, bob.segment() as of_bob:
         ys = traced.step([alice, bob], xs)
 
+Streams and pools of a whole `Model` are traced alike. What its step returned says how sure it is:
+
+    traced = tracing.trace(vad.stream(), model_name="vad")
+    with traced.segment() as segment:
+        for chunk in chunks:
+            probability = traced.step(chunk)
+        segment.predict("speech", probability)  # of several outputs `trace(confidence=)` says which
+
 Needs the extra `otel` (opentelemetry-api), which is the API alone: where the data goes is up to the
 SDK that the application sets up, and without one it goes nowhere. Nothing in lstm_fast imports it.
 
 Attributes of a span, those in brackets where they are known:
 
     lstm.model.name             as given
-    lstm.model.sha256           `LSTM.fingerprint`: of the weights and how they are stored
-    lstm.input_size, lstm.hidden_size, lstm.layers      ints
-    lstm.backend, [lstm.isa], lstm.weight_dtype         strings, as of `LSTM`
+    lstm.model.sha256           `fingerprint`: of an LSTM's weights and how they are stored, of a
+                                Model's program and constants
+    [lstm.input_size, lstm.hidden_size, lstm.layers]    ints, of an LSTM
+    [lstm.model.inputs, lstm.model.outputs]             strings, of a Model: "x (40,), id () int64"
+    [lstm.model.operations]                             an int, of a Model
+    lstm.backend, [lstm.isa], lstm.weight_dtype         strings, as of `LSTM` and `Model`; where a
+                                Model's operations have several types, "0:int8,3:float16"
     [session.id]                as given
     lstm.sequence.length        steps in this segment
     [lstm.sequence.cohort]      as given
@@ -55,8 +67,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..model_pool import ModelPool
+from ..model_stream import ModelStream
 from ..pool import StreamPool
 from ..stream import Stream
+from ._confidence import Confidence
 from ._pool import TracedPool, TracedSession
 from ._segment import Options, Segment
 from ._stream import TracedStream
@@ -73,11 +88,12 @@ STEPS_RECORDED = 8  # recording one takes an SDK some 5 us, and a whole span 30 
 
 
 def trace(
-    stream: Stream,
+    stream: Stream | ModelStream,
     *,
     model_name: str,
     session_id: str | None = None,
     age_steps: int = 0,
+    confidence: str | None = None,
     span_name: str = SPAN_NAME,
     steps_recorded: int = STEPS_RECORDED,
     tracer: Tracer | None = None,
@@ -86,34 +102,39 @@ def trace(
     """Return a stream that is stepped as before, and whose segments are spans.
 
     Args:
-        stream: the session.
-        model_name: what to call the LSTM: one name for all versions of its weights.
+        stream: the session, of an LSTM or of a whole Model.
+        model_name: what to call the model: one name for all versions of its weights.
         session_id: for the attribute session.id of spans; metrics never carry it.
         age_steps: steps that the stream has already taken since its reset; 0 for a new one.
+        confidence: of a Model, the output that says how sure it is, for `Segment.predict`; None:
+            the only one there is.
         span_name: of each segment.
         steps_recorded: how many steps of a segment go to the metrics at most.
         tracer: OpenTelemetry's; None takes the global provider's.
         meter: OpenTelemetry's; None takes the global provider's.
 
     Raises:
-        TypeError: stream is no `Stream`, or age_steps or steps_recorded no integer.
-        ValueError: model_name is empty, or a number is negative.
+        TypeError: stream is no `Stream` or `ModelStream`; age_steps or steps_recorded is no
+            integer.
+        ValueError: model_name is empty, or a number is negative; confidence names no output, or one
+            that holds no floats, or is given for an LSTM.
     """
-    if not isinstance(stream, Stream):
+    if not isinstance(stream, (Stream, ModelStream)):
         raise TypeError(
             f"expected a Stream, found {type(stream).__name__}: trace(lstm.stream(), ...), or "
             "trace_pool(lstm.pool(...), ...)"
         )
-    telemetry = Telemetry(stream.lstm, model_name, tracer, meter)
-    return TracedStream(
-        stream, Options(telemetry, span_name, steps_recorded), session_id, age_steps
-    )
+    model = stream.lstm if isinstance(stream, Stream) else stream.model
+    telemetry = Telemetry(model, model_name, tracer, meter)
+    options = Options(telemetry, span_name, steps_recorded, Confidence(model, confidence))
+    return TracedStream(stream, options, session_id, age_steps)
 
 
 def trace_pool(
-    pool: StreamPool,
+    pool: StreamPool | ModelPool,
     *,
     model_name: str,
+    confidence: str | None = None,
     span_name: str = SPAN_NAME,
     steps_recorded: int = STEPS_RECORDED,
     tracer: Tracer | None = None,
@@ -124,7 +145,9 @@ def trace_pool(
     Sessions that are to be traced are opened by the returned pool. The arguments, and what is
     raised: see `trace`.
     """
-    if not isinstance(pool, StreamPool):
+    if not isinstance(pool, (StreamPool, ModelPool)):
         raise TypeError(f"expected a StreamPool, found {type(pool).__name__}: see trace, too")
-    telemetry = Telemetry(pool.lstm, model_name, tracer, meter)
-    return TracedPool(pool, Options(telemetry, span_name, steps_recorded))
+    model = pool.lstm if isinstance(pool, StreamPool) else pool.model
+    telemetry = Telemetry(model, model_name, tracer, meter)
+    options = Options(telemetry, span_name, steps_recorded, Confidence(model, confidence))
+    return TracedPool(pool, options)

@@ -14,7 +14,6 @@ from math import ceil
 from time import perf_counter
 from typing import Any, Protocol
 
-from .._arrays import Float32
 from .._process import bookkeeping
 
 BLOCK = 256  # steps; one in that many takes some 2 to 7 us longer, at most 30 ns for each
@@ -23,9 +22,9 @@ _random = random.Random(0)  # of our own: the caller's numbers stay what they ar
 
 
 class StepCall(Protocol):
-    """`Stream.step`."""
+    """`Stream.step` or `ModelStream.step`."""
 
-    def __call__(self, x: Any, out: Float32 | None = None) -> Float32: ...
+    def __call__(self, x: Any, out: Any = None) -> Any: ...
 
 
 class Durations:
@@ -101,7 +100,7 @@ def timed(step: StepCall, durations: Durations) -> tuple[StepCall, Callable[[], 
             at = 0
         return 0
 
-    def timed_step(x: Any, out: Float32 | None = None) -> Float32:
+    def timed_step(x: Any, out: Any = None) -> Any:
         nonlocal at
         start = clock()
         y = step(x, out)

@@ -9,13 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from .._arguments import to_natural
-from .._arrays import Float32, LSTMState, StateLike
 from .._handles import Handles, to_handles
 from .._process import bookkeeping
 from ..lstm import LSTM
+from ..model import Model
+from ..model_pool import ModelPool
 from ..pool import StreamPool
 from ._durations import BLOCK
 from ._segment import Options, Session
+from ._telemetry import frames_in
 
 CALLS = 64  # after that many, an eighth of the sessions hand over what they have
 TURNS = 8
@@ -26,9 +28,7 @@ Store = Callable[[float], None]
 class PoolStep(Protocol):
     """`StreamPool.step`."""
 
-    def __call__(
-        self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
-    ) -> Float32: ...
+    def __call__(self, handles: Handles | Sequence[int], xs: Any, out: Any = None) -> Any: ...
 
 
 class TracedSession(Session):
@@ -67,7 +67,7 @@ class TracedSession(Session):
             del self.pending[: len(times)]
             self.durations.take(times)
 
-    def reset(self, state: StateLike | None = None, *, reason: str | None = None) -> None:
+    def reset(self, state: Any = None, *, reason: str | None = None) -> None:
         """As `StreamPool.reset`; reason: as for `TracedStream.reset`."""
         self._pool.pool.reset(self.handle, state)
         self._was_reset(reason)
@@ -78,18 +78,19 @@ class TracedSession(Session):
         return not len(self._pool.pool.spoiled([self.handle]))
 
     @property
-    def state(self) -> LSTMState:
+    def state(self) -> Any:
         """As `StreamPool.state`; assigning one is a reset with the reason "state assigned"."""
         return self._pool.pool.state(self.handle)
 
     @state.setter
-    def state(self, state: StateLike) -> None:
+    def state(self, state: Any) -> None:
         self._pool.pool.set_state(self.handle, state)
         self._was_reset("state assigned")
 
     def snapshot(self) -> bytes:
         """As `StreamPool.snapshot`. The age is not in it: keep `age_steps` beside it."""
-        return self._pool.pool.snapshot(self.handle)
+        snapshot: bytes = self._pool.pool.snapshot(self.handle)
+        return snapshot
 
     def close(self) -> None:
         """As `StreamPool.close`; ends the segment that is open."""
@@ -107,7 +108,7 @@ def _drop(seconds: float) -> None:
 
 
 class TracedPool:
-    """A `StreamPool` whose steps are timed; made by `trace_pool`. Same bits, same errors.
+    """A `StreamPool` or `ModelPool` whose steps are timed; made by `trace_pool`. Same bits, errors.
 
     Sessions that are opened here are traced; others of the same pool may be stepped along. The
     time of a step is that of the call, which is what each frame in it has waited for.
@@ -121,8 +122,8 @@ class TracedPool:
 
     step: PoolStep
 
-    def __init__(self, pool: StreamPool, options: Options) -> None:
-        self.pool = pool
+    def __init__(self, pool: StreamPool | ModelPool, options: Options) -> None:
+        self.pool: Any = pool
         self._options = options
         self._sessions: dict[int, TracedSession] = {}
         self._stores: dict[int, Store] = {}  # where the times of each session go
@@ -131,12 +132,25 @@ class TracedPool:
 
     @property
     def lstm(self) -> LSTM:
-        """The LSTM whose sessions these are."""
-        return self.pool.lstm
+        """The LSTM whose sessions these are.
 
-    def open(
-        self, state: StateLike | None = None, *, session_id: str | None = None
-    ) -> TracedSession:
+        Raises:
+            AttributeError: they are of a whole model: see `model`.
+        """
+        lstm: LSTM = self.pool.lstm
+        return lstm
+
+    @property
+    def model(self) -> Model:
+        """The whole model whose sessions these are.
+
+        Raises:
+            AttributeError: they are of an LSTM: see `lstm`.
+        """
+        model: Model = self.pool.model
+        return model
+
+    def open(self, state: Any = None, *, session_id: str | None = None) -> TracedSession:
         """As `StreamPool.open`. session_id: as for `trace`."""
         return self._traced(lambda: self.pool.open(state), session_id)
 
@@ -152,14 +166,14 @@ class TracedPool:
         handles: Handles | Sequence[int],
         xs: Any,
         lengths: Any = None,
-        out: Float32 | None = None,
-    ) -> Float32:
+        out: Any = None,
+    ) -> Any:
         """As `StreamPool.run`: each step counts as a T-th of the time, T being the longest."""
         keys = to_handles(handles)
         start = perf_counter()
         ys = self.pool.run(keys, xs, lengths, out)
         took = perf_counter() - start
-        steps = np.full(len(keys), ys.shape[1]) if lengths is None else np.asarray(lengths)
+        steps = np.full(len(keys), frames_in(ys, 1)) if lengths is None else np.asarray(lengths)
         longest = max(steps.tolist(), default=0)
         for key, own in zip(keys.tolist(), steps.tolist(), strict=True):
             session = self._sessions.get(key)
@@ -170,11 +184,13 @@ class TracedPool:
 
     def prepare(self, handles: Handles | Sequence[int]) -> int:
         """As `StreamPool.prepare`, which is in no step's time."""
-        return self.pool.prepare(handles)
+        prepared: int = self.pool.prepare(handles)
+        return prepared
 
     def spoiled(self, handles: Handles | Sequence[int] | None = None) -> Handles:
         """As `StreamPool.spoiled`; None: all that are open, also those that are not traced."""
-        return self.pool.spoiled(handles)
+        spoiled: Handles = self.pool.spoiled(handles)
+        return spoiled
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -218,9 +234,7 @@ class TracedPool:
         inner, store_of, tidy, clock = self.pool.step, self._stores.get, self._tidy, perf_counter
         left, drop, ndarray = CALLS, _drop, np.ndarray
 
-        def timed_step(
-            handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
-        ) -> Float32:
+        def timed_step(handles: Handles | Sequence[int], xs: Any, out: Any = None) -> Any:
             nonlocal left
             if type(handles) is not ndarray:
                 handles = to_handles(handles)

@@ -6,9 +6,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._arguments import to_natural
+from ._confidence import Confidence
 from ._durations import Durations
 from ._telemetry import Attributes, Telemetry, mark_error
 
@@ -22,11 +23,14 @@ Cohort = str | Callable[[int], str]
 class Options:
     """What all sessions of one `trace` or `trace_pool` share."""
 
-    __slots__ = ("span_name", "steps_recorded", "telemetry")
+    __slots__ = ("confidence", "span_name", "steps_recorded", "telemetry")
 
-    def __init__(self, telemetry: Telemetry, span_name: str, steps_recorded: int) -> None:
+    def __init__(
+        self, telemetry: Telemetry, span_name: str, steps_recorded: int, confidence: Confidence
+    ) -> None:
         self.telemetry = telemetry
         self.span_name = span_name
+        self.confidence = confidence
         self.steps_recorded = to_natural(steps_recorded, "steps_recorded")
 
 
@@ -154,26 +158,27 @@ class Segment:
         self._open = True
         self.span: Span = options.telemetry.start(options.span_name, attributes, context)
 
-    def predict(
-        self, label: object, confidence: float | None = None, *, gold: object = None
-    ) -> None:
+    def predict(self, label: object, confidence: Any = None, *, gold: object = None) -> None:
         """Note what was made of this segment; a second call replaces the first.
 
         Args:
             label: what was predicted; its `str` is what is written.
-            confidence: how sure that is, 0 to 1. NaN, which a spoiled session gives, stands on the
+            confidence: how sure that is, 0 to 1; or what a step of a whole model returned: the
+                value of its output, the largest where that has several. Of several outputs it is
+                the one that `trace` was told. NaN, which a spoiled session gives, stands on the
                 span but not in the metrics, whose sums it would spoil for good.
             gold: the right label where it is known.
 
         Raises:
             RuntimeError: the segment has ended.
-            TypeError, ValueError: confidence is no number, or outside 0 to 1.
+            TypeError, ValueError: confidence is no number, or outside 0 to 1; or it has several
+                outputs, and `trace` was not told which.
         """
         if not self._open:
             raise RuntimeError("this segment has ended: a prediction comes before that")
         prediction: Attributes = {"lstm.prediction.label": str(label)}
         if confidence is not None:
-            confidence = float(confidence)
+            confidence = self._options.confidence.read(confidence)
             if confidence < 0 or confidence > 1:
                 raise ValueError(f"confidence must be within 0 and 1, found {confidence}")
             prediction["lstm.prediction.confidence"] = confidence

@@ -7,15 +7,17 @@ from time import perf_counter
 from typing import Any
 
 from .._arguments import to_natural
-from .._arrays import Float32, LSTMState, StateLike
 from ..lstm import LSTM
+from ..model import Model
+from ..model_stream import ModelStream
 from ..stream import Stream
 from ._durations import StepCall, timed
 from ._segment import Options, Session
+from ._telemetry import frames_in
 
 
 class TracedStream(Session):
-    """A `Stream` whose steps are timed; made by `trace`. Same bits, same errors.
+    """A `Stream` or `ModelStream` whose steps are timed; made by `trace`. Same bits and errors.
 
     What it offers here goes to the stream, `stream`, and is noted. Whatever is done to that
     directly is not: its steps are in no length or age, and its resets are unknown.
@@ -31,40 +33,58 @@ class TracedStream(Session):
     _drain: Callable[[], None]
 
     def __init__(
-        self, stream: Stream, options: Options, session_id: str | None, age_steps: int
+        self,
+        stream: Stream | ModelStream,
+        options: Options,
+        session_id: str | None,
+        age_steps: int,
     ) -> None:
         super().__init__(options, session_id, age_steps)
         self._stream = stream
         self.step, self._drain = timed(stream.step, self.durations)
 
     @property
-    def stream(self) -> Stream:
+    def stream(self) -> Any:
         """The stream itself."""
         return self._stream
 
     @property
     def lstm(self) -> LSTM:
-        """The LSTM that this is a stream of."""
-        return self._stream.lstm
+        """The LSTM that this is a stream of.
+
+        Raises:
+            AttributeError: it is one of a whole model: see `model`.
+        """
+        return self._stream.lstm  # type: ignore[union-attr]
+
+    @property
+    def model(self) -> Model:
+        """The whole model that this is a stream of.
+
+        Raises:
+            AttributeError: it is one of an LSTM: see `lstm`.
+        """
+        return self._stream.model  # type: ignore[union-attr]
 
     def drain(self) -> None:
         """Hand over to `durations` what has not been taken."""
         self._drain()
 
-    def run(self, xs: Any, out: Float32 | None = None) -> Float32:
+    def run(self, xs: Any, out: Any = None) -> Any:
         """As `Stream.run`: T steps, each of which counts as a T-th of the time."""
         start = perf_counter()
         ys = self._stream.run(xs, out)
         took = perf_counter() - start
         self.drain()
-        self.durations.take([took / max(len(ys), 1)] * len(ys))
+        steps = frames_in(ys, 0)
+        self.durations.take([took / max(steps, 1)] * steps)
         return ys
 
     def prepare(self) -> None:
         """As `Stream.prepare`, which is in no step's time."""
         self._stream.prepare()
 
-    def reset(self, state: StateLike | None = None, *, reason: str | None = None) -> None:
+    def reset(self, state: Any = None, *, reason: str | None = None) -> None:
         """As `Stream.reset`.
 
         reason: why, in a few words that do not change from one to the next, such as "end of call";
@@ -79,12 +99,12 @@ class TracedStream(Session):
         return self._stream.is_finite
 
     @property
-    def state(self) -> LSTMState:
+    def state(self) -> Any:
         """As `Stream.state`; assigning one is a reset with the reason "state assigned"."""
         return self._stream.state
 
     @state.setter
-    def state(self, state: StateLike) -> None:
+    def state(self, state: Any) -> None:
         self._stream.state = state
         self._was_reset("state assigned")
 

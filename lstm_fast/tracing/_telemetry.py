@@ -1,13 +1,15 @@
-"""Where spans and metrics go, and what all of one LSTM's have in common. Only this imports OTel."""
+"""Where spans and metrics go, and what all of a model's have in common. Only this imports OTel."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from .. import __version__
 from .._extras import install
+from ..lstm import LSTM
 
 try:
     from opentelemetry import metrics, trace
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, Meter
     from opentelemetry.trace import Span, Tracer
 
-    from ..lstm import LSTM
+    from ..model import Model
+    from ..program import Tensor
 
 Value = str | bool | int | float
 Attributes = dict[str, Value]
@@ -38,7 +41,7 @@ class Instruments:
 
     def __init__(self, meter: Meter) -> None:
         self.duration = _histogram(
-            meter, "lstm.step.duration", "s", "Time that an LSTM step took; a sample", SECONDS
+            meter, "lstm.step.duration", "s", "Time that a step took; a sample", SECONDS
         )
         self.confidence = _histogram(
             meter, "lstm.prediction.confidence", "1", "Confidence of the prediction", SHARES
@@ -63,19 +66,19 @@ def _default_meter() -> Meter:
 
 
 class Telemetry:
-    """A tracer, the histograms, and the attributes that describe an LSTM."""
+    """A tracer, the histograms, and the attributes that describe an LSTM or a whole model."""
 
     def __init__(
-        self, lstm: LSTM, model_name: str, tracer: Tracer | None, meter: Meter | None
+        self, model: LSTM | Model, model_name: str, tracer: Tracer | None, meter: Meter | None
     ) -> None:
         if not isinstance(model_name, str) or not model_name:
-            raise ValueError(f"model_name must be a name for the LSTM, found {model_name!r}")
+            raise ValueError(f"model_name must be a name for the model, found {model_name!r}")
         self.tracer = trace.get_tracer(SCOPE, __version__) if tracer is None else tracer
         meter = _default_meter() if meter is None else meter
         if meter not in _instruments:
             _instruments[meter] = Instruments(meter)
         self.instruments = _instruments[meter]
-        self.attributes = describe(lstm, model_name)
+        self.attributes = describe(model, model_name)
         self.shared = {k: self.attributes[k] for k in SHARED if k in self.attributes}
 
     def start(self, name: str, attributes: Attributes, context: Context | None) -> Span:
@@ -83,20 +86,46 @@ class Telemetry:
         return self.tracer.start_span(name, context, attributes={**self.attributes, **attributes})
 
 
-def describe(lstm: LSTM, model_name: str) -> Attributes:
-    """Return the attributes of an LSTM."""
+def describe(model: LSTM | Model, model_name: str) -> Attributes:
+    """Return the attributes of an LSTM or a whole model."""
     attributes: Attributes = {
         "lstm.model.name": model_name,
-        "lstm.model.sha256": lstm.fingerprint,
-        "lstm.input_size": lstm.input_size,
-        "lstm.hidden_size": lstm.hidden_size,
-        "lstm.layers": lstm.num_layers,
-        "lstm.backend": lstm.backend,
-        "lstm.weight_dtype": lstm.weight_dtype,
+        "lstm.model.sha256": model.fingerprint,
+        "lstm.backend": model.backend,
+        "lstm.weight_dtype": _types(model.weight_dtype),
     }
-    if lstm.isa is not None:
-        attributes["lstm.isa"] = lstm.isa
+    if isinstance(model, LSTM):
+        attributes["lstm.input_size"] = model.input_size
+        attributes["lstm.hidden_size"] = model.hidden_size
+        attributes["lstm.layers"] = model.num_layers
+    else:
+        attributes["lstm.model.inputs"] = _listed(model.inputs)
+        attributes["lstm.model.outputs"] = _listed(model.outputs)
+        attributes["lstm.model.operations"] = len(model.program.ops)
+    if model.isa is not None:
+        attributes["lstm.isa"] = model.isa
     return attributes
+
+
+def _types(weight_dtype: str | Mapping[int, str]) -> str:
+    """Return how weights are stored in one string: "int8", or "0:int8,3:float16"."""
+    if isinstance(weight_dtype, str):
+        return weight_dtype
+    return ",".join(f"{number}:{name}" for number, name in weight_dtype.items())
+
+
+def _listed(tensors: Mapping[str, Tensor]) -> str:
+    """Return names, shapes and kinds: "x (40,), token () int64"."""
+    return ", ".join(
+        f"{name} {one.shape}" + ("" if one.kind == "float32" else f" {one.kind}")
+        for name, one in tensors.items()
+    )
+
+
+def frames_in(ys: Any, axis: int) -> int:
+    """Return how long an axis is that all outputs have, of one array or of a mapping of them."""
+    size: int = (next(iter(ys.values())) if isinstance(ys, Mapping) else ys).shape[axis]
+    return size
 
 
 def mark_error(span: Span, error: BaseException) -> None:

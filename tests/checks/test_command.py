@@ -301,6 +301,8 @@ def test_the_shape_of_a_frame_is_read_as_people_write_it(text, shape):
         ),
         *(("--set", text, "expected IN=NUMBER") for text in ("sr", "sr=", "=1", "sr=fast")),
         *(("--state", text, "expected IN:OUT") for text in ("h", ":hn", "h:", "")),
+        *(("--history", text, "expected IN=N") for text in ("64", "x=", "=64", "x=-1", "x=1.5")),
+        *(("--shape", text, "expected ") for text in ("1,576", "=1,576", "x=", "x=1,-3")),
     ],
 )
 def test_an_option_that_cannot_be_read_says_what_is_expected(option, text, says, capsys):
@@ -318,6 +320,8 @@ def test_options_of_onnx_models_are_read():
     assert _arguments.constant("a=b=3")[0] == "a=b"
     assert _arguments.constant("on=true") == ("on", True)
     assert _arguments.constant("x=1.5")[1] == np.float32(1.5)
+    assert _arguments.history("a=b=64") == ("a=b", 64)
+    assert _arguments.shape("input=1,576") == ("input", (1, 576))
 
 
 # ---- pytest --------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Small mistakes, each with the test that has to notice it. Kept up as the code moves."""
 
 from .catalogue_c import C
+from .catalogue_kit import KIT
 from .catalogue_models import PROGRAMS
 from .catalogue_onnx import ONNX_PROGRAMS
 from .catalogue_plans import PLANS
@@ -96,4 +97,4 @@ PYTHON = [
     ),
 ]
 
-ALL = [*C, *PYTHON, *PROGRAMS, *PROGRAMS_C, *PLANS, *ONNX_PROGRAMS, *VAD, *WHOLE_MODELS]
+ALL = [*C, *PYTHON, *PROGRAMS, *PROGRAMS_C, *PLANS, *ONNX_PROGRAMS, *VAD, *WHOLE_MODELS, *KIT]

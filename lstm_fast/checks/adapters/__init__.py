@@ -3,6 +3,9 @@
 | function | of what |
 |---|---|
 | `from_lstm` | an `lstm_fast.LSTM`, on whatever backend |
+| `from_model` | an `lstm_fast.Model`, likewise |
+| `from_onnx_model` | a whole model in onnxruntime, stepped as `load_model` steps it |
+| `from_named` | a function that returns a new session of a whole model, in any library |
 | `from_onnx` | a model file that onnxruntime runs |
 | `from_torch` | an `nn.LSTM`, an `nn.LSTMCell`, or a module that returns (y, state) |
 | `from_keras` | a stateful Keras layer or model |
@@ -15,22 +18,31 @@
 from __future__ import annotations
 
 from ._extras import need
+from ._onnx_whole import OnnxModelTarget, from_onnx_model
 from .functions import from_c, from_function, from_sessions
 from .keras import from_keras
-from .onnx import from_onnx
+from .models import ModelTarget, NamedTarget, from_model, from_named
+from .onnx import OnnxTarget, from_onnx
 from .ours import LstmTarget, from_lstm
 from .process import from_command
 from .torch import TorchTarget, from_torch
 
 __all__ = [
     "LstmTarget",
+    "ModelTarget",
+    "NamedTarget",
+    "OnnxModelTarget",
+    "OnnxTarget",
     "TorchTarget",
     "from_c",
     "from_command",
     "from_function",
     "from_keras",
     "from_lstm",
+    "from_model",
+    "from_named",
     "from_onnx",
+    "from_onnx_model",
     "from_sessions",
     "from_torch",
     "need",

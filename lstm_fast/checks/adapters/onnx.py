@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import Float32
+from ...model import Model
 from ..target import State, Target, TargetError
 from ._extras import needed
 from ._known import known, shapes, wrong_rate
@@ -129,7 +130,12 @@ def _doubts(
 
 
 class OnnxTarget(Target):
-    """See `from_onnx`."""
+    """See `from_onnx`.
+
+    oracle: our Model of the file, where it is known to be more than an LSTM.
+    """
+
+    oracle: Model | None = None
 
     def __init__(
         self, runner: Any, signature: Signature, name: str, origin: str | None, threads: bool
