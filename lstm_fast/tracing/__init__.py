@@ -124,7 +124,7 @@ def trace(
             f"expected a Stream, found {type(stream).__name__}: trace(lstm.stream(), ...), or "
             "trace_pool(lstm.pool(...), ...)"
         )
-    model = stream.lstm if isinstance(stream, Stream) else stream.model
+    model = stream.model
     telemetry = Telemetry(model, model_name, tracer, meter)
     options = Options(telemetry, span_name, steps_recorded, Confidence(model, confidence))
     return TracedStream(stream, options, session_id, age_steps)
@@ -147,7 +147,7 @@ def trace_pool(
     """
     if not isinstance(pool, (StreamPool, ModelPool)):
         raise TypeError(f"expected a StreamPool, found {type(pool).__name__}: see trace, too")
-    model = pool.lstm if isinstance(pool, StreamPool) else pool.model
+    model = pool.model
     telemetry = Telemetry(model, model_name, tracer, meter)
     options = Options(telemetry, span_name, steps_recorded, Confidence(model, confidence))
     return TracedPool(pool, options)

@@ -58,13 +58,9 @@ class TracedStream(Session):
         return self._stream.lstm  # type: ignore[union-attr]
 
     @property
-    def model(self) -> Model:
-        """The whole model that this is a stream of.
-
-        Raises:
-            AttributeError: it is one of an LSTM: see `lstm`.
-        """
-        return self._stream.model  # type: ignore[union-attr]
+    def model(self) -> LSTM | Model:
+        """The whole model, or the LSTM, that this is a stream of."""
+        return self._stream.model
 
     def drain(self) -> None:
         """Hand over to `durations` what has not been taken."""

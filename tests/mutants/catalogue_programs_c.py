@@ -179,8 +179,8 @@ PROGRAMS_C = [
     Mutant(
         "a step into arrays that are given counts its result twice",
         "csrc/python/ends.h",
-        "static PyObject *finish(call *all, lf_status status) {\n",
-        "static PyObject *finish(call *all, lf_status status) {\n    Py_INCREF(all->result);\n",
+        "INLINED PyObject *finish(call *all, lf_status status) {\n",
+        "INLINED PyObject *finish(call *all, lf_status status) {\n    Py_INCREF(all->result);\n",
         f"{STEPS}::test_calls_keep_no_reference",
     ),
     Mutant(
