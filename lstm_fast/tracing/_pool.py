@@ -141,13 +141,9 @@ class TracedPool:
         return lstm
 
     @property
-    def model(self) -> Model:
-        """The whole model whose sessions these are.
-
-        Raises:
-            AttributeError: they are of an LSTM: see `lstm`.
-        """
-        model: Model = self.pool.model
+    def model(self) -> LSTM | Model:
+        """The whole model, or the LSTM, whose sessions these are."""
+        model: LSTM | Model = self.pool.model
         return model
 
     def open(self, state: Any = None, *, session_id: str | None = None) -> TracedSession:

@@ -19,6 +19,7 @@ FILE = "silero_vad.onnx"  # of those in the packages the one that has both rates
 NOT_READ = (".jit", ".safetensors", ".pt", ".pth", ".tflite")  # of the same model
 CHUNKS: Mapping[int, int] = MappingProxyType({16000: 512, 8000: 256})  # samples in a step, by rate
 CONTEXT = 8  # a chunk comes with an eighth as many samples of the one before it
+OLD_LAYERS = 2  # of the LSTM of version 4, which takes no context
 WINDOW_SECONDS = 0.016  # of the Fourier transform, whose size tells for which rate a file is
 
 
@@ -161,8 +162,15 @@ def _check(model: Model, path: Path, sampling_rate: int) -> None:
     if not rates or list(model.inputs) != ["input"] or not windows:
         raise FormatError(f"{path}: it is no Silero VAD: it is {model!r}")
     (given,) = program.inputs
+    is_old = model.states.keys() == {"h", "c"} and model.states["h"].shape[0] == OLD_LAYERS
+    context = 0 if is_old else CHUNKS[rates[0]] // CONTEXT
+    if given.history != context:
+        raise FormatError(
+            f"{path}: it keeps {given.history} samples of the chunk before, Silero VAD takes {context}: "
+            f"convert it with --shape input=1,{CHUNKS[rates[0]] + context} --history input={context}"
+        )
     # Version 4, which has no context, takes the same window at both rates.
-    fits = not given.history or windows[0] == int(WINDOW_SECONDS * sampling_rate)
+    fits = is_old or windows[0] == int(WINDOW_SECONDS * sampling_rate)
     if sampling_rate not in rates or not fits:
         raise _other_rate(path, sampling_rate)
 

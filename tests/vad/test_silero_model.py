@@ -242,6 +242,21 @@ def test_small_weights(weight_dtype, most):
     assert 0 < off <= most
 
 
+@pytest.mark.parametrize(("history", "taken"), [(None, 512), (32, 544), (64, 576), (128, 576)])
+def test_a_lfm_file_has_to_keep_the_samples_before(history, taken, tmp_path):
+    """64 of them; with others the probabilities are wrong, and nothing else would say so."""
+    options = {"history": {"input": history}} if history else {}
+    shapes, path = {"input": (1, taken)}, tmp_path / "vad.lfm"
+    file = silero_file("silero_vad")
+    model = lstm_fast.load_model(file, shapes=shapes, constants={"sr": 16000}, **options)
+    model.save(path)
+    if history == 64:
+        assert vad.silero(path).inputs["input"].shape == (512,)
+        return
+    with pytest.raises(FormatError, match="no Silero VAD|it keeps .* Silero VAD takes 64: convert"):
+        vad.silero(path)
+
+
 def test_it_is_an_attribute_of_the_package():
     assert lstm_fast.vad.silero is vad.silero
     with pytest.raises(AttributeError, match="no attribute 'vat'"):
