@@ -166,8 +166,9 @@ def _check(model: Model, path: Path, sampling_rate: int) -> None:
     context = 0 if is_old else CHUNKS[rates[0]] // CONTEXT
     if given.history != context:
         raise FormatError(
-            f"{path}: it keeps {given.history} samples of the chunk before, Silero VAD takes {context}: "
-            f"convert it with --shape input=1,{CHUNKS[rates[0]] + context} --history input={context}"
+            f"{path}: it keeps {given.history} samples of the chunk before, Silero VAD takes "
+            f"{context}: convert it with --shape input=1,{CHUNKS[rates[0]] + context} "
+            f"--history input={context}"
         )
     # Version 4, which has no context, takes the same window at both rates.
     fits = is_old or windows[0] == int(WINDOW_SECONDS * sampling_rate)

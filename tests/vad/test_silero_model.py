@@ -253,7 +253,9 @@ def test_a_lfm_file_has_to_keep_the_samples_before(history, taken, tmp_path):
     if history == 64:
         assert vad.silero(path).inputs["input"].shape == (512,)
         return
-    with pytest.raises(FormatError, match="no Silero VAD|it keeps .* Silero VAD takes 64: convert"):
+    with pytest.raises(
+        FormatError, match=r"no Silero VAD|it keeps .* Silero VAD takes 64: convert"
+    ):
         vad.silero(path)
 
 
