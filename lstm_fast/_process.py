@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from inspect import CO_GENERATOR
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE
 from threading import RLock, get_ident, main_thread
 from types import FrameType
 
@@ -17,6 +17,7 @@ bookkeeping = RLock()
 
 # How often a stack is looked at that moves meanwhile, before its call counts as going on.
 LOOKS = 1000
+SUSPENDS = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE
 
 # Another number in each process that forks have made of one another. What a thread leaves when it
 # takes something holds it: the parent's threads are not there in the child to give anything back.
@@ -57,7 +58,7 @@ def is_over(thread: int, call: FrameType | None) -> bool:
             last, frame = frame, frame.f_back
         if frame is not None:
             return False
-        # A generator that has yielded meanwhile no longer knows who called it: look again.
-        if last is None or not last.f_code.co_flags & CO_GENERATOR:
+        # A generator or coroutine that waits by now no longer knows who called it: look again.
+        if last is None or not last.f_code.co_flags & SUSPENDS:
             return True
     return False

@@ -117,7 +117,7 @@ static PyObject *make_ends(PyObject *module, PyObject *arguments) {
 
 /* ---- the arrays of a call ---- */
 
-/* It holds on to them where nobody else may: while Python's lock is given up. */
+/* It holds on to them where nobody else may: while Python's lock is given up, and to those of a dict. */
 typedef struct call {
     void *inputs[MOST_ENDS], *outputs[MOST_ENDS];
     PyObject *held[2 * MOST_ENDS];
@@ -165,8 +165,8 @@ INLINED int take_given(call *all, const end *one, Py_ssize_t count, PyObject *gi
         if (!value || !is_value(value, &one[n], sessions, writable))
             return 0;
         data[n] = data_of(value);
-        if (all->keeps_lock)
-            continue;
+        if (all->keeps_lock && !is_dict)
+            continue; /* of a dict: making results may collect garbage, whose finalizer may empty it */
         Py_INCREF(value);
         all->held[all->held_count++] = value;
     }

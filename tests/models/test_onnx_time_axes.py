@@ -301,3 +301,73 @@ def test_a_state_may_be_joined_with_a_frame(onnx_file):
     given = {"x": ["batch", "time", 4], "cache": [1, 1, 4]}
     model = model_of(onnx_file(graph_model(nodes, given, ("y", "cache_out"), constants)))
     assert list(model.states) == ["cache"]
+
+
+# ---- a Squeeze without axes, which takes the axis of time with it where there is one frame -------
+
+BEHIND = {
+    "mean": (node("ReduceMean", "s", "y", axes=[0]), {}),
+    "softmax": (node("Softmax", "s", "y", axis=0), {}),
+    "last frame": (node("Gather", "s at", "y", axis=0), {"at": np.array(-1)}),
+    "all but one": (node("Slice", "s from to", "y"), {"from": [0], "to": [-1]}),
+    "joined": (node("Concat", "s s", "y", axis=0), {}),
+    "product": (node("MatMul", "s w", "y"), {"w": floats(6, 3)}),
+    "sum": (node("Add", "s w", "y"), {"w": floats(6)}),
+}
+
+
+@pytest.mark.parametrize("width", [6, 7])  # the numbers of frames that are traced are 8 and 13
+@pytest.mark.parametrize("name", BEHIND)
+def test_what_a_squeeze_leaves_of_one_frame_is_no_sequence(name, width, onnx_file):
+    behind, constants = BEHIND[name]
+    if name in ("product", "sum"):
+        constants = {"w": floats(width, 3) if name == "product" else floats(width)}
+    nodes = [node("Squeeze", "x", "s"), behind]
+    path = onnx_file(graph_model(nodes, {"x": [1, "t", width]}, constants=tensors(**constants)))
+    with pytest.raises(FormatError, match=r"y\.node gets a value that has no axis of time"):
+        model_of(path)
+
+
+@pytest.mark.parametrize("width", [8, 13])
+def test_also_where_a_frame_is_as_long_as_the_sequence_that_is_traced(width, onnx_file):
+    nodes = [node("Squeeze", "x", "s"), node("ReduceMean", "s", "y", axes=[0])]
+    with pytest.raises(FormatError, match=r"y\.node gets a value that has no axis of time"):
+        model_of(onnx_file(graph_model(nodes, {"x": [1, "t", width]})))
+
+
+def test_a_squeeze_of_what_is_computed_loads(onnx_file):
+    """What takes each value alone may come behind it."""
+    nodes = [node("MatMul", "x w", "l"), node("Squeeze", "l", "s"), node("Sigmoid", "s", "y")]
+    path = onnx_file(graph_model(nodes, {"x": [1, "t", 4]}, constants=tensors(w=floats(4, 1))))
+    stream, xs = model_of(path).stream(), floats(5, 4)
+    expected = run(session(path), {"x": xs[None]})["y"]
+    assert np.allclose([stream.step(x) for x in xs], expected, atol=1e-6)
+
+
+def test_what_depends_on_frames_stands_in_front_of_none(onnx_file):
+    """In the file the last frame stands before the first; here it would before each."""
+    nodes = [
+        node("Slice", "x last end axis", "l"),
+        node("Tanh", "l", "h"),
+        node("Concat", "h x", "j", axis=2),
+        node("Conv", "j w", "y"),
+    ]
+    constants = tensors(last=[-1], end=[2**62], axis=[2], w=floats(3, 4, 2))
+    path = onnx_file(graph_model(nodes, {"x": [1, 4, "t"]}, constants=constants))
+    with pytest.raises(FormatError, match=r"Concat j\.node puts frames in another order"):
+        model_of(path)
+
+
+def test_padding_in_front_of_what_is_still_to_come_is_refused(onnx_file):
+    """A convolution that looks ahead, and then a delay by as much: the first value is not final."""
+    nodes = [
+        node("Conv", "x w", "c", pads=[2, 2]),
+        node("Slice", "c two end axis", "s"),
+        node("Pad", "s pads", "p"),
+        node("Slice", "p zero cut axis", "y"),
+    ]
+    values = {"two": [2], "end": [2**62], "axis": [2], "zero": [0], "cut": [-2]}
+    constants = tensors(w=floats(4, 3, 3), pads=[0, 0, 2, 0, 0, 0], **values)
+    path = onnx_file(graph_model(nodes, {"x": [1, 3, "t"]}, constants=constants))
+    with pytest.raises(FormatError, match=r"node Conv c\.node looks 2 frames into the future"):
+        model_of(path)

@@ -29,6 +29,14 @@ LENGTH = "computes with numbers that follow from how many frames the file gets a
 ORDER = "puts frames in another order"
 BRANCH = "takes another branch where the file gets several frames at once"
 ANEW = "gets each frame as a sequence of its own, and would not start anew with it here"
+SQUEEZED = (
+    "gets a value that has no axis of time where there is one frame, since a Squeeze without axes "
+    "takes that as well: name the axes, x.squeeze(0)"
+)
+# What takes each value alone, so that an axis of time more or less is the same to it.
+ALONE = {"Identity", "Cast", "Dropout", "Squeeze", "Abs", "Neg", "Exp", "Log", "Sqrt", "Erf"}
+ALONE |= {"Relu", "LeakyRelu", "Elu", "Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Clip"}
+PAIRED = {"Add", "Sub", "Mul", "Div", "Max", "Min"}
 # Inputs that only say shapes, or frames that are taken: what comes of them is looked at instead.
 SHAPES = {("Reshape", 1), ("Expand", 1), ("Tile", 1), ("Split", 1), ("Gather", 1)}
 SHAPES |= {("Slice", n) for n in range(1, 5)} | {("LSTM", 4), ("GRU", 4)}
@@ -162,6 +170,8 @@ class Longer(Tracer):
                 return LENGTH
         first, work = (one.works.get(place(scope, node)) for one in (self._first, self))
         pairs = list(zip(before, inputs, strict=True))
+        if _has_lost_time(node.op_type, pairs):
+            return SQUEEZED
         if first is not None and work is not None:
             why, in_front = self._reaches.judge(node.op_type, pairs, first, work)
             if not self._reaches.is_window and Counter(first.along) - Counter(work.along):
@@ -183,7 +193,8 @@ class Longer(Tracer):
     ) -> str:
         """Return what becomes of the order of frames, "" where they keep it."""
         if node.op_type == "Concat":
-            return _joined(int(scope.attributes_of(node).get("axis", 1)), pairs)
+            axis = int(scope.attributes_of(node).get("axis", 1))
+            return _joined(axis, pairs, [self._reaches.depends(many) for _, many in pairs])
         (one, many), result = pairs[0] if pairs else (None, None), made[0] if made else None
         if result is None or one is None or many is None:
             return ""
@@ -218,14 +229,31 @@ def _is_longer(one: Value | None, many: Value | None, axis: int) -> bool:
     return one is not None and many is not None and axis in grown(shape_of(one), shape_of(many))
 
 
-def _joined(axis: int, pairs: Sequence[tuple[Value | None, Value | None]]) -> str:
-    """Return ORDER where something stands behind the frames along their axis, "" where not."""
+def _has_lost_time(op_type: str, pairs: Sequence[tuple[Value | None, Value | None]]) -> bool:
+    """Tell whether a value has fewer axes where there is one frame, and that matters to a node."""
+    both = [(one, many) for one, many in pairs if one is not None and many is not None]
+    if all(len(shape_of(one)) == len(shape_of(many)) for one, many in both):
+        return False
+    shapes = {shape_of(many) for _, many in both if math.prod(shape_of(many)) != 1}
+    return op_type not in ALONE and (op_type not in PAIRED or len(shapes) > 1)
+
+
+def _joined(
+    axis: int, pairs: Sequence[tuple[Value | None, Value | None]], depends: Sequence[bool]
+) -> str:
+    """Return ORDER where something stands behind the frames along their axis, "" where not.
+
+    Nor may what depends on frames stand in front of them: in the file it does so once.
+    """
     longer = []
-    for one, many in pairs:
+    for (one, many), of_frames in zip(pairs, depends, strict=True):
         if one is not None and many is not None and 0 not in shape_of(one):
             rank = len(shape_of(one))
-            longer.append(axis % rank in grown(shape_of(one), shape_of(many)))
-    return ORDER if any(longer[:-1]) else ""
+            is_longer = axis % rank in grown(shape_of(one), shape_of(many))
+            longer.append((is_longer, of_frames))
+    is_ahead = any(of_frames and not is_longer for is_longer, of_frames in longer[:-1])
+    is_behind = any(is_longer for is_longer, _ in longer[:-1])
+    return ORDER if is_behind or (is_ahead and any(is_longer for is_longer, _ in longer)) else ""
 
 
 def _repeated(before: Shapes, after: Shapes) -> bool:

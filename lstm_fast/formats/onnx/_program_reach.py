@@ -61,6 +61,10 @@ class Reaches:
         """Say that an input has frames."""
         self._of[value.tensor] = Reach(0, "")
 
+    def depends(self, value: Value | None) -> bool:
+        """Tell whether a value depends on frames."""
+        return isinstance(value, Sym) and value.tensor in self._of
+
     def beyond(self, value: Sym) -> tuple[str, str]:
         """Return which node makes a value along time look into the future, and how; "" for none.
 
@@ -179,6 +183,9 @@ class Reaches:
             )
         if window.before and reach.behind == LAST:
             return CHANGES + reach.source
+        if window.before and frames <= reach.behind:  # what is kept of it would change, too
+            self.blamed = reach.source
+            return _future(reach.behind - frames + 1)
         count = frames + window.before + window.after - window.reach + 1
         behind = min(reach.behind + window.after, LAST)
         if count <= behind < LAST:
