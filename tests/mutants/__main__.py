@@ -22,7 +22,7 @@ from .catalogue import ALL
 from .mutant import Mutant
 from .tree import ROOT, CannotJudgeError, Tree
 
-SLOWEST = 60.0  # seconds that a test may take without any mistake
+SLOWEST = 180.0  # seconds that a test may take without any mistake
 PATIENCE = 10.0  # times as long, and a mistake that makes it hang is noticed, too
 
 
