@@ -185,9 +185,9 @@ static lf_model *load_as(const char *path, lf_weight_type product, lf_weight_typ
     CHECK(lf_program_parse(bytes, size, &program) == LF_OK && program->op_count <= 64);
     for (uint32_t n = 0; n < program->op_count; n++) {
         const lf_operation_code code = program->ops[n].code;
-        types[n] = code == LF_OP_LSTM                                               ? lstm
-                   : code == LF_OP_DENSE || code == LF_OP_CONV || code == LF_OP_GRU ? product
-                                                                                    : rest;
+        const int is_product =
+            code == LF_OP_DENSE || code == LF_OP_CONV || code == LF_OP_CONV2D || code == LF_OP_GRU;
+        types[n] = code == LF_OP_LSTM ? lstm : is_product ? product : rest;
     }
     CHECK(lf_model_load_as(bytes, size, types, program->op_count, NULL, &made) == LF_OK);
     lf_program_destroy(program);

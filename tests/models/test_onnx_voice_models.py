@@ -223,7 +223,7 @@ def test_each_step_is_within_the_derived_bound(name, onnx_file):
         shown = max(shown, excess(found["y"].ravel(), *(part.ravel() for part in other)))
         state = {key: found[pairs[key]] for key in state}
         stream.state = state
-    assert shown > 5  # so weights in another order would not be within it
+    assert shown > 1  # the control: weights in another order are not within it
 
 
 @pytest.mark.parametrize("name", list(MODELS))
