@@ -24,6 +24,7 @@ from ._program_nodes import Registers
 from ._program_reach import RECURRENT, Reaches, grown
 from ._program_trace import Key, Tracer, place
 
+RESIZED = "makes another number of frames than it gets, or parts of frames"
 ALONG = "works along an axis of one value if that is 1, and so brings frames together"
 LENGTH = "computes with numbers that follow from how many frames the file gets at once"
 ORDER = "puts frames in another order"
@@ -58,7 +59,7 @@ class Longer(Tracer):
         super().__init__(first.file, first.opset, inputs, first.cuts, first.builder, registers)
         self._first = first
         self._reaches = Reaches(more, is_whole=is_whole)
-        self._more = more
+        self._more, self._is_whole = more, is_whole
         self.found: tuple[str, str] | None = None
         self.anew: tuple[str, str] | None = None
         self.past: dict[Key, int] = {}
@@ -170,8 +171,21 @@ class Longer(Tracer):
                 return why
             if in_front is not None:
                 self.past[place(scope, node)] = in_front
-        lost = self._reaches.follow(node.op_type, pairs, list(zip(made, values, strict=False)))
-        return LENGTH if lost else self._moved(scope, node, pairs, made, values)
+        results = list(zip(made, values, strict=False))
+        lost = self._reaches.follow(node.op_type, pairs, results)
+        why = LENGTH if lost else self._moved(scope, node, pairs, made, values)
+        return why or (RESIZED if any(self._is_resized(*one) for one in results) else "")
+
+    def _is_resized(self, one: Value | None, many: Value) -> bool:
+        """Tell whether a value has not as many frames more as the inputs have, and whole ones."""
+        before, after = () if one is None else shape_of(one), shape_of(many)
+        for axis in grown(before, after):
+            each, rest = divmod(after[axis] - before[axis], self._more)
+            if rest and not self._is_whole:  # of a long sequence some of the last ones alone
+                continue
+            if rest or each < 1 or before[axis] % each:
+                return True
+        return False
 
     def _moved(
         self,

@@ -185,8 +185,11 @@ def sliced(builder: Builder, value: Value, cuts: Sequence[slice]) -> Value:
             counted = cut.stop is not None and 0 <= cut.stop < ENDLESS
             end = cut.stop if counted else None
             is_tail = cut.start is not None and cut.start < 0
-            behind = size - 1 - one[-1]
-            builder.work.taken.append(Taken(axis, size, one[0], behind, end, is_tail))
+            if one.step != 1 and len(one) > 1:
+                builder.work.taken.append(Taken(axis, size, -1, -1))
+            else:
+                behind = size - 1 - one[-1]
+                builder.work.taken.append(Taken(axis, size, one[0], behind, end, is_tail))
     whole = tuple(len(one) for one in ranges)
     if all(one == range(size) for one, size in zip(ranges, shape, strict=True)):
         return value
