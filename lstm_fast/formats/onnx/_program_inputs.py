@@ -198,7 +198,7 @@ class Inputs:
         if axis == rank - 1 and name in self._said.history:
             raise ValueError(
                 f"history= is of the last axis of input {name!r}, which is time: say its size, "
-                "shapes={...}, history and all, and no time_axis="
+                f'shapes={{"{name}": <sizes>}}, history and all, and no time_axis='
             )
         shown = dim if isinstance(dim, str) else "of free size"
         whole = f"axis {axis}" if isinstance(dim, int) else f"axis {axis} ({shown})"

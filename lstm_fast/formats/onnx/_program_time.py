@@ -86,7 +86,7 @@ class Times:
             which = " and ".join(name for name, one in zip(names, alone, strict=True) if one.past)
             raise FormatError(
                 f"{self._path}: {which} do not grow together, and convolutions pad each of them: "
-                'say which is time, time_axis={"...": ...}, and shapes= for the others'
+                'say which is time, time_axis={"<input>": <axis>}, and shapes= for the others'
             )
         times: dict[str, list[int]] = {}
         for one in traced:

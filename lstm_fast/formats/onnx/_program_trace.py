@@ -16,6 +16,7 @@ from . import (  # noqa: F401  register operators
 from ._constants import NUMPY_ERRORS
 from ._file import File, Proto
 from ._graph import Scope, label
+from ._program_advice import VALUE, paired
 from ._program_builder import Builder, Sym, UnsupportedError, Value, Work
 from ._program_folding import FOLDED, widened
 from ._program_inputs import Inputs
@@ -122,11 +123,10 @@ class Tracer:
         owner, name = self._owned(scope, node.input[0])
         condition = self.known[id(owner), name]
         if isinstance(condition, Sym):
-            given = ", ".join(self._roots(condition)) or "what the model computes"
+            names = self._roots(condition)
+            given = ", ".join(map(_called, names)) or "what the model computes"
             raise self._error(
-                node,
-                f"which branch it takes depends on {given}; where that never changes, give it: "
-                "constants={...}",
+                node, f"which branch it takes depends on {given}{_as_constants(names)}"
             )
         if condition.size != 1:
             raise self._error(node, f"its condition has shape {condition.shape}")
@@ -145,7 +145,7 @@ class Tracer:
                 continue
             seen.add(tensor)
             if tensor in names:
-                found.append(f"input {names[tensor]!r}")
+                found.append(names[tensor])
             op = self.builder.made.get(tensor)
             waiting += [one for one in op.inputs if one >= 0] if op is not None else []
         return sorted(found)
@@ -235,9 +235,7 @@ class Tracer:
             given = {name: one for name, one in pairs if isinstance(one, Sym)}
             whole = [one for one in given.values() if builder.kind(one) != "float32"]
             names = sorted({root for one in whole for root in self._roots(one)})
-            text = str(error)
-            if names:
-                text += f"; where {' and '.join(names)} never changes, give it: constants={{...}}"
+            text = f"{error}{_as_constants(names)}"
             raise self._error(node, text, cut=True, given=list(given)) from error
         except NUMPY_ERRORS as error:
             text = str(error) or type(error).__name__
@@ -256,6 +254,18 @@ class Tracer:
             )
         what = f"node {label(node)!r} ({node.op_type})"
         return FormatError(f"{self.file.path}: {what}: {text}{hint}")
+
+
+def _called(name: str) -> str:
+    return f"input {name!r}"
+
+
+def _as_constants(names: list[str]) -> str:
+    """Return how to give inputs that decide what a node does, "" where there is none."""
+    if not names:
+        return ""
+    given = f"constants={paired(dict.fromkeys(names, VALUE))}"
+    return f"; where {' and '.join(map(_called, names))} never changes, give it: {given}"
 
 
 def place(scope: Scope, node: Proto) -> Key:
