@@ -194,7 +194,13 @@ def sliced(builder: Builder, value: Value, cuts: Sequence[slice]) -> Value:
     if all(one == range(size) for one, size in zip(ranges, shape, strict=True)):
         return value
     if 0 in whole:
-        raise UnsupportedError(f"it leaves nothing of shape {shape}")
+        text = f"it leaves nothing of shape {shape}"
+        if any(not one and size == 1 for one, size in zip(ranges, shape, strict=True)):
+            text += (
+                ", as one frame has none before it. What delays frames has to pad first and to cut "
+                "then, F.pad(x, (0, 0, 1, 0))[:, :-1], and keeps the frames that it needs"
+            )
+        raise UnsupportedError(text)
     if isinstance(value, Sym) and (earlier := cut_earlier(builder, value, ranges)) is not None:
         return earlier
     skip = len(shape) - len(stripped(shape))

@@ -9,7 +9,7 @@ from pathlib import Path
 from .._files import FormatError
 from ._graph import Scope
 from ._program_builder import Builder
-from ._program_frames import ALONG, Longer
+from ._program_frames import MAYBE, Longer
 from ._program_inputs import Inputs
 from ._program_nodes import Registers
 from ._program_trace import Key, Tracer
@@ -138,5 +138,5 @@ def alone(tracer: Tracer, works: int) -> tuple[str, str] | None:
     """Return the first of so many nodes that works along an axis of one value, None for none."""
     for one in list(tracer.works.values())[:works]:
         if 1 in one.along:
-            return one.source, ALONG
+            return one.source, MAYBE
     return None

@@ -25,6 +25,7 @@ from ._program_nodes import LOWERINGS, Node, Registers
 DOMAINS = ("", "ai.onnx")
 MICROSOFT = ("Gelu",)  # of com.microsoft, the same as ONNX's
 MOST_NODES = 200_000
+SEVERAL = "it needs several frames, as what works along time does, or is made for so many"
 Key = tuple[int, str]
 
 
@@ -190,7 +191,7 @@ class Tracer:
                 self.known[id(scope), name] = value
                 self.fixed |= {(id(scope), name)} if is_fixed else set()
         if output >= len(values):
-            raise self._error(node, f"its output {output} is not computed", cut=True)
+            raise self._error(node, f"its output {output} is not computed", cut=scope)
 
     def _operate(self, scope: Scope, node: Proto, inputs: list[Value | None]) -> list[Value]:
         builder = self.builder
@@ -236,22 +237,40 @@ class Tracer:
             whole = [one for one in given.values() if builder.kind(one) != "float32"]
             names = sorted({root for one in whole for root in self._roots(one)})
             text = f"{error}{_as_constants(names)}"
-            raise self._error(node, text, cut=True, given=list(given)) from error
+            raise self._error(node, text, cut=scope, given=list(given)) from error
         except NUMPY_ERRORS as error:
             text = str(error) or type(error).__name__
-            raise self._error(node, f"{text}, so it is damaged or does not fit") from error
+            raise self._error(node, f"{text}{self._misfit()}") from error
+
+    def _misfit(self) -> str:
+        """Return why a node may not take what it gets."""
+        if self.inputs.is_one_frame:
+            return f", with one frame: {SEVERAL}"
+        return ", so it is damaged, or does not fit the sizes that it gets"
+
+    def _left_with(self, scope: Scope, node: Proto, given: list[str] | None) -> str:
+        """Return how to leave a node out: a part of the graph before it, or one behind it."""
+        parts, owned = [], [(name, scope.owner(name)) for name in given or node.input[:1]]
+        values = [self.known.get((id(one[0]), one[1])) for _, one in owned if one is not None]
+        if any(isinstance(one, Sym) and one.tensor in self.builder.made for one in values):
+            parts.append(f"to run what comes before it, say outputs={[name for name, _ in owned]}")
+        behind = [one for one in node.output if one]
+        taken = {name for other in scope.nodes for name in other.input}
+        is_root = scope.parent is None and not scope.bound
+        if not is_root or scope.children or taken & set(behind):
+            parts.append(f"what comes behind it, inputs={behind}")
+        return "".join(f"; {one}" for one in parts)
 
     def _error(
-        self, node: Proto, text: str, *, cut: bool = False, given: list[str] | None = None
+        self,
+        node: Proto,
+        text: str,
+        *,
+        cut: Scope | None = None,
+        given: list[str] | None = None,
     ) -> FormatError:
-        """Return the error of a node; cut: with how to leave it out."""
-        hint = ""
-        if cut:
-            before, behind = list(given or node.input[:1]), [one for one in node.output if one]
-            hint = (
-                f"; to run what comes before it, say outputs={before}; "
-                f"what comes behind it, inputs={behind}"
-            )
+        """Return the error of a node; cut: where it stands, for how to leave it out."""
+        hint = self._left_with(cut, node, given) if cut is not None else ""
         what = f"node {label(node)!r} ({node.op_type})"
         return FormatError(f"{self.file.path}: {what}: {text}{hint}")
 
