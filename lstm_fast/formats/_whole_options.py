@@ -13,7 +13,8 @@ HINT = (
     "--no-states --inputs NAMES --outputs NAMES, see --help"
 )
 NAMES = "inputs|outputs|shapes|constants|states|history|time_axis"
-OPTION = re.compile(rf"\b({NAMES})=(\{{[^{{}}]*\}}|\[[^\[\]]*\]|-?[0-9]+)")
+OPTION = re.compile(rf"\b({NAMES})=(\{{[^{{}}]*\}}|\[[^\[\]]*\]|-?[0-9]+|(?=[ ,;:.)]|$))")
+OPEN = re.compile('"?(<[^<>]*>)"?')  # what a message leaves to the reader
 EXPECTED = {  # behind NAME=
     "shapes": "sizes with commas between them, such as 1,576",
     "constants": "a number, true, false or a list in brackets",
@@ -77,25 +78,27 @@ def as_flags(text: str) -> str:
 
 def _flags(name: str, written: str) -> str:
     """Return the flags of an argument that is written in Python, or nothing where it is none."""
-    if written == "{...}":  # what a message leaves to the reader
-        return f"{FLAGS[name]} NAME=VALUE"
+    if not written:  # the argument is named, and no more
+        return FLAGS[name]
+    if written == "{...}":
+        return f"{FLAGS[name]} <name>=<value>"
     try:
-        value = ast.literal_eval(written)
+        value = ast.literal_eval(OPEN.sub(lambda found: repr(found[1]), written))
     except (ValueError, SyntaxError):
         return ""
     if isinstance(value, dict):
         pairs = [f"{FLAGS[name]} {key}={_written(one)}" for key, one in value.items()]
         return " ".join(pairs) or ("--no-states" if name == "states" else "")
     if isinstance(value, list):
-        return f"{FLAGS[name]} {','.join(map(str, value))}"
+        return f"{FLAGS[name]} {','.join('<others>' if one is ... else str(one) for one in value)}"
     return f"{FLAGS[name]} {value}" if name == "time_axis" else ""
 
 
 def _written(value: Any) -> str:
-    """Return a value as its flag takes it: sizes with commas, and dots for those left open."""
+    """Return a value as its flag takes it: sizes with commas; words in brackets are left open."""
     if isinstance(value, tuple):
-        return ",".join("..." if one is Ellipsis else str(one) for one in value)
-    return str(value)
+        return ",".join("<size>" if one is ... else str(one) for one in value)
+    return "<sizes>" if value is ... else str(value)
 
 
 class _NoStates(argparse.Action):

@@ -225,8 +225,8 @@ def test_options_of_the_other_kind_are_refused(capsys, tmp_path, frame_file):
 def test_messages_speak_of_flags(capsys, tmp_path, frame_file):
     constant = ["--constant", "rate=16000"]
     for words in (["inspect", frame_file], ["convert", frame_file, str(tmp_path / "a.lfm")]):
-        assert "give it: --constant NAME=VALUE\n" in fails(capsys, *words)
-        assert "say --shape x=1,...\n" in fails(capsys, *words, *constant)
+        assert "give it: --constant rate=<value>\n" in fails(capsys, *words)
+        assert "say --shape x=1,<size>\n" in fails(capsys, *words, *constant)
     with pytest.raises(FormatError, match=r'say shapes=\{"x": \(1, \.\.\.\)\}$'):  # the control
         load_model(frame_file, constants={"rate": 16000})
 
@@ -235,13 +235,18 @@ def test_messages_speak_of_flags(capsys, tmp_path, frame_file):
     ("python", "flags"),
     [
         ('shapes={"x": (1,)}', "--shape x=1"),
-        ('shapes={"a=b": (..., 1)}', "--shape a=b=...,1"),
+        ('shapes={"a=b": (..., 1)}', "--shape a=b=<size>,1"),
         (
             'states={"h": "hn", "c": "cn"}, or states={}',
             "--state h=hn --state c=cn, or --no-states",
         ),
         ("inputs=['a', 'b'] and outputs=['c']", "--inputs a,b and --outputs c"),
-        ("constants={...}", "--constant NAME=VALUE"),
+        ("constants={...}", "--constant <name>=<value>"),
+        ('constants={"e": <value>, "f": 1}', "--constant e=<value> --constant f=1"),
+        ('inputs=[..., "/a_0"]', "--inputs <others>,/a_0"),
+        ('shapes={"/a_0": (...)}', "--shape /a_0=<sizes>"),
+        ('time_axis={"<input>": <axis>}', "--time-axis <input>=<axis>"),
+        ("shapes= and history=, or outputs=", "--shape and --history, or --outputs"),
         ('history={"x": 64}', "--history x=64"),
         ('time_axis={"x": 1}, or time_axis=-1', "--time-axis x=1, or --time-axis -1"),
         ("shapes={a: b}, myshapes={}, inputs=3", "shapes={a: b}, myshapes={}, inputs=3"),
@@ -249,6 +254,29 @@ def test_messages_speak_of_flags(capsys, tmp_path, frame_file):
 )
 def test_each_argument_has_its_flag(python, flags):
     assert _whole_options.as_flags(f"x: say {python}.") == f"x: say {flags}."
+
+
+def test_no_message_has_python_in_its_flags(capsys, tmp_path):
+    """What starts from an embedding names values inside of the graph, for which nothing is said."""
+    nodes = [
+        helper.make_node("Tanh", ["e"], ["h"]),
+        helper.make_node("LSTM", ["x", "w", "r", "", "", "h", "h"], ["y"], hidden_size=2),
+    ]
+    shapes = {"x": [1, 1, 3], "e": [1, 1, 2]}
+    given = [helper.make_tensor_value_info(name, 1, one) for name, one in shapes.items()]
+    weights = [
+        numpy_helper.from_array(np.ones((1, 8, size), np.float32), name)
+        for name, size in (("w", 3), ("r", 2))
+    ]
+    results = [helper.make_tensor_value_info("y", 1, None)]
+    model = helper.make_model(helper.make_graph(nodes, "g", given, results, weights))
+    path = tmp_path / "start.onnx"
+    path.write_bytes(model.SerializeToString())
+    text = fails(capsys, "convert", str(path), str(tmp_path / "a.lfm"))
+    assert "--inputs x,h, --constant h=<value>\n" in text
+    text = fails(capsys, "convert", str(path), str(tmp_path / "a.lfm"), "--inputs", "h,x")
+    assert "Ellipsis" not in text
+    assert "--shape h=<sizes>" in text
 
 
 @pytest.mark.parametrize("words", [["--time-axis", "1"], ["--time-axis", "x=1"]])
@@ -268,7 +296,7 @@ def test_a_whole_model_without_an_lstm_is_sent_to_lfm(capsys, tmp_path, frame_fi
     text = fails(capsys, "convert", frame_file, out)
     assert "there is no LSTM node in it" in text
     assert "as a whole model, to a .lfm file: " in text
-    assert "--constant NAME=VALUE" in text
+    assert "--constant rate=<value>" in text
     ready = tmp_path / "ready.onnx"
     model = frame_model()
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 12

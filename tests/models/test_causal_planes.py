@@ -8,7 +8,16 @@ import pytest
 pytest.importorskip("onnx")
 from causal_graphs import distance
 from program_cases import pool_backends
-from program_graphs import graph_model, model_of, node, onnx_file, run, session, tensors
+from program_graphs import (
+    graph_model,
+    model_of,
+    node,
+    onnx_file,
+    recurrent_weights,
+    run,
+    session,
+    tensors,
+)
 
 from lstm_fast import load_model
 from lstm_fast.errors import FormatError
@@ -73,3 +82,41 @@ def test_what_looks_ahead_or_keeps_nothing_is_refused(case, onnx_file):
     path = file_of(onnx_file, [node(operator, inputs, "y", pads=pads, **kernel)])
     with pytest.raises(FormatError, match=text):
         model_of(path)
+
+
+POOLS = {
+    "max": ("MaxPool", {}),
+    "mean": ("AveragePool", {}),
+    "dilated": ("MaxPool", {"dilations": [2]}),
+}
+
+
+def pooled(kind, length, stride, attributes):
+    """Return a pooling of three behind a padding in front, and an LSTM's last frame behind that."""
+    front = 2 * attributes.get("dilations", [1])[0]
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 2, 1]),
+        node("Pad", "t pads", "p"),
+        node(kind, "p", "m", kernel_shape=[3], strides=[stride], **attributes),
+        node("Transpose", "m", "s", perm=[2, 0, 1]),
+        node("LSTM", "s W R B", "l h c", hidden_size=4),
+        node("Squeeze", "h", "y"),
+    ]
+    constants = [*recurrent_weights(4, 4, 4), *tensors(pads=[0, 0, front, 0, 0, 0])]
+    return graph_model(nodes, {"x": [1, length, 4]}, constants=constants)
+
+
+@pytest.mark.parametrize("length", ["time", 17])
+@pytest.mark.parametrize("name", POOLS)
+def test_a_pooling_behind_a_padding_is_streamed_without_a_stride(name, length, onnx_file):
+    """With one, one frame is as many as its window: the padding's state would hide the stride."""
+    (kind, attributes), axis = POOLS[name], {} if length == "time" else {"time_axis": 1}
+    path, xs = onnx_file(pooled(kind, length, 1, attributes)), RNG.standard_normal((17, 4))
+    xs = xs.astype(np.float32)
+    expected = run(session(path), {"x": xs[None]})["y"].ravel()
+    assert np.allclose(load_model(path, **axis).stream().run(xs)[-1].ravel(), expected, atol=1e-6)
+    path = onnx_file(pooled(kind, length, 2, attributes))
+    strided = run(session(path), {"x": xs[None]})["y"].ravel()
+    assert not np.allclose(strided, expected, atol=1e-3)
+    with pytest.raises(FormatError, match=f"{kind} m.node works along time"):
+        load_model(path, **axis)

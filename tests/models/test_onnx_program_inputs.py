@@ -85,6 +85,7 @@ def test_a_last_y_may_be_the_state(onnx_file):
         ("state", "stateN"),
         ("h0", "hn"),
         ("cache_in", "cache_out"),
+        ("cache", "cachen"),
         ("in_state", "new_state"),
         ("past_hidden", "present_hidden"),
         ("conv_cache_0", "new_conv_cache_0"),

@@ -90,6 +90,6 @@ def test_what_a_state_becomes_may_not_work_along_time(states, onnx_file):
     ]
     given = {"x": ["batch", "time", 4], "cache": [1, 1, 4]}
     path = onnx_file(graph_model(nodes, given, ("y", "cache_out", "z")))
-    with pytest.raises(FormatError, match="works along an axis of one value"):
+    with pytest.raises(FormatError, match=r"works along (an axis of size 1|time)"):
         model_of(path, outputs=["y"], states=states)
     assert list(model_of(path, outputs=["y"], states={}).inputs) == ["x", "cache"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,50 @@ S = {"s": [1, 1, 6]}
 def test_a_start_that_each_step_computes_is_refused(before, onnx_file):
     with pytest.raises(FormatError, match="its h starts from 'h', which each step computes"):
         model_of(onnx_file(lstm(before, S)))
+
+
+def advice(error):
+    """Return what the two ways out of an error say, each as arguments of load_model."""
+    text = str(error.value).replace("<value>", "None")
+    found = re.findall(r"inputs=\[.*?\], [a-z]+=\{.*?\}(?:, shapes=\{.*?\})?", text)
+    return [eval(f"dict({one})") for one in found]  # our own text
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_a_start_that_is_a_product_is_given_as_the_error_says(free, onnx_file):
+    """What it is computed from would not do: no product is computed while a file is read."""
+    weight = floats(3, 6)
+    before = [node("MatMul", "e weight", "p"), node("Unsqueeze", "p zero", "h"), ZERO]
+    one = lstm(before, {"e": [1, 3]})
+    one.graph.initializer.extend(tensors(weight=weight, zero=[0]))
+    one.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    if free:
+        one.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "time"
+    path, e, xs = onnx_file(one), floats(1, 3), floats(4, 5)
+    axis = {} if free else {"time_axis": {"x": 0}}
+    for options in ({}, {"constants": {"e": e}}):
+        with pytest.raises(FormatError, match="its h starts from 'h', which each step") as error:
+            model_of(path, **options, **axis)
+    fixed, kept = advice(error)
+    assert fixed == {"inputs": ["x", "h"], "constants": {"h": None}}
+    assert kept["states"] == {"h": "hn"}
+    start = (e @ weight)[None]
+    expected = run(session(path), {"x": xs[:, None], "e": e})["Y"].reshape(4, 6)
+    given = model_of(path, **fixed | {"constants": {"h": start}}, **axis).stream()
+    assert np.allclose([given.step(x).ravel() for x in xs], expected, atol=1e-6)
+    state = model_of(path, **kept, **axis).stream()
+    state.state = {**state.state, "h": start}
+    assert np.allclose([state.step(x).ravel() for x in xs], expected, atol=1e-6)
+
+
+def test_both_halves_are_said_at_once(onnx_file):
+    path = onnx_file(lstm([H, node("Neg", "s", "n"), node("Tanh", "n", "c")], S))
+    with pytest.raises(FormatError, match="its h starts from 'h'") as error:
+        model_of(path)
+    fixed, kept = advice(error)
+    assert kept["states"] == {"h": "hn", "c": "cn"}
+    model_of(path, **fixed | {"constants": {"h": floats(1, 1, 6), "c": floats(1, 1, 6)}})
+    assert list(model_of(path, **kept).states) == ["h", "c"]
 
 
 def test_a_start_that_never_changes_is_a_constant(onnx_file):

@@ -53,7 +53,7 @@ def test_what_works_along_it_is_an_error(name, onnx_file):
     nodes, constants, opset = MIXED[name]
     given = {"x": ["batch", "time", 4]}
     path = onnx_file(graph_model(nodes, given, constants=tensors(**constants), opset=opset))
-    with pytest.raises(FormatError, match="works along an axis of one value"):
+    with pytest.raises(FormatError, match=r"works along (an axis of size 1|time)"):
         model_of(path)
     assert model_of(path, shapes={"x": (1, 1, 4)}).inputs["x"].shape == (4,)
 

@@ -231,6 +231,54 @@ def test_what_is_not_the_same_for_each_frame_is_refused(name, onnx_file):
     assert "time_axis=" in str(error.value) or "is time, and node" in str(error.value)
 
 
+SOME = {  # every so many frames: the last among them, which is where one frame looks like all
+    "every second": ([node("Slice", "x zero end one step", "s")], 17, 2),
+    "every third": ([node("Slice", "x zero end one step", "s")], 16, 3),
+    "every second result": (
+        [node("Tanh", "x", "t"), node("Slice", "t zero end one step", "s")],
+        17,
+        2,
+    ),
+    "backwards": ([node("Slice", "x far near one back", "s")], 17, -1),
+    "by number": ([node("Gather", "x every", "s", axis=1)], 17, 2),
+    "halves of frames, less the first": (
+        [node("Reshape", "x halves", "q"), node("Slice", "q one end one", "s")],
+        17,
+        1,
+    ),
+}
+ENDS = {
+    "all": [node("Tanh", "s", "y")],
+    "the last": [node("Gather", "s last", "y", axis=1)],
+    "the last of an LSTM": [
+        node("Transpose", "s", "r", perm=[1, 0, 2]),
+        node("LSTM", "r W R B", "l h c", hidden_size=4),
+        node("Squeeze", "h", "y"),
+    ],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("name", SOME)
+def test_some_of_the_frames_are_not_one_a_step(name, end, onnx_file):
+    """One frame is the last of every so many, too, and would be taken in each step."""
+    nodes, length, step = SOME[name]
+    constants = tensors(
+        **{"zero": [0], "end": [2**31 - 1], "one": [1], "step": [step], "last": np.array(-1)},
+        **{"far": [length - 1], "near": [-length - 1], "back": [-1]},
+        **{"halves": [1, 2 * length, 2], "every": np.arange(0, length, max(step, 1))},
+    )
+    weights = recurrent_weights(4, 2 if "halves" in name else 4, 4)
+    path = onnx_file(
+        graph_model([*nodes, *ENDS[end]], {"x": [1, length, 4]}, constants=[*constants, *weights])
+    )
+    session(path)  # which takes it
+    with pytest.raises(FormatError, match=r"Slice|Gather|Reshape") as error:
+        load_model(path, time_axis=1)
+    assert "damaged" not in str(error.value)
+    assert load_model(path).inputs["x"].shape == (length, 4)  # all of them a step, as it stands
+
+
 @pytest.mark.parametrize("length", [None, 24])
 def test_time_may_come_first(length, onnx_file):
     """(T, 1, I), as an LSTM has it."""

@@ -10,7 +10,7 @@ State keeps its shape in the file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,15 @@ from ..._program_checks import checked as checked_program
 from ...program import Program
 from .._files import FormatError, checked
 from ._file import File, Proto
-from ._graph import Scope, label, scopes
-from ._program_advice import for_a_padding
+from ._graph import Scope, scopes
+from ._program_advice import for_a_padding, paired
 from ._program_arguments import axes, mapping, names
 from ._program_builder import Builder, Sym, Value, shape_of
 from ._program_finish import Kept, finished
 from ._program_inputs import Inputs, Said
 from ._program_lengths import Shorter
 from ._program_nodes import Registers
-from ._program_starts import check_starts
+from ._program_starts import check_starts, initial_of
 from ._program_states import recognised
 from ._program_time import Times, Verdict, alone
 from ._program_trace import Key, Tracer
@@ -132,7 +132,7 @@ class _Reader:
 
     def _alone(self, inputs: Sequence[str], axis: int) -> dict[str, int]:
         if len(inputs) != 1:
-            named = f'{{"{inputs[0]}": {axis}}}' if inputs else "{...}"
+            named = paired({inputs[0] if inputs else "<name>": axis})
             raise FormatError(
                 f"{self._path}: time_axis={axis} is for a model with one input, and its inputs are "
                 f"{', '.join(inputs) or 'none'}: say of which it is, time_axis={named}"
@@ -205,7 +205,8 @@ class _Reader:
             step.plain,
             {one.name: one.given for one in step.kept},
             step.reached,
-            self._initial,
+            lambda name, kind: initial_of(self._tracer, self._scopes, name, kind),
+            lambda tensors: self._needed(step, tensors),
             said=states is not None,
         )
         for name, output in step.pairs.items() if states is None else ():
@@ -271,8 +272,18 @@ class _Reader:
         except ValueError:  # and its text has the path, which is no part of a program
             self._builder.note(f"output {name} is left out: it takes what is not computed here")
 
-    def _reached(self, values: Iterable[Value], kept: Sequence[Kept]) -> set[int]:
-        """Return the tensors that values take, in this step or in a later one through states."""
+    def _needed(self, step: _Step, given: Collection[int]) -> list[str]:
+        """Return the inputs that a step takes where some tensors are given instead."""
+        reached = self._reached(step.shown.values(), step.kept, given)
+        return [name for name, one in self._inputs.ordered().items() if one.tensor in reached]
+
+    def _reached(
+        self, values: Iterable[Value], kept: Sequence[Kept], given: Collection[int] = ()
+    ) -> set[int]:
+        """Return the tensors that values take, in this step or in a later one through states.
+
+        given: those that nothing is computed for.
+        """
         after = {one.given.tensor: one.next for one in kept}
         registers = self._registers
         after.update(
@@ -284,22 +295,13 @@ class _Reader:
         reached = set[int]()
         while waiting:
             tensor = waiting.pop()
-            if tensor in reached:
+            if tensor in reached or tensor in given:
                 continue
             reached.add(tensor)
             op, end = self._builder.made.get(tensor), after.get(tensor)
             waiting += op.inputs if op is not None else ()
             waiting += [end.tensor] if isinstance(end, Sym) else []
         return reached
-
-    def _initial(self, name: str, kind: str) -> str:
-        """Return what a recurrent node's h or c starts from in the file."""
-        at = {"h": 5, "c": 6}[kind]
-        for scope in self._scopes:
-            for node in scope.nodes:
-                if label(node) == name and len(node.input) > at:
-                    return str(node.input[at])
-        return f"initial_{kind}"
 
     def _find(self, name: str, what: str) -> tuple[Scope, str]:
         """Return where a value is computed that the caller names."""
@@ -339,7 +341,8 @@ class _Reader:
         if shape_of(value) != given.shape:
             raise FormatError(
                 f"{self._path}: output {output!r}, of shape {shape_of(value)}, does not become "
-                f"input {name!r}, of shape {given.shape}; shapes= says sizes that are free"
+                f"input {name!r}, of shape {given.shape}; sizes that are free can be said: "
+                f"{self._inputs.say(name)}"
             )
         return Kept(name, given, value)
 

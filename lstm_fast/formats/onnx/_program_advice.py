@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ._file import Proto
 from ._graph import Scope, label
@@ -11,6 +11,18 @@ FIX_AXIS = (
     "export it again with that axis free (torch.onnx.export's dynamic_axes, or dynamic_shapes with "
     "dynamo=True), or of size 1"
 )
+
+VALUE = "<value>"  # what a reader has to put there
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a list, in Python."""
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+def paired(pairs: Mapping[str, object]) -> str:
+    """Return what belongs to names as a mapping, in Python; each as `str` has it."""
+    return "{" + ", ".join(f'"{name}": {one}' for name, one in pairs.items()) + "}"
 
 
 def for_a_padding(scopes: Sequence[Scope], source: str) -> str:

@@ -72,7 +72,8 @@ class Taken:
     """Which part a node takes of an axis of its input.
 
     size: of the axis. first: the first value taken. behind: how many are behind the last one; -1
-    where they are taken in an order of their own. end: where that is counted from the front.
+    where they are taken in an order of their own, or only some. end: where that is counted from
+    the front.
     is_tail: the first is counted from the end.
     """
 

@@ -21,10 +21,14 @@ from ._graph import Scope, label
 from ._program_builder import Sym, Value, shape_of
 from ._program_inputs import Inputs
 from ._program_nodes import Registers
-from ._program_reach import RECURRENT, Reaches, grown
+from ._program_reach import RECURRENT, TAKERS, Pairs, Reaches, grown
 from ._program_trace import Key, Tracer, place
 
-ALONG = "works along an axis of one value if that is 1, and so brings frames together"
+RESIZED = "makes another number of frames than it gets, or parts of frames"
+ALONG = "works along time, where each of its results takes several frames"
+MAYBE = (
+    "works along an axis of size 1, which may be this one: each result then takes several frames"
+)
 LENGTH = "computes with numbers that follow from how many frames the file gets at once"
 ORDER = "puts frames in another order"
 BRANCH = "takes another branch where the file gets several frames at once"
@@ -66,7 +70,7 @@ class Longer(Tracer):
         super().__init__(first.file, first.opset, inputs, first.cuts, first.builder, registers)
         self._first = first
         self._reaches = Reaches(more, is_whole=is_whole)
-        self._more = more
+        self._more, self._is_whole = more, is_whole
         self.found: tuple[str, str] | None = None
         self.anew: tuple[str, str] | None = None
         self.past: dict[Key, int] = {}
@@ -120,6 +124,9 @@ class Longer(Tracer):
             self.known[key] = before
         else:
             super()._compute(scope, name)
+
+    def _misfit(self) -> str:
+        return ", so it is made for another number of frames"
 
     def _branch(self, scope: Scope, index: int) -> Scope:
         branch = super()._branch(scope, index)
@@ -180,8 +187,28 @@ class Longer(Tracer):
                 return why
             if in_front is not None:
                 self.past[place(scope, node)] = in_front
-        lost = self._reaches.follow(node.op_type, pairs, list(zip(made, values, strict=False)))
-        return LENGTH if lost else self._moved(scope, node, pairs, made, values)
+        results = list(zip(made, values, strict=False))
+        lost = self._reaches.follow(node.op_type, pairs, results)
+        why = LENGTH if lost else self._moved(scope, node, pairs, made, values)
+        is_resized = node.op_type not in TAKERS or self._is_whole
+        is_resized = is_resized and any(self._is_resized(pairs, *one) for one in results)
+        return why or (RESIZED if is_resized else "")
+
+    def _is_resized(self, pairs: Pairs, one: Value | None, many: Value) -> bool:
+        """Tell whether a value has not as many frames more as the inputs have, and whole ones.
+
+        pairs: what it is made of.
+        """
+        before, after = () if one is None else shape_of(one), shape_of(many)
+        for axis in grown(before, after):
+            more = after[axis] - before[axis]
+            each, rest = divmod(more, self._more)
+            if rest and not self._is_whole:  # of a long sequence some of the last ones alone
+                if not any(more % given == 0 for given in _growths(pairs)):
+                    return True
+            elif rest or each < 1 or before[axis] % each:
+                return True
+        return False
 
     def _moved(
         self,
@@ -204,6 +231,12 @@ class Longer(Tracer):
         if node.op_type == "Tile":
             return ALONG if _repeated(*shapes) else ""
         return ""
+
+
+def _growths(pairs: Pairs) -> list[int]:
+    """Return how much longer axes are with several frames."""
+    shapes = [(shape_of(a), shape_of(b)) for a, b in pairs if a is not None and b is not None]
+    return [many[axis] - one[axis] for one, many in shapes for axis in grown(one, many)]
 
 
 def _depends(one: Value | None, many: Value | None) -> bool:

@@ -112,6 +112,11 @@ class Inputs:
             self.made[name] = Sym(self._builder.tensor(stripped(frame), kind), shape)
         return self.made[name]
 
+    @property
+    def is_one_frame(self) -> bool:
+        """Tell whether an axis that may be time has one frame."""
+        return bool(self.assumed) and not self._frames
+
     def fixed(self) -> dict[str, int]:
         """Return how many frames the file has where a time axis is said, as `lengths` does."""
         twin = Inputs(self._builder, self._said)
@@ -164,7 +169,8 @@ class Inputs:
                 sizes.append(dim if isinstance(dim, int) else self._free(name, axis, dims))
         if None in sizes:
             last = len(dims) - 1
-            time = f', or, where that is time, time_axis={{"{name}": {last}}}' if last > 1 else ""
+            may_be = last > 1 or self._is_whole(name)
+            time = f', or, where that is time, time_axis={{"{name}": {last}}}' if may_be else ""
             raise ValueError(
                 f"input {name!r} is {_text(dims)} in the file, and nothing says what "
                 f"{' and '.join(_text([d]) for d, s in zip(dims, sizes, strict=True) if s is None)}"
@@ -186,19 +192,27 @@ class Inputs:
             self.guessed.append(name)
         return self._frame(name, axis, len(dims), dim) if axis > 0 or dim is not None else 1
 
+    def _is_whole(self, name: str) -> bool:
+        """Tell whether an input holds whole numbers."""
+        return KINDS.get(self._infos[name].type.tensor_type.elem_type) == "int64"
+
     def _may_be_time(self, name: str, dims: Sequence[int | str | None]) -> bool:
-        """Tell whether a free last axis may be time: behind channels, and no other one may be."""
+        """Tell whether a free last axis may be time: behind channels, and no other one may be.
+
+        So may that of whole numbers behind sequences, (batch, time), of which each is a frame.
+        """
         batch = dims[0] is None or is_batch(dims[0], False) or dims[0] == 1
         others = all(isinstance(dim, int) for dim in dims[1:-1])
+        has_frames = len(dims) > 2 or self._is_whole(name)
         unsaid = name not in self._said.time_axis and name not in self._said.history
-        return self._said.guesses and len(dims) > 2 and batch and others and unsaid
+        return self._said.guesses and has_frames and batch and others and unsaid
 
     def _frame(self, name: str, axis: int, rank: int, dim: int | str | None) -> int:
         """Return how many frames there are along an axis of time; dim: its size in the file."""
         if axis == rank - 1 and name in self._said.history:
             raise ValueError(
                 f"history= is of the last axis of input {name!r}, which is time: say its size, "
-                "shapes={...}, history and all, and no time_axis="
+                f'shapes={{"{name}": <sizes>}}, history and all, and no time_axis='
             )
         shown = dim if isinstance(dim, str) else "of free size"
         whole = f"axis {axis}" if isinstance(dim, int) else f"axis {axis} ({shown})"

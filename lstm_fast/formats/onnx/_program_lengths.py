@@ -19,7 +19,7 @@ from ._graph import Scope
 from ._program_advice import FIX_AXIS
 from ._program_builder import Sym, Taken, Value, shape_of
 from ._program_reach import PLACES, RECURRENT, grown
-from ._program_trace import Key, Tracer, place
+from ._program_trace import SEVERAL, Key, Tracer, place
 
 # Operators whose inputs are broadcast against each other.
 BROADCAST = {"Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Min", "Max", "Sum", "Mean", "Where"}
@@ -64,10 +64,13 @@ class Shorter(Tracer):
         except FormatError as error:
             raise FormatError(
                 f"{error}. That is with one frame instead of the {self._length} in the file, as "
-                f"time_axis= says; {FIX_AXIS}"
+                f"time_axis= says: look whether that axis is time, or {FIX_AXIS}"
             ) from error
         finally:
             self._cuts = {}
+
+    def _misfit(self) -> str:
+        return f": {SEVERAL}"
 
     def _there(self, scope: Scope, name: str) -> Value | None:
         """Return what a name stands for in the whole."""

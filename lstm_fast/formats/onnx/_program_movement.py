@@ -185,13 +185,22 @@ def sliced(builder: Builder, value: Value, cuts: Sequence[slice]) -> Value:
             counted = cut.stop is not None and 0 <= cut.stop < ENDLESS
             end = cut.stop if counted else None
             is_tail = cut.start is not None and cut.start < 0
-            behind = size - 1 - one[-1]
-            builder.work.taken.append(Taken(axis, size, one[0], behind, end, is_tail))
+            if one.step != 1 and len(one) > 1:
+                builder.work.taken.append(Taken(axis, size, -1, -1))
+            else:
+                behind = size - 1 - one[-1]
+                builder.work.taken.append(Taken(axis, size, one[0], behind, end, is_tail))
     whole = tuple(len(one) for one in ranges)
     if all(one == range(size) for one, size in zip(ranges, shape, strict=True)):
         return value
     if 0 in whole:
-        raise UnsupportedError(f"it leaves nothing of shape {shape}")
+        text = f"it leaves nothing of shape {shape}"
+        if any(not one and size == 1 for one, size in zip(ranges, shape, strict=True)):
+            text += (
+                ", as one frame has none before it. What delays frames has to pad first and to cut "
+                "then, F.pad(x, (0, 0, 1, 0))[:, :-1], and keeps the frames that it needs"
+            )
+        raise UnsupportedError(text)
     if isinstance(value, Sym) and (earlier := cut_earlier(builder, value, ranges)) is not None:
         return earlier
     skip = len(shape) - len(stripped(shape))

@@ -305,8 +305,9 @@ def works_along(
     """Say that the node works along an axis, where its windows are not each value alone.
 
     Nor is a single window over several values of which none is padding: those before a frame's
-    own are a state.
+    own are a state. With a stride the next frame has none.
     """
-    is_whole = size > 1 and count == 1 and settings.pads(axis) == (0, 0)
-    if (kernel > 1 or settings.strides[axis] > 1) and not is_whole:
+    stride = settings.strides[axis]
+    is_whole = size > 1 and count == 1 and settings.pads(axis) == (0, 0) and stride == 1
+    if (kernel > 1 or stride > 1) and not is_whole:
         builder.works_along(size)

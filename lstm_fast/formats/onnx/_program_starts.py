@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .._files import FormatError
-from ._program_builder import Builder, Sym
+from ._graph import Scope, label
+from ._program_advice import VALUE, listed, paired
+from ._program_builder import Builder, Sym, shape_of
 from ._program_nodes import Registers, Start
 from ._program_states import MOVES
+from ._program_trace import Tracer
 
 OWN, STATE, GIVEN, COMPUTED = "own", "state", "given", "computed"
+
+
+@dataclass(frozen=True)
+class Initial:
+    """What a recurrent node's h or c starts from in the file.
+
+    name: of that value. shape: of it. last: the name of the same behind the last frame, "" where it
+    has none.
+    """
+
+    name: str
+    shape: Sequence[int]
+    last: str
+
+
+def initial_of(tracer: Tracer, scopes: Sequence[Scope], name: str, kind: str) -> Initial:
+    """Return what a recurrent node of this name starts from."""
+    at = {"h": 5, "c": 6}[kind]
+    for scope in scopes:
+        for node in scope.nodes:
+            if label(node) == name and len(node.input) > at:
+                start, made = str(node.input[at]), list(node.output)
+                last = str(made[at - 4]) if len(made) > at - 4 else ""
+                return Initial(start, shape_of(tracer.value(scope, start)), last)
+    return Initial(f"initial_{kind}", (), "")
 
 
 def check_starts(
@@ -20,7 +49,8 @@ def check_starts(
     inputs: Mapping[str, Sym],
     states: Mapping[str, Sym],
     reached: Collection[int],
-    initial: Callable[[str, str], str],
+    initial: Callable[[str, str], Initial],
+    needed: Callable[[Collection[int]], Sequence[str]],
     *,
     said: bool,
 ) -> None:
@@ -33,7 +63,8 @@ def check_starts(
         inputs: those that the caller gives in each step.
         states: those that come from the step before.
         reached: the tensors that outputs take.
-        initial: the name in the file of what a node's h or c starts from.
+        initial: what a node's h or c starts from, by their names.
+        needed: the inputs that outputs take where some tensors are given.
         said: the caller said which inputs are states.
 
     Raises:
@@ -44,28 +75,53 @@ def check_starts(
         if not any(one.tensor in reached for one in starts):
             continue
         found = {one.kind: origins.of(one) for one in starts}
-        for kind, origin in found.items():
-            if origin == COMPUTED:
-                name = initial(node, kind)
-                raise FormatError(
-                    f"{path}: node {node!r}: its {kind} starts from {name!r}, which each step "
-                    "computes, so it would forget the steps before. If that never changes, give "
-                    "what it is computed from: constants={...}; or make it a state, inputs=[..., "
-                    f'"{name}"], states={{"{name}": "the last {kind}"}}, and set it in stream.state'
-                )
-        given = [initial(node, kind) for kind, origin in found.items() if origin == GIVEN]
+        if kinds := [kind for kind, origin in found.items() if origin == COMPUTED]:
+            name = initial(node, kinds[0]).name
+            computed = [
+                (one.tensor, initial(other, one.kind))
+                for other, ones in registers.starts.items()
+                for one in ones
+                if one.tensor in reached and origins.of(one) == COMPUTED
+            ]
+            rest = needed({tensor for tensor, _ in computed})
+            raise FormatError(
+                f"{path}: node {node!r}: its {kinds[0]} starts from {name!r}, which each step "
+                f"computes, so it would forget the steps before. "
+                f"{_given_instead(rest, [one for _, one in computed])}"
+            )
+        given = [initial(node, kind).name for kind, origin in found.items() if origin == GIVEN]
         rest = [kind for kind, origin in found.items() if origin != GIVEN]
         if given and rest and not (said and OWN not in found.values()):
             raise FormatError(
                 f"{path}: node {node!r} keeps its {rest[0]} from step to step, and not the other "
                 f"half of its state, {given[0]!r}: say what becomes that in the next step, "
-                f'states={{"{given[0]}": ...}}, or give it in constants='
+                f'states={{"{given[0]}": <output>}}, or give it, '
+                f"constants={paired({given[0]: VALUE})}"
             )
         if given:
             builder.note(
                 f"node {node} starts each step from {' and '.join(given)}, "
                 f"and keeps {'only its ' + rest[0] if rest else 'nothing'} by itself"
             )
+
+
+def _given_instead(rest: Sequence[str], computed: Sequence[Initial]) -> str:
+    """Return how to give what is computed, beside the inputs that are still needed."""
+    of = {one.name: one for one in computed}
+    inputs = f"inputs={listed(dict.fromkeys([*rest, *of]))}"
+    shapes = ", ".join(f"{tuple(one.shape)}" for one in of.values())
+    text = (
+        f"If that never changes, compute it once and give it, of shape {shapes}: {inputs}, "
+        f"constants={paired(dict.fromkeys(of, VALUE))}"
+    )
+    if all(one.last for one in computed) and len(of) == len(computed):
+        lasts = {name: f'"{one.last}"' for name, one in of.items()}
+        text += (
+            f"; or make it a state, {inputs}, states={paired(lasts)}, "
+            f"shapes={paired({name: tuple(one.shape) for name, one in of.items()})}, and set it in "
+            "stream.state"
+        )
+    return text
 
 
 class _Origins:

@@ -137,5 +137,12 @@ def _common(name: str) -> tuple[str, ...]:
     joined = "".join(words).lower()
     if joined in SHORT:
         return (SHORT[joined],)
-    lower = (SHORT.get(word.lower(), word.lower()) for word in words)
+    lower = (_plain(word.lower()) for word in words)
     return tuple(word for word in lower if word not in SIDES)
+
+
+def _plain(word: str) -> str:
+    """Return a word of a name as other names have it: cachen is the next cache."""
+    if word in SHORT:
+        return SHORT[word]
+    return word[:-1] if word.endswith("n") and word[:-1] in WORDS else word

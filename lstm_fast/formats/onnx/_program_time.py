@@ -9,7 +9,7 @@ from pathlib import Path
 from .._files import FormatError
 from ._graph import Scope
 from ._program_builder import Builder
-from ._program_frames import ALONG, Longer
+from ._program_frames import MAYBE, Longer
 from ._program_inputs import Inputs
 from ._program_nodes import Registers
 from ._program_trace import Key, Tracer
@@ -86,7 +86,7 @@ class Times:
             which = " and ".join(name for name, one in zip(names, alone, strict=True) if one.past)
             raise FormatError(
                 f"{self._path}: {which} do not grow together, and convolutions pad each of them: "
-                'say which is time, time_axis={"...": ...}, and shapes= for the others'
+                'say which is time, time_axis={"<input>": <axis>}, and shapes= for the others'
             )
         times: dict[str, list[int]] = {}
         for one in traced:
@@ -138,5 +138,5 @@ def alone(tracer: Tracer, works: int) -> tuple[str, str] | None:
     """Return the first of so many nodes that works along an axis of one value, None for none."""
     for one in list(tracer.works.values())[:works]:
         if 1 in one.along:
-            return one.source, ALONG
+            return one.source, MAYBE
     return None

@@ -16,6 +16,7 @@ from . import (  # noqa: F401  register operators
 from ._constants import NUMPY_ERRORS
 from ._file import File, Proto
 from ._graph import Scope, label
+from ._program_advice import VALUE, paired
 from ._program_builder import Builder, Sym, UnsupportedError, Value, Work
 from ._program_folding import FOLDED, widened
 from ._program_inputs import Inputs
@@ -24,6 +25,7 @@ from ._program_nodes import LOWERINGS, Node, Registers
 DOMAINS = ("", "ai.onnx")
 MICROSOFT = ("Gelu",)  # of com.microsoft, the same as ONNX's
 MOST_NODES = 200_000
+SEVERAL = "it needs several frames, as what works along time does, or is made for so many"
 Key = tuple[int, str]
 
 
@@ -122,11 +124,10 @@ class Tracer:
         owner, name = self._owned(scope, node.input[0])
         condition = self.known[id(owner), name]
         if isinstance(condition, Sym):
-            given = ", ".join(self._roots(condition)) or "what the model computes"
+            names = self._roots(condition)
+            given = ", ".join(map(_called, names)) or "what the model computes"
             raise self._error(
-                node,
-                f"which branch it takes depends on {given}; where that never changes, give it: "
-                "constants={...}",
+                node, f"which branch it takes depends on {given}{_as_constants(names)}"
             )
         if condition.size != 1:
             raise self._error(node, f"its condition has shape {condition.shape}")
@@ -145,7 +146,7 @@ class Tracer:
                 continue
             seen.add(tensor)
             if tensor in names:
-                found.append(f"input {names[tensor]!r}")
+                found.append(names[tensor])
             op = self.builder.made.get(tensor)
             waiting += [one for one in op.inputs if one >= 0] if op is not None else []
         return sorted(found)
@@ -190,7 +191,7 @@ class Tracer:
                 self.known[id(scope), name] = value
                 self.fixed |= {(id(scope), name)} if is_fixed else set()
         if output >= len(values):
-            raise self._error(node, f"its output {output} is not computed", cut=True)
+            raise self._error(node, f"its output {output} is not computed", cut=scope)
 
     def _operate(self, scope: Scope, node: Proto, inputs: list[Value | None]) -> list[Value]:
         builder = self.builder
@@ -235,27 +236,55 @@ class Tracer:
             given = {name: one for name, one in pairs if isinstance(one, Sym)}
             whole = [one for one in given.values() if builder.kind(one) != "float32"]
             names = sorted({root for one in whole for root in self._roots(one)})
-            text = str(error)
-            if names:
-                text += f"; where {' and '.join(names)} never changes, give it: constants={{...}}"
-            raise self._error(node, text, cut=True, given=list(given)) from error
+            text = f"{error}{_as_constants(names)}"
+            raise self._error(node, text, cut=scope, given=list(given)) from error
         except NUMPY_ERRORS as error:
             text = str(error) or type(error).__name__
-            raise self._error(node, f"{text}, so it is damaged or does not fit") from error
+            raise self._error(node, f"{text}{self._misfit()}") from error
+
+    def _misfit(self) -> str:
+        """Return why a node may not take what it gets."""
+        if self.inputs.is_one_frame:
+            return f", with one frame: {SEVERAL}"
+        return ", so it is damaged, or does not fit the sizes that it gets"
+
+    def _left_with(self, scope: Scope, node: Proto, given: list[str] | None) -> str:
+        """Return how to leave a node out: a part of the graph before it, or one behind it."""
+        parts, owned = [], [(name, scope.owner(name)) for name in given or node.input[:1]]
+        values = [self.known.get((id(one[0]), one[1])) for _, one in owned if one is not None]
+        if any(isinstance(one, Sym) and one.tensor in self.builder.made for one in values):
+            parts.append(f"to run what comes before it, say outputs={[name for name, _ in owned]}")
+        behind = [one for one in node.output if one]
+        taken = {name for other in scope.nodes for name in other.input}
+        is_root = scope.parent is None and not scope.bound
+        if not is_root or scope.children or taken & set(behind):
+            parts.append(f"what comes behind it, inputs={behind}")
+        return "".join(f"; {one}" for one in parts)
 
     def _error(
-        self, node: Proto, text: str, *, cut: bool = False, given: list[str] | None = None
+        self,
+        node: Proto,
+        text: str,
+        *,
+        cut: Scope | None = None,
+        given: list[str] | None = None,
     ) -> FormatError:
-        """Return the error of a node; cut: with how to leave it out."""
-        hint = ""
-        if cut:
-            before, behind = list(given or node.input[:1]), [one for one in node.output if one]
-            hint = (
-                f"; to run what comes before it, say outputs={before}; "
-                f"what comes behind it, inputs={behind}"
-            )
+        """Return the error of a node; cut: where it stands, for how to leave it out."""
+        hint = self._left_with(cut, node, given) if cut is not None else ""
         what = f"node {label(node)!r} ({node.op_type})"
         return FormatError(f"{self.file.path}: {what}: {text}{hint}")
+
+
+def _called(name: str) -> str:
+    return f"input {name!r}"
+
+
+def _as_constants(names: list[str]) -> str:
+    """Return how to give inputs that decide what a node does, "" where there is none."""
+    if not names:
+        return ""
+    given = f"constants={paired(dict.fromkeys(names, VALUE))}"
+    return f"; where {' and '.join(map(_called, names))} never changes, give it: {given}"
 
 
 def place(scope: Scope, node: Proto) -> Key:
