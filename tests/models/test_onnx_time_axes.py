@@ -129,6 +129,11 @@ PLACED = {
         {"zero_": [0], "one_": [1]},
         "Slice f.node takes frames by where",
     ),
+    "the last, of no more than five": (
+        [node("Slice", "x last five one_", "y")],
+        {"last": [-1], "five": [5], "one_": [1]},
+        "Slice y.node takes frames by where",
+    ),
     "no more than so many": (
         [node("Slice", "x zero_ many one_", "y")],
         {"zero_": [0], "one_": [1], "many": [100]},

@@ -21,7 +21,7 @@ from ._graph import Scope, label
 from ._program_builder import Sym, Value, shape_of
 from ._program_inputs import Inputs
 from ._program_nodes import Registers
-from ._program_reach import RECURRENT, TAKERS, Pairs, Reaches, grown
+from ._program_reach import PLACES, RECURRENT, TAKERS, Pairs, Reaches, grown
 from ._program_trace import Key, Tracer, place
 
 RESIZED = "makes another number of frames than it gets, or parts of frames"
@@ -150,6 +150,8 @@ class Longer(Tracer):
             layout = int(scope.attributes_of(node).get("layout", 0))
             if node.op_type in RECURRENT and _is_longer(before[0], inputs[0], 1 - layout):
                 self.anew = self.anew or (source, ANEW)
+            elif node.op_type == "Slice" and _grows(before[0], inputs[0]):
+                self.anew = self.anew or (source, PLACES)  # nothing, of several frames
             raise
         if any(isinstance(value, Sym) for value in values):
             why = self._judged(scope, node, before, inputs, known, values)
@@ -255,6 +257,11 @@ def _depends(one: Value | None, many: Value | None) -> bool:
 
 def _single(values: Array) -> bool:
     return values.size > 0 and bool(np.all(values == values.flat[0]))
+
+
+def _grows(one: Value | None, many: Value | None) -> bool:
+    """Tell whether any axis is longer where there are more frames."""
+    return one is not None and many is not None and bool(grown(shape_of(one), shape_of(many)))
 
 
 def _is_longer(one: Value | None, many: Value | None, axis: int) -> bool:
