@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 from ._extras import need
+from ._onnx_sequences import OnnxSequencesTarget
 from ._onnx_whole import OnnxModelTarget, from_onnx_model
 from .functions import from_c, from_function, from_sessions
 from .keras import from_keras
@@ -32,6 +33,7 @@ __all__ = [
     "ModelTarget",
     "NamedTarget",
     "OnnxModelTarget",
+    "OnnxSequencesTarget",
     "OnnxTarget",
     "TorchTarget",
     "from_c",
