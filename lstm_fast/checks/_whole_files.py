@@ -78,7 +78,8 @@ def _of_a_model(path: Path, onnx: dict[str, Any]) -> dict[str, Any]:
     names = list(told.get("history", {}))
     if len(names) != 1:
         raise TargetError(
-            "say shapes= (--shape NAME=1,576) of a model of several inputs, not a frame"
+            "a frame (--frame) is of the one input with history (--history), or of an LSTM alone: "
+            "say shapes= (--shape NAME=1,576)"
         )
     count = told["history"][names[0]]
     rows = [1] * (2 - len(frame)) + list(frame)

@@ -58,13 +58,19 @@ class Graph:
         )
         return self.add("Squeeze", np.array([1])).add("Transpose", perm=[1, 0, 2])
 
-    def save(self, path, shape, kind=FLOAT):
+    def save(self, path, shape, kind=FLOAT, more=()):
         self.nodes[-1].output[0] = "y"
         graph = helper.make_graph(
             self.nodes,
             "g",
-            [helper.make_tensor_value_info("x", kind, shape)],
-            [helper.make_tensor_value_info("y", FLOAT, None)],
+            [
+                helper.make_tensor_value_info("x", kind, shape),
+                *(helper.make_tensor_value_info(one, FLOAT, sizes) for one, _, sizes in more),
+            ],
+            [
+                helper.make_tensor_value_info("y", FLOAT, None),
+                *(helper.make_tensor_value_info(one, FLOAT, sizes) for _, one, sizes in more),
+            ],
             self.values,
         )
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -78,6 +84,17 @@ def crnn(path, seed=0, time="time"):
     graph.add("Transpose", perm=[0, 2, 1]).rnn("GRU", 6, 5)
     graph.add("MatMul", graph.weights(5, 2)).add("Sigmoid")
     return graph.save(path, ["batch", time, 4] if isinstance(time, str) else [1, time, 4])
+
+
+def crnn_with_a_state(path):
+    """The GRU's state is an input and an output; the frames of the convolution are neither."""
+    graph = Graph().add("Transpose", perm=[0, 2, 1]).conv(4, 6).add("Transpose", perm=[2, 0, 1])
+    w, r = (graph.weights(1, 15, n) for n in (6, 5))
+    graph.add("GRU", w, r, "", "", "h", hidden_size=5, linear_before_reset=1, outputs=2)
+    graph.nodes[-1].output[1] = "hn"
+    graph.add("Squeeze", np.array([1])).add("Transpose", perm=[1, 0, 2]).add("Sigmoid")
+    state = [1, "batch", 5]
+    return graph.save(path, ["batch", "time", 4], more=[("h", "hn", state)])
 
 
 def tcn(path, seed=0, *, turned=True):
@@ -123,6 +140,7 @@ def check(tmp_path, *arguments):
 
 
 KINDS = {"crnn": crnn, "tcn": tcn, "scalar": scalar}
+KINDS["a state"] = crnn_with_a_state
 KINDS["channels first"] = lambda path: tcn(path, turned=False)
 
 
@@ -183,6 +201,8 @@ def test_what_load_model_refuses_is_not_blamed_on_the_target(tmp_path, capsys):
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "Check it without shapes= (--shape)" in err
+    assert check(tmp_path, crnn(tmp_path / "crnn.onnx"), "--history", "x=2")[0] == 2
+    assert "Check it without history= (--history)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("make", [tcn, scalar])

@@ -27,11 +27,11 @@ class OnnxSequencesTarget(OnnxModelTarget):
         for name in self.layout.inputs:
             dims = list(self._infos[name].shape or ())
             if name not in self._times or self._histories.get(name):
-                advice = (
-                    "without shapes= (--shape)"
-                    if name in self._options["shapes"]
-                    else "from a file with a free axis of time (dynamic axes)"
-                )
+                said = [one for one in ("history", "shapes") if name in self._options[one]]
+                advice = "from a file with a free axis of time (dynamic axes)"
+                if said:
+                    flags = [f"{one}= (--{one.removesuffix('s')})" for one in said]
+                    advice = f"without {' and '.join(flags)}"
                 raise TargetError(
                     f"{self._path}: {', '.join(own)} is kept from step to step by the model "
                     "itself, which onnxruntime does not: it can only be checked as whole "
