@@ -17,13 +17,10 @@ from ...model import Model, load_model
 from ..layout import Layout
 from ..target import TargetError
 from ..whole_references import WholeReference
-from ._extras import needed
-from ._known import known
-from ._known import shapes as shapes_of
 from ._onnx_guess import DTYPES
 from .models import NamedTarget
 
-__all__ = ["OnnxModelTarget", "from_onnx_model"]
+__all__ = ["OnnxModelTarget", "own_states"]
 
 NEXT = re.compile(r"output (.+) becomes input (.+) in the next step")  # a note of the reader
 TIME = re.compile(r"input (.+): (.*(?:taken as 1, one frame a step|is time, and a step takes .*))")
@@ -32,94 +29,11 @@ RATES = {16000: 8000, 8000: 16000}  # of sound: what may be mistaken for what
 HISTORIES = (0, 32, 64)
 
 
-def from_onnx_model(
-    model: str | os.PathLike[str],
-    *,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    constants: Mapping[str, Any] | None = None,
-    states: Mapping[str, str] | None = None,
-    history: Mapping[str, int] | None = None,
-    time_axis: int | Mapping[str, int] | None = None,
-    threads: bool = True,
-    session_options: Any = None,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
-    name: str | None = None,
-    origin: str | None = None,
-) -> OnnxModelTarget:
-    """Return a whole model in onnxruntime as a target, stepped as `lstm_fast.load_model` steps it.
-
-    The state goes from outputs to inputs after each step, and so do the last values of an input
-    with history; constants stay. What the model keeps by itself along a free time axis, as an LSTM
-    or a causal convolution does, onnxruntime does not keep: then each step runs all frames since
-    the reset. `target.oracle` is our Model of the same file, to compare it with:
-    of Silero VAD that of `lstm_fast.vad.silero`, whatever the options say; of other files that with
-    the states which are recognised, where they are.
-
-    Args:
-        model: the file.
-        shapes: as of `lstm_fast.load_model`.
-        constants: likewise.
-        states: likewise.
-        history: likewise.
-        time_axis: likewise.
-        threads: whether sessions may run in threads of their own (onnxruntime says they may).
-        session_options: onnxruntime's; None is one thread.
-        providers: onnxruntime's.
-        name: for the report.
-        origin: Python that makes the target again, for reproductions.
-
-    Raises:
-        TargetError: onnxruntime is missing or cannot load it; or it keeps something from step to
-            step by itself and takes no whole sequences of any length, which alone would show that.
-        OSError, FormatError, TypeError, ValueError: as `lstm_fast.load_model`.
-    """
-    path = Path(model)
-    options: dict[str, Any] = {
-        "shapes": dict(shapes or {}),
-        "constants": dict(constants or {}),
-        "history": dict(history or {}),
-    }
-    if time_axis is not None:
-        options["time_axis"] = time_axis
-    with needed("onnxruntime"):
-        import onnxruntime as ort
-    if session_options is None:
-        session_options = ort.SessionOptions()
-        session_options.intra_op_num_threads = session_options.inter_op_num_threads = 1
-        session_options.log_severity_level = 4  # what it raises says it
-    try:
-        runner = ort.InferenceSession(str(path), session_options, providers=list(providers))
-    except Exception as error:  # onnxruntime raises many kinds
-        raise TargetError(f"onnxruntime can't load {path}: {error}") from error
-    try:
-        described = load_model(path, states=states, **options)
-    except (FormatError, ValueError) as error:
-        if problem := _known_problem(runner, options):
-            raise TargetError(f"{problem} ({error})") from error
-        raise
-    kind = OnnxModelTarget
-    if _own(described, states):
-        from ._onnx_sequences import OnnxSequencesTarget
-
-        kind = OnnxSequencesTarget
-    target = kind(runner, path, described, options, states)
-    target.name = name or f"{path.name} in onnxruntime {ort.__version__}"
-    target.origin, target.threads = origin, threads
-    return target
-
-
-def _own(model: Model, states: Mapping[str, str] | None) -> list[str]:
+def own_states(model: Model, states: Mapping[str, str] | None) -> list[str]:
     """Return the states that are no inputs of the file, nor histories of its inputs."""
     told = dict(states) if states is not None else _noted(model.notes)
     kept = {*told, *(f"{one.name}.history" for one in model.program.inputs if one.history)}
     return [name for name in model.states if name not in kept]
-
-
-def _known_problem(runner: Any, options: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what was said wrongly of a model that is known, or nothing."""
-    which, (inputs, _) = known(runner), shapes_of(runner)
-    shape = options["shapes"].get("input")
-    return "" if which is None else which.problem(inputs, options["constants"], shape)
 
 
 class OnnxModelTarget(NamedTarget):
@@ -149,7 +63,7 @@ class OnnxModelTarget(NamedTarget):
         told = dict(states) if states is not None else _noted(model.notes)
         self._next = {one.name: told[one.name] for one in program.states if one.name in told}
         self._times = _time_axes(model.notes)
-        self._check_states(_own(model, states))
+        self._check_states(own_states(model, states))
         self.has_memory = bool(model.states)
         self.oracle = self._oracle(states)
         self._rows_at = self._batch_axes()
