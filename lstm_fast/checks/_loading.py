@@ -138,7 +138,8 @@ def _refuse_own_state(module: Any, path: Path) -> None:
     twin = path.with_suffix(".onnx")
     advice = "write a factory that returns adapters.from_sessions, where each session loads its own"
     if "silero" in path.name and twin.is_file():
-        line = f"lstm-fast check {shlex.quote(str(twin))} --set sr=16000 --frame 576 --no-reference"
+        says = "--set sr=16000 --history input=64 --frame 512"
+        line = f"lstm-fast check {shlex.quote(str(twin))} {says}"
         advice = f"check the ONNX file of the same model: {line}"
     raise TargetError(f"{path} keeps its state in itself (reset_states), one for all: {advice}")
 

@@ -137,6 +137,8 @@ def _mistakes(wanted: WholeReference, layout: Layout) -> Iterator[Mistake]:
     yield from _not_carried(states, histories)
     for name in histories:
         given = name.removesuffix(HISTORY)
+        if given not in layout.inputs:  # frames that a node within keeps
+            continue
         yield Mistake(
             f"history_of_the_wrong_end:{given}",
             f"the history of {given!r} is the beginning of the frame before, not its end",

@@ -15,7 +15,8 @@ from .._weights import WEIGHT_DTYPES
 from ..errors import LstmFastError
 from . import _arguments, adapters
 from ._loading import as_target, load_target
-from ._whole_files import of_whole_target
+from ._unused import refuse_of_an_lstm, refuse_of_onnx
+from ._whole_files import is_more_than_an_lstm, of_whole_target, whole_reference
 from .options import DEFAULT, Options
 from .references import COMPUTES_BEFORE, NoReference, Reference, as_reference
 from .results import MAIN, Report
@@ -205,6 +206,7 @@ def _report(options: argparse.Namespace) -> Report:
     )
     target = _target(options)
     try:
+        refuse_of_an_lstm(options, target)
         reference = _reference(options, target)
         report = run(
             target,
@@ -255,7 +257,10 @@ def _target(options: argparse.Namespace) -> Target:
     if (options.target is None) == (options.program is None):
         raise ValueError("give a TARGET, or a program with --command")
     if options.program is not None:
+        refuse_of_onnx(options, "--command")
         return adapters.from_command(options.program, timeout=options.timeout)
+    if not options.target.lower().endswith(".onnx"):
+        refuse_of_onnx(options, options.target)
     return load_target(
         options.target,
         name=options.name,
@@ -270,7 +275,12 @@ def _may_be_whole(options: argparse.Namespace) -> bool:
     """Say whether nothing asks for the LSTM alone."""
     if options.no_reference or options.head or options.name or options.weight_dtype:
         return False
-    return options.reference is None or options.reference.lower().endswith(".lfm")
+    reference = options.reference
+    if reference is None or reference.lower().endswith((".lfm", ".nam", ".keras")):
+        return True
+    return reference.lower().endswith(".onnx") and is_more_than_an_lstm(
+        reference, _onnx_options(options)
+    )
 
 
 def _onnx_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -300,7 +310,7 @@ def _reference(options: argparse.Namespace, target: Target) -> Any:
     name, dtype = options.name, options.weight_dtype
     if options.reference is not None:
         if is_whole(target, options.reference):
-            return options.reference  # which the runner reads
+            return whole_reference(target, options.reference)
         return as_reference(options.reference, name, dtype, options.ignore)
     return of_whole_target(target) or _of_the_target(options, target)
 

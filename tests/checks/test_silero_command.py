@@ -10,6 +10,7 @@ from silero_path import silero_file, silero_files
 from lstm_fast import cli
 
 FAST = ["--steps", "300", "--skip", "latency,slow_paths"]
+RIGHT = "--set sr=16000 --history input=64 --frame 512"
 
 
 def check(*arguments):
@@ -56,6 +57,7 @@ def test_the_command_line_that_is_proposed_for_a_silero_works(path, capsys):
     out = capsys.readouterr().out
     assert " failed" not in out
     assert "passed, " in out
+    assert ("every output and the state within" in " ".join(out.split())) is ("--history" in line)
 
 
 def test_silero_for_16000_hz_alone_is_not_checked_at_8000(capsys):
@@ -64,7 +66,7 @@ def test_silero_for_16000_hz_alone_is_not_checked_at_8000(capsys):
     assert check(str(silero_file()), *says) == 2
     err = capsys.readouterr().err
     assert "is for 16000 Hz alone" in err
-    assert "--set sr=16000 --frame 576" in err
+    assert "--set sr=16000 --history input=64 --frame 512 (or" in err
     assert check(str(silero_file("silero_vad.onnx")), *says) == 0  # control: this one has both
 
 
@@ -74,4 +76,4 @@ def test_torchscript_that_keeps_its_state_is_told(capsys):
     assert check(str(path), "--input-size", "512") == 2
     err = capsys.readouterr().err
     assert "keeps its state in itself (reset_states)" in err
-    assert f"lstm-fast check {path.with_suffix('.onnx')} --set sr=16000 --frame 576" in err
+    assert f"lstm-fast check {path.with_suffix('.onnx')} {RIGHT}" in err

@@ -100,7 +100,8 @@ def test_swapped_states_are_named(tmp_path, capsys):
         or "they part at step 0, in state" in (agreement["text"])
     )
     assert agreement["diagnosis"][0]["mistake"] == "states_swapped:h,c"
-    assert "swapped as they are carried" in " ".join(capsys.readouterr().out.split())
+    out = " ".join(capsys.readouterr().out.split())  # wherever lines are wrapped
+    assert "swapped as they are carried" in out
 
 
 def test_a_whole_reference_from_a_file(tmp_path):
@@ -225,8 +226,38 @@ def test_a_file_of_whole_sequences(tmp_path):
     assert check(path, *FAST, "--json", report) == 0
     results = {one["name"]: one for one in json.loads(report.read_text())["results"]}
     assert results["agreement"]["text"].startswith("every output within")
-    with pytest.raises(TargetError, match="kept from step to step by the LSTM or GRU itself"):
-        adapters.from_onnx_model(path)
+    with pytest.raises(TargetError, match="kept from step to step by the model itself"):
+        adapters.from_onnx_model(path, shapes={"x": (1, 1, 6)})
+
+
+UNUSED = {
+    "set": ["--set", "sr=8000", "--frame", "7"],
+    "history": ["--history", "input=64"],
+    "shape": ["--shape", "x=1,7"],
+    "time-axis": ["--time-axis", "0"],
+    "weight-dtype": ["--weight-dtype", "int8"],
+    "name": ["--name", "cell"],
+}
+
+
+@pytest.mark.parametrize("flag", UNUSED)
+@pytest.mark.parametrize("name", ["whole.lfm", "keras_models/tokens.keras"])
+def test_options_that_such_files_do_not_take_are_refused(flag, name, tmp_path, capsys):
+    path = GOLDEN / name
+    if name == "whole.lfm":
+        path = tmp_path / name
+        adapters.from_onnx_model(file(tmp_path / "whole.onnx")).model.save(path)
+    assert check(path, *UNUSED[flag], *FAST) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert f"takes no --{flag}" in captured.err
+    assert check(path, "--only", "determinism") == 0  # control: without them it can be checked
+
+
+def test_weights_of_a_whole_onnx_file_have_no_other_type(tmp_path, capsys):
+    says = ["--shape", "x=1,6", "--weight-dtype", "int8"]
+    assert check(file(tmp_path / "whole.onnx"), *says, *FAST) == 2
+    assert "a whole model takes no --weight-dtype" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["nam/one_layer.nam", "keras_models/tokens.keras"])

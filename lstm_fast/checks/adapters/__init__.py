@@ -18,7 +18,9 @@
 from __future__ import annotations
 
 from ._extras import need
-from ._onnx_whole import OnnxModelTarget, from_onnx_model
+from ._onnx_models import from_onnx_model
+from ._onnx_sequences import OnnxSequencesTarget
+from ._onnx_whole import OnnxModelTarget
 from .functions import from_c, from_function, from_sessions
 from .keras import from_keras
 from .models import ModelTarget, NamedTarget, from_model, from_named
@@ -32,6 +34,7 @@ __all__ = [
     "ModelTarget",
     "NamedTarget",
     "OnnxModelTarget",
+    "OnnxSequencesTarget",
     "OnnxTarget",
     "TorchTarget",
     "from_c",

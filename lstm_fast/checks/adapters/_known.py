@@ -10,7 +10,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Known:
 
     title: its name. inputs, outputs: their names. state: the shape of each state, None is free.
     frames: the values in a frame by sample rate, the usual number first. why: of that number.
+    context: how many of these are the last ones of the frame before, by sample rate.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Known:
     state: tuple[int | None, ...]
     frames: Mapping[int, tuple[int, ...]]
     why: Mapping[int, str]
+    context: Mapping[int, int] = field(default_factory=dict)
 
     def fits(self, inputs: Mapping[str, Sequence[Any]], outputs: Mapping[str, Any]) -> bool:
         """Say whether a model has these inputs and outputs; "sr" may be left out."""
@@ -80,9 +82,10 @@ class Known:
         inputs: Mapping[str, Sequence[Any]],
         constants: Mapping[str, Any],
     ) -> str:
-        """Return a whole command line that works.
+        """Return a whole command line that works: the strongest check that there is.
 
-        It does without a reference: that would be of the LSTM in it, and not of the whole model.
+        Where the model has context, the check keeps it and compares all of the model; else it does
+        without a reference.
         """
         rate = _number(constants.get("sr", 16000))
         rate = int(rate) if "sr" in inputs and rate in self.frames else 16000
@@ -90,8 +93,16 @@ class Known:
         words = ["lstm-fast", "check", path]
         if "sr" in inputs:
             words += ["--set", f"sr={rate}"]
-        if not isinstance(inputs["input"][-1], int):
-            words += ["--frame", str(self.frames[rate][0])]
+        last = inputs["input"][-1]
+        context = self.context.get(rate, 0)
+        if isinstance(last, int) and last not in self.frames[rate]:
+            context = 0  # a file of its own, whose frames are as long as it says
+        if context:
+            words += ["--history", f"input={context}"]
+        if not isinstance(last, int):
+            words += ["--frame", str(self.frames[rate][0] - context)]
+        if context:
+            return " ".join(words)
         return " ".join([*words, "--no-reference"])
 
 
@@ -144,6 +155,7 @@ MODELS = (
         (2, None, 128),
         {16000: (576,), 8000: (288,)},
         {16000: f" (64 {CONTEXT} 512 new ones)", 8000: f" (32 {CONTEXT} 256 new ones)"},
+        {16000: 64, 8000: 32},
     ),
     Known(
         "Silero VAD (for whole sequences)",
@@ -152,6 +164,7 @@ MODELS = (
         (1, None, 128),
         {16000: (576,)},
         {16000: f" (64 {CONTEXT} 512 new ones)"},
+        {16000: 64},
     ),
     *(
         Known(

@@ -30,6 +30,9 @@ def with_axes(runner: Any, signature: Signature, frame_axes: int, frame_is_said:
         TargetError: it can't be run, or it is not clear.
     """
     if signature.time_axis is not None or signature.batch_axis is not None:
+        time = None if signature.time_axis is None else signature.x_shape[signature.time_axis]
+        if isinstance(time, int) and time != 1:
+            _refuse_fixed(signature)
         return _with_y_axes(runner, signature)
     outer = list(range(len(signature.x_shape) - frame_axes))
     if len(outer) > 2:  # those that always have one size belong to the frame, as (1, 1, 80) does
@@ -41,15 +44,21 @@ def with_axes(runner: Any, signature: Signature, frame_axes: int, frame_is_said:
         return _with_y_axes(runner, signature)
     if len(outer) == 1:
         return _with_one_axis(runner, signature, outer[0])
+    forgetful = None  # what little depends on earlier frames looks like rows, the wrong way round
     for time_axis, batch_axis in (outer, outer[::-1]):
         trial = replace(signature, time_axis=time_axis, batch_axis=batch_axis)
         try:
             _trial_sizes(trial)
             trial = _with_y_axes(runner, trial)
-            if _depends_rightly(runner, trial):
+            if not _depends_rightly(runner, trial):
+                continue
+            if signature.states or trial.y_time_axis is None or _remembers(runner, trial):
                 return trial
+            forgetful = forgetful or trial
         except Exception:  # of whatever kind: then it is the other way round
             continue
+    if forgetful is not None:
+        return forgetful
     if signature.states and not frame_is_said and isinstance(signature.x_shape[outer[1]], int):
         # A stepped model that always takes several rows: they are one frame, such as (3, 41).
         size = _between(signature, outer[:1])
@@ -190,11 +199,22 @@ def _with_y_axes(runner: Any, signature: Signature) -> Signature:
     outer = y.shape[: max(1, y.ndim - 1)]  # the last one is that of the values, where there is more
     if signature.time_axis is not None and steps > 1:
         axes = [n for n, size in enumerate(outer) if size == steps]
-        time_axis = axes[0] if axes else None
+        time_axis = axes[0] if axes else _time_at_the_end(runner, signature, y.shape)
     if rows > 1:
         axes = [n for n, size in enumerate(outer) if size == rows]
         batch_axis = next((n for n in axes if n != time_axis), None)
     return replace(signature, y_time_axis=time_axis, y_batch_axis=batch_axis)
+
+
+def _time_at_the_end(runner: Any, signature: Signature, shape: tuple[int, ...]) -> int | None:
+    """Return y's last axis where that grows with the frames: of one value each, without an axis."""
+    steps, rows = _trial_sizes(signature)
+    axis = signature.time_axis
+    if shape[-1:] != (steps,) or axis is None or isinstance(signature.x_shape[axis], int):
+        return None
+    xs = np.zeros((steps + 2, rows, signature.input_size), np.float32)
+    longer = _run(runner, signature, xs).shape
+    return len(shape) - 1 if longer == (*shape[:-1], steps + 2) else None
 
 
 def _depends_rightly(runner: Any, signature: Signature) -> bool:

@@ -17,89 +17,23 @@ from ...model import Model, load_model
 from ..layout import Layout
 from ..target import TargetError
 from ..whole_references import WholeReference
-from ._extras import needed
-from ._known import known
-from ._known import shapes as shapes_of
 from ._onnx_guess import DTYPES
 from .models import NamedTarget
 
-__all__ = ["OnnxModelTarget", "from_onnx_model"]
+__all__ = ["OnnxModelTarget", "own_states"]
 
 NEXT = re.compile(r"output (.+) becomes input (.+) in the next step")  # a note of the reader
+TIME = re.compile(r"input (.+): (.*(?:taken as 1, one frame a step|is time, and a step takes .*))")
+AXIS = re.compile(r"axis ([0-9]+)")
 RATES = {16000: 8000, 8000: 16000}  # of sound: what may be mistaken for what
 HISTORIES = (0, 32, 64)
 
 
-def from_onnx_model(
-    model: str | os.PathLike[str],
-    *,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    constants: Mapping[str, Any] | None = None,
-    states: Mapping[str, str] | None = None,
-    history: Mapping[str, int] | None = None,
-    threads: bool = True,
-    session_options: Any = None,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
-    name: str | None = None,
-    origin: str | None = None,
-) -> OnnxModelTarget:
-    """Return a whole model in onnxruntime as a target, stepped as `lstm_fast.load_model` steps it.
-
-    The state goes from outputs to inputs after each step, and so do the last values of an input
-    with history; constants stay. `target.oracle` is our Model of the same file, to compare it with:
-    of Silero VAD that of `lstm_fast.vad.silero`, whatever the options say; of other files that with
-    the states which are recognised, where they are.
-
-    Args:
-        model: the file.
-        shapes: as of `lstm_fast.load_model`.
-        constants: likewise.
-        states: likewise.
-        history: likewise.
-        threads: whether sessions may run in threads of their own (onnxruntime says they may).
-        session_options: onnxruntime's; None is one thread.
-        providers: onnxruntime's.
-        name: for the report.
-        origin: Python that makes the target again, for reproductions.
-
-    Raises:
-        TargetError: onnxruntime is missing or cannot load it; or an LSTM or GRU in it keeps its
-            state from step to step by itself, which onnxruntime does not.
-        OSError, FormatError, TypeError, ValueError: as `lstm_fast.load_model`.
-    """
-    path = Path(model)
-    options: dict[str, Any] = {
-        "shapes": dict(shapes or {}),
-        "constants": dict(constants or {}),
-        "history": dict(history or {}),
-    }
-    with needed("onnxruntime"):
-        import onnxruntime as ort
-    if session_options is None:
-        session_options = ort.SessionOptions()
-        session_options.intra_op_num_threads = session_options.inter_op_num_threads = 1
-        session_options.log_severity_level = 4  # what it raises says it
-    try:
-        runner = ort.InferenceSession(str(path), session_options, providers=list(providers))
-    except Exception as error:  # onnxruntime raises many kinds
-        raise TargetError(f"onnxruntime can't load {path}: {error}") from error
-    try:
-        described = load_model(path, states=states, **options)
-    except (FormatError, ValueError) as error:
-        if problem := _known_problem(runner, options):
-            raise TargetError(f"{problem} ({error})") from error
-        raise
-    target = OnnxModelTarget(runner, path, described, options, states)
-    target.name = name or f"{path.name} in onnxruntime {ort.__version__}"
-    target.origin, target.threads = origin, threads
-    return target
-
-
-def _known_problem(runner: Any, options: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what was said wrongly of a model that is known, or nothing."""
-    which, (inputs, _) = known(runner), shapes_of(runner)
-    shape = options["shapes"].get("input")
-    return "" if which is None else which.problem(inputs, options["constants"], shape)
+def own_states(model: Model, states: Mapping[str, str] | None) -> list[str]:
+    """Return the states that are no inputs of the file, nor histories of its inputs."""
+    told = dict(states) if states is not None else _noted(model.notes)
+    kept = {*told, *(f"{one.name}.history" for one in model.program.inputs if one.history)}
+    return [name for name in model.states if name not in kept]
 
 
 class OnnxModelTarget(NamedTarget):
@@ -128,19 +62,25 @@ class OnnxModelTarget(NamedTarget):
         self._histories = {one.name: one.history for one in program.inputs}
         told = dict(states) if states is not None else _noted(model.notes)
         self._next = {one.name: told[one.name] for one in program.states if one.name in told}
-        if own := [one.name for one in program.states if one.name not in self._next]:
-            raise TargetError(
-                f"{path}: {', '.join(own)} is kept from step to step by the LSTM or GRU itself, "
-                "which onnxruntime does not: it can only be checked as whole sequences"
-            )
+        self._times = _time_axes(model.notes)
+        self._check_states(own_states(model, states))
         self.has_memory = bool(model.states)
         self.oracle = self._oracle(states)
         self._rows_at = self._batch_axes()
+
+    def _check_states(self, own: list[str]) -> None:
+        """Refuse what onnxruntime does not keep, with the names of such states."""
+        assert not own
 
     def as_reference(self) -> WholeReference:
         """Return what it should be, with what may be said wrongly of it."""
         variants = _variants(self._path, self._options, self.layout)
         return WholeReference(self.oracle, "reference = target.oracle", self.model, variants)
+
+    def read_like(self, path: str | os.PathLike[str]) -> Model:
+        """Return our Model of another file, with the options that this one was read with."""
+        options: Any = self._options
+        return load_model(path, **options)
 
     def open(self) -> _Session:
         """Return a new session."""
@@ -181,6 +121,10 @@ class OnnxModelTarget(NamedTarget):
             own = self.layout.inputs[name].shape
             count = self._histories.get(name, 0)
             shape = (*own[:-1], own[-1] + count) if count else own
+            time, rank = self._times.get(name), len(self._infos[name].shape or ())
+            if time is not None and len(shape) < rank:  # a step is one frame, wherever time is
+                ahead = (1,) * (rank - 1 - len(shape)) + shape
+                shape = (*ahead[:time], 1, *ahead[time:])
         else:
             shape = ()
         dims = tuple(self._infos[name].shape or ())
@@ -309,6 +253,14 @@ def _noted(notes: Sequence[str]) -> dict[str, str]:
     """Return which output becomes which input, as the reader has noted it."""
     found = (NEXT.fullmatch(note) for note in notes)
     return {one[2]: one[1] for one in found if one}
+
+
+def _time_axes(notes: Sequence[str]) -> dict[str, int]:
+    """Return which axis of each input the reader has noted as time, where that is one."""
+    found = {
+        one[1]: set(map(int, AXIS.findall(one[2]))) for one in map(TIME.fullmatch, notes) if one
+    }
+    return {name: max(axes) for name, axes in found.items() if axes and len(axes - {0}) <= 1}
 
 
 def _renamed(model: Model, names: Mapping[str, str]) -> Model:

@@ -98,6 +98,19 @@ def from_onnx(
     return target
 
 
+def inputs_of(model: str | os.PathLike[str]) -> list[Any]:
+    """Return what a file takes, as onnxruntime describes it; nothing where it can't load it."""
+    with needed("onnxruntime"):
+        import onnxruntime as ort
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        runner = ort.InferenceSession(os.fspath(model), options, ["CPUExecutionProvider"])
+    except Exception:  # onnxruntime raises many kinds
+        return []
+    return list(runner.get_inputs())
+
+
 def _doubts(
     runner: Any,
     model: object,
@@ -132,10 +145,12 @@ def _doubts(
 class OnnxTarget(Target):
     """See `from_onnx`.
 
-    oracle: our Model of the file, where it is known to be more than an LSTM.
+    oracle: our Model of the file, where it is known to be more than an LSTM. refusal: why there is
+    none, where what it computes is known to be more than the LSTM in it.
     """
 
     oracle: Model | None = None
+    refusal: str = ""
 
     def __init__(
         self, runner: Any, signature: Signature, name: str, origin: str | None, threads: bool
