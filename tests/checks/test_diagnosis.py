@@ -47,9 +47,9 @@ def test_each_mistake_is_named(plant, shape, hidden):
     assert found[0].confident, found[0].also
 
 
-@pytest.mark.parametrize("plant", INT8, ids=str)
-@pytest.mark.parametrize("shape", [(20, 32, 1), (16, 24, 2)], ids=str)
-@pytest.mark.parametrize("hidden", [False, True], ids=["state", "outputs"])
+@pytest.mark.parametrize(
+    ("plant", "shape", "hidden"), [*grid(INT8, [(20, 32, 1), (16, 24, 2)], every=4)]
+)
 def test_an_int8_scale_that_is_off_is_named(plant, shape, hidden):
     found = planted(shape, hidden, plant, weight_dtype="int8", pairs=False)
     if hidden and shape[2] > 1 and plant.id == "int8_scale:w_hh:0.9":
