@@ -128,9 +128,9 @@ def test_refused_calls_keep_no_reference(implementation):
     refused(5)
     gc.collect()
     before = sys.getrefcount(wrong), sys.getrefcount(x)
-    kept = kept_bytes(lambda: refused(200))
+    kept = kept_bytes(lambda: refused(100))
     assert (sys.getrefcount(wrong), sys.getrefcount(x)) == before
-    assert kept < 200 * len(calls)  # bytes: less than one for each call
+    assert kept < 100 * len(calls)  # bytes: less than one for each call
 
 
 def test_a_reference_that_is_kept_shows():
