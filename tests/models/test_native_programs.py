@@ -105,6 +105,21 @@ def test_what_is_computed_along_with_a_product_is_the_same(program):
         assert alone[one.name].tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("code", ["dense", "conv", "conv2d"])
+def test_a_product_that_others_use_stays_beside_its_activation(code, isa):
+    """What uses it last is an activation, which could be fused into it."""
+    build = Builder()
+    shapes = {"dense": ((5,), (4, 5)), "conv": ((2, 5), (4, 2, 3))}
+    given, weights = {**shapes, "conv2d": ((2, 4, 5), (4, 2, 3, 3))}[code]
+    product = build.op(code, build.input("x", given), build.weights(*weights))
+    build.output("minus", build.op("neg", product))
+    build.output("relu", build.op("relu", product))
+    found = native(build.program(), isa).stream().step(np.ones(given, np.float32))
+    assert found["relu"].tobytes() == np.maximum(-found["minus"], 0).tobytes()
+    assert (found["minus"] > 0).any()  # the control: an activation that matters
+
+
 @settings(max_examples=200)
 @given(program=programs)
 def test_every_instruction_set_and_weight_type_gives_the_same_bits(program):

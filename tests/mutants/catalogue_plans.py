@@ -68,7 +68,7 @@ PLANS = [
         "csrc/program/planner.c",
         "    if (planner->uses[result] != 1 ||",
         "    if (planner->uses[result] < 1 ||",
-        f"{NATIVE}::test_what_is_computed_along_with_a_product_is_the_same",
+        f"{NATIVE}::test_a_product_that_others_use_stays_beside_its_activation",
     ),
     Mutant(
         "plans: a state that becomes another one is read after it was overwritten",
