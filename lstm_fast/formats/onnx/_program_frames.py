@@ -148,9 +148,9 @@ class Longer(Tracer):
             values = super()._operate(scope, node, inputs)
         except FormatError:
             layout = int(scope.attributes_of(node).get("layout", 0))
-            if node.op_type in RECURRENT and _is_longer(before[0], inputs[0], 1 - layout):
+            if node.op_type in RECURRENT and 1 - layout in _longer_axes(before[0], inputs[0]):
                 self.anew = self.anew or (source, ANEW)
-            elif node.op_type == "Slice" and _grows(before[0], inputs[0]):
+            elif node.op_type == "Slice" and _longer_axes(before[0], inputs[0]):
                 self.anew = self.anew or (source, PLACES)  # nothing, of several frames
             raise
         if any(isinstance(value, Sym) for value in values):
@@ -259,14 +259,9 @@ def _single(values: Array) -> bool:
     return values.size > 0 and bool(np.all(values == values.flat[0]))
 
 
-def _grows(one: Value | None, many: Value | None) -> bool:
-    """Tell whether any axis is longer where there are more frames."""
-    return one is not None and many is not None and bool(grown(shape_of(one), shape_of(many)))
-
-
-def _is_longer(one: Value | None, many: Value | None, axis: int) -> bool:
-    """Tell whether an axis is longer where there are more frames."""
-    return one is not None and many is not None and axis in grown(shape_of(one), shape_of(many))
+def _longer_axes(one: Value | None, many: Value | None) -> list[int]:
+    """Return the axes that are longer where there are more frames."""
+    return [] if one is None or many is None else grown(shape_of(one), shape_of(many))
 
 
 def _has_lost_time(op_type: str, pairs: Sequence[tuple[Value | None, Value | None]]) -> bool:
