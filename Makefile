@@ -91,6 +91,7 @@ mutants: $(VENV)/test.stamp
 COUNT ?= 10000
 fuzz: $(VENV)/test.stamp
 	$(BIN)/python tests/formats/fuzz.py --count $(COUNT)
+	$(BIN)/python tests/formats/fuzz.py --count $(COUNT) --only onnx/ --reader lstm_fast:load_model
 	$(BIN)/python tests/models/fuzz_lfm.py --count $(COUNT)
 	$(BIN)/python tests/models/fuzz_c_parser.py --count $(COUNT)
 	$(BIN)/python tests/models/fuzz_c_programs.py --count $(COUNT)

@@ -5,6 +5,8 @@
 A damaged file is named by the file that it was made from and a seed, so each can be had again:
 
     python tests/formats/fuzz.py --only onnx/stack.onnx --seed 1234
+
+Whole models: --reader lstm_fast:load_model --only onnx/, or --file for one that is elsewhere.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+READER = "lstm_fast.formats:read"
 GOLDEN = HERE.parent / "golden" / "formats"
 SECONDS = 1.0  # of CPU time: what a reader may take of it
 MEGABYTE = 1 << 20
@@ -162,6 +165,12 @@ def trial(path: Path, seed: int, folder: Path, read: Callable[..., Any]) -> str:
     return ""
 
 
+def _function(reader: str) -> Callable[..., Any]:
+    module, _, name = reader.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
 def _work(path: Path, seeds: range, progress: Any, reader: str) -> None:
     """Try all seeds; runs in a process of its own, so that a crash is seen."""
     import warnings
@@ -169,8 +178,7 @@ def _work(path: Path, seeds: range, progress: Any, reader: str) -> None:
     warnings.simplefilter("ignore")
     from lstm_fast import formats
 
-    module, _, name = reader.partition(":")
-    read = getattr(importlib.import_module(module), name)
+    read = _function(reader)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)  # some libraries write what they think of the file
@@ -191,7 +199,7 @@ def _work(path: Path, seeds: range, progress: Any, reader: str) -> None:
 
 
 def fuzz(
-    path: Path, seeds: range, reader: str = "lstm_fast.formats:read", patience: float = 60.0
+    path: Path, seeds: range, reader: str = READER, patience: float = 60.0
 ) -> Iterator[tuple[int, str]]:
     """Yield (seed, what went wrong) of each damaged file that a reader cannot cope with."""
     context = get_context("spawn")
@@ -226,21 +234,22 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--only", default="", help="of the files whose name has this in it")
     parser.add_argument("--seed", type=int, help="just this one, with its whole traceback")
+    parser.add_argument("--reader", default=READER, help="MODULE:FUNCTION that takes a path")
+    parser.add_argument("--file", type=Path, action="append", help="instead of those of the folder")
     options = parser.parse_args()
-    files = [path for path in sources() if options.only in str(path.relative_to(GOLDEN))]
+    files = options.file or [p for p in sources() if options.only in str(p.relative_to(GOLDEN))]
     if options.seed is not None:
-        from lstm_fast import formats
-
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / files[0].name
             target.write_bytes(damaged(files[0], options.seed))
-            print(formats.read(target, **options_for(files[0])))
+            print(_function(options.reader)(target, **options_for(files[0])))
         return 0
     each = -(-options.count // len(files))
     failures, begin = 0, time.monotonic()
     for n, path in enumerate(files):
-        name = path.relative_to(GOLDEN)
-        for seed, wrong in fuzz(path, range(options.start, options.start + each)):
+        name = path.name if options.file else path.relative_to(GOLDEN)
+        seeds = range(options.start, options.start + each)
+        for seed, wrong in fuzz(path, seeds, options.reader):
             failures += 1
             print(f"{name} seed {seed}: {wrong}", flush=True)
         seconds = time.monotonic() - begin
