@@ -32,8 +32,9 @@ from .errors import (
     WeightsNotKeptError,
 )
 from .formats import load
+from .formats._whole_models import load_model
 from .lstm import LSTM
-from .model import Model, load_model
+from .model import Model
 from .model_pool import ModelPool
 from .model_stream import ModelStream
 from .pool import StreamPool

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from ._arguments import to_float32, to_lengths, to_state
 from ._arrays import Float32, LSTMState, StateLike
+from ._sizes import no_steps
 from ._weights import Direction
-from .pool import StreamPool
-from .stream import Stream
 
 if TYPE_CHECKING:
-    from ._backends import Model
+    from ._backends import Core
     from .lstm import LSTM
 
 ROWS = 1024  # in one pool at a time, so that memory stays bounded
@@ -22,7 +21,7 @@ Lengths = NDArray[np.uint64]
 
 
 class Parts:
-    """The model of an LSTM that does not run forward: one forward LSTM per layer and direction."""
+    """The core of an LSTM that does not run forward: one forward LSTM per layer and direction."""
 
     def __init__(self, direction: Direction, lstms: list[LSTM]) -> None:
         self.direction = direction
@@ -36,23 +35,15 @@ class Parts:
     def nbytes(self) -> int:
         return sum(lstm.nbytes for lstm in self.lstms)
 
-    def stream(self, lstm: LSTM) -> Stream:
-        self._refuse()
+    def stream(self, lstm: LSTM) -> NoReturn:
+        raise ValueError(no_steps(self.direction))
 
-    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> StreamPool:
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        what = "is bidirectional" if self.direction == "bidirectional" else "runs backwards"
-        raise ValueError(
-            f"this LSTM {what}: its first output depends on the last frame, so it cannot be "
-            "stepped frame by frame; call it on whole sequences instead: "
-            "ys, state = lstm(xs, lengths=...)"
-        )
+    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> NoReturn:
+        raise ValueError(no_steps(self.direction))
 
 
 def run_batch(
-    lstm: LSTM, model: Model | Parts, xs: Any, state: StateLike | None, lengths: Any
+    lstm: LSTM, core: Core, xs: Any, state: StateLike | None, lengths: Any
 ) -> tuple[Float32, LSTMState]:
     """See `LSTM.__call__`."""
     shape = (None, None, lstm.input_size)
@@ -68,7 +59,7 @@ def run_batch(
     else:
         start = to_state(state, *sizes, names="num_layers * num_directions, N")
     end = LSTMState.empty(*sizes)
-    if not isinstance(model, Parts):
+    if not isinstance(core, Parts):
         return _run_forward(lstm, frames, start, own, end), end
     directions = lstm.num_directions
     for n in range(lstm.num_layers):
@@ -78,7 +69,7 @@ def run_batch(
             backwards = lstm.direction == "reverse" or index % directions == 1
             outputs.append(
                 _run_layer(
-                    model.lstms[index],
+                    core.lstms[index],
                     frames,
                     LSTMState(start.h[layer], start.c[layer]),
                     own,

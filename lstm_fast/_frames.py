@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arguments import shape_text, to_float32
+from ._arrays import StateLike
 from ._foreign_arrays import as_array
 from ._program_checks import DTYPES
 from .program import Tensor
@@ -20,6 +21,8 @@ Array: TypeAlias = NDArray[Any]
 Values: TypeAlias = "Array | dict[str, Array]"
 Steps: TypeAlias = "tuple[int | None, ...]"  # (): one step. (None,): any number. (3,): that many
 Tensors: TypeAlias = Mapping[str, Tensor]
+State: TypeAlias = "dict[str, Array] | Any"  # what a session keeps; of an LSTM an `LSTMState`
+StateGiven: TypeAlias = "Mapping[str, Any] | StateLike"  # a pair is for an LSTM alone
 
 
 def to_value(value: Any, name: str, tensor: Tensor, steps: Steps = ()) -> Array:

@@ -24,13 +24,7 @@ def add_layer(writer: Writer, x: int, n: int, layer: LayerWeights) -> int:
 
 
 def program_of(weights: Weights) -> Program:
-    """Return what a step of a stack of layers computes, from "x" to "y".
-
-    Raises:
-        ValueError: it is bidirectional or runs backwards.
-    """
-    if weights.direction != "forward":
-        raise ValueError(f"a step of a {weights.direction} LSTM needs frames that are yet to come")
+    """Return what a step of a stack of layers that run forward computes, from "x" to "y"."""
     writer = Writer()
     given = x = writer.value((weights.input_size,))
     for n, layer in enumerate(weights.layers):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, NoReturn, final
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, final
 
-from . import _backends, _call_instead
-from ._arguments import keeps, pool_sizes, to_count, to_size
+from . import _backends, _call_instead, snapshots
+from ._arguments import keeps, to_count, to_size
 from ._arrays import Float32, LSTMState, StateLike
 from ._batches import Parts, run_batch
 from ._kept_weights import Kept, Source
@@ -17,31 +17,36 @@ from ._state_dict import read_mapping
 from ._weights import Weights, check_weight_dtype, make_weights, random_weights
 from .cell import PLAIN, Cell
 from .errors import BackendUnavailableError, FormatWarning
+from .model import Model
 from .pool import StreamPool
 from .program import Program
 from .stream import Stream
+
+if TYPE_CHECKING:
+    from ._frames import StateGiven
+    from ._weight_types import WeightDtype
 
 __all__ = ["LSTM"]
 
 
 @final
-class LSTM(HasSizes):
+class LSTM(HasSizes, Model):
     """A stack of LSTM layers with fixed weights, in PyTorch's layout and gate order (i, f, g, o).
 
     Make one with `lstm_fast.load`, `from_state_dict` or `random`; then `stream()` gives one session
     each, `pool()` many that are stepped together, and calling it runs a batch of whole sequences.
+    It is a `Model` from "x" to "y", and does what any other does.
     It is immutable and may be shared between threads. It pickles as its float32 weights, where it
     has kept them or can read them again (see `keep_weights` of `from_state_dict`), and is packed
     anew where it lands; copying returns the object itself.
     """
 
-    __slots__ = ("__weakref__", "_asked", "_backend", "_kept", "_model", "_weight_dtype")
+    __slots__ = ("_kept", "_outline", "_weight_dtype")
+
+    _called: ClassVar = "an LSTM"
 
     _kept: Kept
-    _model: _backends.Model
-    _backend: str
     _weight_dtype: str
-    _asked: str | None  # the backend that the caller named
 
     def __init__(self, *args: NoReturn, **options: NoReturn) -> None:
         raise TypeError(_call_instead.of_lstm(args, options))
@@ -71,13 +76,14 @@ class LSTM(HasSizes):
         set_once = object.__setattr__
         set_once(self, "_outline", weights.outline())
         if weights.direction == "forward":
-            set_once(self, "_model", module.build(weights, isa, weight_dtype))
+            set_once(self, "_core", module.build(weights, isa, weight_dtype))
         else:
             parts = [cls._pack(part, weight_dtype, module.name, isa) for part in weights.parts()]
-            set_once(self, "_model", Parts(weights.direction, parts))
+            set_once(self, "_core", Parts(weights.direction, parts))
         set_once(self, "_backend", module.name)
         set_once(self, "_weight_dtype", weight_dtype)
         set_once(self, "_asked", backend)
+        set_once(self, "_of_samples", False)
         return self
 
     @classmethod
@@ -207,16 +213,22 @@ class LSTM(HasSizes):
         again = None if seed is None else draw
         return cls._build(draw(), weight_dtype, backend, isa, keep_weights, again)
 
-    def astype(self, weight_dtype: str, *, keep_weights: bool | None = None) -> LSTM:
+    def astype(self, weight_dtype: WeightDtype, *, keep_weights: bool | None = None) -> LSTM:
         """Return an LSTM of the same weights, stored as weight_dtype, on the same backend and ISA.
 
         It is made from the weights as they were given, so nothing is rounded twice. keep_weights:
         see `from_state_dict`.
 
         Raises:
-            ValueError: weight_dtype is unknown, or a weight is too large for it.
+            TypeError: weight_dtype is no string.
+            ValueError: it is unknown, or a weight is too large for it.
             WeightsNotKeptError: the weights as they were given are no longer there.
         """
+        if not isinstance(weight_dtype, str):
+            raise TypeError(
+                f"weight_dtype must be a string, found {type(weight_dtype).__name__}: an LSTM has "
+                "one for all layers; Model.from_program(lstm.program, weight_dtype=...) need not"
+            )
         weights, source = self._kept.get(), self._kept.source
         build = type(self)._build
         twin = build(weights, weight_dtype, self._backend, self.isa, keep_weights, source)
@@ -240,46 +252,46 @@ class LSTM(HasSizes):
         return self._kept.weights is not None
 
     @property
-    def backend(self) -> str:
-        """What computes: "native", "numba" or "reference"."""
-        return self._backend
-
-    @property
-    def isa(self) -> str | None:
-        """The instruction set of the native backend; None elsewhere."""
-        return self._model.isa
-
-    @property
     def weight_dtype(self) -> str:
         """How the packed weights are stored: "float32", "float16" or "int8"."""
         return self._weight_dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the packed weights, which is what one step reads of them.
-
-        The float32 weights, where they are kept (see `keeps_weights`), are not counted.
-        """
-        return self._model.nbytes
 
     @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of the weights and how they are stored: what a snapshot is bound to."""
         return self._kept.fingerprint
 
+    @property
     def program(self) -> Program:
-        """Return what a step computes, as operations: `Model.from_program` takes it, and goes on.
+        """What a step computes, made anew each time: `Model.from_program` takes it, and goes on.
 
-        From there a layer before or behind it can be added, or a `.lfm` file saved, which C loads.
-        The states are called h_l0, c_l0 and so on; the weights are those that this was made from.
+        From there a layer before or behind it can be added. The states are called h_l0, c_l0 and so
+        on; the weights are those that this was made from.
 
         Raises:
             ValueError: it is bidirectional or runs backwards, so there are no single steps.
             WeightsNotKeptError: see `weights`.
         """
         from ._lstm_program import program_of
+        from ._program_checks import checked
 
-        return program_of(self.weights)
+        self._check_steps()
+        return checked(program_of(self.weights), "this LSTM")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: what a reader assumed of an LSTM, it has said as a `FormatWarning`."""
+        return ()
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of its program's `.lfm` file (docs/lfm.md), made anew each time.
+
+        Raises:
+            ValueError, WeightsNotKeptError: see `program`.
+        """
+        from . import _lfm
+
+        return _lfm.to_bytes(self.program)
 
     def state_dict(self) -> dict[str, Float32]:
         """Return copies of the weights under the names of `torch.nn.LSTM`.
@@ -291,20 +303,20 @@ class LSTM(HasSizes):
         """
         return self._kept.get().state_dict()
 
-    def stream(self, state: StateLike | None = None) -> Stream:
+    def stream(self, state: StateGiven | None = None) -> Stream:
         """Return a new session that starts from `initial_state`, or from state.
 
         Args:
             state: a pair (h, c) of shapes (num_layers, output_size) and (num_layers, hidden_size),
-                such as `stream.state`; None is `initial_state`.
+                such as `stream.state`, or a mapping by the names of `states`; None is
+                `initial_state`.
 
         Raises:
-            TypeError, ValueError: state is no such pair.
+            TypeError, ValueError: state is neither.
             ValueError: the LSTM is bidirectional or runs backwards, so it cannot stream.
         """
-        stream = self._model.stream(self)
-        if state is not None:
-            stream.state = state
+        stream = super().stream(state)
+        assert isinstance(stream, Stream)  # as what an LSTM's core makes is
         return stream
 
     def pool(
@@ -326,7 +338,9 @@ class LSTM(HasSizes):
             ValueError: it is out of range; or the LSTM cannot stream.
             MemoryError: there is not enough.
         """
-        return self._model.pool(self, *pool_sizes(capacity, prepared, threads))
+        pool = super().pool(capacity, prepared=prepared, threads=threads)
+        assert isinstance(pool, StreamPool)
+        return pool
 
     def __call__(
         self, xs: Any, state: StateLike | None = None, lengths: Any = None
@@ -350,7 +364,13 @@ class LSTM(HasSizes):
             TypeError: the values are not real numbers, or lengths no integers.
             ValueError: a shape does not fit, or a length is out of range.
         """
-        return run_batch(self, self._model, xs, state, lengths)
+        return run_batch(self, self._core, xs, state, lengths)
+
+    def _to_snapshot(self, state: LSTMState) -> bytes:
+        return snapshots.pack(self, state)
+
+    def _from_snapshot(self, snapshot: bytes) -> LSTMState:
+        return snapshots.unpack(self, snapshot)
 
     def __repr__(self) -> str:
         weights = self._outline
@@ -367,18 +387,6 @@ class LSTM(HasSizes):
             f"LSTM({self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, "
             f"{variant}{dtype}backend={self.backend!r}{isa})"
         )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"an LSTM is immutable: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"an LSTM is immutable: cannot delete {name!r}")
-
-    def __copy__(self) -> LSTM:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> LSTM:
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         kept = self._kept

@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, final
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from . import _backends
+from . import _backends, snapshots
 from ._arguments import pool_sizes
-from .errors import BackendUnavailableError, FormatError
+from ._frames import Array, State, StateGiven, empty, to_state
+from .errors import BackendUnavailableError
 from .model_pool import ModelPool
 from .model_stream import ModelStream
 from .program import Program, Tensor
@@ -19,16 +20,15 @@ from .program import Program, Tensor
 if TYPE_CHECKING:
     from ._weight_types import Types, WeightDtype
 
-__all__ = ["Model", "load_model"]
+__all__ = ["Model"]
 
 
-@final
 class Model:
     """A whole model, not only its LSTM: immutable, and safe to share between threads.
 
     Make one with `lstm_fast.load_model`, or `from_program`; then `stream()` gives one session each.
     It pickles as the bytes of its `.lfm` file and is packed anew where it lands; copying returns
-    the object itself.
+    the object itself. An `LSTM` is one, too, with PyTorch's words for what it has.
     """
 
     __slots__ = (
@@ -36,8 +36,10 @@ class Model:
         *("_of_samples", "_program", "_states", "_types"),
     )
 
+    _called: ClassVar = "a Model"  # in errors
+
     _program: Program
-    _core: _backends.ProgramCore
+    _core: _backends.Core
     _backend: str
     _asked: str | None  # the backend that the caller named
     _types: Types
@@ -81,13 +83,23 @@ class Model:
                 a weight is too large for its type.
             BackendUnavailableError: the backend asked for is not installed.
         """
+        cls._refuse_others("from_program(program)")
         if not isinstance(program, Program):
             raise TypeError(f"expected a Program, found {type(program).__name__}")
         return cls._check(program, "program", weight_dtype, backend, isa)
 
     @classmethod
+    def _refuse_others(cls, call: str) -> None:
+        """Say that a program makes a Model, also where it is that of an LSTM."""
+        if cls is not Model:
+            raise TypeError(
+                f"{cls.__name__}.{call} makes no {cls.__name__}, since a program may be any model: "
+                f"call Model.{call}; or lstm_fast.load(path), or {cls.__name__}.from_state_dict or "
+                "from_weights, for an LSTM"
+            )
+
+    @staticmethod
     def _check(
-        cls,
         program: Program,
         where: object,
         weight_dtype: WeightDtype,
@@ -98,7 +110,7 @@ class Model:
         from ._program_checks import checked
 
         whole = checked(program, where)
-        return cls._of(whole, _lfm.to_bytes(whole), weight_dtype, backend, isa)
+        return Model._of(whole, _lfm.to_bytes(whole), weight_dtype, backend, isa)
 
     @classmethod
     def from_bytes(
@@ -117,13 +129,13 @@ class Model:
             TypeError: data is no bytes.
             FormatError: they are damaged, of another version, or no such file.
         """
+        cls._refuse_others("from_bytes(data)")
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"a .lfm file is bytes, found {type(data).__name__}")
         return cls._read(bytes(data), "these bytes", weight_dtype, backend, isa)
 
-    @classmethod
+    @staticmethod
     def _read(
-        cls,
         data: bytes,
         where: object,
         weight_dtype: WeightDtype,
@@ -132,11 +144,10 @@ class Model:
     ) -> Model:
         from . import _lfm
 
-        return cls._of(_lfm.from_bytes(data, where), data, weight_dtype, backend, isa)
+        return Model._of(_lfm.from_bytes(data, where), data, weight_dtype, backend, isa)
 
-    @classmethod
+    @staticmethod
     def _of(
-        cls,
         program: Program,
         data: bytes,
         weight_dtype: WeightDtype,
@@ -147,7 +158,7 @@ class Model:
         from ._program_checks import given_tensors, kept_tensors, returned_tensors
         from ._weight_types import weight_types
 
-        self = object.__new__(cls)
+        self = object.__new__(Model)
         set_once = object.__setattr__
         types = weight_types(program, weight_dtype)
         name, core = _backends.build_program(backend, isa, program, data, types)
@@ -220,7 +231,10 @@ class Model:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights and constants as this backend keeps them."""
+        """Bytes of the weights and constants as this backend keeps them.
+
+        What else an LSTM keeps of its weights (`LSTM.keeps_weights`) is not counted.
+        """
         return self._core.nbytes
 
     @property
@@ -242,9 +256,9 @@ class Model:
         Raises:
             OSError: it cannot be written.
         """
-        Path(path).write_bytes(self._bytes)
+        Path(path).write_bytes(self.to_bytes())
 
-    def stream(self, state: Mapping[str, Any] | None = None) -> ModelStream:
+    def stream(self, state: StateGiven | None = None) -> ModelStream:
         """Return a new session, from the start or from state.
 
         Args:
@@ -292,11 +306,33 @@ class Model:
             f"{len(self._program.ops)} operations, {dtype}backend={self.backend!r}{isa})"
         )
 
+    # What a session keeps, in the form in which callers see it. An LSTM has another.
+
+    def _empty_state(self) -> State:
+        """Return one whose arrays are to be filled."""
+        return dict(zip(self._states, empty(self._states), strict=True))
+
+    def _values(self, state: Any) -> Sequence[Array]:
+        """Return the arrays of a state as sessions take them."""
+        return [*state.values()]
+
+    def _to_state(self, given: StateGiven) -> State:
+        """Check and convert what was given."""
+        return dict(zip(self._states, to_state(given, self._states), strict=True))
+
+    def _to_snapshot(self, state: Any) -> bytes:
+        """Return a snapshot."""
+        return snapshots.pack_model(self, state)
+
+    def _from_snapshot(self, snapshot: bytes) -> State:
+        """Return the state in a snapshot."""
+        return snapshots.unpack_model(self, snapshot)
+
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a Model is immutable: cannot set {name!r}")
+        raise AttributeError(f"{self._called} is immutable: cannot set {name!r}")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a Model is immutable: cannot delete {name!r}")
+        raise AttributeError(f"{self._called} is immutable: cannot delete {name!r}")
 
     def __copy__(self) -> Model:
         return self
@@ -326,78 +362,3 @@ def of_samples(model: Model) -> Model:
     """Return a model that was just made, whose sessions are to refuse integers from now on."""
     object.__setattr__(model, "_of_samples", True)
     return model
-
-
-def load_model(
-    path: str | os.PathLike[str],
-    *,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    constants: Mapping[str, Any] | None = None,
-    states: Mapping[str, str] | None = None,
-    history: Mapping[str, int] | None = None,
-    time_axis: int | Mapping[str, int] | None = None,
-    weight_dtype: WeightDtype = "float32",
-    backend: str | None = None,
-    isa: str | None = None,
-) -> Model:
-    """Read a whole model from a file: ONNX, Keras 3, Neural Amp Modeler, or our own `.lfm`.
-
-    All options but the last three are of ONNX; other files are ready as they are.
-
-    Args:
-        path: the file.
-        inputs: names of values in the graph where the part that is wanted begins; None: the file's.
-        outputs: where it ends, likewise.
-        shapes: the shape of an input by name, where the file leaves sizes open.
-        constants: values of inputs that never change, by name.
-        states: which output becomes which input in the next step: {"h": "hn"}; None finds out.
-        history: how many of the last values stand in front of an input's new ones: {"input": 64}.
-        time_axis: which axis of an input is time, where the file does not leave its size free: a
-            number, or {"x": 1}. A step then takes one frame.
-        weight_dtype: how the packed weights are stored, see `Model.from_program`.
-        backend: what computes, likewise.
-        isa: of the native backend, likewise.
-
-    Raises:
-        OSError: the file cannot be opened.
-        FormatError: it is damaged or of another format, or has an operation that is not there; or a
-            library is missing.
-        TypeError, ValueError: an option is wrong, or not for such a file; or as
-            `Model.from_program`.
-        BackendUnavailableError: the backend asked for is not installed.
-    """
-    options: dict[str, Any] = {
-        "inputs": inputs,
-        "outputs": outputs,
-        "shapes": shapes,
-        "constants": constants,
-        "states": states,
-        "history": history,
-        "time_axis": time_axis,
-    }
-    path = Path(path)
-    if _begins_as_lfm(path):
-        if given := [name for name, value in options.items() if value is not None]:
-            raise ValueError(f"{path}: a .lfm file is ready as it is, and takes no {given[0]}")
-        return Model._read(path.read_bytes(), path, weight_dtype, backend, isa)
-    from .formats._whole_models import program_of
-
-    program = program_of(path, options)
-    return Model._check(program, path, weight_dtype, backend, isa)
-
-
-def _begins_as_lfm(path: Path) -> bool:
-    """Return whether a file is one by its name, or its first bytes.
-
-    Raises:
-        OSError: it cannot be opened.
-        FormatError: it is a directory or a pipe.
-    """
-    from . import _lfm
-
-    if path.exists() and not path.is_file():
-        raise FormatError(f"{path}: it is no regular file")
-    with path.open("rb") as file:
-        return file.read(len(_lfm.MAGIC)) == _lfm.MAGIC or path.suffix.lower() == ".lfm"

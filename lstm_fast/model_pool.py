@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import snapshots
 from ._arguments import to_lengths
-from ._frames import Array, Values, check_outs, empty, is_finite, returned, to_state, to_steps
-from ._handles import Handles, to_handles
-from ._session_pool import SessionPool
+from ._frames import Array, State, StateGiven, Values, check_outs, is_finite, returned, to_steps
+from ._handles import Handles, stale, to_handle, to_handles
+from .errors import StaleHandleError
 
 if TYPE_CHECKING:
+    from typing_extensions import Self  # only for the type checker, which has it
+
     from .model import Model
 
 __all__ = ["ModelPool"]
 
 
-class ModelPool(SessionPool[dict[str, Array], Mapping[str, Any]]):
+class ModelPool(ABC):
     """Sessions of one model that are stepped together, made by `Model.pool()`.
 
-    What `StreamPool` says of an LSTM's sessions holds for these: each has the same bits as a
-    `ModelStream` of its own, whoever else is in a call; a call that raises has changed nothing, for
-    any of them; and threads may call at the same time as long as no two use the same session.
+    Each session's outputs and state are the same bits as those of a `ModelStream` of its own,
+    whoever else is in a call, in whatever order, on every ISA. A session is named by a handle, an
+    opaque int below 2**63 that is never used twice. A call that raises has changed nothing, for any
+    of its sessions; and an exception of a signal handler finds it done for all of them or for none.
+
+    Threads may call at the same time as long as no two use the same session; who does gets
+    `ConcurrentUseError`. The work itself runs without Python's lock.
+
+    After a fork a pool and its handles go on in the child. Sessions that another thread was
+    stepping at that moment raise `ForkedError` there until they are reset, given a state or closed
+    (docs/forks.md).
 
     Sizes: n is the sessions in a call, T steps. A state is a mapping such as `ModelStream.state`.
     """
@@ -35,7 +44,7 @@ class ModelPool(SessionPool[dict[str, Array], Mapping[str, Any]]):
 
     _model: Model
 
-    def __new__(cls, *args: Any, **options: Any) -> ModelPool:
+    def __new__(cls, *args: Any, **options: Any) -> Self:
         """Refuse to make what only a Model can."""
         if cls is ModelPool:
             raise TypeError("a ModelPool is made by its Model: call model.pool(capacity)")
@@ -101,28 +110,178 @@ class ModelPool(SessionPool[dict[str, Array], Mapping[str, Any]]):
         self._run(keys, steps, own, frames, results)
         return returned(out, model.outputs, results)
 
+    @property
+    @abstractmethod
+    def capacity(self) -> int:
+        """How many sessions can be open at once; `grow` adds to it."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes that the pool holds: states, what it knows of each session, and scratch."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many sessions are open."""
+
+    @abstractmethod
+    def handles(self) -> Handles:
+        """Return the handles of all open sessions, in no particular order, shape (n,), uint64."""
+
+    @abstractmethod
+    def grow(self, n: int) -> None:
+        """Add room for n more sessions. Handles stay valid.
+
+        Raises:
+            TypeError: n is no integer.
+            ValueError: n is negative, or the capacity would exceed 2**24.
+            ConcurrentUseError: another thread is inside a call on this pool: the memory moves.
+            MemoryError: there is none.
+        """
+
+    @abstractmethod
+    def close(self, handle: int) -> None:
+        """End a session: its memory is zeroed and its handle is void from here on.
+
+        Raises:
+            StaleHandleError: handle names no open session of this pool.
+            ConcurrentUseError: another thread is using the session.
+        """
+
+    def open(self, state: StateGiven | None = None) -> int:
+        """Begin a session, from the start or from state, and return its handle.
+
+        Args:
+            state: what `state` returns, or None for the model's own start.
+
+        Raises:
+            PoolFullError: as many sessions are open as the pool has room for.
+            TypeError, ValueError: state is none of this model.
+            ConcurrentUseError: the pool is growing.
+        """
+        start = None if state is None else self._taken(state)
+        opened: Handles = np.zeros(1, np.uint64)
+        try:
+            self._open(opened)
+            handle: int = opened.item()
+            if start is not None:
+                self._write_states(handle, start)
+            return handle
+        except BaseException:  # also of a signal handler: nobody else would know of the session
+            if (left := opened.item()) in self:
+                self.close(left)
+            raise
+
+    def prepare(self, handles: Handles | Sequence[int]) -> int:
+        """Do what the next step of these sessions can do before its frame is there.
+
+        As `ModelStream.prepare`: the same bits as without. A pool has room for as many prepared
+        sessions as `pool(prepared=...)` says; those beyond it are left as they are.
+
+        Returns:
+            How many of these sessions are prepared now.
+
+        Raises:
+            As `step`, for the handles.
+        """
+        return self._prepare(to_handles(handles))
+
+    def reset(self, handle: int, state: StateGiven | None = None) -> None:
+        """Bring a session back to the start, or to state: exactly what a fresh one is.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+            TypeError, ValueError: state is none of this model.
+        """
+        if state is None:
+            self._restart(to_handle(handle))
+        else:
+            self.set_state(handle, state)
+
+    def state(self, handle: int) -> State:
+        """Return the state of a session, copies, of the form that `ModelStream.state` has.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+        """
+        model = self._model
+        state = model._empty_state()
+        self._read_states(to_handle(handle), model._values(state))
+        return state
+
+    def spoiled(self, handles: Handles | Sequence[int] | None = None) -> Handles:
+        """Return the handles of the sessions whose state holds a NaN or an infinity.
+
+        A NaN in a frame spoils the state of its session until that is reset, and so may an
+        infinity; no other session notices. This reads the states, and costs a step nothing.
+
+        Args:
+            handles: of open sessions to look at, shape (n,); None: all that are open.
+
+        Returns:
+            Those of the handles whose sessions are spoiled, in their order, shape (m,), uint64.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`, each session as it is looked at.
+            TypeError, ValueError: handles are no sequence of integers.
+        """
+        keys = self.handles() if handles is None else to_handles(handles)
+        values = self._model._values(self._model._empty_state())
+        found = np.zeros(len(keys), np.bool_)
+        for at, key in enumerate(keys.tolist()):
+            try:
+                self._read_states(key, values)
+            except StaleHandleError:
+                if handles is not None:
+                    raise stale(key, at) from None
+                continue  # it was closed since this has begun
+            found[at] = not is_finite(values)
+        return keys[found]
+
+    def set_state(self, handle: int, state: StateGiven) -> None:
+        """Make a session continue from state, which is made canonical as by `ModelStream.state`.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+            TypeError, ValueError: state is none of this model.
+        """
+        self._write_states(to_handle(handle), self._taken(state))
+
+    def _taken(self, state: StateGiven) -> Sequence[Array]:
+        return self._model._values(self._model._to_state(state))
+
+    def snapshot(self, handle: int) -> bytes:
+        """Return a session's state as bytes from which it continues, bit for bit, anywhere.
+
+        See `ModelStream.snapshot`. The session itself goes on.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+        """
+        return self._model._to_snapshot(self.state(handle))
+
+    def restore(self, snapshot: bytes) -> int:
+        """Begin a session that continues where a snapshot was taken, and return its handle.
+
+        Raises:
+            SnapshotError: it is damaged, or was taken of another model.
+            TypeError: it is no bytes.
+            PoolFullError, ConcurrentUseError: as `open`.
+        """
+        return self.open(self._model._from_snapshot(snapshot))
+
+    @abstractmethod
+    def __contains__(self, handle: object) -> bool:
+        """Say whether this is the handle of an open session."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a pool belongs to its process and is not copied or pickled: take a snapshot of each "
+            "session and restore them in a new pool"
+        )
+
     def __repr__(self) -> str:
         return f"<ModelPool of {self._model!r}: {len(self)} of {self.capacity} open>"
-
-    def _start(self) -> dict[str, Array]:
-        return self._model.stream().state
-
-    def _empty_state(self) -> dict[str, Array]:
-        states = self._model.states
-        return dict(zip(states, empty(states), strict=True))
-
-    def _to_state(self, state: Mapping[str, Any]) -> dict[str, Array]:
-        states = self._model.states
-        return dict(zip(states, to_state(state, states), strict=True))
-
-    def _is_finite(self, state: dict[str, Array]) -> bool:
-        return is_finite(state.values())
-
-    def _pack(self, state: dict[str, Array]) -> bytes:
-        return snapshots.pack_model(self._model, state)
-
-    def _unpack(self, snapshot: bytes) -> Mapping[str, Any]:
-        return snapshots.unpack_model(self._model, snapshot)
 
     # What a backend provides, on arguments that are checked; all or nothing, each.
 
@@ -140,3 +299,23 @@ class ModelPool(SessionPool[dict[str, Array], Mapping[str, Any]]):
         Raises:
             ValueError: an index is beyond an embedding's table.
         """
+
+    @abstractmethod
+    def _read_states(self, handle: int, values: Sequence[Array]) -> None:
+        """Write what the session keeps into arrays of their shapes."""
+
+    @abstractmethod
+    def _write_states(self, handle: int, values: Sequence[Array]) -> None:
+        """Take what the session is to keep, and drop what was prepared."""
+
+    @abstractmethod
+    def _restart(self, handle: int) -> None:
+        """Bring a session back to the start."""
+
+    @abstractmethod
+    def _open(self, opened: Handles) -> None:
+        """Begin a session from the start; its handle stands in opened[0] as soon as it is open."""
+
+    @abstractmethod
+    def _prepare(self, handles: Handles) -> int:
+        """Prepare what there is room for; return how many are prepared."""

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import snapshots
-from ._frames import Array, Values, check_outs, empty, is_finite, returned, to_state, to_steps
+from ._frames import Array, State, StateGiven, Values, check_outs, is_finite, returned, to_steps
 
 if TYPE_CHECKING:
+    from typing_extensions import Self  # only for the type checker, which has it
+
     from .model import Model
 
 __all__ = ["ModelStream"]
 
+IN_USE = "another thread is using this stream; give each thread or session a stream of its own"
+
+FORKED = (
+    "this process was forked while another thread of its parent was inside a call on this stream, "
+    "whose state is half of a step here: reset it, or give it a state or a snapshot"
+)
+
 
 class ModelStream(ABC):
-    """One session of a `Model`, made by `Model.stream()`.
+    """One session of a `Model`, made by `Model.stream()`; of an LSTM it is a `Stream`.
 
     Its output is a function of the model, its own inputs since its own reset, and nothing else. A
     call that raises one of the errors it names has changed nothing, and an exception of a signal
@@ -30,7 +38,7 @@ class ModelStream(ABC):
 
     _model: Model
 
-    def __new__(cls, *args: Any, **options: Any) -> ModelStream:
+    def __new__(cls, *args: Any, **options: Any) -> Self:
         """Refuse to make what only a Model can."""
         if cls is ModelStream:
             raise TypeError("a ModelStream is made by its Model: call model.stream()")
@@ -92,7 +100,7 @@ class ModelStream(ABC):
         self._advance(frames, steps, results)
         return returned(out, model.outputs, results)
 
-    def reset(self, state: Mapping[str, Any] | None = None) -> None:
+    def reset(self, state: StateGiven | None = None) -> None:
         """Go back to the start, or to `state`: exactly what a fresh `model.stream(state)` is.
 
         Raises:
@@ -109,7 +117,7 @@ class ModelStream(ABC):
         That is the recurrent half of every LSTM and GRU layer whose h is a state or a part of one.
         The results are the same bits as without. A step, reset, and assigning or restoring a state
         drop what was prepared; a copy starts without. A model without such a layer, and a backend
-        other than "native", do nothing.
+        that does no work ahead, do nothing.
 
         Raises:
             ConcurrentUseError: another thread is using this stream.
@@ -117,7 +125,7 @@ class ModelStream(ABC):
         self._prepare()
 
     @property
-    def state(self) -> dict[str, Array]:
+    def state(self) -> State:
         """The state by name, copies; assign such a mapping to continue from it.
 
         The names, shapes and kinds are those of `model.states`. What an input with history keeps is
@@ -130,23 +138,27 @@ class ModelStream(ABC):
             ValueError: a name is missing or unknown, or a shape does not fit.
             ConcurrentUseError: another thread is using this stream.
         """
-        states = self._model.states
-        values = empty(states)
-        self._read_states(values)
-        return dict(zip(states, values, strict=True))
+        model = self._model
+        state = model._empty_state()
+        self._read_states(model._values(state))
+        return state
 
     @state.setter
-    def state(self, state: Mapping[str, Any]) -> None:
-        self._write_states(to_state(state, self._model.states))
+    def state(self, state: StateGiven) -> None:
+        model = self._model
+        self._write_states(model._values(model._to_state(state)))
 
     @property
     def is_finite(self) -> bool:
         """Whether no value of the state is NaN or infinite.
 
+        A NaN in a frame spoils the state until its reset, and so may an infinity; this says whether
+        that has happened. It reads the state, and costs a step nothing.
+
         Raises:
             ConcurrentUseError: another thread is using this stream.
         """
-        return is_finite(self.state.values())
+        return is_finite(self._model._values(self.state))
 
     def snapshot(self) -> bytes:
         """Return the state as bytes from which a session continues, bit for bit, anywhere.
@@ -158,7 +170,7 @@ class ModelStream(ABC):
         Raises:
             ConcurrentUseError: another thread is using this stream.
         """
-        return snapshots.pack_model(self._model, self.state)
+        return self._model._to_snapshot(self.state)
 
     def restore(self, snapshot: bytes) -> None:
         """Continue from where a snapshot was taken, by a stream or a pool of the same model.
@@ -168,7 +180,7 @@ class ModelStream(ABC):
             TypeError: it is no bytes.
             ConcurrentUseError: another thread is using this stream.
         """
-        self.state = snapshots.unpack_model(self._model, snapshot)
+        self.state = self._model._from_snapshot(snapshot)
 
     def copy(self) -> ModelStream:
         """Return a new stream that continues from here on its own."""
@@ -188,6 +200,7 @@ class ModelStream(ABC):
 
     # What a backend provides, on arrays that are checked: C-contiguous, of their dtype and shape.
     # Floats among those that are given may be anything; what is kept and returned is canonical.
+    # A state is a list of arrays, in the order of the states; of an LSTM it is h and c.
 
     @abstractmethod
     def _advance(self, frames: Sequence[Array], steps: int, results: Sequence[Array]) -> None:
@@ -216,5 +229,5 @@ class ModelStream(ABC):
         """Do ahead what can be done of the next step; nothing is fine, too."""
 
 
-def _restore(model: Model, state: dict[str, Array]) -> ModelStream:
+def _restore(model: Model, state: State) -> ModelStream:
     return model.stream(state)

@@ -1,26 +1,26 @@
-"""Many sessions in one block of memory, stepped together over one pass of the weights."""
+"""Many sessions of an LSTM, in PyTorch's words."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from . import _call_instead, snapshots
-from ._arguments import check_out, to_float32, to_lengths, to_state
-from ._arrays import Float32, LSTMState, StateLike
-from ._handles import Handles, to_handles
-from ._session_pool import SessionPool
+from . import _call_instead
+from ._arguments import check_out, to_float32, to_lengths
+from ._arrays import Float32, LSTMState
+from ._handles import Handles, to_handle, to_handles
+from .model_pool import ModelPool
 
 if TYPE_CHECKING:
+    from typing_extensions import Self  # only for the type checker, which has it
+
     from .lstm import LSTM
 
+__all__ = ["StreamPool"]
 
-class StreamPool(SessionPool[LSTMState, StateLike]):
-    """Sessions of one LSTM that are stepped together, made by `LSTM.pool()`.
+
+class StreamPool(ModelPool):
+    """Sessions of one LSTM that are stepped together, made by `LSTM.pool()`: a `ModelPool`.
 
     Each session's output and state are the same bits as those of a `Stream` of its own, whoever
     else is in a call, in whatever order, on every ISA. A session is named by a handle, an opaque
@@ -36,14 +36,14 @@ class StreamPool(SessionPool[LSTMState, StateLike]):
 
     Sizes: n is the sessions in a call, I input_size, H hidden_size, P output_size (H, or proj_size
     where there is a projection), L num_layers, T steps. A state is a pair (h, c) of shapes (L, P)
-    and (L, H).
+    and (L, H), such as `Stream.state`.
     """
 
-    __slots__ = ()  # a backend's class has them
+    __slots__ = ()
 
-    _lstm: LSTM
+    _model: LSTM
 
-    def __new__(cls, *args: Any, **options: Any) -> StreamPool:
+    def __new__(cls, *args: Any, **options: Any) -> Self:
         """Refuse to make what only an LSTM can."""
         if cls is StreamPool:
             raise TypeError(_call_instead.of_session("StreamPool", "pool", args, options))
@@ -52,16 +52,14 @@ class StreamPool(SessionPool[LSTMState, StateLike]):
     @property
     def lstm(self) -> LSTM:
         """The LSTM whose sessions these are."""
-        return self._lstm
+        return self._model
 
     @property
     def model(self) -> LSTM:
         """The same under the name that it has in `ModelPool`."""
-        return self._lstm
+        return self._model
 
-    def step(
-        self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
-    ) -> Float32:
+    def step(self, handles: Handles | Sequence[int], xs: Any, out: Any = None) -> Float32:
         """Advance each of these sessions by one frame.
 
         Args:
@@ -82,19 +80,17 @@ class StreamPool(SessionPool[LSTMState, StateLike]):
             TypeError: handles are no integers, xs has no real dtype, or out is no float32 array.
             ConcurrentUseError: another thread is using one of the sessions, or the pool grows.
         """
-        lstm, keys = self._lstm, to_handles(handles)
+        if isinstance(xs, Mapping) or isinstance(out, Mapping):
+            return super().step(handles, xs, out)  # type: ignore[return-value]  # as of `Stream`
+        lstm, keys = self._model, to_handles(handles)
         n = len(keys)
         frames = to_float32(xs, "xs", (n, lstm.input_size), "this call takes %s, a row per handle")
         result = check_out(out, (n, lstm.output_size), xs, frames, "xs")
-        self._run(keys, frames[:, None], None, result[:, None])
+        self._run(keys, 1, None, [frames[:, None]], [result[:, None]])
         return result
 
     def run(
-        self,
-        handles: Handles | Sequence[int],
-        xs: Any,
-        lengths: Any = None,
-        out: Float32 | None = None,
+        self, handles: Handles | Sequence[int], xs: Any, lengths: Any = None, out: Any = None
     ) -> Float32:
         """Advance each of these sessions by up to T frames: the same bits as that many steps.
 
@@ -113,7 +109,9 @@ class StreamPool(SessionPool[LSTMState, StateLike]):
         Raises:
             As `step`; also TypeError and ValueError for lengths that are no integers or do not fit.
         """
-        lstm, keys = self._lstm, to_handles(handles)
+        if isinstance(xs, Mapping) or isinstance(out, Mapping):
+            return super().run(handles, xs, lengths, out)  # type: ignore[return-value]
+        lstm, keys = self._model, to_handles(handles)
         n = len(keys)
         frames = to_float32(
             xs, "xs", (n, None, lstm.input_size), "this call takes %s, T frames per handle"
@@ -121,36 +119,18 @@ class StreamPool(SessionPool[LSTMState, StateLike]):
         steps = frames.shape[1]
         own = None if lengths is None else to_lengths(lengths, n, steps, "handle")
         result = check_out(out, (n, steps, lstm.output_size), xs, frames, "xs")
-        self._run(keys, frames, own, result)
+        self._run(keys, steps, own, [frames], [result])
         return result
 
+    def state(self, handle: int) -> LSTMState:
+        """Return the state (h, c) of a session, copies of shapes (L, P) and (L, H).
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+        """
+        state = self._model._empty_state()
+        self._read_states(to_handle(handle), state)
+        return state
+
     def __repr__(self) -> str:
-        return f"<StreamPool of {self._lstm!r}: {len(self)} of {self.capacity} open>"
-
-    def _start(self) -> LSTMState:
-        return self._lstm.initial_state
-
-    def _empty_state(self) -> LSTMState:
-        lstm = self._lstm
-        return LSTMState.empty(lstm.num_layers, lstm.output_size, lstm.hidden_size)
-
-    def _to_state(self, state: StateLike) -> LSTMState:
-        lstm = self._lstm
-        return to_state(state, lstm.num_layers, lstm.output_size, lstm.hidden_size)
-
-    def _is_finite(self, state: LSTMState) -> bool:
-        return state.is_finite
-
-    def _pack(self, state: LSTMState) -> bytes:
-        return snapshots.pack(self._lstm, state)
-
-    def _unpack(self, snapshot: bytes) -> StateLike:
-        return snapshots.unpack(self._lstm, snapshot)
-
-    # What a backend provides, on arguments that are checked; all or nothing, each.
-
-    @abstractmethod
-    def _run(
-        self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
-    ) -> None:
-        """Take the steps xs (n, T, I), the first lengths[n] each, and write ys (n, T, P)."""
+        return f"<StreamPool of {self._model!r}: {len(self)} of {self.capacity} open>"

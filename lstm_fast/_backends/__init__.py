@@ -4,9 +4,9 @@ A backend is a module with
 
     name           "native", "numba" or "reference"
     isas()         {name: missing CPU features}, best first; empty where there is nothing to choose
-    build(weights, isa, weight_dtype)   a `Model`: the weights, packed; all run forward
+    build(weights, isa, weight_dtype)   a `Core`: the weights, packed; all run forward
     lacks(weights)  what of this variant it cannot compute, in words, or ""
-    build_program(program, data, types, isa)   a `ProgramCore`; raises `CannotComputeError`
+    build_program(program, data, types, isa)   a `Core`; raises `CannotComputeError`
 
 Importing one may raise ImportError; nothing here imports one before it is needed.
 """
@@ -21,29 +21,28 @@ from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .._extras import install
 from ..errors import BackendUnavailableError
 from ._refusals import CannotComputeError
 
 if TYPE_CHECKING:
-    from .. import model
     from .._weight_types import Types
-    from ..lstm import LSTM
     from ..model_pool import ModelPool
     from ..model_stream import ModelStream
-    from ..pool import StreamPool
     from ..program import Program
-    from ..stream import Stream
 
 NAMES = ("native", "numba", "reference")  # best first
 BACKEND_VARIABLE = "LSTM_FAST_BACKEND"
 ISA_VARIABLE = "LSTM_FAST_ISA"
 
 
-class Model(Protocol):
-    """Packed weights of one LSTM."""
+class Core(Protocol):
+    """What a model computes with: its program with packed constants, or an LSTM's packed weights.
+
+    whole: the Model or LSTM that it is of.
+    """
 
     @property
     def isa(self) -> str | None: ...
@@ -51,23 +50,9 @@ class Model(Protocol):
     @property
     def nbytes(self) -> int: ...
 
-    def stream(self, lstm: LSTM) -> Stream: ...
+    def stream(self, whole: Any, /) -> ModelStream: ...
 
-    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> StreamPool: ...
-
-
-class ProgramCore(Protocol):
-    """A whole model's program with packed constants."""
-
-    @property
-    def isa(self) -> str | None: ...
-
-    @property
-    def nbytes(self) -> int: ...
-
-    def stream(self, whole: model.Model) -> ModelStream: ...
-
-    def pool(self, whole: model.Model, capacity: int, prepared: int, threads: int) -> ModelPool: ...
+    def pool(self, whole: Any, capacity: int, prepared: int, threads: int, /) -> ModelPool: ...
 
 
 Lacks: TypeAlias = Callable[[ModuleType], str]
@@ -248,7 +233,7 @@ def choose(
 
 def build_program(
     name: str | None, isa: str | None, program: Program, data: bytes, types: Types
-) -> tuple[str, ProgramCore]:
+) -> tuple[str, Core]:
     """Return the name of the backend for what was asked, and the program packed for it.
 
     data: the program's `.lfm` file.

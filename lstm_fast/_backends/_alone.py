@@ -10,7 +10,7 @@ from types import FrameType
 
 from .._process import bookkeeping, is_over, process_number
 from ..errors import ConcurrentUseError
-from ..stream import IN_USE
+from ..model_stream import IN_USE
 
 
 class Alone:

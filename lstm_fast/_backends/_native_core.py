@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .._native import __file__ as extension_file
 from .._native import ffi, lib
 from ..errors import ConcurrentUseError, ForkedError
-from ..stream import FORKED, IN_USE
+from ..model_stream import FORKED, IN_USE
 
 __all__ = [
     "FLOATS",

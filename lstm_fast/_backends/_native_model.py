@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from ..program import Program
 from ._native_core import (
     WEIGHT_TYPES,
     Addresses,
-    CoreStream,
     address_of,
     fail,
     ffi,
@@ -27,7 +26,8 @@ from ._native_core import (
     short_ways,
     text_of,
 )
-from ._native_pool import HANDLES, SIZES, NativeSessions, fail_at, fail_session
+from ._native_pool import HANDLES, SIZES, NativeSessions, fail_at
+from ._native_stream import NativeSession
 from ._refusals import CannotComputeError
 
 if TYPE_CHECKING:
@@ -99,20 +99,12 @@ def which_index(program: Program, frames: Sequence[Array]) -> str:
     )
 
 
-class NativeModelStream(ModelStream, CoreStream):
-    """A stream whose state lives in the core."""
+class NativeModelStream(NativeSession):
+    """A stream of a whole model."""
 
-    __slots__ = ("__weakref__", "_core", "_handle", "_model")
+    __slots__ = ()
 
-    def __init__(self, model: Model, core: NativeProgram) -> None:
-        self._model = model
-        self._core = core  # the core's stream borrows the core's model
-        result = ffi.new("lf_stream **")
-        status = lib.lf_stream_create(core.handle, result)
-        if status:
-            fail(status)
-        self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
-        self._attach(address_of(self._handle), core.ends)
+    _core: NativeProgram
 
     step = ModelStream.step  # replaced by `install` below, as that of `NativeStream`
 
@@ -126,52 +118,16 @@ class NativeModelStream(ModelStream, CoreStream):
             status = lib.lf_stream_run(self._handle, inputs.pointers, steps, outputs.pointers)
         fail_in_a_step(status, self._core.program, frames)
 
-    def _read_states(self, values: Sequence[Array]) -> None:
-        states = Addresses(values, writable=True)
-        status = lib.lf_stream_get_states(self._handle, states.pointers)
-        if status:
-            fail(status)
-
-    def _write_states(self, values: Sequence[Array]) -> None:
-        states = Addresses(values)
-        status = lib.lf_stream_set_states(self._handle, states.pointers)
-        if status:
-            fail(status)
-
-    def _restart(self) -> None:
-        status = lib.lf_stream_reset(self._handle)
-        if status:
-            fail(status)
-
-    def _prepare(self) -> None:
-        status = lib.lf_stream_prepare(self._handle)
-        if status:
-            fail(status)
-
-    def copy(self) -> NativeModelStream:
-        twin = self._core.stream(self._model)
-        status = lib.lf_stream_copy(twin._handle, self._handle)
-        if status:
-            fail(status)
-        return twin
-
-    copy.__doc__ = ModelStream.copy.__doc__
-
 
 short_ways.install(ModelStream, NativeModelStream)  # sets NativeModelStream.step, see there
 
 
-class NativeModelPool(NativeSessions[dict[str, Array], Mapping[str, Any]], ModelPool):
+class NativeModelPool(NativeSessions):
     """A pool of a whole model's sessions."""
 
-    __slots__ = ("_model", "_program")
+    __slots__ = ()
 
-    def __init__(
-        self, model: Model, core: NativeProgram, capacity: int, prepared: int, threads: int
-    ) -> None:
-        super().__init__(core, capacity, prepared, threads)
-        self._model = model
-        self._program = core.program
+    _core: NativeProgram
 
     def step(self, handles: Handles | Sequence[int], xs: Any, out: Any = None) -> Values:
         ys: Values | None = short_ways.pool_step(self._address, self._ends, handles, xs, out)
@@ -202,18 +158,6 @@ class NativeModelPool(NativeSessions[dict[str, Array], Mapping[str, Any]], Model
             status = lib.lf_pool_run(self._handle, keys, count, steps, own, *ends, bad)
             at = bad[0]
         if status == lib.LF_ERR_INDEX:
-            raise ValueError(which_index(self._program, frames))
+            raise ValueError(which_index(self._core.program, frames))
         if status:
             fail_at(status, handles, at)
-
-    def _read_state(self, handle: int, state: dict[str, Array]) -> None:
-        states = Addresses(state.values(), writable=True)
-        status = lib.lf_pool_get_states(self._handle, handle, states.pointers)
-        if status:
-            fail_session(status, handle)
-
-    def _write_state(self, handle: int, state: dict[str, Array]) -> None:
-        states = Addresses(state.values())
-        status = lib.lf_pool_set_states(self._handle, handle, states.pointers)
-        if status:
-            fail_session(status, handle)

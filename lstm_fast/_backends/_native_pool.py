@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import to_count
-from .._arrays import Float32, LSTMState, StateLike
+from .._arrays import Float32
+from .._frames import Array
 from .._handles import HANDLE_LIMIT, Handles, forked, in_use, repeated, stale, to_handle
 from .._process import handles_signals
-from .._session_pool import Like, SessionPool, State
 from ..errors import PoolFullError
+from ..model_pool import ModelPool
 from ..pool import StreamPool
-from ._native_core import FLOATS, address_of, fail, ffi, from_buffer, lib, short_ways
+from ._native_core import FLOATS, Addresses, address_of, fail, ffi, from_buffer, lib, short_ways
+from ._native_stream import CoreModel
 
 if TYPE_CHECKING:
-    from ..lstm import LSTM
-    from .native import NativeModel
+    from ..model import Model
 
 HANDLES = ffi.typeof("unsigned long long[]")
 SIZES = ffi.typeof("size_t[]")
 
 
-class CoreModel(Protocol):
-    """What has an `lf_model`."""
+class NativeSessions(ModelPool):
+    """All that a pool does but its steps."""
 
-    handle: Any
-    piece: int
-    ends: object  # what a step takes and gives, for the short ways
+    __slots__ = ("__weakref__", "_address", "_core", "_ends", "_handle", "_model")
 
-
-class NativeSessions(SessionPool[State, Like]):
-    """Sessions of any model that live in the core."""
-
-    __slots__ = ("__weakref__", "_address", "_core", "_ends", "_handle")
-
-    def __init__(self, core: CoreModel, capacity: int, prepared: int, threads: int) -> None:
+    def __init__(
+        self, model: Model, core: CoreModel, capacity: int, prepared: int, threads: int
+    ) -> None:
+        self._model = model
         self._core = core  # the core's pool borrows the core's model
         result = ffi.new("lf_pool **")
         status = lib.lf_pool_create(core.handle, capacity, prepared, threads, result)
@@ -80,21 +76,27 @@ class NativeSessions(SessionPool[State, Like]):
         if status:
             fail_session(status, key)
 
-    def reset(self, handle: int, state: Like | None = None) -> None:
-        if state is not None:
-            self.set_state(handle, state)
-            return
-        key = to_handle(handle)
-        status = lib.lf_pool_reset(self._handle, key)
-        if status:
-            fail_session(status, key)
-
-    reset.__doc__ = SessionPool.reset.__doc__
-
     def __contains__(self, handle: object) -> bool:
         if not isinstance(handle, (int, np.integer)) or not 0 < handle < HANDLE_LIMIT:
             return False
         return bool(lib.lf_pool_is_open(self._handle, int(handle)))
+
+    def _read_states(self, handle: int, values: Sequence[Array]) -> None:
+        states = Addresses(values, writable=True)
+        status = lib.lf_pool_get_states(self._handle, handle, states.pointers)
+        if status:
+            fail_session(status, handle)
+
+    def _write_states(self, handle: int, values: Sequence[Array]) -> None:
+        states = Addresses(values)
+        status = lib.lf_pool_set_states(self._handle, handle, states.pointers)
+        if status:
+            fail_session(status, handle)
+
+    def _restart(self, handle: int) -> None:
+        status = lib.lf_pool_reset(self._handle, handle)
+        if status:
+            fail_session(status, handle)
 
     def _open(self, opened: Handles) -> None:
         status = lib.lf_pool_open(self._handle, from_buffer(HANDLES, opened, True))
@@ -115,32 +117,29 @@ class NativeSessions(SessionPool[State, Like]):
         return int(ready[0])
 
 
-class NativePool(NativeSessions[LSTMState, StateLike], StreamPool):
+class NativePool(NativeSessions, StreamPool):
     """A pool of an LSTM's sessions."""
 
-    __slots__ = ("_lstm",)
+    __slots__ = ()
 
-    def __init__(
-        self, lstm: LSTM, model: NativeModel, capacity: int, prepared: int, threads: int
-    ) -> None:
-        super().__init__(model, capacity, prepared, threads)
-        self._lstm = lstm
-
-    def step(
-        self, handles: Handles | Sequence[int], xs: Any, out: Float32 | None = None
-    ) -> Float32:
+    def step(self, handles: Handles | Sequence[int], xs: Any, out: Any = None) -> Float32:
         ys: Float32 | None = short_ways.pool_step(self._address, self._ends, handles, xs, out)
         return super().step(handles, xs, out) if ys is None else ys
 
     step.__doc__ = StreamPool.step.__doc__
 
     def _run(
-        self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
+        self,
+        handles: Handles,
+        steps: int,
+        lengths: NDArray[np.uint64] | None,
+        frames: Sequence[Array],
+        results: Sequence[Array],
     ) -> None:
-        n, steps = xs.shape[:2]
+        n = len(handles)
         keys = from_buffer(HANDLES, handles)
         own = ffi.NULL if lengths is None else from_buffer(SIZES, lengths)
-        x, y = from_buffer(FLOATS, xs), from_buffer(FLOATS, ys, True)
+        x, y = from_buffer(FLOATS, frames[0]), from_buffer(FLOATS, results[0], True)
         if steps > 1 and n * steps > self._core.piece and handles_signals():
             memory = map(address_of, (own, x, y))
             status, at = short_ways.pool_run(self._address, address_of(keys), n, steps, *memory)
@@ -150,18 +149,6 @@ class NativePool(NativeSessions[LSTMState, StateLike], StreamPool):
             at = bad[0]
         if status:
             fail_at(status, handles, at)
-
-    def _read_state(self, handle: int, state: LSTMState) -> None:
-        h, c = from_buffer(FLOATS, state.h, True), from_buffer(FLOATS, state.c, True)
-        status = lib.lf_pool_get_state_f32(self._handle, handle, h, c)
-        if status:
-            fail_session(status, handle)
-
-    def _write_state(self, handle: int, state: LSTMState) -> None:
-        h, c = from_buffer(FLOATS, state.h), from_buffer(FLOATS, state.c)
-        status = lib.lf_pool_set_state_f32(self._handle, handle, h, c)
-        if status:
-            fail_session(status, handle)
 
 
 def fail_session(status: int, handle: int | None = None, at: int | None = None) -> NoReturn:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import FLOAT32, Float32, LSTMState, canonical
+from .._arrays import FLOAT32, Float32, canonical
+from .._frames import Array
 from .._process import handles_signals
 from .._weights import MATRICES, LayerWeights, Weights
 from ..cell import Cell
 from ..errors import ConcurrentUseError, ForkedError, LstmFastError
-from ..stream import FORKED as WAS_FORKED
-from ..stream import IN_USE, Stream
+from ..model_stream import FORKED as WAS_FORKED
+from ..model_stream import IN_USE
+from ..stream import Stream
 from ._numba_flags import FORKED, new_flags
 from ._numba_intrinsics import CHAINED, LANES
 from ._numba_kernels import FLOATS, HIDDEN_SCALE, OVERLAP, copy_state, ffi, kernel
 from ._numba_packing import addresses_of, aligned, blocks_of, by_gate, stored_as, whole_of
 from ._numba_pieces import piece_steps, run_in_pieces
-from ._pool_of_streams import PooledStream, PoolOfStreams
+from ._pool_of_streams import PooledStream, PoolOfLSTMStreams
 
 if TYPE_CHECKING:
     from ..lstm import LSTM
@@ -104,8 +106,8 @@ class NumbaModel:
     def stream(self, lstm: LSTM) -> NumbaStream:
         return NumbaStream(lstm, self)
 
-    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> PoolOfStreams:
-        return PoolOfStreams(lstm, capacity, prepared)
+    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> PoolOfLSTMStreams:
+        return PoolOfLSTMStreams(lstm, capacity, prepared)
 
 
 class VariantModel(NumbaModel):
@@ -191,16 +193,16 @@ def _refusal(status: int) -> LstmFastError:
     return ForkedError(WAS_FORKED) if status == FORKED else ConcurrentUseError(IN_USE)
 
 
-class NumbaStream(PooledStream):
+class NumbaStream(Stream, PooledStream):
     """A stream that calls a kernel."""
 
     __slots__ = (
         "__weakref__",
         "_addresses",
+        "_core",
         "_flags",
         "_h_and_c",
         "_kept",
-        "_lstm",
         "_model",
         "_state",
         "_step",
@@ -209,20 +211,20 @@ class NumbaStream(PooledStream):
         "_y_shape",
     )
 
-    def __init__(self, lstm: LSTM, model: NumbaModel) -> None:
-        self._lstm = lstm
-        arrays = model.arrays()
+    def __init__(self, lstm: LSTM, core: NumbaModel) -> None:
+        self._model = lstm
+        arrays = core.arrays()
         addresses = addresses_of(arrays)
         self._kept = (*arrays, addresses)
-        self._model, self._state = model, arrays[2]
-        self._weights = ffi.cast("void *", model.weights.ctypes.data)
+        self._core, self._state = core, arrays[2]
+        self._weights = ffi.cast("void *", core.weights.ctypes.data)
         self._addresses = ffi.cast("void *", addresses.ctypes.data)
         self._h_and_c = ffi.cast("float *", arrays[2].ctypes.data)
         self._flags = ffi.cast("void *", arrays[5].ctypes.data)
-        self._step = model.kernel
-        self._x_shape, self._y_shape = (model.inputs,), (model.outputs,)
+        self._step = core.kernel
+        self._x_shape, self._y_shape = (core.inputs,), (core.outputs,)
 
-    def step(self, x: Any, out: Float32 | None = None) -> Float32:
+    def step(self, x: Any, out: Any = None) -> Float32:
         # As in native.py: what needs no conversion takes the short way.
         if (
             type(x) is ndarray
@@ -246,20 +248,21 @@ class NumbaStream(PooledStream):
 
     step.__doc__ = Stream.step.__doc__
 
-    def _advance(self, xs: Float32, ys: Float32) -> None:
+    def _advance(self, frames: Sequence[Array], steps: int, results: Sequence[Array]) -> None:
+        (xs,), (ys,) = frames, results
         x_pointer, y_pointer = from_buffer(FLOATS, xs), from_buffer(FLOATS, ys, True)
-        if len(xs) > self._model.piece and handles_signals():
+        if steps > self._core.piece and handles_signals():
             status = run_in_pieces(
                 _address(self._step),
                 _address(self._weights),
                 self._kept[-1],
-                (_address(x_pointer), xs[0].nbytes, len(xs)),
+                (_address(x_pointer), xs[0].nbytes, steps),
                 (_address(y_pointer), ys[0].nbytes),
                 self._state,
-                self._model.piece,
+                self._core.piece,
             )
         else:
-            status = self._step(self._weights, self._addresses, x_pointer, y_pointer, len(xs))
+            status = self._step(self._weights, self._addresses, x_pointer, y_pointer, steps)
         if status:
             raise _refusal(status)
 
@@ -268,17 +271,20 @@ class NumbaStream(PooledStream):
         if status:
             raise _refusal(status)
 
-    def _read_state(self, state: LSTMState) -> None:
-        both = np.empty(state.h.size + state.c.size, np.float32)
+    def _restart(self) -> None:
+        self._put_back(self._core.initial.copy())
+
+    def _read_states(self, values: Sequence[Array]) -> None:
+        both = np.empty(sum(value.size for value in values), np.float32)
         pointer = from_buffer(FLOATS, both, True)
         status = copy_state(self._h_and_c, pointer, both.size, False, self._flags)
         if status:
             raise _refusal(status)
-        h, c = np.split(both, [state.h.size])
-        state.h[:], state.c[:] = h.reshape(state.h.shape), c.reshape(state.c.shape)
+        for value, part in zip(values, np.split(both, [values[0].size]), strict=True):
+            value[...] = part.reshape(value.shape)
 
-    def _write_state(self, state: LSTMState) -> None:
-        self._put_back(canonical(np.concatenate([part.ravel() for part in state])))
+    def _write_states(self, values: Sequence[Array]) -> None:
+        self._put_back(canonical(np.concatenate([value.ravel() for value in values])))
 
     def _keep(self) -> Float32:
         copied: Float32 = self._state.copy()

@@ -5,38 +5,38 @@ from __future__ import annotations
 import secrets
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import get_ident
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import MAX_CAPACITY, to_count
-from .._arrays import Float32, LSTMState, StateLike
+from .._frames import Array
 from .._handles import HANDLE_LIMIT, Handles, in_use, repeated, stale, to_handle
 from .._process import bookkeeping, is_over, process_number
-from .._session_pool import Like, SessionPool, State
 from ..errors import PoolFullError
+from ..model_pool import ModelPool
+from ..model_stream import ModelStream
 from ..pool import StreamPool
-from ..stream import Stream
 
 if TYPE_CHECKING:
-    from ..lstm import LSTM
+    from ..model import Model
 
 
-class Pooled(Protocol):
+class PooledStream(ModelStream):
     """A stream that a pool can put back to where it was."""
 
-    def reset(self) -> None: ...
+    __slots__ = ()
 
-    def prepare(self) -> None: ...
-
+    @abstractmethod
     def _keep(self) -> Any:
         """Return the state as it is, for `_put_back`; whoever calls has the stream to itself."""
 
+    @abstractmethod
     def _put_back(self, kept: Any) -> None:
         """Go back to that state, also from one that a fork has left half written."""
 
@@ -53,7 +53,7 @@ class _Call:
     def __init__(self, frame: FrameType) -> None:
         self.process, self.thread = process_number.item(), get_ident()
         self.frame: FrameType | None = frame
-        self.before: dict[int, tuple[Pooled, Any]] = {}
+        self.before: dict[int, tuple[PooledStream, Any]] = {}
 
     def counts(self) -> None:
         self.before = {}
@@ -70,18 +70,16 @@ class _Call:
         return is_over(self.thread, self.frame)
 
 
-OneStream = TypeVar("OneStream", bound=Pooled)
-
-
-class SessionsOfStreams(SessionPool[State, Like], Generic[State, Like, OneStream]):
+class PoolOfStreams(ModelPool):
     """Sessions that are streams: the same contract as the native pool, without its speed."""
 
-    __slots__ = ("__weakref__", "_busy", "_capacity", "_prepared", "_room", "_streams")
+    __slots__ = ("__weakref__", "_busy", "_capacity", "_model", "_prepared", "_room", "_streams")
 
-    def __init__(self, capacity: int, prepared: int) -> None:
+    def __init__(self, model: Model, capacity: int, prepared: int) -> None:
+        self._model = model
         self._capacity = capacity
         self._room = prepared
-        self._streams: dict[int, OneStream] = {}
+        self._streams: dict[int, PooledStream] = {}
         self._busy: dict[int, _Call] = {}  # sessions that a call is using
         self._prepared: set[int] = set()
 
@@ -92,7 +90,8 @@ class SessionsOfStreams(SessionPool[State, Like], Generic[State, Like, OneStream
     @property
     def nbytes(self) -> int:
         """Bytes of the states of all sessions that there is room for."""
-        return self._capacity * self._state_bytes()
+        model = self._model
+        return self._capacity * sum(one.nbytes for one in model._values(model._empty_state()))
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -124,12 +123,12 @@ class SessionsOfStreams(SessionPool[State, Like], Generic[State, Like, OneStream
     @contextmanager
     def _using(
         self, handles: Handles, several: bool = True, advances: bool = False
-    ) -> Iterator[tuple[list[OneStream], _Call]]:
+    ) -> Iterator[tuple[list[PooledStream], _Call]]:
         """Have the streams of all these sessions to oneself, or of none.
 
         advances: whether they go back to where they were unless the call says that it counts.
         """
-        keys: dict[int, OneStream] = {}
+        keys: dict[int, PooledStream] = {}
         call = _Call(sys._getframe(2))  # of the method that has this in a `with`
         with bookkeeping:
             self._forget_what_was_left()
@@ -166,7 +165,8 @@ class SessionsOfStreams(SessionPool[State, Like], Generic[State, Like, OneStream
         call.frame = None
 
     def _open(self, opened: Handles) -> None:
-        stream = self._begin()
+        stream = self._model.stream()
+        assert isinstance(stream, PooledStream)
         # so many to choose from that none ever comes twice; below 2**63 as the native ones
         handle = secrets.randbelow(HANDLE_LIMIT - 1) + 1
         with bookkeeping:
@@ -177,18 +177,22 @@ class SessionsOfStreams(SessionPool[State, Like], Generic[State, Like, OneStream
             opened[0] = handle
             self._streams[handle] = stream
 
-    def _run_each(
+    def _run(
         self,
         handles: Handles,
         steps: int,
         lengths: NDArray[np.uint64] | None,
-        run: Callable[[OneStream, int, int], None],
+        frames: Sequence[Array],
+        results: Sequence[Array],
     ) -> None:
-        """Call run(stream, n, length) for the nth session, and have all of them advance or none."""
         own = [steps] * len(handles) if lengths is None else lengths.tolist()
         with self._using(handles, advances=True) as (streams, call):
             for n, (stream, length) in enumerate(zip(streams, own, strict=True)):
-                run(stream, n, length)
+                if length:
+                    given = [frame[n, :length] for frame in frames]
+                    stream._advance(given, length, [result[n, :length] for result in results])
+                for result in results:
+                    result[n, length:] = 0
             stepped = [key for key, length in zip(handles.tolist(), own, strict=True) if length]
             with bookkeeping:
                 call.counts()
@@ -204,79 +208,24 @@ class SessionsOfStreams(SessionPool[State, Like], Generic[State, Like, OneStream
                 stream.prepare()
             return len(self._prepared.intersection(handles.tolist()))
 
-    def _read_state(self, handle: int, state: State) -> None:
+    def _read_states(self, handle: int, values: Sequence[Array]) -> None:
         with self._using(np.array([handle], np.uint64), several=False) as ([stream], _):
-            self._read(stream, state)
+            stream._read_states(values)
 
-    def _write_state(self, handle: int, state: State) -> None:
+    def _write_states(self, handle: int, values: Sequence[Array]) -> None:
         with self._using(np.array([handle], np.uint64), several=False) as ([stream], _):
-            self._write(stream, state)
+            stream._write_states(values)
             with bookkeeping:
                 self._prepared.discard(handle)
 
-    # What a kind of model provides.
-
-    @abstractmethod
-    def _state_bytes(self) -> int:
-        """Return the bytes of one state."""
-
-    @abstractmethod
-    def _begin(self) -> OneStream:
-        """Return a new stream."""
-
-    @abstractmethod
-    def _read(self, stream: OneStream, state: State) -> None:
-        """Write a stream's state into the arrays of state."""
-
-    @abstractmethod
-    def _write(self, stream: OneStream, state: State) -> None:
-        """Have a stream continue from state."""
+    def _restart(self, handle: int) -> None:
+        with self._using(np.array([handle], np.uint64), several=False) as ([stream], _):
+            stream.reset()
+            with bookkeeping:
+                self._prepared.discard(handle)
 
 
-class PooledStream(Stream):
-    """A stream of an LSTM that a pool can put back to where it was."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def _keep(self) -> Any:
-        """See `Pooled`."""
-
-    @abstractmethod
-    def _put_back(self, kept: Any) -> None:
-        """See `Pooled`."""
-
-
-class PoolOfStreams(SessionsOfStreams[LSTMState, StateLike, PooledStream], StreamPool):
+class PoolOfLSTMStreams(PoolOfStreams, StreamPool):
     """A pool of an LSTM's sessions."""
 
-    __slots__ = ("_lstm",)
-
-    def __init__(self, lstm: LSTM, capacity: int, prepared: int) -> None:
-        super().__init__(capacity, prepared)
-        self._lstm = lstm
-
-    def _state_bytes(self) -> int:
-        lstm = self._lstm
-        return 4 * lstm.num_layers * (lstm.output_size + lstm.hidden_size)
-
-    def _begin(self) -> PooledStream:
-        stream = self._lstm.stream()
-        assert isinstance(stream, PooledStream)
-        return stream
-
-    def _read(self, stream: PooledStream, state: LSTMState) -> None:
-        state.h[:], state.c[:] = stream.state
-
-    def _write(self, stream: PooledStream, state: LSTMState) -> None:
-        stream.state = state
-
-    def _run(
-        self, handles: Handles, xs: Float32, lengths: NDArray[np.uint64] | None, ys: Float32
-    ) -> None:
-        def run(stream: PooledStream, n: int, length: int) -> None:
-            if length:
-                stream.run(xs[n, :length], ys[n, :length])
-            ys[n, length:] = 0
-
-        self._run_each(handles, xs.shape[1], lengths, run)
+    __slots__ = ()

@@ -11,7 +11,8 @@ import numpy as np
 from .._arrays import FLOAT32, canonical
 from .._program_checks import DTYPES, given_shape, kept_tensors
 from ..program import Program
-from ._stepwise import Array, Kept, StepwisePool, StepwiseStream
+from ._pool_of_streams import PoolOfStreams
+from ._stepwise import Array, Kept, StepwiseStream
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -41,8 +42,8 @@ class ProgramModel(ABC):
     def stream(self, whole: Model) -> StepwiseStream:
         return StepwiseStream(whole, self)
 
-    def pool(self, whole: Model, capacity: int, prepared: int, threads: int) -> StepwisePool:
-        return StepwisePool(whole, self, capacity, prepared)
+    def pool(self, whole: Model, capacity: int, prepared: int, threads: int) -> PoolOfStreams:
+        return PoolOfStreams(whole, capacity, prepared)
 
     @abstractmethod
     def _taken(self, value: Array) -> Array:

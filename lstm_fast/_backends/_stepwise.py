@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import canonical
-from .._handles import Handles
 from ..errors import ConcurrentUseError
-from ..model_pool import ModelPool
-from ..model_stream import ModelStream
-from ..stream import IN_USE
+from ..model_stream import IN_USE
 from ._alone import Alone
-from ._pool_of_streams import SessionsOfStreams
+from ._pool_of_streams import PooledStream
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -52,7 +48,7 @@ def owned(value: Array) -> Array:
     return canonical(value) if value.dtype.kind == "f" else value.copy()
 
 
-class StepwiseStream(ModelStream):
+class StepwiseStream(PooledStream):
     """A stream whose state is a tuple of arrays."""
 
     __slots__ = ("__weakref__", "_alone", "_core", "_kept", "_model")
@@ -102,44 +98,3 @@ class StepwiseStream(ModelStream):
 
     def _put_back(self, kept: Kept) -> None:
         self._kept = kept
-
-
-class StepwisePool(
-    SessionsOfStreams[dict[str, Array], Mapping[str, Any], StepwiseStream], ModelPool
-):
-    """A pool of streams whose states are tuples of arrays."""
-
-    __slots__ = ("_core", "_model")
-
-    def __init__(self, model: Model, core: StepwiseCore, capacity: int, prepared: int) -> None:
-        super().__init__(capacity, prepared)
-        self._model = model
-        self._core = core
-
-    def _state_bytes(self) -> int:
-        return sum(value.nbytes for value in self._core.initial)
-
-    def _begin(self) -> StepwiseStream:
-        return StepwiseStream(self._model, self._core)
-
-    def _read(self, stream: StepwiseStream, state: dict[str, Array]) -> None:
-        stream._read_states([*state.values()])
-
-    def _write(self, stream: StepwiseStream, state: dict[str, Array]) -> None:
-        stream._write_states([*state.values()])
-
-    def _run(
-        self,
-        handles: Handles,
-        steps: int,
-        lengths: NDArray[np.uint64] | None,
-        frames: Sequence[Array],
-        results: Sequence[Array],
-    ) -> None:
-        def run(stream: StepwiseStream, n: int, length: int) -> None:
-            own = [result[n, :length] for result in results]
-            stream._advance([frame[n, :length] for frame in frames], length, own)
-            for result in results:
-                result[n, length:] = 0
-
-        self._run_each(handles, steps, lengths, run)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._arrays import Float32, LSTMState, StateLike
+from .._arrays import Float32
+from .._frames import Array
 from .._process import handles_signals
 from .._weights import LayerWeights, Weights
 from ..cell import ACTIVATIONS, Activation, Cell
@@ -12,7 +14,6 @@ from ..stream import Stream
 from ._native_core import (
     FLOATS,
     WEIGHT_TYPES,
-    CoreStream,
     address_of,
     fail,
     ffi,
@@ -22,11 +23,11 @@ from ._native_core import (
     text_of,
 )
 from ._native_pool import NativePool
+from ._native_stream import NativeSession
 
 if TYPE_CHECKING:
     from .._weight_types import Types
     from ..lstm import LSTM
-    from ..pool import StreamPool
     from ..program import Program
     from ._native_model import NativeProgram
 
@@ -125,7 +126,7 @@ class NativeModel:
     def stream(self, lstm: LSTM) -> NativeStream:
         return NativeStream(lstm, self)
 
-    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> StreamPool:
+    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> NativePool:
         return NativePool(lstm, self, capacity, prepared, threads)
 
 
@@ -163,70 +164,24 @@ def _function(activation: Activation) -> dict[str, Any]:
     }
 
 
-class NativeStream(Stream, CoreStream):
-    """A stream whose state lives in the core."""
+class NativeStream(NativeSession, Stream):
+    """A stream of an LSTM whose state lives in the core."""
 
-    __slots__ = ("__weakref__", "_handle", "_lstm", "_model")
-
-    def __init__(self, lstm: LSTM, model: NativeModel) -> None:
-        self._lstm = lstm
-        self._model = model  # the core's stream borrows the core's model
-        result = ffi.new("lf_stream **")
-        status = lib.lf_stream_create(model.handle, result)
-        if status:
-            fail(status)
-        self._handle = ffi.gc(result[0], lib.lf_stream_destroy)
-        self._attach(address_of(self._handle), model.ends)
+    __slots__ = ()
 
     # `install`, below this class, puts a method in C in this place. It steps float32 arrays without
     # a detour through Python, and calls `Stream.step` with whatever else it is given. Where NumPy's
     # arrays are not laid out as the extension was built for, this one stays.
     step = Stream.step
 
-    def _advance(self, xs: Float32, ys: Float32) -> None:
-        x, y = from_buffer(FLOATS, xs), from_buffer(FLOATS, ys, True)
-        if len(xs) > self._model.piece and handles_signals():
+    def _advance(self, frames: Sequence[Array], steps: int, results: Sequence[Array]) -> None:
+        x, y = from_buffer(FLOATS, frames[0]), from_buffer(FLOATS, results[0], True)
+        if steps > self._core.piece and handles_signals():
             status = short_ways.stream_run(
-                address_of(self._handle), address_of(x), len(xs), address_of(y)
+                address_of(self._handle), address_of(x), steps, address_of(y)
             )
         else:
-            status = lib.lf_stream_run_f32(self._handle, x, len(xs), y)
-        if status:
-            fail(status)
-
-    def _read_state(self, state: LSTMState) -> None:
-        h, c = from_buffer(FLOATS, state.h, True), from_buffer(FLOATS, state.c, True)
-        status = lib.lf_stream_get_state_f32(self._handle, h, c)
-        if status:
-            fail(status)
-
-    def _write_state(self, state: LSTMState) -> None:
-        h, c = from_buffer(FLOATS, state.h), from_buffer(FLOATS, state.c)
-        status = lib.lf_stream_set_state_f32(self._handle, h, c)
-        if status:
-            fail(status)
-
-    def reset(self, state: StateLike | None = None) -> None:
-        if state is not None:
-            self.state = state
-            return
-        status = lib.lf_stream_reset(self._handle)
-        if status:
-            fail(status)
-
-    reset.__doc__ = Stream.reset.__doc__
-
-    def copy(self) -> NativeStream:
-        twin = self._model.stream(self._lstm)
-        status = lib.lf_stream_copy(twin._handle, self._handle)
-        if status:
-            fail(status)
-        return twin
-
-    copy.__doc__ = Stream.copy.__doc__
-
-    def _prepare(self) -> None:
-        status = lib.lf_stream_prepare(self._handle)
+            status = lib.lf_stream_run_f32(self._handle, x, steps, y)
         if status:
             fail(status)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._arrays import Float32, LSTMState, canonical
+from .._arrays import LSTMState, canonical
+from .._frames import Array
 from .._weights import Weights
 from ..errors import ConcurrentUseError
-from ..stream import IN_USE
+from ..model_stream import IN_USE
+from ..stream import Stream
 from ._alone import Alone
-from ._pool_of_streams import PooledStream, PoolOfStreams
+from ._pool_of_streams import PooledStream, PoolOfLSTMStreams
 from ._reference_layers import Float16Layer, FloatLayer, Int8Layer
 
 if TYPE_CHECKING:
@@ -67,22 +70,23 @@ class ReferenceModel:
     def stream(self, lstm: LSTM) -> ReferenceStream:
         return ReferenceStream(lstm, self)
 
-    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> PoolOfStreams:
-        return PoolOfStreams(lstm, capacity, prepared)
+    def pool(self, lstm: LSTM, capacity: int, prepared: int, threads: int) -> PoolOfLSTMStreams:
+        return PoolOfLSTMStreams(lstm, capacity, prepared)
 
 
-class ReferenceStream(PooledStream):
+class ReferenceStream(Stream, PooledStream):
     """A stream that takes the reference's step, layer by layer. Has nothing to prepare."""
 
-    __slots__ = ("__weakref__", "_alone", "_lstm", "_model", "_state")
+    __slots__ = ("__weakref__", "_alone", "_core", "_model", "_state")
 
-    def __init__(self, lstm: LSTM, model: ReferenceModel) -> None:
-        self._lstm = lstm
-        self._model = model
+    def __init__(self, lstm: LSTM, core: ReferenceModel) -> None:
+        self._model = lstm
+        self._core = core
         self._state = lstm.initial_state  # replaced as a whole, never written to
         self._alone = Alone()
 
-    def _advance(self, xs: Float32, ys: Float32) -> None:
+    def _advance(self, frames: Sequence[Array], steps: int, results: Sequence[Array]) -> None:
+        (xs,), (ys,) = frames, results
         with (
             self._alone(),
             np.errstate(all="ignore"),
@@ -91,7 +95,7 @@ class ReferenceStream(PooledStream):
             h, c = before.h.copy(), before.c.copy()  # an interrupt leaves no half a run behind
             for t, x in enumerate(canonical(xs)):
                 below = x
-                for n, layer in enumerate(self._model.layers):
+                for n, layer in enumerate(self._core.layers):
                     h_new, c_new = layer.step(below, h[n], c[n])
                     h[n] = canonical(h_new.astype(np.float32))
                     c[n] = canonical(c_new.astype(np.float32))
@@ -105,13 +109,17 @@ class ReferenceStream(PooledStream):
         with self._alone():
             pass
 
-    def _read_state(self, state: LSTMState) -> None:
+    def _restart(self) -> None:
         with self._alone():
-            state.h[:], state.c[:] = self._state
+            self._state = self._model.initial_state
 
-    def _write_state(self, state: LSTMState) -> None:
+    def _read_states(self, values: Sequence[Array]) -> None:
         with self._alone():
-            self._state = LSTMState(canonical(state.h), canonical(state.c))
+            values[0][...], values[1][...] = self._state
+
+    def _write_states(self, values: Sequence[Array]) -> None:
+        with self._alone():
+            self._state = LSTMState(*map(canonical, values))
 
     def _keep(self) -> LSTMState:
         return self._state

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import LSTM, Model, StreamPool, _backends, available
+from .. import LSTM, Model, _backends, available
 from .._arrays import Float32
 from .._frames import Array
 from .._handles import Handles
@@ -152,7 +152,7 @@ def ours(shape: Shape, backend: str, isa: str | None, weights: str) -> Contender
         frames = np.random.default_rng(0).standard_normal((steps, lstm.input_size))
         ys = np.empty((steps, lstm.hidden_size), np.float32)
         # run() without its checks, which are 1 to 4 % of a run this short
-        return partial(stream._advance, frames.astype(np.float32), ys)
+        return partial(stream._advance, [frames.astype(np.float32)], steps, [ys])
 
     return Contender(
         name=name_of(lstm),
@@ -186,7 +186,7 @@ def our_pool(
     )
 
 
-def opened(pool: StreamPool | ModelPool, count: int) -> Handles:
+def opened(pool: ModelPool, count: int) -> Handles:
     """Fill a pool and return the handles of count of its sessions, at random where not all."""
     handles = np.array([pool.open() for _ in range(pool.capacity)], np.uint64)
     if count < pool.capacity:
@@ -194,7 +194,7 @@ def opened(pool: StreamPool | ModelPool, count: int) -> Handles:
     return handles
 
 
-def name_of(ours: LSTM | Model) -> str:
+def name_of(ours: Model) -> str:
     """Return "native:avx2", or the backend alone where it has no instruction sets."""
     return ours.backend if ours.isa is None else f"{ours.backend}:{ours.isa}"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LstmFastError
+from ..formats._whole_models import load_model
 from ..lstm import LSTM
-from ..model import Model, load_model
+from ..model import Model
 from . import _whole_files, adapters
 from .adapters._extras import needed
 from .target import NoTargetError, Target, TargetError, theirs

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LstmFastError
+from ..formats._whole_models import load_model
 from ..formats._whole_options import as_flags
-from ..model import Model, load_model
+from ..model import Model
 from . import adapters
 from .adapters._extras import MissingLibraryError
 from .adapters._onnx_guess import FLOATS

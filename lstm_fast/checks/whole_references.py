@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..model import Model, load_model
+from ..formats._whole_models import load_model
+from ..lstm import LSTM
+from ..model import Model
 from ..program import Program
 from .layout import Layout
 from .target import Target
@@ -35,6 +37,8 @@ class WholeReference:
 
 def is_whole(target: Target, value: Any) -> bool:
     """Say whether a reference is of a whole model, and not of an LSTM alone."""
+    if isinstance(value, LSTM):  # of which more is known than of what any model computes
+        return False
     if isinstance(value, (Model, Program, WholeReference)):
         return True
     is_file = isinstance(value, (str, os.PathLike))

@@ -47,6 +47,10 @@ class ModelClassifier(Labelling):
         over: str,
         threshold: float,
     ) -> None:
+        if not isinstance(model, (Model, ModelStream)):
+            raise TypeError(
+                f"expected an LSTM, a Model, or a stream of one, found {type(model).__name__}"
+            )
         self._model = model if isinstance(model, Model) else model.model
         self._stream = model.stream() if isinstance(model, Model) else model
         self.labels = None if labels is None else to_labels(labels)
@@ -140,7 +144,7 @@ def _output(model: Model, name: str | None) -> str:
 
 
 def classifier(
-    lstm: LSTM | Stream | Model | ModelStream,
+    lstm: Model | ModelStream,
     head: Head | None = None,
     labels: Sequence[Label] | None = None,
     *,
@@ -169,7 +173,7 @@ def classifier(
     Raises:
         TypeError, ValueError: a part has the wrong type or shape.
     """
-    if isinstance(lstm, (Model, ModelStream)):
+    if not isinstance(lstm, (LSTM, Stream)):
         return ModelClassifier(lstm, head, labels, output, over, threshold)
     if (output, over, threshold) != (None, "last", 0.5):
         raise ValueError("output, over and threshold are of a whole model, not of an LSTM")

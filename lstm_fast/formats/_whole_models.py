@@ -1,14 +1,21 @@
-"""Which reader makes a program of a file, for `lstm_fast.load_model`."""
+"""Whole models from files: which reader makes a program of one, and `lstm_fast.load_model`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..model import Model
 from ..program import Program
 from . import _choose, _sample
 from ._files import FormatError
+
+if TYPE_CHECKING:
+    from .._weight_types import WeightDtype
+
+__all__ = ["ENDINGS", "READERS", "load_model", "program_of"]
 
 ENDINGS = (".onnx", ".keras", ".nam", ".lfm")  # of files of which whole models are read
 
@@ -71,3 +78,76 @@ def program_of(path: Path, options: Mapping[str, Any]) -> Program:
         return reader.read(path, **given)
     except (MemoryError, RecursionError, OverflowError) as error:
         raise FormatError(f"{path}: damaged: {error or type(error).__name__}") from error
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    states: Mapping[str, str] | None = None,
+    history: Mapping[str, int] | None = None,
+    time_axis: int | Mapping[str, int] | None = None,
+    weight_dtype: WeightDtype = "float32",
+    backend: str | None = None,
+    isa: str | None = None,
+) -> Model:
+    """Read a whole model from a file: ONNX, Keras 3, Neural Amp Modeler, or our own `.lfm`.
+
+    All options but the last three are of ONNX; other files are ready as they are.
+
+    Args:
+        path: the file.
+        inputs: names of values in the graph where the part that is wanted begins; None: the file's.
+        outputs: where it ends, likewise.
+        shapes: the shape of an input by name, where the file leaves sizes open.
+        constants: values of inputs that never change, by name.
+        states: which output becomes which input in the next step: {"h": "hn"}; None finds out.
+        history: how many of the last values stand in front of an input's new ones: {"input": 64}.
+        time_axis: which axis of an input is time, where the file does not leave its size free: a
+            number, or {"x": 1}. A step then takes one frame.
+        weight_dtype: how the packed weights are stored, see `Model.from_program`.
+        backend: what computes, likewise.
+        isa: of the native backend, likewise.
+
+    Raises:
+        OSError: the file cannot be opened.
+        FormatError: it is damaged or of another format, or has an operation that is not there; or a
+            library is missing.
+        TypeError, ValueError: an option is wrong, or not for such a file; or as
+            `Model.from_program`.
+        BackendUnavailableError: the backend asked for is not installed.
+    """
+    options: dict[str, Any] = {
+        "inputs": inputs,
+        "outputs": outputs,
+        "shapes": shapes,
+        "constants": constants,
+        "states": states,
+        "history": history,
+        "time_axis": time_axis,
+    }
+    path = Path(path)
+    if _begins_as_lfm(path):
+        if given := [name for name, value in options.items() if value is not None]:
+            raise ValueError(f"{path}: a .lfm file is ready as it is, and takes no {given[0]}")
+        return Model._read(path.read_bytes(), path, weight_dtype, backend, isa)
+    program = program_of(path, options)
+    return Model._check(program, path, weight_dtype, backend, isa)
+
+
+def _begins_as_lfm(path: Path) -> bool:
+    """Return whether a file is one by its name, or its first bytes.
+
+    Raises:
+        OSError: it cannot be opened.
+        FormatError: it is a directory or a pipe.
+    """
+    from .. import _lfm
+
+    if path.exists() and not path.is_file():
+        raise FormatError(f"{path}: it is no regular file")
+    with path.open("rb") as file:
+        return file.read(len(_lfm.MAGIC)) == _lfm.MAGIC or path.suffix.lower() == ".lfm"

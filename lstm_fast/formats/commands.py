@@ -13,11 +13,12 @@ from typing import Any
 
 from .. import formats
 from .._weights import Weights
-from ..model import Model, load_model
+from ..model import Model
 from . import _program_text, _whole_options, safetensors
 from ._files import FormatError, Found, Refused
 from ._terminal import as_bytes, printable, width, wrapped
 from ._whole_models import ENDINGS as WHOLE
+from ._whole_models import load_model
 
 ENDINGS = (".safetensors", ".lfm")
 DESCRIPTION_OF_INSPECT = (

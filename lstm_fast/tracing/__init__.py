@@ -69,8 +69,6 @@ from typing import TYPE_CHECKING
 
 from ..model_pool import ModelPool
 from ..model_stream import ModelStream
-from ..pool import StreamPool
-from ..stream import Stream
 from ._confidence import Confidence
 from ._pool import TracedPool, TracedSession
 from ._segment import Options, Segment
@@ -88,7 +86,7 @@ STEPS_RECORDED = 8  # recording one takes an SDK some 5 us, and a whole span 30 
 
 
 def trace(
-    stream: Stream | ModelStream,
+    stream: ModelStream,
     *,
     model_name: str,
     session_id: str | None = None,
@@ -119,7 +117,7 @@ def trace(
         ValueError: model_name is empty, or a number is negative; confidence names no output, or one
             that holds no floats, or is given for an LSTM.
     """
-    if not isinstance(stream, (Stream, ModelStream)):
+    if not isinstance(stream, ModelStream):
         raise TypeError(
             f"expected a Stream, found {type(stream).__name__}: trace(lstm.stream(), ...), or "
             "trace_pool(lstm.pool(...), ...)"
@@ -131,7 +129,7 @@ def trace(
 
 
 def trace_pool(
-    pool: StreamPool | ModelPool,
+    pool: ModelPool,
     *,
     model_name: str,
     confidence: str | None = None,
@@ -145,7 +143,7 @@ def trace_pool(
     Sessions that are to be traced are opened by the returned pool. The arguments, and what is
     raised: see `trace`.
     """
-    if not isinstance(pool, (StreamPool, ModelPool)):
+    if not isinstance(pool, ModelPool):
         raise TypeError(f"expected a StreamPool, found {type(pool).__name__}: see trace, too")
     model = pool.model
     telemetry = Telemetry(model, model_name, tracer, meter)

@@ -18,12 +18,12 @@ class Confidence:
 
     __slots__ = ("_known", "output")
 
-    def __init__(self, model: LSTM | Model, output: str | None) -> None:
+    def __init__(self, model: Model, output: str | None) -> None:
         if isinstance(model, LSTM):
             if output is not None:
                 raise ValueError(
-                    f"confidence is {output!r}, but an LSTM has no outputs by name: give the "
-                    "number to predict(label, confidence)"
+                    f"confidence is {output!r}, but what an LSTM returns is no confidence: give "
+                    "the number to predict(label, confidence)"
                 )
             self.output, self._known = None, ""
             return

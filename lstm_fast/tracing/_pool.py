@@ -14,7 +14,6 @@ from .._process import bookkeeping
 from ..lstm import LSTM
 from ..model import Model
 from ..model_pool import ModelPool
-from ..pool import StreamPool
 from ._durations import BLOCK
 from ._segment import Options, Session
 from ._telemetry import frames_in
@@ -122,7 +121,7 @@ class TracedPool:
 
     step: PoolStep
 
-    def __init__(self, pool: StreamPool | ModelPool, options: Options) -> None:
+    def __init__(self, pool: ModelPool, options: Options) -> None:
         self.pool: Any = pool
         self._options = options
         self._sessions: dict[int, TracedSession] = {}
@@ -141,9 +140,9 @@ class TracedPool:
         return lstm
 
     @property
-    def model(self) -> LSTM | Model:
-        """The whole model, or the LSTM, whose sessions these are."""
-        model: LSTM | Model = self.pool.model
+    def model(self) -> Model:
+        """The model whose sessions these are."""
+        model: Model = self.pool.model
         return model
 
     def open(self, state: Any = None, *, session_id: str | None = None) -> TracedSession:

@@ -10,7 +10,6 @@ from .._arguments import to_natural
 from ..lstm import LSTM
 from ..model import Model
 from ..model_stream import ModelStream
-from ..stream import Stream
 from ._durations import StepCall, timed
 from ._segment import Options, Session
 from ._telemetry import frames_in
@@ -34,7 +33,7 @@ class TracedStream(Session):
 
     def __init__(
         self,
-        stream: Stream | ModelStream,
+        stream: ModelStream,
         options: Options,
         session_id: str | None,
         age_steps: int,
@@ -55,11 +54,12 @@ class TracedStream(Session):
         Raises:
             AttributeError: it is one of a whole model: see `model`.
         """
-        return self._stream.lstm  # type: ignore[union-attr]
+        lstm: LSTM = self.stream.lstm
+        return lstm
 
     @property
-    def model(self) -> LSTM | Model:
-        """The whole model, or the LSTM, that this is a stream of."""
+    def model(self) -> Model:
+        """The model that this is a stream of."""
         return self._stream.model
 
     def drain(self) -> None:

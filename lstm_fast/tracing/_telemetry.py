@@ -69,7 +69,7 @@ class Telemetry:
     """A tracer, the histograms, and the attributes that describe an LSTM or a whole model."""
 
     def __init__(
-        self, model: LSTM | Model, model_name: str, tracer: Tracer | None, meter: Meter | None
+        self, model: Model, model_name: str, tracer: Tracer | None, meter: Meter | None
     ) -> None:
         if not isinstance(model_name, str) or not model_name:
             raise ValueError(f"model_name must be a name for the model, found {model_name!r}")
@@ -86,7 +86,7 @@ class Telemetry:
         return self.tracer.start_span(name, context, attributes={**self.attributes, **attributes})
 
 
-def describe(model: LSTM | Model, model_name: str) -> Attributes:
+def describe(model: Model, model_name: str) -> Attributes:
     """Return the attributes of an LSTM or a whole model."""
     attributes: Attributes = {
         "lstm.model.name": model_name,

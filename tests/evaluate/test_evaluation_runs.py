@@ -264,5 +264,5 @@ def test_progress(capsys):
 def test_a_head_that_does_not_fit_is_refused(head, labels, error):
     with pytest.raises(error):
         evaluate.classifier(LSTM.random(2, 4), head, labels)
-    with pytest.raises(TypeError, match="LSTM or a Stream"):
+    with pytest.raises(TypeError, match="expected an LSTM, a Model, or a stream"):
         evaluate.classifier(head, head, labels)

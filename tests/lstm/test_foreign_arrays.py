@@ -162,7 +162,7 @@ WRONG = {
     "string": (lambda: "1.5", "has dtype <U3"),
     "strings": (lambda: np.array(["1.5", "2"], object), "holds str"),
     "complex in it": (lambda: np.array([1.0, 1j], object), "holds complex"),
-    "dict": (lambda: {"a": 1}, "holds dict"),
+    "dict": (lambda: {"a": 1}, "holds dict|'x' is missing, 'a' is unknown"),
     "generator": (lambda: (v for v in VALUES), "holds generator"),
     "whole numbers": (lambda: [2**70] * I, "holds a whole number beyond 64 bits"),
     "records": (lambda: np.zeros(I, "f4, f4"), "has dtype"),

@@ -150,11 +150,14 @@ def test_a_model_with_very_many_outputs_takes_the_long_way(models):
     assert all(y.tolist() == [0, 2] for y in ys.values())
 
 
-def test_an_lstm_takes_no_mapping():
+def test_an_lstm_takes_a_mapping_the_long_way():
     """Its pool takes the same short way, where its frames have no names."""
-    pool = LSTM.random(5, 4, backend="native").pool(1)
-    with pytest.raises(TypeError, match="xs"):
-        pool.step(np.array([pool.open()], np.uint64), {"x": np.zeros((1, 5), np.float32)})
+    pool = LSTM.random(5, 4, backend="native").pool(2)
+    handles, x = np.array([pool.open(), pool.open()], np.uint64), np.ones((1, 5), np.float32)
+    by_name = pool.step(handles[:1], {"x": x})
+    assert by_name.tobytes() == pool.step(handles[1:], x).tobytes()
+    with pytest.raises(ValueError, match="xs: 'x' is missing"):
+        pool.step(handles[:1], {"y": x})
 
 
 def wrong_calls(x, out):

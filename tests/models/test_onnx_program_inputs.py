@@ -24,9 +24,9 @@ from program_graphs import (  # noqa: E402
     tensors,
 )
 
+from lstm_fast import load_model  # noqa: E402
 from lstm_fast.errors import FormatError  # noqa: E402
 from lstm_fast.formats.onnx._program import program_from_onnx  # noqa: E402
-from lstm_fast.model import load_model  # noqa: E402
 
 __all__ = ["onnx_file"]  # a fixture
 

@@ -24,7 +24,7 @@ from program_graphs import (
 )
 
 import tolerances
-from lstm_fast.model import Model, load_model
+from lstm_fast import Model, load_model
 from tolerances import SILERO_PROBABILITY, SILERO_STATE, U, gamma
 
 __all__ = ["onnx_file"]  # a fixture

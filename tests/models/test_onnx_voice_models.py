@@ -24,7 +24,7 @@ from program_graphs import (  # noqa: E402
 )
 
 import program_bounds  # noqa: E402
-from lstm_fast.model import load_model  # noqa: E402
+from lstm_fast import load_model  # noqa: E402
 from tolerances import PEER_ACTIVATION  # noqa: E402
 from variant_tolerances import Near, excess  # noqa: E402
 

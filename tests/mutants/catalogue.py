@@ -27,7 +27,7 @@ PYTHON = [
     ),
     Mutant(
         "pools: a session that could not get its state stays open",
-        "lstm_fast/_session_pool.py",
+        "lstm_fast/model_pool.py",
         "                self.close(left)\n            raise\n",
         "                pass\n            raise\n",
         POOL_ERRORS + "::test_a_session_that_could_not_get_its_state_is_not_left_behind",

@@ -316,7 +316,7 @@ def test_a_session_that_could_not_get_its_state_is_not_left_behind(lstm, monkeyp
     def fail(*_):
         raise ConcurrentUseError
 
-    monkeypatch.setattr(type(pool), "_write_state", fail)
+    monkeypatch.setattr(type(pool), "_write_states", fail)
     with pytest.raises(ConcurrentUseError):
         pool.open((good, good))
     assert len(pool) == 1

@@ -183,7 +183,7 @@ def test_a_run_that_a_signal_handler_forks_in(implementation, kind):
         pytest.skip("it is Python all the way: the run goes on on both sides")
     lstm = implementation.random(1, 1)
     stream, pool = lstm.stream(), lstm.pool(1)
-    handle, xs = pool.open(), np.ones((100 * lstm._model.piece, 1), np.float32)
+    handle, xs = pool.open(), np.ones((100 * lstm._core.piece, 1), np.float32)
     expected = bits(lstm.stream().run(xs))
     run, again = {
         "stream": (lambda: stream.run(xs), lambda: stream.step(xs[0])),

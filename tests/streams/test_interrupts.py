@@ -28,7 +28,7 @@ def is_stepwise(implementation):
 
 def long_frames(lstm, pieces=30):
     """Frames for so many pieces of a run."""
-    count = 600 if lstm.backend == "reference" else pieces * lstm._model.piece
+    count = 600 if lstm.backend == "reference" else pieces * lstm._core.piece
     rng = np.random.default_rng(0)
     return rng.standard_normal((count, lstm.input_size)).astype(np.float32)
 
@@ -65,7 +65,7 @@ def test_looks_for_signals_wait_little_for_a_busy_thread(kind):
         pytest.skip("no native core, or nothing counts the waits of a thread here")
     lstm, over, interval = LSTM.random(128, 128), threading.Event(), sys.getswitchinterval()
     pieces, stream, pool = 100, lstm.stream(), lstm.pool(1)
-    handle, xs = pool.open(), np.zeros((pieces * lstm._model.piece, 128), np.float32)
+    handle, xs = pool.open(), np.zeros((pieces * lstm._core.piece, 128), np.float32)
     run = {"stream": lambda: stream.run(xs), "pool": lambda: pool.run([handle], xs[None])}[kind]
 
     def work():
@@ -93,13 +93,13 @@ def test_pieces_of_plain_c_are_shorter():
     isas = [name.removeprefix("native:") for name in available() if name.startswith("native:")]
     if len(isas) < 2 or "scalar" not in isas:
         pytest.skip("there is nothing to compare")
-    pieces = {isa: LSTM.random(128, 128, isa=isa)._model.piece for isa in isas}
+    pieces = {isa: LSTM.random(128, 128, isa=isa)._core.piece for isa in isas}
     assert all(pieces["scalar"] <= pieces[isa] // 8 for isa in isas if isa != "scalar")
 
 
 def test_pieces_of_a_pool_change_no_bits(lstm):
     """Also where sessions end in different pieces, one without a frame, and some are prepared."""
-    longest = 100 if lstm.backend == "reference" else lstm._model.piece
+    longest = 100 if lstm.backend == "reference" else lstm._core.piece
     lengths = [longest, 0, 1, longest // 2, longest - 1, longest // 4]
     xs = np.random.default_rng(1).standard_normal((6, longest, 3)).astype(np.float32)
     pool = lstm.pool(7, prepared=4)

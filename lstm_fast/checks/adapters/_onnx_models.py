@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import FormatError
-from ...model import load_model
+from ...formats._whole_models import load_model
 from ..target import TargetError
 from ._extras import needed
 from ._known import known

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError
-from ...model import Model, load_model
+from ...formats._whole_models import load_model
+from ...model import Model
 from ..layout import Layout
 from ..target import TargetError
 from ..whole_references import WholeReference
