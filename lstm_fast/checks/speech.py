@@ -65,7 +65,8 @@ def speech(
     sound = (_voice(moving, place, vowels, sampling_rate) * _loud(place % 1))[:count]
     sound = LOUDNESS * (sound + NOISE * random.standard_normal(count))
     whole = np.clip(np.rint(gain * sound * INT16), -INT16, INT16 - 1)
-    return (whole.astype(np.float32) / np.float32(full_scale)).reshape(steps, chunk)
+    samples: Float32 = whole.astype(np.float32) / np.float32(full_scale)
+    return samples.reshape(steps, chunk)
 
 
 def _voice(pitch: Float64, place: Float64, vowels: NDArray[np.int64], rate: int) -> Float64:
@@ -97,7 +98,7 @@ def _resonance(hertz: Float64, formants: Float64) -> Float64:
 
 def _loud(phase: Float64) -> Float64:
     """Return how loud a syllable is at each of its places: it swells, fades, and ends early."""
-    return np.sin(np.pi * np.clip(phase / 0.85, 0, 1)) ** 0.7
+    return np.asarray(np.sin(np.pi * np.clip(phase / 0.85, 0, 1)) ** 0.7)
 
 
 def frames_of_speech(

@@ -128,7 +128,8 @@ def _times(factor: float) -> Callable[[Float32], Float32]:
 
 
 def _loudest_is_1(x: Float32) -> Float32:
-    return x / max(np.float32(np.abs(x).max(initial=0.0)), np.float32(1e-9))
+    loudest = max(np.float32(np.abs(x).max(initial=0.0)), np.float32(1e-9))
+    return np.asarray(x / loudest)
 
 
 def _whole(x: Float32) -> Any:
@@ -136,11 +137,11 @@ def _whole(x: Float32) -> Any:
 
 
 def _unsigned(x: Float32) -> Float32:
-    return _whole(x).view(np.uint16).astype(np.float32) / np.float32(INT16)
+    return np.asarray(_whole(x).view(np.uint16).astype(np.float32) / np.float32(INT16))
 
 
 def _other_bytes(x: Float32) -> Float32:
-    return _whole(x).byteswap().astype(np.float32) / np.float32(INT16)
+    return np.asarray(_whole(x).byteswap().astype(np.float32) / np.float32(INT16))
 
 
 SCALES: Mapping[str, Callable[[Float32], Float32]] = MappingProxyType(

@@ -111,7 +111,7 @@ def _parts(wanted: VadReference) -> Iterator[_Part]:
 
 
 def _is(
-    found: Float32, wanted: VadReference, xs: Float32, simulate: Simulation, layout: Layout
+    found: Float32, wanted: VadReference, xs: Float32, simulate: Simulation, layout: Layout | None
 ) -> bool:
     """Say whether that is what a simulation gives, and it is not what is right."""
     made = expected(wanted.model, xs, simulate, layout)

@@ -123,7 +123,7 @@ class CommandTarget(Target):
         self.output_size = _count(info, "output_size", 0) or None
         self.places = _count(info, "sessions", 1)
         self.can_run = info.get("run") is True
-        self.sampling_rate = info.get("sampling_rate")
+        self.sampling_rate: Any = info.get("sampling_rate")
         self.samples = info.get("samples", "float32")
         self.name = name or os.path.basename(self.command[0])
         if origin is None:
