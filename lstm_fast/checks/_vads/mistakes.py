@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._arrays import Float32
-from ..._backends._stepwise import StepwiseStream
 from ...errors import LstmFastError
 from ...model import Model, load_model
 from .._context import Context
-from .._moved import Expected, Moved, expected, part_of
+from .._moved import Expected, expected, part_of
 from ..options import Options
 from ..target import TargetError
 from .plans import plans, right_window
@@ -27,10 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Models", "Told", "explain_vad", "first_apart"]
 
 Told = tuple[tuple[dict[str, Any], ...], str]
-STEPS = 12
+STEPS = 8
 LOUDNESS = (1.0, 0.1, 5.0)  # of frames, each for a sequence of its own
 FAR = 1000.0  # times what is allowed: no plan is followed further beyond
-NEAR = 0.1  # of the distance that is left, at most, for a plan that is told to come nearest
+NEAR = 1 / 32  # of the distance that is left, at most, for a plan that is told to come nearest
 TRIED = (
     "nothing known explains it: tried were states that are not carried, context that is missing or "
     "of another place, samples in another unit, chunks of another size, the other sampling rate, "
@@ -156,8 +155,9 @@ class _Search:
         )
 
     def _port(self, plan: Plan) -> Port | None:
+        """Return a port on the backend that there is: to look at many plans, float32 will do."""
         model = self._models(plan.window, plan.weights)
-        return None if model is None else Port(StepwiseStream(model, Moved(model, None)), plan)
+        return None if model is None else Port(model.stream(), plan, self._models.right.size)
 
     def _steps(self, plan: Plan, xs: Float32) -> Float32:
         port = self._port(plan)
@@ -182,7 +182,7 @@ class _Search:
                 if not self._is_near(plan, xs, ys, one):
                     return False
             for xs, ys, one in zip(self._frames, self._found, self.right, strict=True):
-                made = expected(model, xs, simulation(plan), self._layout)
+                made = expected(model, xs, simulation(plan, self._models.right.size), self._layout)
                 if not _fits(ys, made):
                     return False
                 is_other |= not _fits(made.ys, one)

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._arrays import Float32
-from .._moved import stacked
+from .._moved import Simulation, stacked
 from ..layout import Layout
 
-__all__ = ["CONTEXTS", "SCALES", "STATES", "Plan", "Port", "Window"]
+__all__ = ["CONTEXTS", "SCALES", "STATES", "Plan", "Port", "Window", "simulation"]
 
 INT16 = 32768
 
@@ -160,10 +160,13 @@ SCALES: Mapping[str, Callable[[Float32], Float32]] = MappingProxyType(
 
 
 class Port:
-    """A stream of the model without history, used as a plan says. samples: of the frames."""
+    """A stream of the model without history, used as a plan says.
 
-    def __init__(self, stream: Any, plan: Plan) -> None:
-        self._stream, self._plan = stream, plan
+    Before `silent` samples were there, the right chunk's, it gives 0, as targets are taken to.
+    """
+
+    def __init__(self, stream: Any, plan: Plan, silent: int) -> None:
+        self._stream, self._plan, self._silent = stream, plan, silent
         self._start = stream.state
         self._rest = np.zeros(0, np.float32)
         self._before = np.zeros(plan.window.size, np.float32)
@@ -174,6 +177,7 @@ class Port:
     def step(self, x: Float32) -> Float32:
         """Take a chunk, and return the probability of the newest window, 0 before there was one."""
         plan, size = self._plan, self._plan.window.size
+        self._silent -= len(x)
         x = self._scale(x)
         if plan.window.filled:
             x = np.concatenate([x, np.zeros(size - len(x), np.float32)])
@@ -181,6 +185,8 @@ class Port:
         while len(self._rest) >= size:
             chunk, self._rest = self._rest[:size], self._rest[size:]
             self._last, self._newest = self._newest, self._take(chunk)
+        if self._silent > 0:
+            return np.zeros(1, np.float32)
         return self._last if plan.late else self._newest
 
     def _take(self, chunk: Float32) -> Float32:
@@ -207,11 +213,11 @@ class Port:
         return CONTEXTS[self._plan.context](self._before, chunk, count)
 
 
-def simulation(plan: Plan) -> Any:
-    """Return a plan as a `_moved.Simulation` over a stream of the model without history."""
+def simulation(plan: Plan, silent: int) -> Simulation:
+    """Return a plan as a simulation over a stream of the model without history."""
 
     def simulate(stream: Any, layout: Layout, xs: Float32) -> tuple[Float32, dict[str, Float32]]:
-        port = Port(stream, plan)
+        port = Port(stream, plan, silent)
         return stacked([port.step(x) for x in xs], [{} for _ in xs])
 
     return simulate

@@ -13,7 +13,7 @@ from ...program import Tensor
 from ..layout import Layout
 from ..probes import Frames
 from ..speech import INT16, frames_of_speech
-from ..target import Target, TargetError, to_array
+from ..target import Target, TargetError, to_array, told
 
 __all__ = ["SAMPLES", "VadTarget", "from_vad"]
 
@@ -212,13 +212,11 @@ class VadTarget(Target):
         return vad_reference(self, value)
 
     def hint(self) -> str:
-        """Return what to say where it breaks down: that its chunk has another size."""
+        """Return what to say where it breaks down: which size a chunk has, and should have."""
+        given = f". (It was given {self.chunk} samples of {self.sampling_rate} Hz"
         if self.chunk == self.own_chunk:
-            return ""
-        return (
-            f". (At {self.sampling_rate} Hz Silero VAD takes {self.own_chunk} samples at once, "
-            f"and this was given {self.chunk})"
-        )
+            return f"{given}: a model that is told another rate cannot take so many)"
+        return f"{given}; Silero VAD takes {self.own_chunk} at once at that rate)"
 
 
 class _Session:
@@ -254,10 +252,10 @@ class _Session:
         target = self._target
         try:
             y = self._give(x)
+        except TargetError:  # of a program: it says itself what is wrong
+            raise
         except Exception as error:
-            if not target.hint():
-                raise
-            raise TargetError(f"{type(error).__name__}: {error}{target.hint()}") from error
+            raise TargetError(f"it raised {told(error)}{target.hint()}") from error
         self._taken += len(x)
         if self._taken < target.own_chunk:
             return self._last
