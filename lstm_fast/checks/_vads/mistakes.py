@@ -29,6 +29,7 @@ Told = tuple[tuple[dict[str, Any], ...], str]
 STEPS = 8
 LOUDNESS = (1.0, 0.1, 5.0)  # of frames, each for a sequence of its own
 FAR = 1000.0  # times what is allowed: no plan is followed further beyond
+MUCH_NEARER = 0.5  # than with one mistake, to tell two
 NEAR = 1 / 32  # of the distance that is left, at most, for a plan that is told to come nearest
 TRIED = (
     "nothing known explains it: tried were states that are not carried, context that is missing or "
@@ -47,7 +48,7 @@ class Models:
         self._wanted = wanted
         (given,) = wanted.model.program.inputs
         self.right = right_window(rate, given.history > 0)
-        self._made: dict[tuple[int, int, str], Model | None] = {}
+        self._made = wanted.models
 
     def __call__(self, window: Window, weights: str) -> Model | None:
         """Return the model, or None where the file has none such, or is not known."""
@@ -143,8 +144,11 @@ class _Search:
             for plan in self._plans
             if plan not in singles and _has(plan, best, Plan(self._models.right))
         ]
-        best = min([best, *pairs], key=self._distance)
         left = self._distance(best)
+        if left > 0 and pairs:
+            pair = min(pairs, key=self._distance)
+            if self._distance(pair) < MUCH_NEARER * left:
+                best, left = pair, self._distance(pair)
         if not left < NEAR * at_first:
             return f"{TRIED}{OTHER_WEIGHTS}"
         said = said_of(best, self._models.right)

@@ -47,8 +47,6 @@ def _is_idle(plan: Plan) -> bool:
 
 
 def _changes(right: Window, chunk: int, takes_integers: bool) -> Iterator[dict[str, Any]]:
-    for window in _windows(right, chunk):
-        yield {"window": window}
     for context in CONTEXTS:
         if context != "right":
             yield {"context": context}
@@ -60,6 +58,8 @@ def _changes(right: Window, chunk: int, takes_integers: bool) -> Iterator[dict[s
             yield {"scale": scale}
     yield {"end": "zeroed"}
     yield {"late": True}
+    for window in _windows(right, chunk):  # last: models of other windows have to be loaded
+        yield {"window": window}
     yield {"weights": "float16"}
 
 

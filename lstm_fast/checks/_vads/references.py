@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,10 +45,14 @@ class Collecting:
 
 @dataclass(frozen=True)
 class VadReference(WholeReference):
-    """Silero VAD; file: where it was read from, if that is known. chunk: as the target has it."""
+    """Silero VAD; file: where it was read from, if that is known. chunk: as the target has it.
+
+    models: those without history that were made of it so far, see `mistakes.Models`.
+    """
 
     file: str | os.PathLike[str] | None = None
     chunk: int = 0
+    models: dict[tuple[int, int, str], Model | None] = field(default_factory=dict, compare=False)
 
     @property
     def own_chunk(self) -> int:
@@ -78,7 +82,7 @@ def vad_reference(target: VadTarget, value: Any = None) -> VadReference:
     """
     rate = target.sampling_rate
     if isinstance(value, VadReference):
-        return value
+        return replace(value, chunk=target.chunk)
     if isinstance(value, WholeReference):
         value = value.model
     if isinstance(value, Model):
