@@ -170,6 +170,18 @@ class OneLate(Vad):
         return last
 
 
+class EndZeroed(Vad):
+    """As of a context that is a view of the audio, and is set to zeros."""
+
+    def __call__(self, chunk):
+        cut, kept = chunk.copy(), (self.state, self.context)
+        cut[-self.count :] = 0
+        p = super().__call__(cut)
+        self.state, self.context = kept
+        super().__call__(chunk)
+        return p
+
+
 # ---- samples -------------------------------------------------------------------------------------
 
 
