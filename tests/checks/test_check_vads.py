@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from functools import cache
 
@@ -391,20 +392,26 @@ def test_a_class_from_the_shell(capsys):
     assert "vad={'sampling_rate': 16000, 'samples': 'int16'}" in out  # to make it again
 
 
-@pytest.mark.parametrize(("kind", "status"), [("Int16", 0), ("Twice", 1)])
-def test_a_program_in_any_language(kind, status, tmp_path, capsys):
+def program(folder, kind, rate=16000):
+    path = folder / "port.py"
+    path.write_text(PROGRAM.format(path=sys.path, kind=kind, rate=rate))
+    return [sys.executable, str(path)]
+
+
+def test_a_program_in_any_language(tmp_path):
     silero_file("silero_vad.onnx")
-    path = tmp_path / "port.py"
-    path.write_text(PROGRAM.format(path=sys.path, kind=kind, rate=16000))
-    command = f"{sys.executable} {path}"
-    assert check("--command", command, "--only", "agreement") == status
-    assert ("scale:1/32768" in capsys.readouterr().out) is (status == 1)
+    command = shlex.join(program(tmp_path, "Int16"))
+    assert check("--command", command, "--only", "agreement") == 0
+
+
+def test_a_mistake_of_a_program_is_named(tmp_path):
+    reference(16000)
+    with adapters.from_command(program(tmp_path, "Twice")) as made:
+        assert named(made)[0] == "scale:1/32768"
 
 
 def test_a_program_for_another_rate_is_told(tmp_path, capsys):
-    path = tmp_path / "port.py"
-    path.write_text(PROGRAM.format(path=sys.path, kind="Int16", rate=44100))
-    assert check("--command", f"{sys.executable} {path}") == 2
+    assert check("--command", shlex.join(program(tmp_path, "Int16", 44100))) == 2
     assert "sampling_rate is 44100, Silero VAD takes" in capsys.readouterr().err
 
 
