@@ -27,6 +27,7 @@ from .options import Options
 from .results import MAIN, CheckResult, Report
 from .runner import NAMES, run
 from .sessions import chunks, determinism, reset
+from .speech import speech
 from .speed import SLOW_RATIO, latency, slow_paths
 from .target import BatchSession, Recording, Session, Target, TargetError, record
 
@@ -53,4 +54,5 @@ __all__ = [
     "reset",
     "run",
     "slow_paths",
+    "speech",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .options import DEFAULT, Options
-from .probes import Frames, uniform
+from .probes import Frames
 from .target import Recording, Session, Target, check_target, close, open_session, record
 
 ROUNDING = 2.0**-12
@@ -39,7 +39,7 @@ class Context:
         """Return frames; each number gives others."""
         options = self.options
         seed = options.seed * 1000 + number
-        return uniform(steps, self.target.input_size, seed, options.scale * scale)
+        return self.target.drawn(steps, seed, options.scale * scale)
 
     @contextmanager
     def session(self) -> Iterator[Session]:

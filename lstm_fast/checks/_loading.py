@@ -36,6 +36,7 @@ def load_target(
     onnx: dict[str, Any] | None = None,
     ignore: Sequence[str] = (),
     whole: bool = False,
+    vad: dict[str, Any] | None = None,
 ) -> Target:
     """Return what the command line calls a TARGET.
 
@@ -47,12 +48,13 @@ def load_target(
         onnx: arguments of `adapters.from_onnx`, or of `from_onnx_model`.
         ignore: patterns of names that are left out of a file of torch.
         whole: whether an ONNX file that is more than an LSTM is a whole model.
+        vad: arguments of `adapters.from_vad`, where the factory makes voice activity detectors.
 
     Raises:
         TargetError: it can't be run.
         OSError, FormatError: the file can't be read.
     """
-    origin = _origin(text, name, input_size, onnx or {}, ignore, whole)
+    origin = _origin(text, name, input_size, onnx or {}, ignore, whole, vad)
     path = Path(text)
     if path.suffix.lower() == ".onnx":
         if not path.is_file():
@@ -74,7 +76,7 @@ def load_target(
     module, separator, attribute = text.partition(":")
     if not separator or not module or not attribute:
         raise TargetError(f"{text!r} is no target: {WANTED}")
-    return _of_module(module, attribute, input_size, origin)
+    return _of_module(module, attribute, input_size, origin, vad)
 
 
 def _of_ours(path: Path) -> str:
@@ -88,11 +90,13 @@ def _origin(
     onnx: dict[str, Any],
     ignore: Sequence[str],
     whole: bool,
+    vad: dict[str, Any] | None,
 ) -> str:
     more = "" if name is None else f", name={name!r}"
     more += "" if input_size is None else f", input_size={input_size}"
     more += f", ignore={list(ignore)!r}" if ignore else ""
     more += ", whole=True" if whole else ""
+    more += f", vad={vad!r}" if vad else ""
     if onnx:
         parts = ", ".join(f"{name!r}: {_code(value)}" for name, value in onnx.items())
         more += f", onnx={{{parts}}}"
@@ -168,7 +172,13 @@ def _module_of(torch: Any, path: Path, name: str | None, ignore: Sequence[str]) 
     return module
 
 
-def _of_module(module: str, attribute: str, input_size: int | None, origin: str) -> Target:
+def _of_module(
+    module: str,
+    attribute: str,
+    input_size: int | None,
+    origin: str,
+    vad: dict[str, Any] | None = None,
+) -> Target:
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -182,6 +192,11 @@ def _of_module(module: str, attribute: str, input_size: int | None, origin: str)
             if not hasattr(found, part):
                 raise TargetError(f"{module} has no {attribute}")
             found = getattr(found, part)
+    if vad is not None:
+        if not callable(found):
+            raise TargetError(f"{module}:{attribute} is {type(found).__name__}, no factory of VADs")
+        _check_factory(found, f"{module}:{attribute}")
+        return adapters.from_vad(found, origin=origin, **vad)
     if callable(found) and (isinstance(found, type) or not _is_known(found)):
         _check_factory(found, f"{module}:{attribute}")
         with theirs(f"{module}:{attribute}()"):

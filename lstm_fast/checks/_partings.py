@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..model import Model
-from ._moved import Expected, distance, expected, part_of
+from ._moved import Expected, Simulation, distance, expected, part_of, plain
 from ._program_bounds import StepBounds
 from .layout import Layout
 from .probes import Frames
@@ -46,8 +46,9 @@ class Partings:
     of_allowed, of_bound: the largest distances as parts of these. largest: absolute.
     """
 
-    def __init__(self, model: Model, layout: Layout) -> None:
+    def __init__(self, model: Model, layout: Layout, simulate: Simulation = plain) -> None:
         self._model, self._layout, self._bounds = model, layout, StepBounds(model)
+        self._simulate = simulate
         self.first: Parting | None = None
         self.of_outputs: Parting | None = None
         self.in_a_step: Parting | None = None
@@ -57,7 +58,7 @@ class Partings:
 
     def add(self, frames: Frames, recording: Recording) -> None:
         """Compare a recording of a new session."""
-        should = expected(self._model, frames.array, layout=self._layout)
+        should = expected(self._model, frames.array, self._simulate, self._layout)
         narrow = should.allowed <= NARROW * np.maximum(1, np.abs(should.ys))
         self.judged += int(narrow.all(axis=1).sum())
         self.steps += len(frames)

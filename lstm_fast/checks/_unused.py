@@ -6,7 +6,7 @@ import argparse
 
 from .target import Target
 
-__all__ = ["refuse_of_an_lstm", "refuse_of_onnx"]
+__all__ = ["refuse_of_an_lstm", "refuse_of_onnx", "refuse_of_vads"]
 
 
 def refuse_of_onnx(options: argparse.Namespace, target: str) -> None:
@@ -31,6 +31,21 @@ def refuse_of_onnx(options: argparse.Namespace, target: str) -> None:
                 f"{target}: it is ready as it is and takes no {flag}, which is of a TARGET that is "
                 "an .onnx file"
             )
+
+
+def refuse_of_vads(options: argparse.Namespace, target: str, advice: str) -> None:
+    """Refuse options of voice activity detectors where they would change nothing.
+
+    Raises:
+        ValueError: there is one; the text says which, and the advice.
+    """
+    for flag, value in (
+        ("--sampling-rate", options.sampling_rate),
+        ("--samples", options.samples),
+        ("--chunk", options.chunk),
+    ):
+        if value is not None:
+            raise ValueError(f"{target}: it takes no {flag} so: {advice}")
 
 
 def refuse_of_an_lstm(options: argparse.Namespace, target: Target) -> None:

@@ -171,6 +171,9 @@ def of_whole_target(target: Target) -> WholeReference | NoReference | None:
     """Return what a whole target should be, as far as it says so itself, or why nothing says it."""
     if isinstance(target, adapters.OnnxModelTarget):
         return target.as_reference()
+    if isinstance(target, adapters.VadTarget):
+        found: WholeReference = target.reference_for()
+        return found
     if isinstance(target, adapters.ModelTarget):
         return WholeReference(target.model, "reference = target.model")
     if isinstance(target, adapters.OnnxTarget) and target.oracle is not None:

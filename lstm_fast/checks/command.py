@@ -15,8 +15,9 @@ from .._weights import WEIGHT_DTYPES
 from ..errors import LstmFastError
 from . import _arguments, adapters
 from ._loading import as_target, load_target
-from ._unused import refuse_of_an_lstm, refuse_of_onnx
+from ._unused import refuse_of_an_lstm, refuse_of_onnx, refuse_of_vads
 from ._whole_files import is_more_than_an_lstm, of_whole_target, whole_reference
+from .adapters.vad import SAMPLES
 from .options import DEFAULT, Options
 from .references import COMPUTES_BEFORE, NoReference, Reference, as_reference
 from .results import MAIN, Report
@@ -81,6 +82,7 @@ def add(commands: Any) -> None:
     arg("--only", metavar="C,...", type=_arguments.names, help=f"of {', '.join(NAMES)}")
     arg("--skip", metavar="C,...", type=_arguments.names, default=(), help="checks to leave out")
     _add_onnx(parser)
+    _add_vad(parser)
     arg("--input-size", type=int, metavar="I", help="of a torch module that does not say it")
     arg("--timeout", type=float, default=10.0, metavar="S", help="for an answer of --command")
     arg("--exact", action="store_true", help="batches and chunks must have the bits of steps")
@@ -98,6 +100,20 @@ def add(commands: Any) -> None:
     arg("--json", type=Path, metavar="FILE", help="write the report as JSON")
     arg("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
     parser.set_defaults(command=_check)
+
+
+def _add_vad(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("of voice activity detectors")
+    arg = group.add_argument
+    arg(
+        "--sampling-rate",
+        type=int,
+        metavar="HZ",
+        help="module:factory makes voice activity detectors that take audio of 16000 or 8000 Hz, "
+        "to be compared with Silero VAD; --reference FILE is another version of it",
+    )
+    arg("--samples", choices=SAMPLES, help="as what such a detector takes samples")
+    arg("--chunk", type=int, metavar="N", help="how many it takes at once; default: 512 or 256")
 
 
 def _add_onnx(parser: argparse.ArgumentParser) -> None:
@@ -258,9 +274,12 @@ def _target(options: argparse.Namespace) -> Target:
         raise ValueError("give a TARGET, or a program with --command")
     if options.program is not None:
         refuse_of_onnx(options, "--command")
+        refuse_of_vads(options, "--command", "the program says that itself, in its answer to info")
         return adapters.from_command(options.program, timeout=options.timeout)
     if not options.target.lower().endswith(".onnx"):
         refuse_of_onnx(options, options.target)
+    if ":" not in options.target or Path(options.target).is_file():
+        refuse_of_vads(options, options.target, "it is of TARGETs that are module:factory")
     return load_target(
         options.target,
         name=options.name,
@@ -268,6 +287,7 @@ def _target(options: argparse.Namespace) -> Target:
         onnx=_onnx_options(options),
         ignore=options.ignore,
         whole=_may_be_whole(options),
+        vad=_vad_options(options),
     )
 
 
@@ -281,6 +301,20 @@ def _may_be_whole(options: argparse.Namespace) -> bool:
     return reference.lower().endswith(".onnx") and is_more_than_an_lstm(
         reference, _onnx_options(options)
     )
+
+
+def _vad_options(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Return what was said of a voice activity detector, or None where nothing was.
+
+    Raises:
+        ValueError: all but the sampling rate was said.
+    """
+    if options.sampling_rate is None:
+        refuse_of_vads(options, options.target, "say --sampling-rate as well")
+        return None
+    found = {"sampling_rate": options.sampling_rate, "samples": options.samples}
+    found["chunk"] = options.chunk
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _onnx_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -34,7 +34,7 @@ STEPS = 24
 def nan_containment(target: Target, options: Options | None = None) -> CheckResult:
     """Check that NaN and infinities in one session harm no other, and that a reset heals it."""
     context = Context(target, options)
-    if target.layout is not None and not target.layout.holds_floats:
+    if not target.holds_floats:
         return CheckResult("nan", "skipped", "its inputs hold no floats, and so no NaN")
     good, size = context.frames(STEPS, 100), target.output_size
     alone, numbers = context.solo(good), {}

@@ -89,11 +89,15 @@ def _order(count: int, steps: int) -> list[int]:
     return [int(n) for _ in range(steps) for n in rng.permutation(count)]
 
 
-def interleave(context: Context, inputs: list[Frames], order: list[int]) -> list[Recording]:
-    """Record sessions that take steps in that order."""
+def interleave(
+    context: Context, inputs: list[Frames], order: list[int], *, fresh: bool = False
+) -> list[Recording]:
+    """Record sessions that take steps in that order; fresh: each is reset before, all of them."""
     size = context.target.output_size
     sessions = [open_session(context.target) for _ in inputs]
     try:
+        for session in sessions if fresh else ():
+            reset(session)
         rows: list[list[Any]] = [[] for _ in inputs]
         for n in order:
             x = inputs[n].array[len(rows[n])]

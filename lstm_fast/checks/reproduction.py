@@ -18,7 +18,8 @@ def code(
     target: Target, body: str, *imports: str, reference: Reference | WholeReference | None = None
 ) -> str:
     """Return a reproduction: imports, what makes the target and its reference again, and a body."""
-    lines = ["import numpy as np", *imports, "from lstm_fast.checks import record", ""]
+    names = "record, speech" if "speech(" in body else "record"
+    lines = ["import numpy as np", *imports, f"from lstm_fast.checks import {names}", ""]
     lines += [target.origin or UNKNOWN]
     if reference is not None:
         lines += [reference.origin or UNKNOWN_REFERENCE]

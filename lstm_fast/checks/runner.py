@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from . import reproduction
 from ._context import SEE_DETERMINISM
-from ._explain import explain
-from ._sharing import sharing
-from ._whole_mistakes import explain_whole
+from ._explaining import Explainer, Wanted
+from ._vads.explaining import settle
+from ._vads.references import VadReference
+from .adapters.vad import VadTarget
 from .agreement import agreement
 from .containment import nan_containment
 from .endurance import drift
 from .isolation import isolation
 from .options import DEFAULT, Options
-from .probes import uniform
-from .references import LEFT_OUT, NOT_GIVEN, NoReference, Reference, reference_for
+from .references import LEFT_OUT, NOT_GIVEN, NoReference, reference_for
 from .results import CheckResult, Report, machine_facts
 from .sessions import chunks, determinism, reset
 from .speed import latency, slow_paths
@@ -29,7 +29,6 @@ from .whole_references import WholeReference, is_whole, whole_reference_for
 
 __all__ = ["NAMES", "run"]
 
-Wanted: TypeAlias = Reference | WholeReference | NoReference
 WITH_REFERENCE: dict[str, Callable[..., CheckResult]] = {"agreement": agreement, "drift": drift}
 WITH_WHOLE: dict[str, Callable[..., CheckResult]] = {
     "agreement": whole_agreement,
@@ -45,8 +44,6 @@ ALONE: dict[str, Callable[..., CheckResult]] = {
     "latency": latency,
 }
 NAMES = ("agreement", *ALONE, "drift")
-DIAGNOSED = ("agreement", "reset", "drift")
-SHARING = (*DIAGNOSED, "determinism", "isolation", "chunks", "nan")
 
 
 def run(
@@ -82,23 +79,18 @@ def run(
     chosen = _chosen(only, skip)
     wanted = _wanted(target, reference)
     # What can't take a single step is not checked at all.
-    first = record(target, uniform(1, target.input_size, options.seed, options.scale).array)
+    first = record(target, target.drawn(1, options.seed, options.scale).array)
+    if isinstance(target, VadTarget) and isinstance(wanted, VadReference):
+        settle(target, wanted, options)
     results: list[CheckResult] = []
-    explained: tuple[tuple[dict[str, Any], ...], str] | None = None  # once, for all that fail
-    shared: str | None = None  # once, too; it explains before all numeric mistakes
+    explained = Explainer(target, wanted, options)
     for name in chosen:
         if progress:
             progress(name)
         start = time.monotonic()
         result = _one(name, target, wanted, options)
-        is_new = name != "drift" or explained is None  # after agreement it says nothing more
-        if result.failed and name in SHARING and shared is None:
-            shared = sharing(target, options)
-        if result.failed and name in SHARING and shared:
-            result = replace(result, note=shared)
-        elif result.failed and name in DIAGNOSED and is_new and not isinstance(wanted, NoReference):
-            explained = explained or _explained(target, wanted)
-            result = replace(result, diagnosis=explained[0], note=explained[1])
+        if result.failed:
+            result = explained(result)
         if result.failed and not result.reproduction:
             needed = None
             if name in WITH_REFERENCE and not isinstance(wanted, NoReference):
@@ -122,17 +114,11 @@ def run(
 def _wanted(target: Target, reference: Any) -> Wanted:
     if reference is None:
         return LEFT_OUT
+    if reference is NOT_GIVEN and isinstance(target, VadTarget):  # it says what it should be
+        return whole_reference_for(target, None)
     if is_whole(target, reference):
         return whole_reference_for(target, reference)
     return reference if isinstance(reference, NoReference) else reference_for(target, reference)
-
-
-def _explained(
-    target: Target, wanted: Reference | WholeReference
-) -> tuple[tuple[dict[str, Any], ...], str]:
-    if isinstance(wanted, WholeReference):
-        return explain_whole(target, wanted)
-    return explain(target, wanted)
 
 
 def _remarks(target: Target, wanted: Wanted) -> tuple[str, ...]:

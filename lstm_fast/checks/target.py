@@ -20,6 +20,7 @@ import numpy as np
 
 from .._arrays import Float32
 from ..errors import LstmFastError
+from .probes import Frames, uniform
 
 if TYPE_CHECKING:
     from .layout import Layout
@@ -125,6 +126,15 @@ class Target(ABC):
     remarks: tuple[str, ...] = ()
     layout: Layout | None = None
     has_memory: bool = True
+
+    @property
+    def holds_floats(self) -> bool:
+        """Whether a frame can hold NaN."""
+        return self.layout is None or self.layout.holds_floats
+
+    def drawn(self, steps: int, seed: int, scale: float) -> Frames:
+        """Return frames to check it with, (steps, I), within +-scale."""
+        return uniform(steps, self.input_size, seed, scale)
 
     @abstractmethod
     def session(self) -> Session:

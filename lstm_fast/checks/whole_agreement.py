@@ -50,7 +50,7 @@ def whole_agreement(
         frames += [context.frames(8, 220 + k, x) for k, x in enumerate(LOUDNESS)]
     else:
         frames = [given(xs) for xs in sequences]
-    found = Partings(wanted.model, layout)
+    found = Partings(wanted.model, layout, wanted.simulate)
     for one in frames:
         found.add(one, context.solo(one))
     return _result(target, found)

@@ -34,9 +34,9 @@ def whole_drift(target: Target, reference: Any, options: Options | None = None) 
     settings = context.options
     begin = min(DRIFT_STEPS, settings.drift_steps)
     first = context.frames(begin, 1000).array
-    should = expected(wanted.model, first, layout=layout)
+    should = expected(wanted.model, first, wanted.simulate, layout)
     allowed = 2 * should.allowed.max(axis=0)
-    beside = StepwiseStream(wanted.model, Moved(wanted.model, None))
+    beside = wanted.beside(StepwiseStream(wanted.model, Moved(wanted.model, None)))
     ratios: list[float] = []
     start = time.monotonic()
     with context.session() as session, np.errstate(all="ignore"):

@@ -12,6 +12,7 @@ from ..formats._whole_models import load_model
 from ..lstm import LSTM
 from ..model import Model
 from ..program import Program
+from ._moved import plain
 from .layout import Layout
 from .target import Target
 
@@ -34,6 +35,14 @@ class WholeReference:
     variants: Mapping[str, tuple[str, Callable[[], Model]]] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
 
+    def beside(self, stream: Any) -> Any:
+        """Return a stream of the model as one that takes the target's frames."""
+        return stream
+
+    def simulate(self, stream: Any, layout: Layout, xs: Any) -> Any:
+        """Step a stream of the model over the target's frames; see `_moved.Simulation`."""
+        return plain(stream, layout, xs)
+
 
 def is_whole(target: Target, value: Any) -> bool:
     """Say whether a reference is of a whole model, and not of an LSTM alone."""
@@ -52,10 +61,14 @@ def whole_reference_for(target: Target, value: Any) -> WholeReference:
         OSError, FormatError: the file can't be read.
         ValueError: it takes or returns something else than the target.
     """
+    own = getattr(target, "as_reference", None)  # it knows what may be said wrongly of it
+    reads = getattr(target, "reference_for", None)  # what knows which model it should be at all
+    if callable(reads):
+        found: WholeReference = reads(value)
+        return found
     if isinstance(value, WholeReference):
         wanted = value
     elif isinstance(value, Model):
-        own = getattr(target, "as_reference", None)  # it knows what may be said wrongly of it
         known: WholeReference | None = own() if callable(own) else None
         wanted = known if known and known.model is value else WholeReference(value)
     elif isinstance(value, Program):

@@ -12,6 +12,7 @@
 | `from_function` | any Python function (x, h, c) -> (y, h, c) |
 | `from_c` | a C function void f(const float *x, float *h, float *c, float *y) |
 | `from_command` | a program that speaks the line protocol of `adapters.process` |
+| `from_vad` | a whole voice activity detector, in any library: audio in, a probability out |
 | `from_sessions` | a function that returns a new object with reset() and step(x) |
 """
 
@@ -28,6 +29,7 @@ from .onnx import OnnxTarget, from_onnx
 from .ours import LstmTarget, from_lstm
 from .process import from_command
 from .torch import TorchTarget, from_torch
+from .vad import VadTarget, from_vad
 
 __all__ = [
     "LstmTarget",
@@ -37,6 +39,7 @@ __all__ = [
     "OnnxSequencesTarget",
     "OnnxTarget",
     "TorchTarget",
+    "VadTarget",
     "from_c",
     "from_command",
     "from_function",
@@ -48,5 +51,6 @@ __all__ = [
     "from_onnx_model",
     "from_sessions",
     "from_torch",
+    "from_vad",
     "need",
 ]

@@ -13,7 +13,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..._arrays import Float32
 from ..target import TargetError
 
 LONGEST_LINE = 1 << 26  # bytes; what is longer is no answer
@@ -172,6 +171,8 @@ class Program:
         self._failed = self._failed or f"{self._name} was closed"
 
 
-def written(x: Float32) -> list[Any]:
+def written(x: Any) -> list[Any]:
     """Return numbers as JSON has them; for others it takes strings."""
+    if x.dtype.kind == "i":
+        return [int(v) for v in x]
     return [float(v) if np.isfinite(v) else str(float(v)) for v in x]

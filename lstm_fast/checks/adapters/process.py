@@ -30,6 +30,14 @@ it fails. It ends when its input does.
 
         At most 256 frames.
 
+A whole voice activity detector says so in its answer to "info":
+
+    <- {"input_size": 512, "sampling_rate": 16000, "samples": "int16"}
+
+        x has so many samples: whole numbers of int16, or float32 in -1...1 where samples is
+        "float32" or missing. y is the probability of speech, a number or a list of one, or null
+        where no chunk of Silero VAD's size was complete. See `adapters.from_vad`.
+
     <- {"error": "what is wrong"}                           may answer anything
 
 Numbers are those of float32, written so that they are read back to the bit: nine digits do. What is
@@ -52,6 +60,7 @@ from ..._arrays import Float32
 from ..probes import uniform
 from ..target import State, Target, TargetError, to_array
 from ._program import Program, written
+from .vad import VadTarget, checked_vad
 
 __all__ = ["CommandTarget", "from_command"]
 
@@ -66,7 +75,7 @@ def from_command(
     start_timeout: float = 60.0,
     name: str | None = None,
     origin: str | None = None,
-) -> CommandTarget:
+) -> Target:
     """Return a program as a target; see the module for what it has to speak.
 
     Args:
@@ -80,7 +89,8 @@ def from_command(
         TargetError: it cannot be started, or does not answer rightly.
         ValueError: a timeout is not above 0.
     """
-    return CommandTarget(command, timeout, start_timeout, name, origin)
+    target = CommandTarget(command, timeout, start_timeout, name, origin)
+    return target if target.sampling_rate is None else ProgramVad(target)
 
 
 class CommandTarget(Target):
@@ -113,6 +123,8 @@ class CommandTarget(Target):
         self.output_size = _count(info, "output_size", 0) or None
         self.places = _count(info, "sessions", 1)
         self.can_run = info.get("run") is True
+        self.sampling_rate: Any = info.get("sampling_rate")
+        self.samples = info.get("samples", "float32")
         self.name = name or os.path.basename(self.command[0])
         if origin is None:
             origin = (
@@ -163,8 +175,12 @@ class CommandTarget(Target):
         program.ask({"op": "reset", **number})
         return [
             json.dumps(program.ask({"op": "step", **number, "x": written(x)}), sort_keys=True)
-            for x in uniform(TRIED, self.input_size, 0).array
+            for x in self._tried()
         ]
+
+    def _tried(self) -> Any:
+        frames = uniform(TRIED, self.input_size, 0).array
+        return (frames * 4096).astype(np.int16) if self.samples == "int16" else frames
 
     def _is_done(self, program: Program) -> bool:
         """Say whether a program has no session, and no place for one."""
@@ -184,6 +200,27 @@ class CommandTarget(Target):
 def _close_all(programs: list[Program]) -> None:
     while programs:
         programs.pop().close()
+
+
+class ProgramVad(VadTarget):
+    """A program that is a whole voice activity detector."""
+
+    def __init__(self, program: CommandTarget) -> None:
+        self._program = program
+        try:
+            checked_vad(program.sampling_rate, program.samples, program.input_size)
+            if program.samples not in ("float32", "int16"):
+                raise ValueError(f"samples is {program.samples!r}, expected 'float32' or 'int16'")
+        except ValueError as error:
+            program.close()
+            raise TargetError(f"the answer to 'info' is wrong: {error}") from error
+        rate, size = program.sampling_rate, program.input_size
+        super().__init__(program.session, rate, program.samples, size, None, "chunk")
+        self.name, self.origin, self.threads = program.name, program.origin, program.threads
+
+    def close(self) -> None:
+        """End all programs."""
+        self._program.close()
 
 
 class CommandSession:
@@ -224,6 +261,13 @@ class CommandSession:
             h, c = (_state_part(answer, letter, self._target.name) for letter in "hc")
             self._state = h, c
         return y
+
+    def chunk(self, x: Any) -> Any:
+        """Return what a voice activity detector answers to a chunk of samples, None for null."""
+        y = self._ask("step", x=written(x)).get("y", self)
+        if y is self:
+            raise TargetError(f"{self._target.name}: y is missing in the answer")
+        return None if y is None else _numbers(y, f"{self._target.name}: y")
 
     def _run(self, xs: Float32) -> Float32:
         what, parts = f"{self._target.name}: ys", []

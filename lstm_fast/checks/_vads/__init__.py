@@ -1,0 +1,1 @@
+"""Voice activity detectors under check: what they should be, and which mistake explains them."""
