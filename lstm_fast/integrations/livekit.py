@@ -200,6 +200,7 @@ class VADStream(vad.VADStream):
     @utils.log_exceptions(logger=logger)
     async def _main_task(self) -> None:
         detector, emit = self._detector, self._event_ch.send_nowait
+        windows = 0
         async for frame in self._input_ch:
             if isinstance(frame, self._FlushSentinel):
                 detector.reset()
@@ -209,7 +210,6 @@ class VADStream(vad.VADStream):
                     "a frame of %d Hz was left out: the first one had %d Hz",
                     *(frame.sample_rate, detector.input_rate),
                 )
-            windows = 0
             while detector.has_window():
                 detector.advance(emit)
                 windows += 1

@@ -108,10 +108,12 @@ def test_what_it_says_of_itself_and_its_metrics():
     assert heard[0].label == "lstm_fast.integrations.livekit.VAD"
 
 
-def test_others_have_a_turn_while_a_long_frame_is_computed():
+@pytest.mark.parametrize("size", [512 * 160, 512])
+def test_others_have_a_turn_while_much_is_computed(size):
     async def main():
         stream, turns = Ours.load().stream(), 0
-        stream.push_frame(frame(recording("speech")[: 512 * 160], 16000))
+        for piece in frames(recording("speech")[: 512 * 160], [size]):
+            stream.push_frame(frame(piece, 16000))
         while not stream._input_ch._gets or not turns:
             turns += 1
             await asyncio.sleep(0)

@@ -179,6 +179,34 @@ def where_rules_show():
     return found
 
 
+# ---- in pipecat ----
+
+
+@pytest.mark.parametrize("options", [{}, {"shared": True, "tick": 0}], ids=["inline", "shared"])
+def test_its_controller_tells_the_same(options):
+    from pipecat.audio.vad.vad_controller import VADController
+    from pipecat.frames.frames import InputAudioRawFrame
+
+    async def main(analyzer):
+        analyzer.set_sample_rate(16000)
+        controller, told = VADController(analyzer, audio_idle_timeout=0), []
+        for name in ("on_speech_started", "on_speech_stopped"):
+
+            async def tell(_, name=name):
+                told.append((number, name))
+
+            controller.add_event_handler(name, tell)
+        for number, piece in enumerate(pieces_of(recording("speech"), 16000)):  # noqa: B007
+            frame = InputAudioRawFrame(audio=piece, sample_rate=16000, num_channels=1)
+            await controller.process_frame(frame)
+        await controller.cleanup()
+        return told
+
+    told = asyncio.run(main(Ours(**options)))
+    assert told == asyncio.run(main(Theirs()))
+    assert len(told) >= 6
+
+
 # ---- sessions, threads, errors ----
 
 

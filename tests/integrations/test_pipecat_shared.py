@@ -178,6 +178,29 @@ def test_an_error_of_one_is_none_of_the_others():
     assert asyncio.run(main()) == [alone(16000, [window])[1]] * 3
 
 
+def test_ctrl_c_in_a_tick_leaves_nobody_waiting():
+    window = speech(1).tobytes()
+
+    class Interrupted(Ours):
+        def _get_smoothed_volume(self, audio):
+            raise KeyboardInterrupt
+
+    second = Interrupted(sample_rate=16000, shared=True)
+    second.set_sample_rate(16000)
+    loop = asyncio.new_event_loop()
+    try:
+        tasks = [
+            loop.create_task(one.analyze_audio(window))
+            for one in (analyzer_of(), second, analyzer_of())
+        ]
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(asyncio.wait(tasks))
+        loop.run_until_complete(asyncio.wait(tasks, timeout=60))
+        assert [task.cancelled() for task in tasks] == [False, True, True]
+    finally:
+        loop.close()
+
+
 def test_a_step_that_fails_for_one_fails_for_nobody_else(monkeypatch):
     """A pool takes all or none, so then each goes on alone."""
     window = speech(1).tobytes()
