@@ -92,6 +92,7 @@ class SileroVADAnalyzer(VADAnalyzer):
         """
         _check_rate(sample_rate)
         super().set_sample_rate(sample_rate)
+        _models.model_for(self.sample_rate, self._path, BESIDE)  # now, not at the first window
 
     def num_frames_required(self) -> int:
         """Return how many samples a window has: 512 at 16 kHz, 256 at 8 kHz."""
@@ -109,9 +110,11 @@ class SileroVADAnalyzer(VADAnalyzer):
             ConcurrentUseError: another thread is in the same call.
         """
         ahead, self._ahead = self._ahead, None
-        session = self._session_now()
         if ahead is None:
-            ahead = session.step(self._window(buffer))
+            self._check_is_set()
+            window = self._window(buffer)
+            ahead = self._session_now().step(window)
+        session = self._session_now()
         self._windows_since_reset += 1
         self._quiet_windows = self._quiet_windows + 1 if ahead < RESET_BELOW else 0
         if self._is_reset_due():
@@ -191,7 +194,6 @@ class SileroVADAnalyzer(VADAnalyzer):
 
     def _session_now(self) -> Session:
         """Return the session; where the rate has changed, another one, as theirs begins anew."""
-        self._check_is_set()
         rate = self.sample_rate
         if self._session is None or self._session_rate != rate:
             self._session = open_session(_models.model_for(rate, self._path, BESIDE))

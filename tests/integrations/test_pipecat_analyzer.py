@@ -294,6 +294,11 @@ def test_a_window_of_another_size_is_refused_and_changes_nothing(rate):
         with pytest.raises(ValueError, match=f"has {len(wrong)} bytes"):
             first.voice_confidence(wrong)
     assert first.voice_confidence(window) == second.voice_confidence(window)
+    first.set_sample_rate(24000 - rate)
+    with pytest.raises(ValueError, match=f"has {len(window)} bytes"):
+        first.voice_confidence(window)
+    first.set_sample_rate(rate)
+    assert first.voice_confidence(window) == second.voice_confidence(window)
 
 
 @pytest.mark.parametrize("shared", [False, True])
