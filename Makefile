@@ -6,6 +6,7 @@
 #                   on pools, each mistake in each shape (up to 40 minutes; SLOW=tests/pools: of these)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)
 #   make conformance  readers and variants against PyTorch, Keras and TFLite themselves (installs them)
+#   make integrations  the plug-ins for pipecat and LiveKit beside their own (installs both, 330 MB)
 #   make mutants    plant some sixty small mistakes, one by one; a test has to notice each (15 minutes)
 #   make fuzz       damaged files at the readers; COUNT=1000000 of them take half an hour
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
@@ -28,7 +29,7 @@ INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
-.PHONY: help demo test test-slow test-emulated conformance mutants fuzz bench lint warnings format clean
+.PHONY: help demo test test-slow test-emulated conformance integrations mutants fuzz bench lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -84,6 +85,15 @@ $(VENV)/conformance.stamp: $(VENV)/test.stamp
 
 conformance: $(VENV)/conformance.stamp
 	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) tests/lstm/test_torch.py tests/formats
+
+# They bring older protobuf, soxr and soundfile with them, all of which the other tests take, too.
+$(VENV)/integrations.stamp: $(VENV)/test.stamp
+	$(PIP) install --quiet 'pipecat-ai==1.14.0' 'livekit-agents==1.8.9' 'livekit-plugins-silero==1.8.9'
+	$(PIP) install --quiet --editable '.[pipecat,livekit]'
+	@touch $@
+
+integrations: $(VENV)/integrations.stamp
+	$(BIN)/python -m pytest $(PARALLEL) tests/integrations
 
 mutants: $(VENV)/test.stamp
 	$(BIN)/python -m tests.mutants

@@ -14,6 +14,8 @@ EXTRAS = {
     "otel": ("opentelemetry-api>=1.20",),
     "evaluate": ("scipy>=1.11", "matplotlib>=3.7", "tqdm>=4.60", "rich>=13"),
     "plot": ("matplotlib>=3.7",),
+    "pipecat": ("pipecat-ai>=1.14,<1.15", "onnx>=1.15"),
+    "livekit": ("livekit-agents>=1.8,<1.9", "livekit-plugins-silero>=1.8,<1.9", "onnx>=1.15"),
 }
 
 

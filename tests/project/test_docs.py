@@ -65,11 +65,22 @@ def silero(folder):
     return {}
 
 
+def frameworks(folder):
+    for name in ("pipecat", "livekit.agents"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pipecat imports audioop, which goes with Python 3.13
+            pytest.importorskip(name, reason=f"{name} is not installed: make integrations")
+            if name == "pipecat":
+                importlib.import_module("lstm_fast.integrations.pipecat")
+    return {}
+
+
 PREPARED = {
     "docs/checks.md": put_files,
     "docs/evaluation.md": classes,
     "docs/formats.md": put_files,
     "docs/forks.md": sessions,
+    "docs/integrations.md": frameworks,
     "docs/tracing.md": frames,
     "docs/vad.md": silero,
 }
