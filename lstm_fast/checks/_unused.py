@@ -67,6 +67,7 @@ def refuse_of_an_lstm(options: argparse.Namespace, target: Target) -> None:
         ("--name", options.name, "it says which LSTM of several"),
         ("--input-size", options.input_size, "the file says what a frame is"),
         ("--ignore", options.ignore, "it is of PyTorch and safetensors files"),
+        ("--head", options.head or None, "each of its outputs is compared as it is"),
     ):
         if value is not None and value != []:
             what = options.target or "the program"

@@ -237,6 +237,7 @@ UNUSED = {
     "time-axis": ["--time-axis", "0"],
     "weight-dtype": ["--weight-dtype", "int8"],
     "name": ["--name", "cell"],
+    "head": ["--head"],
 }
 
 

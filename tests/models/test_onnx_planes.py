@@ -88,6 +88,8 @@ POOLS = [
     ([1, 3, 9], {"kernel_shape": [4], "strides": [3], "pads": [1, 2]}),
     ([1, 3, 9], {"kernel_shape": [2], "strides": [2], "ceil_mode": 1}),
     ([1, 3, 9], {"kernel_shape": [9]}),
+    ([1, 3, 2], {"kernel_shape": [3], "strides": [2], "ceil_mode": 1}),  # longer than its axis
+    ([1, 3, 2], {"kernel_shape": [4], "strides": [3], "pads": [1, 0], "ceil_mode": 1}),
     (SHAPE, {"kernel_shape": [2, 2], "strides": [2, 2]}),
     (SHAPE, {"kernel_shape": [1, 3], "strides": [1, 2], "pads": [0, 0, 0, 1]}),
     (SHAPE, {"kernel_shape": [5, 7], "pads": [1, 2, 3, 4]}),

@@ -135,9 +135,9 @@ PROGRAMS = [
     ),
     Mutant(
         "models: what a pool returns beyond a session's length is left as it was",
-        "lstm_fast/_backends/_stepwise.py",
-        "                result[n, length:] = 0\n",
-        "                pass\n",
+        "lstm_fast/_backends/_pool_of_streams.py",
+        "                    result[n, length:] = 0\n",
+        "                    pass\n",
         POOLS + "::test_each_session_is_a_stream",
     ),
     Mutant(

@@ -22,7 +22,7 @@ from ...program import Program
 from .._files import FormatError, checked
 from ._file import File, Proto
 from ._graph import Scope, scopes
-from ._program_advice import for_a_padding, paired
+from ._program_advice import for_a_padding, paired, stands_in_front
 from ._program_arguments import axes, mapping, names
 from ._program_builder import Builder, Sym, Value, shape_of
 from ._program_finish import Kept, finished
@@ -349,6 +349,10 @@ class _Reader:
     def _checked(self, step: _Step) -> Verdict:
         """Return what frames one by one come to, after refusing what they would get wrong."""
         verdict = self._verdict(step)
+        for source, roots in verdict.ahead if verdict.found is None else ():
+            if plain := [name for name in roots if name in step.plain]:
+                verdict = replace(verdict, found=(source, stands_in_front(plain[0])))
+                break
         for name in step.needed:
             if self._named is not None and name not in self._named:
                 raise FormatError(

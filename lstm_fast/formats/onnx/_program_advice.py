@@ -25,6 +25,15 @@ def paired(pairs: Mapping[str, object]) -> str:
     return "{" + ", ".join(f'"{name}": {one}' for name, one in pairs.items()) + "}"
 
 
+def stands_in_front(name: str) -> str:
+    """Return what is wrong with an input that is joined in front of the frames."""
+    return (
+        f"puts input {name!r} in front of the frames, once, and a step would put it in front of "
+        f"each; where it never changes, give it: constants={paired({name: VALUE})}; where it is a "
+        f"state, say which output becomes it: states={paired({name: '<output>'})}"
+    )
+
+
 def for_a_padding(scopes: Sequence[Scope], source: str) -> str:
     """Return how to cut behind the padding of a causal convolution, "" where it is none.
 

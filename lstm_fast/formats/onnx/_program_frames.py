@@ -60,7 +60,8 @@ class Longer(Tracer):
 
     found: the first node that one frame a step gets wrong, and why; None for none. anew: the same
     of a node that takes each frame as a sequence, which ends the trace. past: the nodes
-    that keep frames of the steps before, with the axis of their input that is time. times: of
+    that keep frames of the steps before, with the axis of their input that is time. ahead: the
+    nodes that put something in front of the frames, and the inputs that it is made of. times: of
     outputs, which axis is.
     """
 
@@ -74,6 +75,7 @@ class Longer(Tracer):
         self.found: tuple[str, str] | None = None
         self.anew: tuple[str, str] | None = None
         self.past: dict[Key, int] = {}
+        self.ahead: list[tuple[str, Sequence[str]]] = []
         self.times: dict[str, int] = {}
         self._longer: list[tuple[str, str]] = []
 
@@ -223,7 +225,12 @@ class Longer(Tracer):
         """Return what becomes of the order of frames, "" where they keep it."""
         if node.op_type == "Concat":
             axis = int(scope.attributes_of(node).get("axis", 1))
-            return _joined(axis, pairs, [self._reaches.depends(many) for _, many in pairs])
+            of_frames = [self._reaches.depends(many) for _, many in pairs]
+            longer = [_is_longer(axis, *pair) for pair in pairs]
+            for (_, many), is_of_frames, is_longer in zip(pairs, of_frames, longer, strict=True):
+                if any(longer) and isinstance(many, Sym) and not (is_of_frames or is_longer):
+                    self.ahead.append((f"Concat {label(node)}", self._first._roots(many)))
+            return _joined(axis, pairs, of_frames)
         (one, many), result = pairs[0] if pairs else (None, None), made[0] if made else None
         if result is None or one is None or many is None:
             return ""
@@ -264,6 +271,11 @@ def _longer_axes(one: Value | None, many: Value | None) -> list[int]:
     return [] if one is None or many is None else grown(shape_of(one), shape_of(many))
 
 
+def _is_longer(axis: int, one: Value | None, many: Value | None) -> bool:
+    """Tell whether that axis is longer where there are more frames."""
+    return one is not None and axis % max(len(shape_of(one)), 1) in _longer_axes(one, many)
+
+
 def _has_lost_time(op_type: str, pairs: Sequence[tuple[Value | None, Value | None]]) -> bool:
     """Tell whether a value has fewer axes where there is one frame, and that matters to a node."""
     both = [(one, many) for one, many in pairs if one is not None and many is not None]
@@ -283,9 +295,7 @@ def _joined(
     longer = []
     for (one, many), of_frames in zip(pairs, depends, strict=True):
         if one is not None and many is not None and 0 not in shape_of(one):
-            rank = len(shape_of(one))
-            is_longer = axis % rank in grown(shape_of(one), shape_of(many))
-            longer.append((is_longer, of_frames))
+            longer.append((_is_longer(axis, one, many), of_frames))
     is_ahead = any(of_frames and not is_longer for is_longer, of_frames in longer[:-1])
     is_behind = any(is_longer for is_longer, _ in longer[:-1])
     return ORDER if is_behind or (is_ahead and any(is_longer for is_longer, _ in longer)) else ""

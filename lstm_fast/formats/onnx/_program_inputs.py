@@ -237,6 +237,15 @@ class Inputs:
         """Return what to pass as shapes= for the shape that was taken."""
         return _say(name, self.made[name].shape)
 
+    def say_so_many(self) -> str:
+        """Return what to pass where the graph is made for some number of frames."""
+        name, axes = next(iter(self.times.items()))
+        sizes = [None if n == axes[-1] else size for n, size in enumerate(self.made[name].shape)]
+        return (
+            f"{_say(name, sizes)} with that number in the place of ..., and "
+            f'time_axis={{"{name}": {axes[-1]}}}'
+        )
+
     def _constant(self, name: str) -> Array:
         number = self._infos[name].type.tensor_type.elem_type
         kind = KINDS.get(number)

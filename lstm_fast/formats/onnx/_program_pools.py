@@ -69,11 +69,11 @@ def _axis(
     if max(begin, end) >= reach:
         raise ValueError(f"its padding {(begin, end)} is as long as a window, {reach}")
     rest = size + begin + end - reach
-    if rest < 0:
-        raise ValueError(f"a window spans {reach} values, its input has {size + begin + end}")
     count = rest // stride + 1
     if rounds_up and rest % stride and count * stride < size + begin:
         count += 1  # one that begins within the input or the padding before it
+    if count < 1:
+        raise ValueError(f"a window spans {reach} values, its input has {size + begin + end}")
     works_along(builder, settings, n, size, taps, count)
     last = (count - 1) * stride + reach - begin - size
     return _Axis(size, taps, stride, dilation, begin, max(last, 0), end, count)

@@ -100,7 +100,7 @@ class Reaches:
         (axis, *others), window = axes, windows[0]
         if others or many[axis] - one[axis] != self._more or window not in first.windows:
             return MERGED, None
-        why = self._along(window, _left(one[axis], parts[0]))
+        why = self._along(window, _left(one[axis], parts[0]), len(many) - 1 - axis)
         return why, axis if window.before and not why else None
 
     def follow(self, op_type: str, pairs: Pairs, made: Pairs) -> bool:
@@ -168,10 +168,10 @@ class Reaches:
                 self._result = Reach(max(reach.behind - many.behind, 0), reach.source)
         return ""
 
-    def _along(self, window: Window, frames: int) -> str:
+    def _along(self, window: Window, frames: int, behind_time: int) -> str:
         """Return what is wrong with a padding or a convolution along time.
 
-        frames: that it gets where the inputs have one.
+        frames: that it gets where the inputs have one. behind_time: the axes behind that of time.
         """
         reach = self._result
         if reach is None:
@@ -190,7 +190,8 @@ class Reaches:
         behind = min(reach.behind + window.after, LAST)
         if count <= behind < LAST:
             whole = window.reach - 1
-            hint = f" (F.pad(x, ({whole}, 0)))" if whole else ""
+            pads = "0, 0, " * behind_time + f"{whole}, 0"  # the last axis comes first
+            hint = f" (F.pad(x, ({pads})))" if whole else ""
             return _future(behind - count + 1, hint)
         self._result = Reach(behind, self._source if window.after else reach.source)
         return ""

@@ -24,13 +24,15 @@ class Verdict:
     """What frames one by one come to.
 
     found: the node that gets them wrong, and why; None for none. past: the nodes that keep some of
-    those before. times: of outputs, which axes are time. is_traced: the graph takes several frames;
-    else `error` says why not, and found is a node that takes each of them as a sequence.
+    those before. times: of outputs, which axes are time. ahead: the nodes that put something in
+    front of the frames, and the inputs that it is made of. is_traced: the graph takes several
+    frames; else `error` says why not, and found is a node that takes each of them as a sequence.
     """
 
     found: tuple[str, str] | None = None
     past: Mapping[Key, int] = field(default_factory=dict)
     times: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    ahead: Sequence[tuple[str, Sequence[str]]] = ()
     is_traced: bool = True
     error: str = ""
 
@@ -92,7 +94,8 @@ class Times:
         for one in traced:
             for name, axes in one.times.items():
                 times.setdefault(name, []).extend(axes)
-        return Verdict(past=past[0].past if past else {}, times=times)
+        ahead = [pair for one in traced for pair in one.ahead]
+        return Verdict(past=past[0].past if past else {}, times=times, ahead=ahead)
 
     def _tried(self, names: Sequence[str]) -> Verdict:
         first, *others = [dict.fromkeys(names, frames) for frames in FRAMES]
@@ -123,7 +126,7 @@ class Times:
             except ValueError as error:
                 raise _UntracedError(str(error), longer.anew) from error
         times = {name: (axis,) for name, axis in longer.times.items()}
-        return Verdict(longer.found, dict(longer.past), times)
+        return Verdict(longer.found, dict(longer.past), times, longer.ahead)
 
 
 class _UntracedError(FormatError):

@@ -245,7 +245,7 @@ class Tracer:
     def _misfit(self) -> str:
         """Return why a node may not take what it gets."""
         if self.inputs.is_one_frame:
-            return f", with one frame: {SEVERAL}"
+            return f", with one frame: {SEVERAL}, and then say {self.inputs.say_so_many()}"
         return ", so it is damaged, or does not fit the sizes that it gets"
 
     def _left_with(self, scope: Scope, node: Proto, given: list[str] | None) -> str:
