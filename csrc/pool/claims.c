@@ -20,7 +20,7 @@ lf_status lf_pool_claim(lf_pool *pool, unsigned long long handle, uint32_t owner
         return LF_ERR_HANDLE;
     if (found != LF_TORN)
         return found == owner ? LF_ERR_REPEATED : LF_ERR_BUSY;
-    if (owner != LF_ALONE) /* which writes a whole state, or closes */
+    if (!(owner & LF_ALONE) || owner & LF_LOOKS) /* the others write a whole state, or closes */
         return LF_ERR_FORKED;
     *result = slot;
     return atomic_compare_exchange_strong_explicit(&slot->key, &found, owner, memory_order_acquire,

@@ -14,17 +14,23 @@ static void mend_room(lf_pool *pool) {
     }
 }
 
-/* One that was being opened is still closed, one that was being closed may be either. */
+/* One that was being opened or closed is closed: nobody in the child knows of it. */
 static void mend_slot(lf_pool *pool, lf_slot *slot) {
     const unsigned long long handle = atomic_load(&slot->handle), key = atomic_load(&slot->key);
-    if (handle && key == handle)
+    if (key == handle)
         return;
     if (slot->prepared != LF_NONE) {
         memset(lf_slot_kept(pool, slot), 0, pool->kept_floats * sizeof(float));
         slot->prepared = LF_NONE;
     }
-    const int is_whole = key <= LF_LAST_OWNER && key != LF_TORN && key & LF_LOOKS;
-    atomic_store(&slot->key, !handle || is_whole ? handle : LF_TORN);
+    const uint32_t owner = key <= LF_LAST_OWNER && key != LF_TORN ? (uint32_t)key : 0;
+    if (!handle || !key || owner & LF_ENDS) {
+        memset(lf_slot_state(pool, slot), 0, pool->slot_floats * sizeof(float));
+        atomic_store(&slot->handle, 0);
+        atomic_store(&slot->key, 0);
+    } else {
+        atomic_store(&slot->key, owner & LF_LOOKS ? handle : LF_TORN);
+    }
 }
 
 /* Also counts what is open. */

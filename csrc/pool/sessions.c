@@ -51,7 +51,7 @@ lf_status lf_pool_restore(lf_pool *pool, const void *bytes, size_t size,
     return status == LF_OK ? open_from(pool, values, handle) : status;
 }
 
-/* Enters, and takes one session as LF_ALONE, and perhaps LF_LOOKS; on LF_OK done_with must follow. */
+/* Enters, and takes one session as LF_ALONE, and perhaps LF_LOOKS or LF_ENDS; on LF_OK done_with must follow. */
 static lf_status use_one(lf_pool *pool, unsigned long long handle, uint32_t owner, lf_slot **slot) {
     if (!pool)
         return LF_ERR_ARGUMENT;
@@ -75,7 +75,7 @@ static void zero(lf_pool *pool, lf_slot *slot) {
 
 lf_status lf_pool_close(lf_pool *pool, unsigned long long handle) {
     lf_slot *slot;
-    const lf_status status = use_one(pool, handle, LF_ALONE, &slot);
+    const lf_status status = use_one(pool, handle, LF_ALONE | LF_ENDS, &slot);
     if (status != LF_OK)
         return status;
     zero(pool, slot);

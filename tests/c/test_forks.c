@@ -151,6 +151,31 @@ static void test_pool_in_calls(void) {
     lf_pool_destroy(pool);
 }
 
+/* Neither has a handle afterwards, nor anything in memory, and their rooms are free. */
+static void use_pool_without_them(int slots) {
+    CHECK(lf_pool_open_count(pool) == N);
+    for (int n = N; n < N + slots; n++) {
+        const float *state = pool->room.states + lf_state_at(pool, (size_t)n);
+        for (size_t k = 0; k < pool->slot_floats; k++)
+            CHECK(state[k] == 0);
+    }
+    use_whole_sessions(1);
+}
+
+/* The handle is there before the session can be used, and goes after it no longer can. */
+static void test_pool_with_half_open_sessions(void) {
+    unsigned long long opened[2];
+    make_pool();
+    for (int n = 0; n < 2; n++)
+        CHECK(lf_pool_open(pool, &opened[n]) == LF_OK);
+    CHECK((opened[0] & 0xFFFFFF) == N && (opened[1] & 0xFFFFFF) == N + 1);
+    atomic_store(&pool->room.slots[N].key, 0);
+    atomic_store(&pool->room.slots[N + 1].key, LF_ALONE | LF_ENDS);
+    pool->room.states[lf_state_at(pool, N)] = pool->room.states[lf_state_at(pool, N + 1)] = 3;
+    CHECK(in_child(use_pool_without_them, 2));
+    lf_pool_destroy(pool);
+}
+
 /* A session that is being opened or closed has no handle, or no key, or is on no list. */
 static void test_pool_between_open_and_closed(void) {
     unsigned long long closing;
@@ -245,6 +270,7 @@ int main(void) {
     CHECK(counting_lstm(NULL, &model) == LF_OK);
     test_stream();
     test_pool_in_calls();
+    test_pool_with_half_open_sessions();
     test_pool_between_open_and_closed();
     test_pool_that_grows();
     test_mending_that_is_forked();
