@@ -14,6 +14,7 @@ EXTRAS = {
     "otel": ("opentelemetry-api>=1.20",),
     "evaluate": ("scipy>=1.11", "matplotlib>=3.7", "tqdm>=4.60", "rich>=13"),
     "plot": ("matplotlib>=3.7",),
+    "vad": ("onnx>=1.15", "soundfile>=0.12", "matplotlib>=3.7", "tqdm>=4.60"),
 }
 
 

@@ -170,6 +170,13 @@ class Chunks:
         values = np.frombuffer(data, "<f4", offset=HEADER.size).astype(np.float32)
         self._raw, self._ready = values[:raw], values[raw:]
 
+    def _buffers(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `_set_buffers` takes back: what is buffered, which is never written to."""
+        return self._raw, self._ready
+
+    def _set_buffers(self, kept: tuple[NDArray[np.float32], NDArray[np.float32]]) -> None:
+        self._raw, self._ready = kept
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("take a snapshot, and restore it in a Chunks made alike")
 

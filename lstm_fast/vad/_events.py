@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import struct
 from dataclasses import dataclass
@@ -99,6 +100,12 @@ class SpeechEvents:
         self._ended = 0  # the last speech that was announced, with its padding
         self._turn = NONE  # where speech ended whose turn has not
         self._announced = False
+
+    def fresh(self) -> SpeechEvents:
+        """Return another one with the same rules, at the start."""
+        twin = copy.copy(self)
+        twin.reset()
+        return twin
 
     @property
     def is_speaking(self) -> bool:
