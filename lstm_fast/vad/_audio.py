@@ -47,16 +47,32 @@ def read(path: Any) -> tuple[NDArray[np.float32], int]:
     Raises:
         As `read_audio`.
     """
+    with opened(path) as file:
+        try:
+            samples = file.read(dtype="float32", always_2d=True)
+        except (RuntimeError, ValueError) as error:  # libsndfile's are RuntimeErrors
+            raise FormatError(f"{path}: this cannot be read as audio ({error})") from None
+        rate = int(file.samplerate)
+    mixed = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    return np.ascontiguousarray(mixed, np.float32), rate
+
+
+def opened(path: Any) -> Any:
+    """Return a recording as an open `soundfile.SoundFile`.
+
+    Raises:
+        As `read_audio`.
+    """
     soundfile = _soundfile()
     if isinstance(path, (str, os.PathLike)):
         with open(path, "rb"):  # says in words what is wrong where libsndfile has a number
             pass
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: raw, without a header
+        return soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:  # TypeError: a raw file
+        if isinstance(path, (str, os.PathLike)) and not os.path.getsize(path):
+            raise FormatError(f"{path}: the file is empty") from None
         raise FormatError(f"{path}: this cannot be read as audio ({error})") from None
-    mixed = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    return np.ascontiguousarray(mixed, np.float32), int(rate)
 
 
 def resampled(samples: NDArray[np.float32], rate: int, to_rate: int) -> NDArray[np.float32]:
