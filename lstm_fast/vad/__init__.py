@@ -22,7 +22,8 @@ from ._others import (
     SileroVoiceActivityDetector,
     get_vad_model,
 )
-from ._session import Heard, SpeechPool, SpeechStream
+from ._session import Heard, SpeechStream
+from ._session_pool import SpeechPool
 from ._silero import CHUNKS, silero, silero_file
 from ._timestamps import (
     get_speech_timestamps,

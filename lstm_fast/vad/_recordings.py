@@ -14,7 +14,8 @@ from ..model import Model
 from ._audio import opened
 from ._resampling import check_rate
 from ._samples import check_loudness
-from ._session import Heard, SpeechPool
+from ._session import Heard
+from ._session_pool import SpeechPool
 
 TOGETHER = 64  # recordings that are open at the same time
 BLOCK_SECONDS = 8.0
