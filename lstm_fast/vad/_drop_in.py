@@ -7,19 +7,17 @@ one; anything else comes back as NumPy arrays.
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._foreign_arrays import as_array
 from ..model import Model
-from ._samples import scaled
+from ._samples import as_audio, flat, like
 from ._silero import CHUNKS, silero, silero_file
 
 OPSETS = (15, 16)  # of the files in the package, whose weights are the same
@@ -27,6 +25,45 @@ RATES_OF_OPSET = {15: (16000,), 16: (8000, 16000)}
 FRAMES = 512  # chunks in a block, where nobody says
 
 
+@overload
+def load_silero_vad(
+    onnx: bool = ...,
+    opset_version: int = ...,
+    sequence: Literal[False] = ...,
+    sampling_rate: int = ...,
+    max_frames: int = ...,
+    *,
+    path: str | os.PathLike[str] | None = ...,
+    weight_dtype: str | Mapping[Any, str] = ...,
+    backend: str | None = ...,
+    isa: str | None = ...,
+) -> SileroVAD: ...
+@overload
+def load_silero_vad(
+    onnx: bool = ...,
+    opset_version: int = ...,
+    *,
+    sequence: Literal[True],
+    sampling_rate: int = ...,
+    max_frames: int = ...,
+    path: str | os.PathLike[str] | None = ...,
+    weight_dtype: str | Mapping[Any, str] = ...,
+    backend: str | None = ...,
+    isa: str | None = ...,
+) -> SileroVADSequence: ...
+@overload
+def load_silero_vad(
+    onnx: bool = ...,
+    opset_version: int = ...,
+    sequence: bool = ...,
+    sampling_rate: int = ...,
+    max_frames: int = ...,
+    *,
+    path: str | os.PathLike[str] | None = ...,
+    weight_dtype: str | Mapping[Any, str] = ...,
+    backend: str | None = ...,
+    isa: str | None = ...,
+) -> SileroVAD | SileroVADSequence: ...
 def load_silero_vad(
     onnx: bool = False,
     opset_version: int = 16,
@@ -322,45 +359,6 @@ def _loaded(
     path: Path, changed: int, rate: int, types: str, backend: str | None, isa: str | None
 ) -> Model:
     return silero(path, sampling_rate=rate, weight_dtype=types, backend=backend, isa=isa)
-
-
-def as_audio(x: Any, name: str) -> NDArray[np.float32]:
-    """Return real numbers of any shape as float32, integers divided by 32768.
-
-    Raises:
-        TypeError: they are none, or unsigned.
-        ValueError: lists of different lengths; or integers beyond 16 bits.
-    """
-    array = as_array(x, name)
-    kind = array.dtype.kind
-    if kind == "f" or (not array.size and kind in "iub"):
-        return np.asarray(array, np.float32)
-    if kind != "i":
-        raise TypeError(f"{name} has dtype {array.dtype}, expected float32 in -1...1, or int16")
-    return scaled(array, name)
-
-
-def flat(audio: Any) -> NDArray[np.float32]:
-    """Return a recording as (n,), whatever axes of size 1 it has besides.
-
-    Raises:
-        TypeError, ValueError: as `as_audio`; or it has several channels.
-    """
-    samples = as_audio(audio, "audio")
-    if samples.size != max(samples.shape, default=1):
-        raise ValueError(
-            f"audio has shape {samples.shape}: of several channels pass one, or their mean"
-        )
-    return samples.reshape(-1)
-
-
-def like(given: Any, array: NDArray[Any]) -> Any:
-    """Return array as a tensor of PyTorch where what was given is one."""
-    torch = sys.modules.get("torch")
-    kind = getattr(torch, "Tensor", None)
-    if torch is not None and isinstance(kind, type) and isinstance(given, kind):
-        return torch.from_numpy(array)
-    return array
 
 
 def _frames(max_frames: Any) -> int:

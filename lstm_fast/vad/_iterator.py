@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._drop_in import SileroVAD, as_audio
+import numpy as np
+from numpy.typing import NDArray
+
+from ._drop_in import SileroVAD
+from ._samples import as_audio, for_others
 from ._silero import CHUNKS
 
 HYSTERESIS = 0.15  # so much below the threshold speech ends
@@ -72,18 +76,18 @@ class VADIterator:
             TypeError: x is no array of real numbers.
             ValueError: its shape is another. Nothing has changed.
         """
-        if isinstance(self.model, SileroVAD):
-            x = _audio(x)
-        probability = float(self.model(x, self.sampling_rate).item())
-        size = len(x[0]) if len(getattr(x, "shape", ())) == 2 else len(x)
+        samples = _audio(x)
+        taken = samples if isinstance(self.model, SileroVAD) else for_others(samples)
+        probability = float(self.model(taken, self.sampling_rate).item())
+        size = samples.shape[-1]
         self.current_sample += size
-        at = self._decide(probability, size)
-        if at is None:
+        decided = self._decide(probability, size)
+        if decided is None:
             return None
-        kind, samples = at
+        kind, at = decided
         if return_seconds:
-            return {kind: round(samples / self.sampling_rate, time_resolution)}
-        return {kind: int(samples)}
+            return {kind: round(at / self.sampling_rate, time_resolution)}
+        return {kind: int(at)}
 
     def _decide(self, probability: float, size: int) -> tuple[str, float] | None:
         if probability >= self.threshold:
@@ -100,7 +104,7 @@ class VADIterator:
         return None
 
 
-def _audio(x: Any) -> Any:
+def _audio(x: Any) -> NDArray[np.float32]:
     """Return x as an array, with what silero-vad calls a wrong type where it is none.
 
     Raises:

@@ -146,7 +146,7 @@ class SpeechPool:
                 f"there are samples for {len(samples)} sessions, and {len(keys)} handles"
             )
         given = [to_samples(one, f"samples[{at}]") for at, one in enumerate(samples)]
-        return self._hear(keys, lambda at, chunks: chunks.push(given[at]))
+        return self._hear(keys, lambda at, chunks: chunks._take(given[at]))
 
     def flush(self, handles: Handles | Sequence[int]) -> list[Heard]:
         """End the audio of these sessions, and begin each anew: see `SpeechStream.flush`.

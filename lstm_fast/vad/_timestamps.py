@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .._extras import install
 from .._foreign_arrays import as_array
-from ._drop_in import SileroVAD, SileroVADSequence, as_audio, flat, like
+from ._drop_in import SileroVAD, SileroVADSequence
+from ._samples import as_audio, flat, for_others
 from ._segments import Cutter, Rules, padded
 from ._silero import CHUNKS
 
@@ -67,7 +68,7 @@ def get_speech_timestamps(
     Raises:
         TypeError: audio is no array of real numbers.
         ValueError: it has several channels; or sampling_rate is another.
-        FormatError: a picture is wanted, and matplotlib is not installed.
+        ImportError: visualize_probs is true, and matplotlib is not installed.
     """
     samples = _mono(audio)
     rate, step = _rate(sampling_rate)
@@ -82,7 +83,7 @@ def get_speech_timestamps(
     model.reset_states()
     size, length = CHUNKS[rate], len(samples)
     probabilities: list[float] = []
-    for block in _blocks(model, samples, rate, audio):
+    for block in _blocks(model, samples, rate):
         for probability in block:
             probabilities.append(probability)
             if progress_tracking_callback:
@@ -268,9 +269,7 @@ def _mono(audio: Any) -> NDArray[np.float32]:
     return samples
 
 
-def _blocks(
-    model: Any, samples: NDArray[np.float32], rate: int, given: Any
-) -> Iterator[list[float]]:
+def _blocks(model: Any, samples: NDArray[np.float32], rate: int) -> Iterator[list[float]]:
     """Yield lists of probabilities of the chunks, the last of which is filled up with zeros."""
     if isinstance(model, SileroVAD):
         for block in model.probabilities(samples, rate):
@@ -281,7 +280,7 @@ def _blocks(
         chunk = samples[begin : begin + size]
         if len(chunk) < size:
             chunk = np.pad(chunk, (0, size - len(chunk)))
-        yield [float(model(like(given, np.ascontiguousarray(chunk)), rate).item())]
+        yield [float(model(for_others(chunk), rate).item())]
 
 
 def _draw(probabilities: list[float], seconds: float) -> None:

@@ -211,7 +211,8 @@ def test_iterators_go_with_other_models():
     ours, other = vad.VADIterator(their_model(True)), vad.VADIterator(vad.load_silero_vad())
     for begin in range(0, 40 * 512, 512):
         chunk = speech()[begin : begin + 512].copy()
-        assert ours(torch.from_numpy(chunk)) == other(chunk.tolist())
+        given = torch.from_numpy(chunk) if begin % 1024 else chunk
+        assert ours(given) == other(chunk.tolist())
 
 
 @pytest.mark.parametrize(

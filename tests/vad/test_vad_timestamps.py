@@ -76,8 +76,7 @@ def test_probabilities_become_the_same_segments(runs, options):
 
 @pytest.mark.parametrize("onnx", [False, True], ids=["torch", "onnxruntime"])
 def test_recordings_have_the_same_segments(onnx, model):
-    import torch
-
+    torch = pytest.importorskip("torch")
     other, counts = their_model(onnx), {"same": 0, "near": 0, "segments": 0}
     for name, (samples, rate) in recordings().items():
         step = max(1, rate // 16000)
@@ -121,6 +120,7 @@ def test_their_functions_and_models_go_with_ours(model):
     assert expected
     assert theirs().get_speech_timestamps(tensor, model) == expected
     assert vad.get_speech_timestamps(tensor, their_model(True)) == expected
+    assert vad.get_speech_timestamps(samples.tolist(), their_model(True)) == expected
     assert vad.get_speech_timestamps(tensor, model) == expected
     assert vad.get_speech_timestamps(tensor.requires_grad_(), model) == expected
 
@@ -148,8 +148,7 @@ def test_a_sequence_model_finds_the_same(model):
     list(itertools.product(["en", "de", "ru", "es", "en+f3"], [120, 240], [16000, 8000])),
 )
 def test_what_espeak_says_has_the_same_segments(voice, speed, rate, model, tmp_path):
-    import torch
-
+    torch = pytest.importorskip("torch")
     text = "One, two, three. This is a sentence, and here is a pause... And another one!"
     samples = spoken(tmp_path, text, voice, speed, rate)
     rng = np.random.default_rng(speed)
@@ -187,11 +186,12 @@ def test_a_multiple_of_16_khz_is_taken_without_a_filter_and_said(model):
 
 
 def test_progress_is_told_after_each_chunk(model):
+    torch = pytest.importorskip("torch")
     samples, told = speech()[:20001], []
     vad.get_speech_timestamps(samples, model, progress_tracking_callback=told.append)
     expected = []
     theirs().get_speech_timestamps(
-        __import__("torch").from_numpy(samples.copy()),
+        torch.from_numpy(samples.copy()),
         Recorded([0.0] * 40),
         progress_tracking_callback=expected.append,
     )
