@@ -118,7 +118,7 @@ class SpeechEvents:
         return self._chunk
 
     def push(self, probability: float) -> list[SpeechEvent]:
-        """Take the next chunk's probability and return what it decides, in the order of time."""
+        """Take the next chunk's probability and return what it decides."""
         begin = self._chunk * self._size
         end = begin + self._size
         found: list[SpeechEvent] = []
@@ -134,7 +134,7 @@ class SpeechEvents:
         if self._start != NONE and self._temp_end == NONE and not self._announced:
             self._begin(end, found)
         if self._turn != NONE and self._start == NONE and end - self._turn >= self._pause:
-            found.append(self._event("turn_end", self._turn + self._pause))
+            found.append(self._event("turn_end", max(self._turn + self._pause, self._ended)))
             self._turn = NONE
         self._chunk += 1
         return found

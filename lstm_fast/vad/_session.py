@@ -35,7 +35,7 @@ class Heard:
     """What became of the audio that a session was given.
 
     probabilities: of speech, of each chunk that was completed, shape (chunks,), float32.
-    events: what they decided, in the order of time.
+    events: what they decided, one after the other.
     """
 
     probabilities: NDArray[np.float32]

@@ -14,6 +14,7 @@ from ..errors import SnapshotError
 from ..model import Model
 from ._chunks import HEADER, Chunks
 from ._events import SpeechEvents
+from ._resampling import check_rate
 from ._samples import to_samples
 from ._session import NOTHING, Heard, chunks_for, heard_of, known, packed, parts_of
 
@@ -193,7 +194,12 @@ class SpeechPool:
             PoolFullError: as `open`.
         """
         of_model, of_chunks, of_events = parts_of(snapshot)
-        session = self._session(_rate_of(of_chunks), rules)
+        rate = _rate_of(of_chunks)
+        try:
+            check_rate(rate, self._rate)
+        except ValueError as error:
+            raise SnapshotError(f"the snapshot is none that lstm_fast wrote: {error}") from None
+        session = self._session(rate, rules)
         session.chunks.restore(of_chunks)
         session.events.restore(of_events)
         handle = self._pool.restore(of_model)

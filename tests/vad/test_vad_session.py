@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 import numpy as np
@@ -216,6 +217,11 @@ def test_snapshots_that_do_not_fit_are_refused_and_nothing_changes(model):
             stream.restore(damaged)
         with pytest.raises(SnapshotError):
             pool.restore(damaged)
+    at = good.index(b"LFCHUNK1") + 8  # where the rate is
+    forged = good[:at] + (16001).to_bytes(4, "little") + good[at + 4 : -32]
+    forged += hashlib.sha256(forged).digest()
+    with pytest.raises(SnapshotError, match="rate is 16001 Hz"):
+        pool.restore(forged)
     with pytest.raises(SnapshotError, match="is of 44100 Hz"):
         stream.restore(vad.SpeechStream(model, rate=44100).snapshot())
     with pytest.raises(TypeError, match="bytes"):
