@@ -42,7 +42,7 @@ class SpeechEvents:
     spoken for `turn_pause_ms` since speech ended. A probability that is NaN counts as silence.
 
     Padding moves a start to before the first chunk (not before the end of the speech before, nor
-    of the audio's beginning) and an end to after the last.
+    of the audio's beginning) and an end to after the last (not beyond what was heard by then).
     """
 
     __slots__ = (
@@ -130,7 +130,7 @@ class SpeechEvents:
             if self._temp_end == NONE:
                 self._temp_end = begin
             if begin - self._temp_end >= self._min_silence:
-                self._end(self._temp_end, found)
+                self._end(self._temp_end, end, found)
         if self._start != NONE and self._temp_end == NONE and not self._announced:
             self._begin(end, found)
         if self._turn != NONE and self._start == NONE and end - self._turn >= self._pause:
@@ -181,11 +181,11 @@ class SpeechEvents:
             self._announced, self._turn = True, NONE
             found.append(self._event("speech_start", max(self._start - self._pad, self._ended)))
 
-    def _end(self, end: int, found: list[SpeechEvent]) -> None:
+    def _end(self, end: int, now: int, found: list[SpeechEvent]) -> None:
         if self._announced:
-            self._ended = end + math.floor(self._pad)
+            self._ended = min(end + math.floor(self._pad), now)
             self._turn = end
-            found.append(self._event("speech_end", end + self._pad))
+            found.append(self._event("speech_end", self._ended))
         self._start, self._temp_end, self._announced = NONE, NONE, False
 
     def _event(self, kind: Kind, samples: float) -> SpeechEvent:

@@ -80,6 +80,19 @@ def test_cuts_and_snapshots_do_not_matter(rate, model, seed):
     assert joined(heard) == expected
 
 
+def test_events_are_those_of_the_iterator():
+    """Starts and ends in samples, where padding meets nothing."""
+    silero_file("silero_vad")
+    samples = speech()[: 180 * 512]
+    iterator, told = vad.VADIterator(vad.load_silero_vad()), []
+    for chunk in samples.reshape(-1, 512):
+        event = iterator(chunk)
+        told += [] if event is None else [*event.items()]
+    events = vad.SpeechStream().push(samples).events
+    assert [(one.kind[7:], round(one.seconds * 16000)) for one in events] == told
+    assert len(told) >= 4
+
+
 def test_without_what_is_buffered_it_is_another(model):
     """Negative control: a snapshot of the model alone, as services have it."""
     samples = audio(48000)
