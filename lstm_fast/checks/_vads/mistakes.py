@@ -10,7 +10,8 @@ import numpy as np
 
 from ..._arrays import Float32
 from ...errors import LstmFastError
-from ...model import Model, load_model
+from ...formats._whole_models import load_model
+from ...model import Model
 from .._context import Context
 from .._moved import Expected, expected, part_of
 from ..options import Options
