@@ -1,0 +1,196 @@
+"""From a probability per chunk to what a service acts on: speech starts, speech ends, turn ends."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..errors import SnapshotError
+
+__all__ = ["SpeechEvent", "SpeechEvents"]
+
+Kind = Literal["speech_start", "speech_end", "turn_end"]
+STATE = struct.Struct("<8sQqqqq?")
+MAGIC = b"LFEVENT1"
+NONE = -1
+HYSTERESIS, LOWEST = 0.15, 0.01  # as silero-vad has them, where nobody says neg_threshold
+
+
+@dataclass(frozen=True)
+class SpeechEvent:
+    """Something that happened.
+
+    kind: "speech_start", "speech_end" or "turn_end". seconds: when, in the audio's time; padding
+    is in it. chunk: the number of the chunk that decided it, from 0.
+    """
+
+    kind: Kind
+    seconds: float
+    chunk: int
+
+
+class SpeechEvents:
+    """Watches the probabilities of one session.
+
+    Speech begins with the first chunk at or above `threshold`, and is announced once it is longer
+    than the shortest; it ends where chunks begin that are below `neg_threshold`, once they have
+    lasted `min_silence_duration_ms` with none at or above `threshold` among them: as in
+    silero-vad's `get_speech_timestamps`, but as it happens. A turn ends once, when nobody has
+    spoken for `turn_pause_ms` since speech ended. A probability that is NaN counts as silence.
+
+    Padding moves a start to before the first chunk (not before the end of the speech before, nor
+    of the audio's beginning) and an end to after the last.
+    """
+
+    __slots__ = (
+        *("_announced", "_chunk", "_ended", "_min_silence", "_min_speech", "_pad", "_pause"),
+        *("_rate", "_size", "_start", "_temp_end", "_turn", "neg_threshold", "threshold"),
+    )
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.5,
+        neg_threshold: float | None = None,
+        min_speech_duration_ms: float = 0,
+        min_silence_duration_ms: float = 100,
+        speech_pad_ms: float = 30,
+        turn_pause_ms: float | None = None,
+        rate: int = 16000,
+        size: int = 512,
+    ) -> None:
+        """Begin in silence.
+
+        Args:
+            threshold: the probability from which on a chunk is speech, 0 to 1.
+            neg_threshold: the one below which it is silence again; None: 0.15 less, at least 0.01.
+            min_speech_duration_ms: what is not longer than this is no speech.
+            min_silence_duration_ms: what is shorter than this ends no speech.
+            speech_pad_ms: how much is added on both sides.
+            turn_pause_ms: after how much silence a turn ends; None: never.
+            rate: of the model, Hz.
+            size: samples in a chunk of the model.
+
+        Raises:
+            TypeError: one of them is no number.
+            ValueError: one is out of range.
+        """
+        self.threshold = _between("threshold", threshold, 0, 1)
+        if neg_threshold is None:
+            neg_threshold = max(self.threshold - HYSTERESIS, min(LOWEST, self.threshold))
+        self.neg_threshold = _between("neg_threshold", neg_threshold, 0, self.threshold)
+        self._rate = int(_between("rate", rate, 1, math.inf))
+        self._size = int(_between("size", size, 1, math.inf))
+        self._min_speech = self._samples("min_speech_duration_ms", min_speech_duration_ms)
+        self._min_silence = self._samples("min_silence_duration_ms", min_silence_duration_ms)
+        self._pad = self._samples("speech_pad_ms", speech_pad_ms)
+        self._pause = (
+            math.inf if turn_pause_ms is None else self._samples("turn_pause_ms", turn_pause_ms)
+        )
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the start."""
+        self._chunk = 0  # how many have been
+        self._start = NONE  # of what is, or may become, speech; in samples, as all of these
+        self._temp_end = NONE  # where it may have ended
+        self._ended = 0  # the last speech that was announced, with its padding
+        self._turn = NONE  # where speech ended whose turn has not
+        self._announced = False
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether a start was announced, and no end since."""
+        return self._announced
+
+    @property
+    def chunks(self) -> int:
+        """How many probabilities there have been."""
+        return self._chunk
+
+    def push(self, probability: float) -> list[SpeechEvent]:
+        """Take the next chunk's probability and return what it decides, in the order of time."""
+        begin = self._chunk * self._size
+        end = begin + self._size
+        found: list[SpeechEvent] = []
+        if probability >= self.threshold:
+            self._temp_end = NONE
+            if self._start == NONE:
+                self._start = begin
+        elif not probability >= self.neg_threshold and self._start != NONE:
+            if self._temp_end == NONE:
+                self._temp_end = begin
+            if begin - self._temp_end >= self._min_silence:
+                self._end(self._temp_end, found)
+        if self._start != NONE and self._temp_end == NONE and not self._announced:
+            self._begin(end, found)
+        if self._turn != NONE and self._start == NONE and end - self._turn >= self._pause:
+            found.append(self._event("turn_end", self._turn + self._pause))
+            self._turn = NONE
+        self._chunk += 1
+        return found
+
+    def finish(self) -> list[SpeechEvent]:
+        """End the audio: return the end of the speech that goes on, and of the turn; begin anew."""
+        found: list[SpeechEvent] = []
+        end = self._chunk * self._size
+        self._chunk = max(0, self._chunk - 1)  # the last one decides
+        if self._announced:
+            self._ended = end
+            found.append(self._event("speech_end", end))
+            self._turn = end
+        if self._turn != NONE and self._pause < math.inf:
+            found.append(self._event("turn_end", end))
+        self.reset()
+        return found
+
+    def snapshot(self) -> bytes:
+        """Return the state as 49 bytes, from which another one continues."""
+        samples = (self._start, self._temp_end, self._ended, self._turn)
+        return STATE.pack(MAGIC, self._chunk, *samples, self._announced)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue where a snapshot was taken; thresholds and times are this one's own.
+
+        Raises:
+            TypeError: it is no bytes.
+            SnapshotError: it is none. Nothing changed.
+        """
+        if not isinstance(snapshot, (bytes, bytearray, memoryview)):
+            raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
+        data = bytes(snapshot)
+        if len(data) != STATE.size or not data.startswith(MAGIC):
+            raise SnapshotError(f"this is no snapshot of events: it is not {MAGIC!r} and its state")
+        _, chunk, start, temp_end, ended, turn, announced = STATE.unpack(data)
+        if min(start, temp_end, turn) < NONE or ended < 0 or (announced and start == NONE):
+            raise SnapshotError("the snapshot of events is damaged: no session comes to this state")
+        self._chunk, self._announced = chunk, announced
+        self._start, self._temp_end, self._ended, self._turn = start, temp_end, ended, turn
+
+    def _begin(self, now: int, found: list[SpeechEvent]) -> None:
+        if now - self._start > self._min_speech:
+            self._announced, self._turn = True, NONE
+            found.append(self._event("speech_start", max(self._start - self._pad, self._ended)))
+
+    def _end(self, end: int, found: list[SpeechEvent]) -> None:
+        if self._announced:
+            self._ended = end + math.floor(self._pad)
+            self._turn = end
+            found.append(self._event("speech_end", end + self._pad))
+        self._start, self._temp_end, self._announced = NONE, NONE, False
+
+    def _event(self, kind: Kind, samples: float) -> SpeechEvent:
+        return SpeechEvent(kind, samples / self._rate, self._chunk)
+
+    def _samples(self, name: str, ms: Any) -> float:
+        return _between(name, ms, 0, math.inf) * self._rate / 1000
+
+
+def _between(name: str, value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
+    return float(value)
