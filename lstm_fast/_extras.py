@@ -14,6 +14,7 @@ EXTRAS = {
     "otel": ("opentelemetry-api>=1.20",),
     "evaluate": ("scipy>=1.11", "matplotlib>=3.7", "tqdm>=4.60", "rich>=13"),
     "plot": ("matplotlib>=3.7",),
+    "serve": ("aiohttp>=3.11", "uvloop>=0.18", "prometheus-client>=0.20", "onnx>=1.15"),
 }
 
 

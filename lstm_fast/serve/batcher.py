@@ -100,7 +100,8 @@ class FrameBatcher:
         self._outside: OrderedDict[Answer | Post, None] = OrderedDict()  # those that wait for room
         self._ready: dict[Session, None] = {}  # in this order; whose first frame can be taken
         self._due = 0.0  # when the first of them has waited long enough
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
         self._stepping = self._closing = False
         self._watchers: list[asyncio.Future[None]] = []  # of the end of this step
 
@@ -234,9 +235,10 @@ class FrameBatcher:
         at_once = self._closing or len(self._ready) >= self._max_batch
         due = 0.0 if at_once else self._due
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._timer_due <= due:
                 return
             self._timer.cancel()
+        self._timer_due = due
         self._timer = self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
