@@ -77,17 +77,22 @@ class _Connection:
         self.done = asyncio.get_running_loop().create_future()
         self._meter, self._request = server.hub.meter, request
         self._task = asyncio.current_task()
+        self._transport: asyncio.Transport | None = None
+
+    async def prepare(self) -> None:
+        """Answer the handshake."""
+        await self.socket.prepare(self._request)
+        self._transport = self._request.transport
 
     def write(self, data: bytes) -> None:
         """Write bytes to the socket, as far as it is there."""
-        transport = self._request.transport
+        transport = self._transport
         if transport is not None and not transport.is_closing():
             transport.write(data)
 
     def unread(self) -> int:
         """Return how many bytes wait to be sent."""
-        transport = self._request.transport
-        return 0 if transport is None else transport.get_write_buffer_size()
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def leave(self, why: Refusal) -> None:
         """Begin to close, with a code and a reason; the first one counts."""
@@ -117,8 +122,8 @@ class _Connection:
         level = logging.INFO if why.code in (Close.DONE, Close.RESTART) else logging.WARNING
         log.log(level, "closed with %d: %s", why.code, why.reason)
         await self.socket.close(code=why.code, message=why.message, drain=False)
-        if self.unread() and self._request.transport is not None:
-            self._request.transport.abort()  # who does not read will not read this either
+        if self.unread() and self._transport is not None:
+            self._transport.abort()  # who does not read will not read this either
 
 
 class Server:
@@ -229,7 +234,7 @@ class Server:
             meter.refused += 1
             raise web.HTTPServiceUnavailable(text="too many connections: try again later\n")
         connection = _Connection(self, request)
-        await connection.socket.prepare(request)
+        await connection.prepare()
         self._connections.add(connection)
         try:
             await self._serve(connection, request)
