@@ -26,6 +26,7 @@ FILES = {  # of the page, and what they are
     "page.css": "text/css",
     "page.js": "text/javascript",
     "view.js": "text/javascript",
+    "client.js": "text/javascript",
     "audio.js": "text/javascript",
     "worklet.js": "text/javascript",
     "icon.svg": "image/svg+xml",

@@ -118,6 +118,7 @@ class Client:
         message = await asyncio.wait_for(self.socket.receive(), PATIENCE)
         if message.type is not aiohttp.WSMsgType.TEXT:
             self.closed = message
+            await self.socket.close()
             return False
         told = json.loads(message.data)
         if told["type"] == "ready":
