@@ -148,7 +148,7 @@ def test_a_recording_goes_on_where_the_server_is_replaced(browser, wav, tmp_path
         page.wait_for_function("() => window.page.windows.length > 30")
         process.send_signal(signal.SIGTERM)
         process.wait()
-        problem(page, "nothing is lost meanwhile")
+        problem(page, "The connection is lost. Trying to go on")
         picture(page, "trying")
         with served(*state, "--port", port):
             status(page, "Live")

@@ -18,7 +18,12 @@ const REASONS = {
 export class AudioProblem extends Error {}
 
 async function collector(context, take) {
-  await context.audioWorklet.addModule("worklet.js");
+  try {
+    await context.audioWorklet.addModule("worklet.js");
+  } catch {
+    await context.close();
+    throw new AudioProblem("There is no connection to the server. Is it running?");
+  }
   const node = new AudioWorkletNode(context, "collector", { numberOfOutputs: 1 });
   let ended;
   const end = new Promise((resolve) => (ended = resolve));

@@ -78,7 +78,7 @@ export class Client {
     const mayGoOn = code === 1006 || code === CODE.RESTART || (code === CODE.FULL && this.session);
     if (mayGoOn && this.session && this.attempt < WAITS.length) {
       const seconds = WAITS[this.attempt++];
-      this.on.waiting(this.attempt, reason);
+      this.on.waiting(this.attempt);
       this.timer = setTimeout(() => this.connect(), 1000 * seconds);
       return;
     }

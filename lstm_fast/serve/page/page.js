@@ -161,9 +161,9 @@ async function start(open, what) {
     done(message) {
       for (const event of message.events) happen(event);
     },
-    waiting(attempt, reason) {
+    waiting(attempt) {
       say("waiting", `Connection lost, attempt ${attempt}`);
-      complain(`The connection is lost${reason ? ` (${reason})` : ""}. Trying to go on; nothing is lost meanwhile.`);
+      complain("The connection is lost. Trying to go on: what is heard meanwhile is sent then.");
     },
     closed(code, problem) {
       complain(problem);
