@@ -70,7 +70,7 @@ class Limits:
     start: float = 10.0
     speed: float = 4.0
     burst: float = 30.0
-    waiting: int = 1 << 15
+    waiting: int = 1 << 14
     unread: int = 1 << 16
     replies: int = 256
     keep: float = 600.0

@@ -65,11 +65,17 @@ def silero(folder):
     return {}
 
 
+def web(folder):
+    pytest.importorskip("aiohttp")
+    return {}
+
+
 PREPARED = {
     "docs/checks.md": put_files,
     "docs/evaluation.md": classes,
     "docs/formats.md": put_files,
     "docs/forks.md": sessions,
+    "docs/serve.md": web,
     "docs/tracing.md": frames,
     "docs/vad.md": silero,
 }
