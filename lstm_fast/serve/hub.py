@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from time import perf_counter
+from typing import Any
 
 from ..errors import PoolFullError, SnapshotError
 from ..model_pool import ModelPool
@@ -21,6 +23,7 @@ from .wire import Start
 
 __all__ = ["Hub"]
 
+log = logging.getLogger("lstm_fast.serve")
 STOPPED = "the server stops: come back with your session"
 LOST = "the server stops, and keeps no sessions: begin anew"
 LOOK = 1.0  # seconds between two looks at who is idle
@@ -89,7 +92,9 @@ class Hub:
             raise Refusal(Close.FULL, f"{self.limits.sessions} sessions are live: try again later")
         kept = await self._begin(start)
         is_new = start.session is None
-        told = {"session_id": kept.session} if self._traced else {}
+        told: dict[str, Any] = {"session_id": kept.session} if self._traced else {}
+        if self._traced and not is_new:
+            told["age_steps"] = kept.windows
         try:
             async with self.batcher.session(None if is_new else kept.model, **told) as session:
                 call = Call(
@@ -101,12 +106,12 @@ class Hub:
                 else:
                     self.meter.resumed += 1
                     if self._checkpoint:
-                        self.store.put(kept)  # for it was taken out
+                        self._put(kept)  # for it was taken out
                 async with self._live(call, end):
                     yield call
         except PoolFullError:
             if not is_new:
-                self.store.put(kept)
+                self._put(kept)
             raise Refusal(Close.FULL, "there is no room for a session: try again later") from None
         except SnapshotError as error:
             raise Refusal(Close.UNKNOWN, f"the session cannot go on: {error}") from None
@@ -139,7 +144,17 @@ class Hub:
     async def _keep(self, call: Call) -> None:
         """Write a call to the store, with all that it has taken."""
         if not call.is_kept:
-            self.store.put(call.keep(await call.session.snapshot()))
+            self._put(call.keep(await call.session.snapshot()))
+
+    def _put(self, kept: Kept) -> bool:
+        """Keep a session; say whether that went well: one that cannot be kept ends no other."""
+        try:
+            self.store.put(kept)
+        except OSError as error:
+            log.error("a session is lost, it cannot be kept: %s", error)
+            self.meter.lost += 1
+            return False
+        return True
 
     async def _begin(self, start: Start) -> Kept:
         """Return what a call begins with."""
@@ -166,7 +181,10 @@ class Hub:
             await asyncio.sleep(LOOK)
             self.meter.gather()
             if look % SWEEP == 0:
-                self.store.sweep()
+                try:
+                    self.store.sweep()
+                except OSError as error:
+                    log.error("old sessions cannot be forgotten: %s", error)
             idle = perf_counter() - self.limits.idle
             for name, call in [*self.calls.items()]:
                 if call.last < idle and not call.frozen:
@@ -189,8 +207,8 @@ class Hub:
         """Write a live session to the store, once all that it has taken is answered."""
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(call.settle(), PATIENCE)
-        if self.calls.get(call.id) is call and not call.frozen and call.is_settled:
-            self.store.put(call.keep(await call.session.snapshot()))
+        is_live = self.calls.get(call.id) is call and not call.frozen and call.is_settled
+        if is_live and self._put(call.keep(await call.session.snapshot())):
             call.saved()
 
     async def drain(self) -> int:
@@ -207,11 +225,12 @@ class Hub:
         snapshots = await self.batcher.snapshots(
             call.session for call in calls if not call.session.closed
         )
-        kept = [call for call in calls if call.session in snapshots and not call.broken]
-        for call in kept:
-            self.store.put(call.keep(snapshots[call.session]))
-            call.is_kept = True
+        kept = 0
+        for call in calls:
+            if call.session in snapshots and not call.broken:
+                kept += self._put(call.keep(snapshots[call.session]))
+                call.is_kept = True
         reason = STOPPED if self.store.directory is not None else LOST
         for end in [*self._connections.values()]:
             end(Refusal(Close.RESTART, reason))
-        return len(kept)
+        return kept

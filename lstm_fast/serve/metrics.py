@@ -31,6 +31,7 @@ class Meter:
         self.begun = self.resumed = 0  # sessions
         self.refused = 0  # requests, by origin or host
         self.dropped = 0  # windows that were never answered
+        self.lost = 0  # sessions that could not be kept
         self._buckets = np.zeros(len(BOUNDS) + 1, np.int64)
         self._sum = 0.0
         self._recent: deque[float] = deque(maxlen=RECENT)
@@ -107,6 +108,7 @@ class Exposition:
             ("windows", "Windows that were answered.", meter.answers),
             ("audio_seconds", "Seconds of audio.", meter.samples_seconds),
             ("windows_dropped", "Windows that were never answered.", meter.dropped),
+            ("sessions_lost", "Sessions that could not be kept.", meter.lost),
             ("requests_refused", "Requests of a foreign origin or host.", meter.refused),
         ):
             yield CounterMetricFamily(f"lstm_fast_{name}", help_text, value=value)

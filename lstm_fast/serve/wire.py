@@ -112,16 +112,19 @@ def _checked(rate: Any, told: dict[str, Any]) -> tuple[int, dict[str, float]]:
     return rate, options
 
 
+def text_of(value: Any) -> bytes:
+    """Return a value as JSON."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
 def text(**message: Any) -> bytes:
     """Return a message of the server."""
-    return json.dumps(message, separators=(",", ":")).encode()
+    return text_of(message)
 
 
 def events_text(events: Iterable[SpeechEvent]) -> bytes:
     """Return what happened, as the answer to a window has it."""
-    return b"[%s]" % b",".join(
-        b'{"type":"%s","seconds":%.9g}' % (event.kind.encode(), event.seconds) for event in events
-    )
+    return text_of([{"type": event.kind, "seconds": event.seconds} for event in events])
 
 
 def frame(payload: bytes) -> bytes:

@@ -317,3 +317,33 @@ def test_a_damaged_file_is_told_to_the_client(tmp_path):
                 assert "damaged" in reason
 
     run(scene())
+
+
+def test_a_session_that_cannot_be_kept_ends_no_other(tmp_path, monkeypatch):
+    """As where a disk is full: the other one is kept, and the server says what happened."""
+    put = Store.put
+
+    def full(self, kept):
+        if kept.session == lost:
+            raise OSError("no space left on device")
+        put(self, kept)
+
+    async def scene():
+        nonlocal lost
+        async with serving(tmp_path, checkpoint=0.01) as service:
+            async with service.client() as first, service.client() as second:
+                await first.begin()
+                await second.begin()
+                lost = first.ready["session"]
+                monkeypatch.setattr(Store, "put", full)
+                await second.read_one()
+                await first.send(PCM[: 2 * SIZE])
+                await first.read(1)  # it goes on
+                stopping = asyncio.ensure_future(service.server.stop())
+                assert await first.read_all() == await second.read_all()
+                assert await stopping == 1
+            assert service.hub.meter.lost >= 1
+            assert [path.stem for path in tmp_path.iterdir()] == [second.ready["session"]]
+
+    lost = ""
+    run(scene())
