@@ -8,8 +8,14 @@
 needs the extra `serve` (docs/serve.md).
 """
 
-from .batcher import FrameBatcher
-from .sessions import Answer, ClosedError, OverloadedError, Session, StepFailedError
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .batcher import FrameBatcher
+    from .sessions import Answer, ClosedError, OverloadedError, Session, StepFailedError
 
 __all__ = [
     "Answer",
@@ -19,3 +25,11 @@ __all__ = [
     "Session",
     "StepFailedError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: the command line needs no asyncio to say its version."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    where = "batcher" if name == "FrameBatcher" else "sessions"
+    return getattr(importlib.import_module(f"{__name__}.{where}"), name)

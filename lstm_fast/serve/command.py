@@ -1,30 +1,18 @@
-"""`lstm-fast serve`: its options, and its process until a signal ends it."""
+"""`lstm-fast serve` and `serve-load`: their options, and what has to be there before they run."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
 import logging
 import os
-import signal
-import sys
-from collections.abc import Coroutine
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import _extras
-from ..errors import LstmFastError
-
-if TYPE_CHECKING:
-    from ..model import Model
-    from .server import Server
+from .limits import ServeError
 
 TOKEN = "LSTM_FAST_TOKEN"  # of the environment: arguments are for all on a machine to read
-INTERRUPTED = 130
-GARBAGE = (20_000, 20, 50)  # a message leaves none in circles: looking for it took 4 % of the time
-DEFAULTS = {"sessions": 1000, "idle": 60.0, "speed": 4.0, "burst": 30.0, "keep": 600.0}
 
 
 def add(commands: Any) -> None:
@@ -92,10 +80,11 @@ def run(options: argparse.Namespace) -> int:
     if options.checkpoint and options.state is None:
         raise ServeError("--checkpoint writes to --state DIR: name it, too")
     from ..vad import silero
+    from . import process
 
     model = silero(options.model, weight_dtype=options.weights)
     logging.basicConfig(format="lstm-fast serve: %(message)s", level=logging.INFO)
-    return int(uvloop.run(_main(options, model, token)))
+    return int(uvloop.run(process.serve(options, model, token)))
 
 
 def run_load(options: argparse.Namespace) -> int:
@@ -103,12 +92,7 @@ def run_load(options: argparse.Namespace) -> int:
     uvloop = _need()
     from . import load
 
-    main: Coroutine[Any, Any, int] = load.main(options, os.environ.get(TOKEN))
-    return int(uvloop.run(main))
-
-
-class ServeError(LstmFastError):
-    """The server cannot start as it was told to."""
+    return int(uvloop.run(load.main(options, os.environ.get(TOKEN))))
 
 
 def _need() -> Any:
@@ -130,77 +114,3 @@ def _token(path: Path | None) -> str | None:
     if path is not None and not token:
         raise ServeError(f"{path} has no token")
     return token or None
-
-
-def make_server(options: argparse.Namespace, model: Model, token: str | None) -> Server:
-    """Return the server that the options describe; on the event loop that runs.
-
-    Raises:
-        ServeError: they cannot be.
-        OSError: the directory cannot be written.
-    """
-    from .hub import Hub
-    from .keeping import Store
-    from .limits import Limits
-    from .origins import Gate
-    from .server import Server
-
-    told = {name: getattr(options, name) for name in DEFAULTS}
-    try:
-        limits = Limits(**{name: value for name, value in told.items() if value is not None})
-    except ValueError as error:
-        raise ServeError(f"--{error}") from None
-    pool: Any = model.pool(limits.sessions)
-    if options.otel:
-        from .. import tracing
-
-        pool = tracing.trace_pool(pool, model_name="silero-vad")
-    store = Store(options.state, limits.keep, limits.sessions)
-    hub = Hub(pool, limits, store, options.checkpoint)
-    return Server(hub, Gate(options.host, options.origin, token))
-
-
-async def _main(options: argparse.Namespace, model: Model, token: str | None) -> int:
-    from .origins import is_loopback
-
-    server = make_server(options, model, token)
-    port = await server.start(options.host, options.port)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    print(
-        f"lstm-fast serve: http://{host}:{port}/ ({server.hub.limits.sessions} sessions, "
-        f"{'with' if token else 'no'} token, process {os.getpid()})",
-        flush=True,
-    )
-    if not is_loopback(options.host) and token is None:
-        print(
-            f"lstm-fast serve: {options.host} can be reached by others, and there is no token: "
-            "--token-file",
-            file=sys.stderr,
-        )
-    gc.collect()
-    gc.freeze()  # what lives as long as the server need not be searched time and again
-    gc.set_threshold(*GARBAGE)
-    received: asyncio.Queue[int] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, received.put_nowait, one)
-    number = await received.get()
-    if options.drain_delay and number == signal.SIGTERM:
-        server.hub.draining = True  # load balancers ask /healthz, and send nobody else
-        await _first(asyncio.sleep(options.drain_delay), received.get())
-    stopping = asyncio.ensure_future(server.stop())
-    if await _first(stopping, received.get()):
-        kept = stopping.result()
-        where = f" in {options.state}" if options.state else ", in vain: there is no --state"
-        print(f"lstm-fast serve: stopped, {kept} sessions kept{where if kept else ''}", flush=True)
-    return INTERRUPTED if number == signal.SIGINT else 0
-
-
-async def _first(some: Any, other: Any) -> bool:
-    """Wait for one of two; cancel the other; say whether it was the first one."""
-    tasks = [asyncio.ensure_future(some), asyncio.ensure_future(other)]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    is_done: bool = tasks[0].done()
-    for task in tasks:
-        task.cancel()
-    return is_done

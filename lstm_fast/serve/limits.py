@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
-__all__ = ["Close", "Limits", "Refusal"]
+from ..errors import LstmFastError
+
+__all__ = ["Close", "Limits", "Refusal", "ServeError"]
 
 
 class Close(IntEnum):
@@ -31,6 +33,10 @@ class Close(IntEnum):
 
 # What ends so can be taken up again by its id; who has broken a rule begins anew.
 KEPT = frozenset({Close.RESTART, Close.IDLE, Close.TAKEN_OVER, Close.NOT_READING, Close.FULL})
+
+
+class ServeError(LstmFastError):
+    """The server cannot start as it was told to."""
 
 
 class Refusal(Exception):  # noqa: N818 (it is no error of ours)
