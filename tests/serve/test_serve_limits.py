@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from serve_cases import MODEL, SIZE, alone, bursts, cut, run, serving
 
 from lstm_fast.serve.limits import Close, Limits, Refusal
@@ -288,3 +291,45 @@ def test_limits_that_let_nothing_through_are_refused():
 def test_a_reason_fits_into_a_close_frame():
     assert len(Refusal(Close.FULL, "x" * 122 + "ü").message) == 122
     assert Refusal(Close.FULL, "ü").message == "ü".encode()
+
+
+THINGS = st.one_of(
+    st.binary(max_size=40),
+    st.text(max_size=20),
+    st.sampled_from(["", "{}", "[]", '{"type": "end"}', '{"type": "start", "rate": 8000}', "\0"]),
+    st.integers(1, 60).map(lambda size: bytes(2 * size)),
+)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.lists(THINGS, max_size=8), max_size=8), st.booleans())
+def test_whatever_is_sent_others_go_on(calls, begins):
+    """Each of these clients is answered or told why not; the one beside them never notices."""
+
+    async def send(service, things):
+        async with service.client() as client:
+            if begins:
+                await client.begin()
+            for thing in things:
+                if client.socket._response.connection is None:
+                    break
+                with suppress(ConnectionError):
+                    if isinstance(thing, bytes):
+                        await client.send(thing)
+                    else:
+                        await client.socket.send_str(thing)
+            with suppress(ConnectionError):
+                await client.end()
+            code, reason = await client.read_all()
+            assert code in (1000, 1007, 4400)
+            assert reason
+
+    async def scene():
+        async with serving() as service:
+
+            async def misbehave():
+                await asyncio.gather(*(send(service, things) for things in calls))
+
+            await beside(service, misbehave)
+
+    run(scene())
