@@ -57,7 +57,6 @@ demo: $(VENV)/demo.stamp
 
 $(VENV)/serve.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
 	$(PIP) install --quiet --editable '.[serve]'
-	$(PIP) install --quiet --no-deps silero-vad
 	@touch $@
 
 OPTIONS ?= # of lstm-fast serve

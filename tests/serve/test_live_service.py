@@ -389,3 +389,18 @@ def test_many_sessions_on_real_threads_have_the_bits_of_their_own(implementation
     assert asyncio.run(scene(None)) == expected
     with ThreadPoolExecutor(1) as executor:
         assert asyncio.run(scene(executor)) == expected
+
+
+def test_an_event_loop_of_uvloop():
+    """Its `call_at` of a time that is past gives a handle that has no time."""
+    uvloop = pytest.importorskip("uvloop", reason="needs uvloop")
+
+    async def talk(batcher, own):
+        async with batcher.session() as session:
+            return [bits(await session.step(frame)) for frame in own]
+
+    async def scene():
+        async with FrameBatcher(Pool(), max_batch=2, max_delay=1e-4) as batcher:
+            return await asyncio.gather(*(talk(batcher, FRAMES[n : n + 9]) for n in range(8)))
+
+    assert uvloop.run(scene()) == [alone(FRAMES[n : n + 9]) for n in range(8)]
