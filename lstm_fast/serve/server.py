@@ -66,9 +66,9 @@ class _Connection:
 
     def __init__(self, server: Server, request: web.Request) -> None:
         limits = server.hub.limits
+        # No heartbeat: who sends nothing is idle, and aiohttp would set a timer with each message.
         self.socket = _Socket(
             timeout=limits.leave,
-            heartbeat=limits.idle,
             compress=False,
             max_msg_size=ROOM * limits.message_bytes,
         )
@@ -285,10 +285,10 @@ class Server:
             Refusal: it breaks a rule.
             ConnectionError: it is gone.
         """
-        take, receive = call.take, socket.receive
+        take, receive, binary = call.take, socket.receive, WSMsgType.BINARY
         while True:
             message = await receive()
-            if message.type is WSMsgType.BINARY:
+            if message.type is binary:
                 take(message.data)
             elif message.type is WSMsgType.TEXT:
                 if wire.read_text(message.data).get("type") != "end":
