@@ -41,14 +41,16 @@ from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PoolFullError
 from ..model_pool import ModelPool
 from ..pool import StreamPool
-from ..tracing import TracedPool
 from ._rows import Rows
 from .sessions import Answer, ClosedError, OverloadedError, Post, Receive, Session, StepFailedError
+
+if TYPE_CHECKING:
+    from ..tracing import TracedPool  # which needs OpenTelemetry
 
 __all__ = ["FrameBatcher"]
 
@@ -88,7 +90,7 @@ class FrameBatcher:
             raise ValueError("max_batch, max_waiting and max_per_session must be 1 or more")
         self.steps, self.frames, self.step_seconds = 0, 0, 0.0
         self._opens: Any = pool
-        self._pool: Any = pool.pool if isinstance(pool, TracedPool) else pool
+        self._pool: Any = getattr(pool, "pool", pool)  # that which a traced one is around
         self._loop = asyncio.get_running_loop()
         self._max_batch, self._max_delay = max_batch, max_delay
         self._max_waiting, self._max_per_session = max_waiting, max_per_session

@@ -9,17 +9,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PoolFullError, SnapshotError
 from ..model_pool import ModelPool
-from ..tracing import TracedPool
 from .batcher import FrameBatcher
 from .calls import Call, Write
 from .keeping import Kept, Store
 from .limits import KEPT, Close, Limits, Refusal
 from .metrics import Meter
 from .wire import Start
+
+if TYPE_CHECKING:
+    from ..tracing import TracedPool
 
 __all__ = ["Hub"]
 
@@ -58,7 +60,7 @@ class Hub:
         self.calls: dict[str, Call] = {}
         self.draining = False
         self._checkpoint = checkpoint
-        self._traced = isinstance(pool, TracedPool)
+        self._traced = hasattr(pool, "pool")
         self._leaving: dict[str, asyncio.Future[None]] = {}  # done when the session is kept
         self._connections: dict[str, Callable[[Refusal], None]] = {}
 

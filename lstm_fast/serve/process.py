@@ -10,7 +10,6 @@ import signal
 import sys
 from typing import Any
 
-from .. import tracing
 from ..model import Model
 from .hub import Hub
 from .keeping import Store
@@ -37,6 +36,10 @@ def make_server(options: argparse.Namespace, model: Model, token: str | None) ->
         raise ServeError(f"--{error}") from None
     pool: Any = model.pool(limits.sessions)
     if options.otel:
+        try:
+            from .. import tracing
+        except ImportError as error:
+            raise ServeError(str(error)) from None
         pool = tracing.trace_pool(pool, model_name="silero-vad")
     store = Store(options.state, limits.keep, limits.sessions)
     hub = Hub(pool, limits, store, options.checkpoint)

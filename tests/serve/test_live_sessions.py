@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -212,3 +214,19 @@ def test_an_lstm_of_any_backend(implementation):
 
     play(scene())
     assert isinstance(lstm, LSTM)
+
+
+def test_the_batcher_needs_no_other_library():
+    """Nor does the command line, to say what is missing."""
+    program = (
+        "import sys\n"
+        "for name in ('opentelemetry', 'aiohttp', 'uvloop', 'prometheus_client', 'onnx'):\n"
+        "    sys.modules[name] = None\n"
+        "from lstm_fast.serve import FrameBatcher, Session\n"
+        "from lstm_fast import cli\n"
+        "print(FrameBatcher.__name__, cli.main(['--version']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("lstm-fast "), done.stderr

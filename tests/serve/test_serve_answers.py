@@ -44,7 +44,9 @@ def test_answers_are_those_of_a_lone_stream_at_any_rate(rate):
     run(scene())
 
 
-@pytest.mark.parametrize("sizes", [[1], [7, 1000, 3], [SIZE], [4096], [5 * SIZE - 1, 1]])
+@pytest.mark.parametrize(
+    "sizes", [[1], [7, 1000, 3], [SIZE], [100, SIZE, SIZE - 100, SIZE], [4096], [5 * SIZE - 1, 1]]
+)
 def test_pcm_may_be_cut_anywhere(sizes):
     pcm = bursts(0.2 if sizes == [1] else 1.5)
 

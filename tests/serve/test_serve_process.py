@@ -170,3 +170,27 @@ def test_a_library_that_is_missing_is_named(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         f"lstm-fast: aiohttp is not installed: {_extras.install('serve')}\n"
     )
+
+
+def test_without_opentelemetry():
+    """Which `--otel` alone needs."""
+    program = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "from lstm_fast import cli; sys.exit(cli.main(['serve', '--port', '0', *sys.argv[1:]]))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        [*command, "--otel"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 2
+    assert "the extra 'otel'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert "http://127.0.0.1:" in process.stdout.readline()
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
