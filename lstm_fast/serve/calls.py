@@ -18,7 +18,7 @@ from numpy import frombuffer, multiply
 from ..vad import Chunks, SpeechEvent, SpeechEvents
 from . import wire
 from .keeping import Kept
-from .limits import Close, Limits, Refusal
+from .limits import Close, Limits, Refusal, Relief
 from .metrics import Meter
 from .sessions import Session
 
@@ -42,6 +42,7 @@ class Call:
         session: of the batcher, from that snapshot.
         limits: of the server.
         meter: of the server.
+        relief: of the server.
         write: takes bytes for the socket.
         unread: returns how many bytes wait for the client to read.
         end: is called once with the refusal that ends the call where it is not `take` that raises.
@@ -54,6 +55,7 @@ class Call:
         session: Session,
         limits: Limits,
         meter: Meter,
+        relief: Relief,
         write: Write,
         unread: Callable[[], int],
         end: Callable[[Refusal], None],
@@ -67,7 +69,8 @@ class Call:
         if kept.taken:
             self._chunks.restore(kept.chunks)
             self._events.restore(kept.events)
-        # Window n ends with this many samples of the client's, as long as its rate says.
+        self._relief = relief
+        # Window n ends with this many samples of the client's: n times the first over the second.
         self._ends = (self._chunks.size * kept.rate, self._chunks.model_rate)
         is_whole = kept.rate == self._chunks.model_rate
         self._window_bytes = 2 * self._chunks.size if is_whole else -1  # of one that is no other
@@ -145,7 +148,7 @@ class Call:
                 f"more than {limits.burst:g} s of audio and {limits.speed:g} times real time",
             )
         session = self.session
-        if session.batcher.waiting > limits.waiting:
+        if self._relief.ends(session.batcher.waiting, now):
             raise Refusal(Close.FULL, "the server does not keep up: come back with your session")
         self._allowed, self._since = min(allowed, limits.burst), now
         self.last = now

@@ -16,7 +16,7 @@ from ..model_pool import ModelPool
 from .batcher import FrameBatcher
 from .calls import Call, Write
 from .keeping import Kept, Store
-from .limits import KEPT, Close, Limits, Refusal
+from .limits import KEPT, Close, Limits, Refusal, Relief
 from .metrics import Meter
 from .wire import Start
 
@@ -30,6 +30,7 @@ STOPPED = "the server stops: come back with your session"
 LOST = "the server stops, and keeps no sessions: begin anew"
 LOOK = 1.0  # seconds between two looks at who is idle
 SWEEP = 30  # looks between two at what was kept for too long
+TICK = 0.001  # s; eight rows of Silero VAD already cost in a step what thirty do
 PATIENCE = 1.0  # seconds that a checkpoint waits for the answers of one session
 
 
@@ -54,9 +55,11 @@ class Hub:
         self.limits, self.store, self.meter = limits, store, Meter()
         self.batcher = FrameBatcher(
             pool,
-            max_waiting=2 * limits.waiting + 1024,  # a call stops taking at half of that
-            max_per_session=2 * limits.waiting + 1024,
+            max_delay=TICK,
+            max_waiting=4 * limits.waiting + 1024,  # calls stop taking at half of that
+            max_per_session=4 * limits.waiting + 1024,
         )
+        self._relief = Relief(limits.waiting)
         self.calls: dict[str, Call] = {}
         self.draining = False
         self._checkpoint = checkpoint
@@ -99,9 +102,8 @@ class Hub:
             told["age_steps"] = kept.windows
         try:
             async with self.batcher.session(None if is_new else kept.model, **told) as session:
-                call = Call(
-                    kept, start.received, session, self.limits, self.meter, write, unread, end
-                )
+                rules = (self.limits, self.meter, self._relief)
+                call = Call(kept, start.received, session, *rules, write, unread, end)
                 call.greet()
                 if is_new:
                     self.meter.begun += 1

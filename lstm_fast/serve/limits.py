@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from ..errors import LstmFastError
 
-__all__ = ["Close", "Limits", "Refusal", "ServeError"]
+__all__ = ["Close", "Limits", "Refusal", "Relief", "ServeError"]
 
 
 class Close(IntEnum):
@@ -63,7 +63,8 @@ class Limits:
         start: seconds within which the first message has to come.
         speed: how many times real time a client may send, in the long run.
         burst: seconds of audio that it may send beyond that, once, as after a stall of the network.
-        waiting: windows of all sessions that may wait for a step.
+        waiting: windows of all sessions that may wait for a step: beyond that sessions are ended,
+            one by one, and from twice as many on each that sends.
         unread: bytes of answers that may wait in this process for a client to read.
         replies: answers that are kept of each session, for a client that had not had them all.
         keep: seconds that a session is kept that has no connection.
@@ -92,3 +93,21 @@ class Limits:
             value = getattr(self, field.name)
             if not value > 0:
                 raise ValueError(f"{field.name} is {value}, expected more than 0")
+
+
+class Relief:
+    """Ends sessions of a server that does not keep up, but no more of them than it takes.
+
+    All of them are late then, and all at once would be ended before the first one is missed.
+    """
+
+    def __init__(self, waiting: int, every: float = 0.02) -> None:
+        self._waiting, self._every = waiting, every
+        self._next = 0.0
+
+    def ends(self, waiting: int, now: float) -> bool:
+        """Say whether a session that sends now has to go; waiting: windows that wait."""
+        if waiting <= self._waiting or (now < self._next and waiting <= 2 * self._waiting):
+            return False
+        self._next = now + self._every
+        return True

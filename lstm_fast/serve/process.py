@@ -48,6 +48,10 @@ def make_server(options: argparse.Namespace, model: Model, token: str | None) ->
 
 async def serve(options: argparse.Namespace, model: Model, token: str | None) -> int:
     """Serve until a signal; return the exit code."""
+    received: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, received.put_nowait, one)
     server = make_server(options, model, token)
     port = await server.start(options.host, options.port)
     host = f"[{options.host}]" if ":" in options.host else options.host
@@ -65,10 +69,6 @@ async def serve(options: argparse.Namespace, model: Model, token: str | None) ->
     gc.collect()
     gc.freeze()  # what lives as long as the server need not be searched time and again
     gc.set_threshold(*GARBAGE)
-    received: asyncio.Queue[int] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, received.put_nowait, one)
     number = await received.get()
     if options.drain_delay and number == signal.SIGTERM:
         server.hub.draining = True  # load balancers ask /healthz, and send nobody else

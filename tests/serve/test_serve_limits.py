@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serve_cases import MODEL, SIZE, alone, bursts, cut, run, serving
 
-from lstm_fast.serve.limits import Close, Limits, Refusal
+from lstm_fast.serve.limits import Close, Limits, Refusal, Relief
 
 PCM = bursts(1.0)
 START = {"type": "start", "rate": 16000}
@@ -333,3 +333,13 @@ def test_whatever_is_sent_others_go_on(calls, begins):
             await beside(service, misbehave)
 
     run(scene())
+
+
+def test_no_more_sessions_are_ended_than_it_takes():
+    relief = Relief(100, every=0.5)
+    assert not relief.ends(100, 10.0)
+    assert relief.ends(101, 10.0)
+    assert not relief.ends(200, 10.4)  # the first one is not missed yet
+    assert relief.ends(200, 10.5)
+    assert relief.ends(201, 10.6)  # far beyond, whoever comes
+    assert not relief.ends(50, 20.0)
