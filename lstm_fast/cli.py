@@ -1,4 +1,4 @@
-"""The command line: `lstm-fast info`, `bench`, `check` and more; also `python -m lstm_fast`.
+"""The command line: `lstm-fast info`, `bench`, `check`, `vad` and more; also `python -m lstm_fast`.
 
 Exit codes: 0 done; 1 a check failed, or a file cannot be read or written; 2 wrong usage, or it
 can't run here; with one line on stderr that says why; 3 `check` found no failure, and skipped a
@@ -23,6 +23,7 @@ from .errors import LstmFastError
 from .formats import _whole_options
 from .formats import commands as format_commands
 from .serve import command as serve_command
+from .vad import command as vad_command
 
 QUICK_SECONDS = 0.03
 OUTPUT_CLOSED = 128 + 13  # as a shell has it of a program that the signal SIGPIPE ends
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     format_commands.add(commands)
     check_command.add(commands)
     serve_command.add(commands)
+    vad_command.add(commands)
     return parser
 
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SnapshotError
-from ._resampling import check_rate, resampler
+from ._resampling import Resampler, check_rate, resampler
 from ._samples import to_samples
 
 MAGIC = b"LFCHUNK1"
 HEADER = struct.Struct("<8s5I")  # magic, rate, model's rate, size, samples of each part
+FEW = 16  # blocks that are copied one by one in less time than a view of many is made
 EMPTY: NDArray[np.float32] = np.zeros(0, np.float32)
 
 
@@ -109,7 +110,7 @@ class Chunks:
         Raises:
             TypeError, ValueError: these cannot be samples, see `to_samples`. Nothing was taken.
         """
-        return self._chunks(self._resampled(to_samples(samples)))
+        return self._take(to_samples(samples))
 
     def flush(self) -> NDArray[np.float32]:
         """End the audio: return what is left, as if zeros followed, and begin anew.
@@ -170,6 +171,17 @@ class Chunks:
         values = np.frombuffer(data, "<f4", offset=HEADER.size).astype(np.float32)
         self._raw, self._ready = values[:raw], values[raw:]
 
+    def _take(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take samples that are checked and float32: `push` after `to_samples`."""
+        return self._chunks(self._resampled(samples))
+
+    def _buffers(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `_set_buffers` takes back: what is buffered, which is never written to."""
+        return self._raw, self._ready
+
+    def _set_buffers(self, kept: tuple[NDArray[np.float32], NDArray[np.float32]]) -> None:
+        self._raw, self._ready = kept
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("take a snapshot, and restore it in a Chunks made alike")
 
@@ -195,8 +207,7 @@ class Chunks:
         if not blocks:
             self._raw = raw
             return EMPTY
-        windows = np.lib.stride_tricks.sliding_window_view(raw, how.window)[:: how.block_in]
-        made = self._stream.run(windows[:blocks, None, :])
+        made = self._stream.run(_windows(raw, how, blocks))
         self._raw = raw[blocks * how.block_in :].copy()  # not a view, which would keep all of it
         return np.asarray(made, np.float32).reshape(-1)
 
@@ -206,3 +217,15 @@ class Chunks:
         whole = len(ready) // self._size * self._size
         self._ready = ready[whole:].copy()
         return ready[:whole].reshape(-1, self._size)
+
+
+def _windows(raw: NDArray[np.float32], how: Resampler, blocks: int) -> NDArray[np.float32]:
+    """Return what each block is computed from, (blocks, 1, window)."""
+    if blocks > FEW:
+        windows = np.lib.stride_tricks.sliding_window_view(raw, how.window)[:: how.block_in]
+        return windows[:blocks, None, :]
+    few = np.empty((blocks, 1, how.window), np.float32)
+    for at in range(blocks):
+        begin = at * how.block_in
+        few[at, 0] = raw[begin : begin + how.window]
+    return few

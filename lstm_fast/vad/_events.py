@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import struct
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class SpeechEvents:
     spoken for `turn_pause_ms` since speech ended. A probability that is NaN counts as silence.
 
     Padding moves a start to before the first chunk (not before the end of the speech before, nor
-    of the audio's beginning) and an end to after the last.
+    of the audio's beginning) and an end to after the last (not beyond what was heard by then).
     """
 
     __slots__ = (
@@ -100,6 +101,12 @@ class SpeechEvents:
         self._turn = NONE  # where speech ended whose turn has not
         self._announced = False
 
+    def fresh(self) -> SpeechEvents:
+        """Return another one with the same rules, at the start."""
+        twin = copy.copy(self)
+        twin.reset()
+        return twin
+
     @property
     def is_speaking(self) -> bool:
         """Whether a start was announced, and no end since."""
@@ -111,7 +118,7 @@ class SpeechEvents:
         return self._chunk
 
     def push(self, probability: float) -> list[SpeechEvent]:
-        """Take the next chunk's probability and return what it decides, in the order of time."""
+        """Take the next chunk's probability and return what it decides."""
         begin = self._chunk * self._size
         end = begin + self._size
         found: list[SpeechEvent] = []
@@ -123,11 +130,11 @@ class SpeechEvents:
             if self._temp_end == NONE:
                 self._temp_end = begin
             if begin - self._temp_end >= self._min_silence:
-                self._end(self._temp_end, found)
+                self._end(self._temp_end, end, found)
         if self._start != NONE and self._temp_end == NONE and not self._announced:
             self._begin(end, found)
         if self._turn != NONE and self._start == NONE and end - self._turn >= self._pause:
-            found.append(self._event("turn_end", self._turn + self._pause))
+            found.append(self._event("turn_end", max(self._turn + self._pause, self._ended)))
             self._turn = NONE
         self._chunk += 1
         return found
@@ -174,11 +181,11 @@ class SpeechEvents:
             self._announced, self._turn = True, NONE
             found.append(self._event("speech_start", max(self._start - self._pad, self._ended)))
 
-    def _end(self, end: int, found: list[SpeechEvent]) -> None:
+    def _end(self, end: int, now: int, found: list[SpeechEvent]) -> None:
         if self._announced:
-            self._ended = end + math.floor(self._pad)
+            self._ended = min(end + math.floor(self._pad), now)
             self._turn = end
-            found.append(self._event("speech_end", end + self._pad))
+            found.append(self._event("speech_end", self._ended))
         self._start, self._temp_end, self._announced = NONE, NONE, False
 
     def _event(self, kind: Kind, samples: float) -> SpeechEvent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def to_samples(samples: Any, name: str = "samples") -> NDArray[np.float32]:
     """
     if isinstance(samples, (bytes, bytearray, memoryview)):
         return from_pcm16(samples, name)
-    array = as_array(samples, name)
+    is_plain = type(samples) is np.ndarray and samples.dtype.kind in "if"
+    array = samples if is_plain else as_array(samples, name)
     kind = array.dtype.kind
     if kind == "u":
         raise TypeError(
@@ -100,3 +102,50 @@ def check_loudness(samples: NDArray[Any], name: str) -> None:
             f"{name} has floats up to {loudest:g}, expected -1...1: divide those of 16 bits by "
             "32768, or pass them as int16"
         )
+
+
+def as_audio(x: Any, name: str) -> NDArray[np.float32]:
+    """Return real numbers of any shape as float32, integers divided by 32768.
+
+    Raises:
+        TypeError: they are none, or unsigned.
+        ValueError: lists of different lengths; or integers beyond 16 bits.
+    """
+    array = as_array(x, name)
+    kind = array.dtype.kind
+    if kind == "f" or (not array.size and kind in "iub"):
+        return np.asarray(array, np.float32)
+    if kind != "i":
+        raise TypeError(f"{name} has dtype {array.dtype}, expected float32 in -1...1, or int16")
+    return scaled(array, name)
+
+
+def flat(audio: Any) -> NDArray[np.float32]:
+    """Return a recording as (n,), whatever axes of size 1 it has besides.
+
+    Raises:
+        TypeError, ValueError: as `as_audio`; or it has several channels.
+    """
+    samples = as_audio(audio, "audio")
+    if samples.size != max(samples.shape, default=1):
+        raise ValueError(
+            f"audio has shape {samples.shape}: of several channels pass one, or their mean"
+        )
+    return samples.reshape(-1)
+
+
+def like(given: Any, array: NDArray[Any]) -> Any:
+    """Return array as a tensor of PyTorch where what was given is one."""
+    torch = sys.modules.get("torch")
+    kind = getattr(torch, "Tensor", None)
+    if torch is not None and isinstance(kind, type) and isinstance(given, kind):
+        return torch.from_numpy(array)
+    return array
+
+
+def for_others(array: NDArray[np.float32]) -> Any:
+    """Return what a model that is not ours takes: a tensor where PyTorch is loaded, as theirs."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "from_numpy"):
+        return array
+    return torch.from_numpy(np.array(array))  # a copy: it warns of memory that is read-only

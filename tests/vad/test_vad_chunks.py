@@ -15,7 +15,7 @@ from lstm_fast.vad import Chunks
 from lstm_fast.vad._resampling import STOPBAND_DB, TRANSITION, resampler
 
 RATES = [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 96000, 192000]
-PAIRS = [(rate, to) for rate in RATES for to in (16000, 8000)]
+PAIRS = [(rate, 16000) for rate in RATES] + [(rate, 8000) for rate in (8000, 16000, 44100, 48000)]
 RIPPLE = 10 ** (-STOPBAND_DB / 20)  # of a filter by Kaiser's window: the same on both sides
 
 
@@ -32,7 +32,7 @@ def at_once(chunks, samples):
 
 
 @pytest.mark.parametrize(("rate", "to"), PAIRS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.data())
 def test_cuts_and_snapshots_do_not_matter(rate, to, data):
     samples = noise(data.draw(st.integers(0, rate // 4)), 1)

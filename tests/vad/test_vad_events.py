@@ -103,6 +103,8 @@ def test_events_alternate_and_times_do_not_go_back(values, speech, silence, pad,
     for kind, after in itertools.pairwise(kinds):
         assert kind == "speech_end" or after != "turn_end"
     assert [one.chunk for one in events] == sorted(one.chunk for one in events)
+    for one in events:
+        assert one.seconds <= (one.chunk + 1) * SIZE / RATE  # nothing is told of what was not heard
 
 
 def test_a_turn_ends_once_after_its_pause():

@@ -1,0 +1,225 @@
+"""One caller as they are: audio of any rate in pieces of any size, and what is said about it.
+
+What a session is made of is in one snapshot: the audio that is no whole chunk yet, the model's
+state, and whether somebody is speaking. Layout, little-endian:
+
+    8 bytes     b"LFSPEECH"
+    3 x 4 bytes the lengths of what follows
+    the snapshots of the model (snapshots.py), of `Chunks`, and of `SpeechEvents`
+    32 bytes    SHA-256 of everything before
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SnapshotError
+from ..model import Model
+from ._chunks import Chunks
+from ._events import SpeechEvent, SpeechEvents
+from ._silero import CHUNKS, silero
+
+MAGIC = b"LFSPEECH"
+PARTS = struct.Struct("<8s3I")  # magic, bytes of each of the three snapshots
+CHECKSUM_BYTES = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What became of the audio that a session was given.
+
+    probabilities: of speech, of each chunk that was completed, shape (chunks,), float32.
+    events: what they decided, one after the other.
+    """
+
+    probabilities: NDArray[np.float32]
+    events: list[SpeechEvent]
+
+
+class SpeechStream:
+    """One session: audio in, probabilities and events out.
+
+    It belongs to one thread at a time: a second caller gets `ConcurrentUseError`. A call that
+    raises has changed nothing.
+    """
+
+    __slots__ = ("_chunks", "_events", "_model", "_stream")
+
+    def __init__(
+        self, model: Model | None = None, *, rate: int | None = None, **rules: Any
+    ) -> None:
+        """Begin in silence.
+
+        Args:
+            model: what `silero` returns, for 16 or 8 kHz; None: `silero()`.
+            rate: of the samples that come, see `Chunks`; None: the model's.
+            rules: thresholds and times, see `SpeechEvents`.
+
+        Raises:
+            TypeError, ValueError: as `Chunks` and `SpeechEvents`; or this is no such model.
+            As `silero`, where no model is given.
+        """
+        self._model, model_rate, size = known(model)
+        self._chunks = chunks_for(self._model, model_rate if rate is None else rate)
+        self._events = SpeechEvents(rate=model_rate, size=size, **rules)
+        self._stream = self._model.stream()
+
+    @property
+    def model(self) -> Model:
+        """The model that this is a session of."""
+        return self._model
+
+    @property
+    def rate(self) -> int:
+        """The rate of the samples that come, Hz."""
+        return self._chunks.rate
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether a start was announced, and no end since."""
+        return self._events.is_speaking
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no value of the model's state is NaN or infinite; else only a reset helps."""
+        return self._stream.is_finite
+
+    def push(self, samples: Any) -> Heard:
+        """Take the next samples.
+
+        Args:
+            samples: any number of them, see `Chunks.push`.
+
+        Raises:
+            TypeError, ValueError: these cannot be samples.
+            ConcurrentUseError: another thread is using this stream.
+        """
+        return self._hear(lambda: self._chunks.push(samples))
+
+    def flush(self) -> Heard:
+        """End the audio: take what is left, filled up with zeros, end what goes on; begin anew.
+
+        Raises:
+            ConcurrentUseError: another thread is using this stream.
+        """
+        heard = self._hear(self._chunks.flush)
+        heard.events.extend(self._events.finish())
+        self._stream.reset()
+        return heard
+
+    def reset(self) -> None:
+        """Go back to the start.
+
+        Raises:
+            ConcurrentUseError: another thread is using this stream.
+        """
+        self._stream.reset()
+        self._chunks.reset()
+        self._events.reset()
+
+    def snapshot(self) -> bytes:
+        """Return all of the session as bytes, from which one of the same model and rate continues.
+
+        Raises:
+            ConcurrentUseError: another thread is using this stream.
+        """
+        return packed(self._stream.snapshot(), self._chunks, self._events)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue where a snapshot was taken, by a stream or a pool; the rules are this one's own.
+
+        Raises:
+            TypeError: it is no bytes.
+            SnapshotError: it is damaged, or of another model or rate. Nothing has changed.
+            ConcurrentUseError: another thread is using this stream.
+        """
+        of_model, of_chunks, of_events = parts_of(snapshot)
+        chunks, events = chunks_for(self._model, self.rate), self._events.fresh()
+        chunks.restore(of_chunks)
+        events.restore(of_events)
+        self._stream.restore(of_model)
+        self._chunks, self._events = chunks, events
+
+    def _hear(self, take: Any) -> Heard:
+        kept = self._chunks._buffers()
+        try:
+            chunks = take()
+            found = np.asarray(self._stream.run(chunks))[:, 0] if len(chunks) else NOTHING
+        except BaseException:
+            self._chunks._set_buffers(kept)
+            raise
+        return heard_of(found, self._events)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("take a snapshot, and restore it in a SpeechStream of the same model")
+
+    def __repr__(self) -> str:
+        return f"<SpeechStream of {self._model!r} at {self.rate} Hz>"
+
+
+NOTHING: NDArray[np.float32] = np.zeros(0, np.float32)
+
+
+def known(model: Model | None) -> tuple[Model, int, int]:
+    """Return a model, its rate, and the samples of its chunks."""
+    if model is None:
+        model = silero()
+    if not isinstance(model, Model):
+        raise TypeError(f"model is a {type(model).__name__}, expected what vad.silero() returns")
+    shapes = {name: one.shape for name, one in model.inputs.items()}
+    for rate, size in CHUNKS.items():
+        outputs = [one.shape for one in model.outputs.values()]
+        if [*shapes.values()] == [(size,)] and outputs == [(1,)]:
+            return model, rate, size
+    raise ValueError(f"model takes {shapes}, expected what vad.silero() returns")
+
+
+def chunks_for(model: Model, rate: int) -> Chunks:
+    (size,) = next(iter(model.inputs.values())).shape
+    to_rate = next(one for one, samples in CHUNKS.items() if samples == size)
+    return Chunks(rate, to_rate, backend=model.backend)
+
+
+def heard_of(probabilities: NDArray[np.float32], events: SpeechEvents) -> Heard:
+    found: Iterable[list[SpeechEvent]] = map(events.push, probabilities.tolist())
+    return Heard(probabilities, [event for some in found for event in some])
+
+
+def packed(of_model: bytes, chunks: Chunks, events: SpeechEvents) -> bytes:
+    parts = (of_model, chunks.snapshot(), events.snapshot())
+    body = PARTS.pack(MAGIC, *map(len, parts)) + b"".join(parts)
+    return body + _sha256(body)
+
+
+def parts_of(snapshot: Any) -> tuple[bytes, bytes, bytes]:
+    """Return the snapshots of model, chunks and events that are in one.
+
+    Raises:
+        TypeError: it is no bytes.
+        SnapshotError: it is none, or damaged.
+    """
+    if not isinstance(snapshot, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
+    data = bytes(snapshot)
+    if not data.startswith(MAGIC):
+        raise SnapshotError(f"this is no snapshot of speech: it does not begin with {MAGIC!r}")
+    body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
+    if len(body) < PARTS.size or _sha256(body) != checksum:
+        raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")
+    _, first, second, third = PARTS.unpack_from(body)
+    if PARTS.size + first + second + third != len(body):
+        raise SnapshotError("the snapshot is none that lstm_fast wrote: its sizes do not fit")
+    one, two = PARTS.size + first, PARTS.size + first + second
+    return body[PARTS.size : one], body[one:two], body[two:]
+
+
+def _sha256(data: bytes) -> bytes:
+    import hashlib  # here, for the reason that snapshots.py has
+
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,263 @@
+"""Many callers, each with a rate and rules of its own, that are computed together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._handles import Handles, stale, to_handles
+from ..errors import SnapshotError
+from ..model import Model
+from ._chunks import HEADER, Chunks
+from ._events import SpeechEvents
+from ._resampling import check_rate
+from ._samples import to_samples
+from ._session import NOTHING, Heard, chunks_for, heard_of, known, packed, parts_of
+
+
+@dataclass(frozen=True, eq=False)
+class _Session:
+    chunks: Chunks
+    events: SpeechEvents
+
+
+class SpeechPool:
+    """Many sessions, each with its own rate and rules, that are computed together.
+
+    Each has the same bits as a `SpeechStream` of its own, whoever else is in a call. Threads may
+    call at the same time as long as no two use the same session.
+    """
+
+    __slots__ = ("_model", "_pool", "_rate", "_rules", "_sessions")
+
+    def __init__(self, capacity: int, model: Model | None = None, **rules: Any) -> None:
+        """Make room.
+
+        Args:
+            capacity: how many sessions can be open at once; `grow` adds to it.
+            model: what `silero` returns, for 16 or 8 kHz; None: `silero()`.
+            rules: thresholds and times where `open` says no others, see `SpeechEvents`.
+
+        Raises:
+            TypeError, ValueError: as `SpeechEvents` and `Model.pool`; or this is no such model.
+            As `silero`, where no model is given.
+        """
+        self._model, self._rate, size = known(model)
+        self._rules = {"rate": self._rate, "size": size, **rules}
+        SpeechEvents(**self._rules)
+        self._pool = self._model.pool(capacity)
+        self._sessions: dict[int, _Session] = {}
+
+    @property
+    def model(self) -> Model:
+        """The model whose sessions these are."""
+        return self._model
+
+    @property
+    def capacity(self) -> int:
+        """How many sessions can be open at once."""
+        return self._pool.capacity
+
+    def __len__(self) -> int:
+        """How many sessions are open."""
+        return len(self._sessions)
+
+    def __contains__(self, handle: object) -> bool:
+        """Say whether this is the handle of an open session."""
+        return handle in self._sessions
+
+    def handles(self) -> list[int]:
+        """Return the handles of all open sessions, in the order in which they were opened."""
+        return [*self._sessions]
+
+    def grow(self, n: int) -> None:
+        """Add room for n more sessions; errors as of `ModelPool.grow`."""
+        self._pool.grow(n)
+
+    def open(self, *, rate: int | None = None, **rules: Any) -> int:
+        """Begin a session and return its handle.
+
+        Args:
+            rate: of the samples that come, see `Chunks`; None: the model's.
+            rules: thresholds and times that are other than the pool's, see `SpeechEvents`.
+
+        Raises:
+            PoolFullError: as many sessions are open as the pool has room for.
+            TypeError, ValueError: as `Chunks` and `SpeechEvents`.
+        """
+        session = self._session(self._rate if rate is None else rate, rules)
+        handle = self._pool.open()
+        self._sessions[handle] = session
+        return handle
+
+    def close(self, handle: int) -> None:
+        """End a session, whatever is left of it: its handle is void from here on.
+
+        Raises:
+            StaleHandleError: handle names no open session of this pool.
+            ConcurrentUseError: another thread is using the session.
+        """
+        self._pool.close(handle)
+        del self._sessions[handle]
+
+    def rate(self, handle: int) -> int:
+        """Return the rate of the samples that a session takes, Hz.
+
+        Raises:
+            StaleHandleError: handle names no open session of this pool.
+        """
+        return self._of(handle).chunks.rate
+
+    def is_speaking(self, handle: int) -> bool:
+        """Return whether a start was announced, and no end since.
+
+        Raises:
+            StaleHandleError: handle names no open session of this pool.
+        """
+        return self._of(handle).events.is_speaking
+
+    def spoiled(self, handles: Handles | Sequence[int] | None = None) -> list[int]:
+        """Return the handles of sessions that a NaN has spoiled; see `ModelPool.spoiled`."""
+        keys = None if handles is None else to_handles(handles)
+        return [int(handle) for handle in self._pool.spoiled(keys)]
+
+    def push(self, handles: Handles | Sequence[int], samples: Sequence[Any]) -> list[Heard]:
+        """Take the next samples of each of these sessions.
+
+        Args:
+            handles: of open sessions, none twice.
+            samples: of each of them any number, see `Chunks.push`.
+
+        Returns:
+            What became of each one's, in the order of the handles.
+
+        Raises:
+            StaleHandleError: a handle names no open session of this pool.
+            TypeError, ValueError: some cannot be samples, the text says whose; there are more or
+                fewer than handles; or a handle stands twice. Nothing has changed, of any session.
+            ConcurrentUseError: another thread is using one of the sessions.
+        """
+        keys = [int(handle) for handle in to_handles(handles)]
+        if len(samples) != len(keys):
+            raise ValueError(
+                f"there are samples for {len(samples)} sessions, and {len(keys)} handles"
+            )
+        given = [to_samples(one, f"samples[{at}]") for at, one in enumerate(samples)]
+        return self._hear(keys, lambda at, chunks: chunks._take(given[at]))
+
+    def flush(self, handles: Handles | Sequence[int]) -> list[Heard]:
+        """End the audio of these sessions, and begin each anew: see `SpeechStream.flush`.
+
+        Raises:
+            As `push`.
+        """
+        keys = [int(handle) for handle in to_handles(handles)]
+        heard = self._hear(keys, lambda at, chunks: chunks.flush())
+        for one, key in zip(heard, keys, strict=True):
+            one.events.extend(self._sessions[key].events.finish())
+            self._pool.reset(key)
+        return heard
+
+    def reset(self, handle: int) -> None:
+        """Bring a session back to the start.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+        """
+        self._pool.reset(handle)
+        self._sessions[handle].chunks.reset()
+        self._sessions[handle].events.reset()
+
+    def snapshot(self, handle: int) -> bytes:
+        """Return all of a session as bytes, from which one of the same model continues anywhere.
+
+        Raises:
+            StaleHandleError, ConcurrentUseError: as `close`.
+        """
+        session = self._of(handle)
+        return packed(self._pool.snapshot(handle), session.chunks, session.events)
+
+    def restore(self, snapshot: bytes, **rules: Any) -> int:
+        """Begin a session where a snapshot was taken, with its rate, and return its handle.
+
+        Args:
+            snapshot: by a pool or a stream of the same model.
+            rules: as of `open`; they are no part of a snapshot.
+
+        Raises:
+            TypeError: it is no bytes.
+            SnapshotError: it is damaged, or of another model.
+            PoolFullError: as `open`.
+        """
+        of_model, of_chunks, of_events = parts_of(snapshot)
+        rate = _rate_of(of_chunks)
+        try:
+            check_rate(rate, self._rate)
+        except ValueError as error:
+            raise SnapshotError(f"the snapshot is none that lstm_fast wrote: {error}") from None
+        session = self._session(rate, rules)
+        session.chunks.restore(of_chunks)
+        session.events.restore(of_events)
+        handle = self._pool.restore(of_model)
+        self._sessions[handle] = session
+        return handle
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("take a snapshot of each session and restore them in a new pool")
+
+    def __repr__(self) -> str:
+        return f"<SpeechPool of {self._model!r}: {len(self)} of {self.capacity} open>"
+
+    def _session(self, rate: int, rules: dict[str, Any]) -> _Session:
+        return _Session(chunks_for(self._model, rate), SpeechEvents(**{**self._rules, **rules}))
+
+    def _of(self, handle: int) -> _Session:
+        try:
+            return self._sessions[handle]
+        except KeyError:
+            raise stale(handle, 0) from None
+
+    def _hear(self, keys: list[int], take: Any) -> list[Heard]:
+        for at, key in enumerate(keys):
+            if key not in self._sessions:
+                raise stale(key, at)
+        if len({*keys}) != len(keys):
+            raise ValueError("a handle stands twice")
+        sessions = [self._sessions[key] for key in keys]
+        kept = [one.chunks._buffers() for one in sessions]
+        try:
+            chunks = [take(at, one.chunks) for at, one in enumerate(sessions)]
+            found = self._probabilities(keys, chunks)
+        except BaseException:
+            for one, buffers in zip(sessions, kept, strict=True):
+                one.chunks._set_buffers(buffers)
+            raise
+        return [heard_of(one, session.events) for one, session in zip(found, sessions, strict=True)]
+
+    def _probabilities(
+        self, keys: list[int], chunks: list[NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        counts = [len(one) for one in chunks]
+        if not any(counts):
+            return [NOTHING] * len(keys)
+        busy = [at for at, count in enumerate(counts) if count]
+        lengths = np.array([counts[at] for at in busy])
+        frames = np.zeros((len(busy), lengths.max(), chunks[0].shape[1]), np.float32)
+        for row, at in enumerate(busy):
+            frames[row, : counts[at]] = chunks[at]
+        made = np.asarray(self._pool.run([keys[at] for at in busy], frames, lengths))
+        found = [NOTHING] * len(keys)
+        for row, at in enumerate(busy):
+            found[at] = made[row, : counts[at], 0].copy()
+        return found
+
+
+def _rate_of(of_chunks: bytes) -> int:
+    if len(of_chunks) < HEADER.size:
+        raise SnapshotError("the snapshot of chunks is cut short")
+    rate: int = HEADER.unpack_from(of_chunks)[1]
+    return rate
