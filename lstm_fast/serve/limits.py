@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
@@ -63,8 +64,8 @@ class Limits:
         start: seconds within which the first message has to come.
         speed: how many times real time a client may send, in the long run.
         burst: seconds of audio that it may send beyond that, once, as after a stall of the network.
-        waiting: windows of all sessions that may wait for a step: beyond that sessions are ended,
-            one by one, and from twice as many on each that sends.
+        waiting: windows of all sessions that may wait for a step, 2 KiB each: beyond that sessions
+            are ended while there come more, and from twice as many on each that sends.
         unread: bytes of answers that may wait in this process for a client to read.
         replies: answers that are kept of each session, for a client that had not had them all.
         keep: seconds that a session is kept that has no connection.
@@ -77,7 +78,7 @@ class Limits:
     start: float = 10.0
     speed: float = 4.0
     burst: float = 30.0
-    waiting: int = 1 << 14
+    waiting: int = 1 << 16
     unread: int = 1 << 16
     replies: int = 256
     keep: float = 600.0
@@ -98,16 +99,35 @@ class Limits:
 class Relief:
     """Ends sessions of a server that does not keep up, but no more of them than it takes.
 
-    All of them are late then, and all at once would be ended before the first one is missed.
+    All of them are late then, and all at once would be ended before the first one is missed. So it
+    looks at how fast the windows that wait become more, which is the load beyond what the server
+    can do, and ends a quarter of that, again and again. What shrinks, as after a restart when all
+    come back with what they have kept, is left to shrink.
     """
 
-    def __init__(self, waiting: int, every: float = 0.02) -> None:
-        self._waiting, self._every = waiting, every
-        self._next = 0.0
+    LOOK = 0.1  # s between two looks
+    STALE = 1.0  # s after which a look is no comparison any more
+    SHARE = 0.25  # of the load beyond, that is ended at a look
+    WINDOWS = 31.25  # of a session in a second
+
+    def __init__(self, waiting: int) -> None:
+        self._waiting = waiting
+        self._before, self._since = 0, -self.STALE
+        self._quota = 0
 
     def ends(self, waiting: int, now: float) -> bool:
         """Say whether a session that sends now has to go; waiting: windows that wait."""
-        if waiting <= self._waiting or (now < self._next and waiting <= 2 * self._waiting):
+        if waiting <= self._waiting:
             return False
-        self._next = now + self._every
+        if waiting > 2 * self._waiting:
+            return True
+        span = now - self._since
+        if span >= self.LOOK:
+            beyond = (waiting - self._before) / span / self.WINDOWS  # in sessions
+            is_comparison = span < self.STALE and beyond > 0
+            self._quota = math.ceil(self.SHARE * beyond) if is_comparison else 0
+            self._before, self._since = waiting, now
+        if self._quota == 0:
+            return False
+        self._quota -= 1
         return True

@@ -335,11 +335,31 @@ def test_whatever_is_sent_others_go_on(calls, begins):
     run(scene())
 
 
+def overloaded(sessions, most, *, waiting=0, seconds=60, limit=10_000):
+    """Play a server that can do that many windows in a second; return who is left, what waits."""
+    relief, now = Relief(limit), 0.0
+    for _ in range(int(seconds / 0.032)):
+        for number in range(sessions):
+            time = now + 0.032 * number / sessions
+            ended = relief.ends(int(waiting), time)
+            sessions -= ended
+            waiting += not ended
+        now += 0.032
+        waiting = max(0.0, waiting - 0.032 * most)
+    return sessions, waiting
+
+
 def test_no_more_sessions_are_ended_than_it_takes():
-    relief = Relief(100, every=0.5)
-    assert not relief.ends(100, 10.0)
-    assert relief.ends(101, 10.0)
-    assert not relief.ends(200, 10.4)  # the first one is not missed yet
-    assert relief.ends(200, 10.5)
-    assert relief.ends(201, 10.6)  # far beyond, whoever comes
-    assert not relief.ends(50, 20.0)
+    for most in (5000, 8000, 12_000):  # of the 15,625 that 500 sessions send
+        left, waiting = overloaded(500, most)
+        assert 0.85 * most <= 31.25 * left <= 1.02 * most, (most, left)
+        assert waiting < 2 * 10_000
+    assert overloaded(500, 16_000) == (500, 0)
+
+
+def test_a_backlog_that_shrinks_ends_nobody():
+    assert overloaded(500, 20_000, waiting=19_000) == (500, 0)
+
+
+def test_far_beyond_the_limit_whoever_sends_is_ended():
+    assert overloaded(500, 0, waiting=20_001, seconds=0.1) == (0, 20_001)
