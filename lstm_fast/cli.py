@@ -22,6 +22,7 @@ from .checks import command as check_command
 from .errors import LstmFastError
 from .formats import _whole_options
 from .formats import commands as format_commands
+from .serve import command as serve_command
 from .vad import command as vad_command
 
 QUICK_SECONDS = 0.03
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.set_defaults(command=_bench)
     format_commands.add(commands)
     check_command.add(commands)
+    serve_command.add(commands)
     vad_command.add(commands)
     return parser
 

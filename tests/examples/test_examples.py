@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
-from live_cases import EXAMPLES, alone, live
 
-from cases import bits
 from lstm_fast import LSTM, SnapshotError
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+sys.path.append(str(EXAMPLES))
 drain, live_load = map(import_module, ("drain", "live_load"))
-
-
-def test_many_sessions_on_real_threads_have_the_bits_of_their_own(implementation):
-    """In real time, for once, so in an order of its own each time."""
-    lstm = implementation.random(16, 24, 2)
-    frames = np.random.default_rng(1).standard_normal((30, 12, 16), dtype=np.float32)
-
-    async def talk(batcher, own):
-        async with batcher.session() as session:
-            return [bits(await session.step(frame)) for frame in own]
-
-    async def scene(executor):
-        async with live.FrameBatcher(
-            lstm.pool(8), grow=8, max_delay=1e-4, executor=executor
-        ) as batcher:
-            return await asyncio.gather(*(talk(batcher, own) for own in frames))
-
-    expected = [alone(own, lstm) for own in frames]
-    assert asyncio.run(scene(None)) == expected
-    with ThreadPoolExecutor(1) as executor:
-        assert asyncio.run(scene(executor)) == expected
 
 
 LOAD = ["--sessions", "3", "30", "--seconds", "0.2", "--shape", "4x8"]

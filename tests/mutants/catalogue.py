@@ -6,6 +6,7 @@ from .catalogue_models import PROGRAMS
 from .catalogue_onnx import ONNX_PROGRAMS
 from .catalogue_plans import PLANS
 from .catalogue_programs_c import PROGRAMS_C
+from .catalogue_serve import SERVE
 from .catalogue_vad import VAD
 from .catalogue_whole import WHOLE_MODELS
 from .mutant import ERRORS, POOL_ERRORS, SNAPSHOTS, Mutant, golden
@@ -97,4 +98,15 @@ PYTHON = [
     ),
 ]
 
-ALL = [*C, *PYTHON, *PROGRAMS, *PROGRAMS_C, *PLANS, *ONNX_PROGRAMS, *VAD, *WHOLE_MODELS, *KIT]
+ALL = [
+    *C,
+    *PYTHON,
+    *PROGRAMS,
+    *PROGRAMS_C,
+    *PLANS,
+    *ONNX_PROGRAMS,
+    *VAD,
+    *WHOLE_MODELS,
+    *SERVE,
+    *KIT,
+]

@@ -75,12 +75,18 @@ def frameworks(folder):
     return {}
 
 
+def web(folder):
+    pytest.importorskip("aiohttp")
+    return {}
+
+
 PREPARED = {
     "docs/checks.md": put_files,
     "docs/evaluation.md": classes,
     "docs/formats.md": put_files,
     "docs/forks.md": sessions,
     "docs/integrations.md": frameworks,
+    "docs/serve.md": web,
     "docs/tracing.md": frames,
     "docs/vad.md": silero,
 }

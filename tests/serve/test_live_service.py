@@ -9,13 +9,11 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from live_cases import FRAMES, TICK, Pool, alone, live, play, service, soon, turns
+from live_cases import FRAMES, TICK, Pool, alone, play, service, soon, turns
 
 from cases import bits
 from lstm_fast import PoolFullError
-
-ClosedError, OverloadedError = live.ClosedError, live.OverloadedError
-FrameBatcher, StepFailedError = live.FrameBatcher, live.StepFailedError
+from lstm_fast.serve import ClosedError, FrameBatcher, OverloadedError, StepFailedError
 
 
 def test_a_tick_is_over_when_it_is_due_or_full():
@@ -372,3 +370,37 @@ def test_limits_that_let_nothing_through_are_refused():
             FrameBatcher(Pool(), max_batch=0)
 
     play(scene())
+
+
+def test_many_sessions_on_real_threads_have_the_bits_of_their_own(implementation):
+    """In real time, for once, so in an order of its own each time."""
+    lstm = implementation.random(16, 24, 2)
+    frames = np.random.default_rng(1).standard_normal((30, 12, 16), dtype=np.float32)
+
+    async def talk(batcher, own):
+        async with batcher.session() as session:
+            return [bits(await session.step(frame)) for frame in own]
+
+    async def scene(executor):
+        async with FrameBatcher(lstm.pool(8), grow=8, max_delay=1e-4, executor=executor) as batcher:
+            return await asyncio.gather(*(talk(batcher, own) for own in frames))
+
+    expected = [alone(own, lstm) for own in frames]
+    assert asyncio.run(scene(None)) == expected
+    with ThreadPoolExecutor(1) as executor:
+        assert asyncio.run(scene(executor)) == expected
+
+
+def test_an_event_loop_of_uvloop():
+    """Its `call_at` of a time that is past gives a handle that has no time."""
+    uvloop = pytest.importorskip("uvloop", reason="needs uvloop")
+
+    async def talk(batcher, own):
+        async with batcher.session() as session:
+            return [bits(await session.step(frame)) for frame in own]
+
+    async def scene():
+        async with FrameBatcher(Pool(), max_batch=2, max_delay=1e-4) as batcher:
+            return await asyncio.gather(*(talk(batcher, FRAMES[n : n + 9]) for n in range(8)))
+
+    assert uvloop.run(scene()) == [alone(FRAMES[n : n + 9]) for n in range(8)]

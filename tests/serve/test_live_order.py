@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_cases import FRAMES, TICK, alone, live, play, service, soon, turns
+from live_cases import FRAMES, TICK, alone, play, service, soon, turns
 
 from cases import bits
+from lstm_fast.serve import (
+    ClosedError,
+    FrameBatcher,
+    OverloadedError,
+    Session,
+    StepFailedError,
+)
 
 EVENTS = st.one_of(
-    st.tuples(st.sampled_from(["step", "step", "submit"]), st.integers(0, 4)),
+    st.tuples(st.sampled_from(["step", "step", "submit", "post"]), st.integers(0, 4)),
     st.tuples(st.just("cancel"), st.integers(0, 3)),  # which of the latest
     st.tuples(st.just("turns"), st.integers(1, 3)),
     st.tuples(st.just("sleep"), st.sampled_from([TICK / 2, TICK, 1.0])),
@@ -31,7 +38,7 @@ LIMITS = st.fixed_dictionaries(
         "prepare": st.booleans(),
     }
 )
-REFUSALS = (live.ClosedError, live.OverloadedError, live.StepFailedError)
+REFUSALS = (ClosedError, OverloadedError, StepFailedError)
 
 
 @dataclass
@@ -39,6 +46,22 @@ class Sent:
     frame: np.ndarray
     future: asyncio.Future
     cancelled_in_time: bool = False
+    can_be_cancelled: bool = True
+
+
+def can_cancel(latest, value):
+    return value < len(latest) and latest[-1 - value].can_be_cancelled
+
+
+def post(session, frame):
+    """Send a frame whose answer goes to a function; return a future of it."""
+    future = asyncio.get_running_loop().create_future()
+
+    def receive(y, error):
+        future.set_result(y.copy()) if error is None else future.set_exception(error)
+
+    session.post(frame, receive)
+    return future
 
 
 async def play_events(events, limits):
@@ -65,10 +88,14 @@ async def play_events(events, limits):
             elif event == "submit":
                 frame = next(frames)
                 buffer = frame.copy()
-                with suppress(live.OverloadedError, live.ClosedError):
+                with suppress(OverloadedError, ClosedError):
                     future = sessions[value].submit(buffer)
                 buffer[:] = np.nan  # it was copied
-            elif event == "cancel" and value < len(latest):
+            elif event == "post":
+                frame = next(frames)
+                with suppress(OverloadedError, ClosedError):
+                    future = post(sessions[value], frame)
+            elif event == "cancel" and can_cancel(latest, value):
                 taken = {bits(frame) for frames in pool.taken.values() for frame in frames}
                 one = latest[-1 - value]
                 one.cancelled_in_time = one.future.cancel() and bits(one.frame) not in taken
@@ -81,7 +108,7 @@ async def play_events(events, limits):
             elif event == "fail":
                 pool.error = MemoryError("none left")
             if future is not None:
-                latest.append(Sent(frame, future))
+                latest.append(Sent(frame, future, can_be_cancelled=event != "post"))
                 sent[value].append(latest[-1])
             check_bounds()
         await batcher.close()
@@ -123,22 +150,23 @@ class Newest(list):
         return super().pop()
 
 
-def newest_first(self, *arguments, begin=live.Session.__init__):
+def newest_first(self, *arguments, begin=Session.__init__):
     begin(self, *arguments)
     self.frames = Newest()
 
 
-def of_another(self, batch, error, finish=live.FrameBatcher._finish):
-    self._ys[: len(batch)] = self._ys[: len(batch)][::-1].copy()
+def of_another(self, batch, error, finish=FrameBatcher._finish):
+    (ys,) = self._rows.ys
+    ys[: len(batch)] = ys[: len(batch)][::-1].copy()
     finish(self, batch, error)
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "fault"),
     [
-        (live.Session, "__init__", newest_first),
-        (live.FrameBatcher, "withdraw", lambda *_: None),
-        (live.FrameBatcher, "_finish", of_another),
+        (Session, "__init__", newest_first),
+        (FrameBatcher, "withdraw", lambda *_: None),
+        (FrameBatcher, "_finish", of_another),
     ],
     ids=["the newest frame first", "cancelled and stepped", "the answer of another"],
 )

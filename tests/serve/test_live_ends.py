@@ -7,11 +7,11 @@ import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
-from live_cases import FRAMES, Pool, alone, live, play, service, soon, turns
+from live_cases import FRAMES, Pool, alone, play, service, soon, turns
 
 from cases import bits
+from lstm_fast.serve import FrameBatcher, StepFailedError, batcher
 
-FrameBatcher, StepFailedError = live.FrameBatcher, live.StepFailedError
 PATIENCE = 60  # seconds: a guard against waiting for ever
 
 
@@ -139,11 +139,11 @@ def test_a_session_that_could_not_begin_is_closed(monkeypatch):
         raise InterruptError
 
     async def scene():
-        async with service(0) as (pool, batcher, _):
+        async with service(0) as (pool, served, _):
             with monkeypatch.context() as patch:
-                patch.setattr(live, "Session", interrupt)
+                patch.setattr(batcher, "Session", interrupt)
                 with pytest.raises(InterruptError):
-                    async with batcher.session():
+                    async with served.session():
                         pass
             assert len(pool.real) == 0
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-import sys
 from concurrent.futures import Executor, Future
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 
 from cases import bits
 from lstm_fast import LSTM
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-live = import_module("live_service")
+from lstm_fast.serve import FrameBatcher
 
 TICK = 0.002  # the batcher's default
 SMALL = LSTM.random(3, 5)
@@ -64,7 +58,7 @@ class Pool:
     """A pool that notes what is done to it, and fails when told to."""
 
     def __init__(self, capacity=8, lstm=SMALL):
-        self.real, self.lstm = lstm.pool(capacity), lstm
+        self.real, self.model = lstm.pool(capacity), lstm
         self.taken = {}  # handle -> frames, in the order of their steps
         self.batches, self.prepared = [], []  # handles
         self.times = []  # of the steps
@@ -80,6 +74,10 @@ class Pool:
     def close(self, handle):
         assert handle not in self.inside
         self.real.close(handle)
+
+    def snapshot(self, handle):
+        assert handle not in self.inside
+        return self.real.snapshot(handle)
 
     def prepare(self, handles):
         assert not self.inside
@@ -129,7 +127,7 @@ class Slow(Executor):
 async def service(count, pool=None, *, slow=False, **options):
     """Give a pool, a batcher and that many sessions; nothing of it is left afterwards."""
     pool = pool or Pool()
-    batcher = live.FrameBatcher(pool, executor=Slow(pool) if slow else None, **options)
+    batcher = FrameBatcher(pool, executor=Slow(pool) if slow else None, **options)
     async with AsyncExitStack() as stack, batcher:
         opened = [await stack.enter_async_context(batcher.session()) for _ in range(count)]
         yield pool, batcher, opened

@@ -4,7 +4,8 @@
         async with batcher.session() as session:  # one per live call
             y = await session.step(frame)  # (I,) to (H,), float32
 
-Each session gets the bits that a `Stream` of its own would give it. What else holds:
+The pool is of an LSTM or of a whole model, traced or not. Each session gets the bits that a stream
+of its own would give it. What else holds:
 
 Order: the frames of a session are stepped in the order in which they were sent, one per tick.
 
@@ -22,6 +23,9 @@ Errors: a frame of the wrong shape or dtype is refused to its caller before it m
 `StepFailedError` with the cause, no state has changed, and the service goes on. The frame may be
 sent again, but stands behind those sent since.
 
+Moving: `session(snapshot)` goes on where a snapshot was taken, and `snapshots()` takes those of all
+sessions at one moment, between two steps.
+
 End: leaving `session()` closes the session, however it is left, but never within a step. `close`
 answers all that was sent before it, and refuses what comes later.
 """
@@ -29,92 +33,26 @@ answers all that was sent before it, and refuses what comes later.
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from ..errors import PoolFullError
+from ..model_pool import ModelPool
+from ..pool import StreamPool
+from ._rows import Rows
+from .sessions import Answer, ClosedError, OverloadedError, Post, Receive, Session, StepFailedError
 
-from lstm_fast import PoolFullError, StreamPool
+if TYPE_CHECKING:
+    from ..tracing import TracedPool  # which needs OpenTelemetry
 
-__all__ = [
-    "Answer",
-    "ClosedError",
-    "FrameBatcher",
-    "OverloadedError",
-    "Session",
-    "StepFailedError",
-]
-
-Float32 = NDArray[np.float32]
-FLOAT32 = np.dtype(np.float32)
-
-
-class OverloadedError(RuntimeError):
-    """There is no room for the frame, or its session is too far behind. It was not taken."""
-
-
-class ClosedError(RuntimeError):
-    """The session or the service is closed. The frame was not taken."""
-
-
-class StepFailedError(RuntimeError):
-    """The step that the frame was in has raised (see __cause__). No state has changed.
-
-    But where the cause is no `Exception`, such as Ctrl-C's: then the step may have been over.
-    """
-
-
-class Answer(asyncio.Future[Float32]):
-    """The output (H,) of a frame, to be awaited. Cancelling it withdraws the frame if in time."""
-
-    __slots__ = ("frame", "session")
-
-    session: Session
-    frame: Any  # (I,), float32; None once it was taken or withdrawn
-
-    def cancel(self, msg: Any = None) -> bool:
-        """Cancel as any future; a task that is cancelled does this to what it awaits."""
-        if self.frame is not None:
-            self.session.batcher.withdraw(self)
-        return super().cancel(msg)
-
-
-class Session:
-    """A live call, made by `FrameBatcher.session`."""
-
-    __slots__ = ("batcher", "closed", "frames", "handle", "stepping")
-
-    def __init__(self, batcher: FrameBatcher, handle: int) -> None:
-        self.batcher, self.handle = batcher, handle
-        self.frames: list[Answer] = []  # sent and not yet taken; those outside come last
-        self.stepping = self.closed = False
-
-    async def step(self, frame: Float32) -> Float32:
-        """Advance by one frame (I,), float32, which must stay as it is meanwhile; return h (H,).
-
-        Raises:
-            TypeError, ValueError: it is no such frame.
-            OverloadedError: too many frames of this session are unanswered.
-            ClosedError: the session or the service is closed, or was before the frame was taken.
-            StepFailedError: the step has failed.
-        """
-        return await self.batcher.send(self, frame, wait=True)
-
-    def submit(self, frame: Float32) -> Answer:
-        """Do as `step`, but copy the frame, return at once, and never wait for room.
-
-        Raises:
-            TypeError, ValueError, ClosedError: as `step`.
-            OverloadedError: also where there is no room.
-        """
-        return self.batcher.send(self, frame, wait=False)
+__all__ = ["FrameBatcher"]
 
 
 class FrameBatcher:
@@ -124,7 +62,7 @@ class FrameBatcher:
     was stepped, and the time spent in that.
 
     Args:
-        pool: where the sessions live.
+        pool: where the sessions live: of `LSTM.pool`, `Model.pool` or `tracing.trace_pool`.
         max_batch: sessions in one step. That many waiting are stepped at once.
         max_delay: seconds after which the first one waiting is stepped, with whoever came since.
             asyncio's timers are late by up to a millisecond.
@@ -138,7 +76,7 @@ class FrameBatcher:
 
     def __init__(
         self,
-        pool: StreamPool,
+        pool: StreamPool | ModelPool | TracedPool,
         *,
         max_batch: int = 256,
         max_delay: float = 0.002,
@@ -151,20 +89,21 @@ class FrameBatcher:
         if min(max_batch, max_waiting, max_per_session) < 1:
             raise ValueError("max_batch, max_waiting and max_per_session must be 1 or more")
         self.steps, self.frames, self.step_seconds = 0, 0, 0.0
-        self._pool, self._loop = pool, asyncio.get_running_loop()
+        self._opens: Any = pool
+        self._pool: Any = getattr(pool, "pool", pool)  # that which a traced one is around
+        self._loop = asyncio.get_running_loop()
         self._max_batch, self._max_delay = max_batch, max_delay
         self._max_waiting, self._max_per_session = max_waiting, max_per_session
         self._grow, self._executor, self._prepare = grow, executor, prepare
-        self._handles = np.empty(max_batch, np.uint64)
-        self._xs = np.empty((max_batch, pool.lstm.input_size), np.float32)
-        self._ys = np.empty((max_batch, pool.lstm.output_size), np.float32)
-        self._frame_shape = self._xs.shape[1:]
+        self._rows = Rows(pool.model, max_batch)
+        self._sessions: dict[Session, None] = {}  # that are open
 
         self._waiting = 0  # frames that are let in and not taken
-        self._outside: OrderedDict[Answer, None] = OrderedDict()  # those that wait for room
+        self._outside: OrderedDict[Answer | Post, None] = OrderedDict()  # those that wait for room
         self._ready: dict[Session, None] = {}  # in this order; whose first frame can be taken
         self._due = 0.0  # when the first of them has waited long enough
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
         self._stepping = self._closing = False
         self._watchers: list[asyncio.Future[None]] = []  # of the end of this step
 
@@ -174,23 +113,39 @@ class FrameBatcher:
         return self._waiting
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Session]:
-        """Open a session, from zeros, and close it in the end.
+    async def session(self, snapshot: bytes | None = None, **told: Any) -> AsyncIterator[Session]:
+        """Open a session and close it in the end.
+
+        Args:
+            snapshot: of the same model, to go on where it was taken; None begins from the start.
+            told: what else `open` or `restore` of a traced pool takes: session_id, age_steps.
 
         Raises:
             PoolFullError: the pool is full and may not grow.
             ClosedError: the service is closed.
+            SnapshotError, TypeError: the snapshot is damaged or of another model, or no bytes.
         """
-        handle = await self._open()
-        try:
-            session = Session(self, handle)
-        except BaseException:  # of a signal handler: nobody else knows of the handle
-            self._pool.close(handle)
-            raise
+        session = await self._open(snapshot, told)
         try:
             yield session
         finally:
             self._close(session)
+
+    async def snapshots(self, sessions: Iterable[Session] | None = None) -> dict[Session, bytes]:
+        """Return snapshots of these sessions, or of all that are open, at one moment.
+
+        That is between two steps: each holds all frames of its session that were taken, and none
+        that waits. After `close` those are all that were sent.
+
+        Raises:
+            ClosedError: one of those named is closed.
+        """
+        while self._stepping:
+            await self._step_end()
+        taken = [*(self._sessions if sessions is None else sessions)]
+        if any(session.closed for session in taken):
+            raise ClosedError("the session is closed")
+        return {session: self._pool.snapshot(session.handle) for session in taken}
 
     async def close(self) -> None:
         """Answer all that was sent, refuse what comes. Sessions stay open until they are left."""
@@ -205,22 +160,12 @@ class FrameBatcher:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    def send(self, session: Session, frame: Float32, wait: bool) -> Answer:
+    def send(self, session: Session, frame: Any, wait: bool) -> Answer:
         """Take a frame in: see `Session.step` and `Session.submit`."""
-        if type(frame) is not np.ndarray or frame.dtype != FLOAT32:
-            found = f"{type(frame).__name__} {getattr(frame, 'dtype', '')}".strip()
-            raise TypeError(f"a frame is an ndarray of float32, found {found}")
-        if frame.shape != self._frame_shape:
-            raise ValueError(f"the frame has shape {frame.shape}, expected {self._frame_shape}")
-        if session.closed or self._closing:
-            raise ClosedError(f"the {'session' if session.closed else 'service'} is closed")
-        if len(session.frames) + session.stepping >= self._max_per_session:
-            raise OverloadedError(f"{self._max_per_session} frames of this session are unanswered")
-        room = self._waiting < self._max_waiting
-        if not room and not wait:
-            raise OverloadedError(f"{self._waiting} frames are waiting, there is no room for more")
+        kept = self._rows.check(frame)
+        room = self._check_room(session, wait)
         answer = Answer(loop=self._loop)
-        answer.session, answer.frame = session, frame
+        answer.session, answer.frame = session, kept
         session.frames.append(answer)
         if room:
             self._let_in(answer)
@@ -228,7 +173,31 @@ class FrameBatcher:
             self._outside[answer] = None
         return answer
 
-    def withdraw(self, answer: Answer) -> None:
+    def post(self, session: Session, frame: Any, receive: Receive) -> None:
+        """Take a frame in: see `Session.post`."""
+        kept = self._rows.check(frame)
+        self._check_room(session, wait=False)
+        session.frames.append(Post(session, kept, receive))
+        self._waiting += 1
+        if session not in self._ready:
+            self._file(session)
+
+    def complain(self, message: str, error: Exception) -> None:
+        """Tell whoever looks after the loop that a caller's function has raised."""
+        self._loop.call_exception_handler({"message": message, "exception": error})
+
+    def _check_room(self, session: Session, wait: bool) -> bool:
+        """Say whether there is room for a frame of this session."""
+        if session.closed or self._closing:
+            raise ClosedError(f"the {'session' if session.closed else 'service'} is closed")
+        if len(session.frames) + session.stepping >= self._max_per_session:
+            raise OverloadedError(f"{self._max_per_session} frames of this session are unanswered")
+        room = self._waiting < self._max_waiting
+        if not room and not wait:
+            raise OverloadedError(f"{self._waiting} frames are waiting, there is no room for more")
+        return room
+
+    def withdraw(self, answer: Answer | Post) -> None:
         """Make it as if this frame, which has not been taken, had never been sent."""
         answer.frame = None
         answer.session.frames.remove(answer)
@@ -239,8 +208,9 @@ class FrameBatcher:
             self._let_in_more()
         self._file(answer.session)
 
-    def _let_in(self, answer: Answer) -> None:
-        answer.frame = answer.frame.copy()  # the caller may use its array again
+    def _let_in(self, answer: Answer | Post) -> None:
+        if answer.keeps:
+            answer.frame = self._rows.copy(answer.frame)  # the caller may use its array again
         self._waiting += 1
         if answer.session not in self._ready:
             self._file(answer.session)
@@ -267,9 +237,10 @@ class FrameBatcher:
         at_once = self._closing or len(self._ready) >= self._max_batch
         due = 0.0 if at_once else self._due
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._timer_due <= due:
                 return
             self._timer.cancel()
+        self._timer_due = due
         self._timer = self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
@@ -288,8 +259,8 @@ class FrameBatcher:
                 self._file(session)
         self._due = 0.0  # who is ready still has waited long enough by the end of this step
         count = len(batch)
-        self._handles[:count] = [answer.session.handle for answer in batch]
-        np.concatenate([answer.frame for answer in batch], out=self._xs[:count].reshape(-1))
+        handles = [answer.session.handle for answer in batch]
+        self._rows.fill(handles, [answer.frame for answer in batch])
         for answer in batch:
             answer.frame = None
         self._waiting -= count
@@ -312,7 +283,7 @@ class FrameBatcher:
             raise
         self._finish(batch, error)
 
-    def _stepped(self, batch: list[Answer], step: asyncio.Future[None]) -> None:
+    def _stepped(self, batch: list[Answer | Post], step: asyncio.Future[None]) -> None:
         """Take what the executor has made of a step."""
         if step.cancelled():
             dropped = RuntimeError("the executor has dropped it: was it shut down?")
@@ -322,16 +293,16 @@ class FrameBatcher:
 
     def _step(self, count: int) -> None:
         begin = perf_counter()
-        self._pool.step(self._handles[:count], self._xs[:count], out=self._ys[:count])
+        self._rows.step(self._opens, count)
         self.step_seconds += perf_counter() - begin
         self.steps += 1
         self.frames += count
 
-    def _finish(self, batch: list[Answer], error: BaseException | None) -> None:
+    def _finish(self, batch: Sequence[Answer | Post], error: BaseException | None) -> None:
         """Answer the callers, close what was left meanwhile, and go on, whatever comes."""
         try:
-            for answer, y in zip(batch, self._ys, strict=False):
-                self._answer(answer, y, error, len(batch))
+            for at, answer in enumerate(batch):
+                self._answer(answer, at, error, len(batch))
         finally:
             self._stepping = False
             for watcher in self._watchers:
@@ -343,23 +314,22 @@ class FrameBatcher:
             self._loop.call_soon(self._prepare_next, batch)
 
     def _answer(
-        self, answer: Answer, y: Float32, error: BaseException | None, sessions: int
+        self, answer: Answer | Post, at: int, error: BaseException | None, sessions: int
     ) -> None:
         session = answer.session
         session.stepping = False
-        if answer.done():
-            pass  # cancelled too late: the step counts
-        elif error is None:
-            answer.set_result(y.copy())  # a row of its own: the next tick writes to y
+        if error is None:
+            rows = self._rows
+            answer.give(rows.kept_output(at) if answer.keeps else rows.output(at))
         else:
             reason = f"{error}" or type(error).__name__
             failure = StepFailedError(f"the step of {sessions} sessions has raised: {reason}")
             failure.__cause__ = error
-            answer.set_exception(failure)
+            answer.refuse(failure)
         if session.closed:
-            self._pool.close(session.handle)
+            self._end(session)
 
-    def _prepare_next(self, batch: list[Answer]) -> None:
+    def _prepare_next(self, batch: Sequence[Answer | Post]) -> None:
         """Prepare these sessions, if their callers, who were woken first, leave time for it."""
         if not self._stepping and not self._ready:
             sessions = (answer.session for answer in batch)
@@ -374,10 +344,10 @@ class FrameBatcher:
         self._watchers.append(watcher)
         return watcher
 
-    async def _open(self) -> int:
+    async def _open(self, snapshot: bytes | None, told: dict[str, Any]) -> Session:
         while not self._closing:
             try:
-                return self._pool.open()
+                return self._opened(snapshot, told)
             except PoolFullError:
                 if self._stepping:  # a session may be waiting to be closed, and nothing can grow
                     await self._step_end()
@@ -387,10 +357,29 @@ class FrameBatcher:
                     raise
         raise ClosedError("the service is closed")
 
+    def _opened(self, snapshot: bytes | None, told: dict[str, Any]) -> Session:
+        pool = self._opens
+        opened = pool.open(**told) if snapshot is None else pool.restore(snapshot, **told)
+        handle = operator.index(opened)
+        try:
+            session = Session(self, handle, None if pool is self._pool else opened)
+            self._sessions[session] = None
+            return session
+        except BaseException:  # of a signal handler: nobody else knows of the handle
+            self._pool.close(handle) if pool is self._pool else opened.close()
+            raise
+
     def _close(self, session: Session) -> None:
         session.closed = True
+        self._sessions.pop(session, None)
         for answer in list(session.frames):
             self.withdraw(answer)
-            answer.set_exception(ClosedError("the session was closed before the frame was taken"))
+            answer.refuse(ClosedError("the session was closed before the frame was taken"))
         if not session.stepping:
+            self._end(session)
+
+    def _end(self, session: Session) -> None:
+        if session.traced is None:
             self._pool.close(session.handle)
+        else:
+            session.traced.close()
