@@ -41,7 +41,13 @@ def small_ray(cpus: int = 2, address: str | None = None) -> Iterator[None]:
         ) from None
 
     if address is not None:
-        ray.init(address, log_to_driver=False, logging_level="ERROR")
+        # The nodes of a cluster have lstm_fast installed, and are sent the modules beside this one.
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"working_dir": str(Path(__file__).parent)},
+        )
         try:
             yield
         finally:

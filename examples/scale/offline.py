@@ -4,10 +4,10 @@
     python examples/scale/offline.py features.parquet scores.parquet --model model.lfm
 
 Recordings are scored with Silero VAD; any format that libsndfile knows, anywhere under the folder.
-A table has a sequence in each row, of frames (T, I): a column `x` of nested lists in .parquet, of
-JSON in .csv; each array of an .npz file is a row. `name`, where the table has it, stands for a row.
-Results are .parquet or .csv, in the order of the rows. A row that cannot be read or scored has the
-reason in its column `error`; the others do not notice.
+A table has a sequence in each row, of frames (T, I): a column `x` of nested lists in .parquet, or
+in a folder of such files, of JSON in .csv; each array of an .npz file is a row. A column `name`, if
+there is one, goes into the results, .parquet or .csv, in the order of the rows. A row that cannot
+be read or scored has the reason in its column `error`; the others do not notice.
 
 Numbers do not depend on how rows are cut into blocks and batches, nor on how many actors there are:
 each row is a session of its own, with the bits that a lone stream would give it.
@@ -58,13 +58,10 @@ def rows_of(source: Path, is_table: bool, blocks: int | None) -> tuple[Any, int 
     import numpy as np
     import ray.data
 
-    many: dict[str, int] = {} if blocks is None else {"override_num_blocks": blocks}
-    if not source.exists():
-        raise UserError(f"{source}: there is no such file or folder")
-    if is_table and source.suffix == ".parquet":
-        dataset = ray.data.read_parquet(str(source), **many)
+    if is_table and (source.suffix == ".parquet" or source.is_dir()):
+        dataset = ray.data.read_parquet(str(source), file_extensions=["parquet"])
     elif is_table and source.suffix == ".csv":
-        dataset = ray.data.read_csv(str(source), **many)
+        dataset = ray.data.read_csv(str(source))
     else:
         if is_table:
             with np.load(source, allow_pickle=False) as arrays:
@@ -73,13 +70,12 @@ def rows_of(source: Path, is_table: bool, blocks: int | None) -> tuple[Any, int 
                 raise UserError(f"{source}: there are no arrays in it")
         else:
             rows = recordings(source)
-        return ray.data.from_items(rows, **many), len(rows)
+        return ray.data.from_items(rows, override_num_blocks=blocks), len(rows)
     columns = dataset.columns() or []
     if "x" not in columns:
         raise UserError(f"{source}: it has columns {', '.join(columns)}, and no x")
-    if "name" in columns:
-        return dataset.select_columns(["name", "x"]), None
-    return dataset.select_columns(["x"]), None
+    dataset = dataset.select_columns([one for one in ("name", "x") if one in columns])
+    return (dataset if blocks is None else dataset.repartition(blocks)), None
 
 
 def safe_size(cpus: float) -> int:
@@ -89,6 +85,18 @@ def safe_size(cpus: float) -> int:
     as well. Were there none left the job would wait for ever, without a word.
     """
     return max(1, int(cpus) - 1)
+
+
+def check_actors(actors: int, cpus: float) -> None:
+    """Refuse a pool that might wait for ever: see `safe_size`.
+
+    Raises:
+        UserError: there are too many.
+    """
+    if actors > safe_size(cpus):
+        raise UserError(
+            f"{actors} actors on {cpus:g} CPUs leave none to read with: take {safe_size(cpus)}"
+        )
 
 
 def score(dataset: Any, how: Any, *, actors: int, batch_rows: int, cpus: float) -> Any:
@@ -139,6 +147,37 @@ def cells(row: Mapping[str, Any]) -> list[Any]:
     return [json.dumps(one) if isinstance(one, list) else one for one in row.values()]
 
 
+def check_source(source: Path, is_table: bool) -> None:
+    """Say what is wrong with the source before Ray is started.
+
+    Raises:
+        UserError: there is none, or none of this kind.
+    """
+    if not source.exists():
+        raise UserError(f"{source}: there is no such file or folder")
+    if not is_table:
+        recordings(source)
+    elif source.is_dir():
+        if not any(source.rglob("*.parquet")):
+            raise UserError(f"{source}: there are no .parquet files in it")
+    elif source.suffix not in TABLES:
+        raise UserError(f"{source}: a table is one of {' '.join(TABLES)}, or a folder of the first")
+
+
+def check_model(options: argparse.Namespace) -> None:
+    """Load the model once, so that what is wrong with it is said before Ray is started.
+
+    Raises:
+        UserError: it cannot be loaded, or is none that is scored here.
+    """
+    from any_model import load
+
+    try:
+        load(options.model, options.rate)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(str(error)) from None
+
+
 def run(options: argparse.Namespace) -> bool:
     """Score everything; return whether there was a row without an error.
 
@@ -146,23 +185,13 @@ def run(options: argparse.Namespace) -> bool:
         UserError: the arguments are wrong.
     """
     import ray
-    from any_model import load
     from scoring import How, schema
     from tqdm import tqdm
 
     how = How(options.model, options.rate, options.threshold)
-    try:
-        load(
-            options.model, options.rate
-        )  # once here, so that what is wrong with it is said at once
-    except (OSError, ValueError) as error:
-        raise UserError(str(error)) from None
     cpus = ray.cluster_resources().get("CPU", 1.0)
     actors = options.actors or safe_size(cpus)
-    if actors > safe_size(cpus):
-        raise UserError(
-            f"{actors} actors on {cpus:g} CPUs leave none to read with: {safe_size(cpus)} do"
-        )
+    check_actors(actors, cpus)
     dataset, count = rows_of(options.source, options.model is not None, options.blocks)
     results = score(dataset, how, actors=actors, batch_rows=options.batch_rows, cpus=cpus)
     scored = broken = 0
@@ -202,8 +231,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.result.suffix not in RESULTS:
             raise UserError(f"{options.result}: results are {' or '.join(RESULTS)} files")
-        if options.model is not None and options.source.suffix not in TABLES:
-            raise UserError(f"{options.source}: a table is one of {' '.join(TABLES)}")
+        check_source(options.source, options.model is not None)
+        if options.actors and options.address is None:
+            check_actors(options.actors, options.cpus)
+        check_model(options)
         with small_ray(options.cpus, options.address):
             quiet()
             return 0 if run(options) else 1

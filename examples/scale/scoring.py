@@ -122,8 +122,10 @@ class Scorer:
         return self._checked(x), {}
 
     def _checked(self, x: NDArray[Any]) -> Float32:
-        if x.dtype.kind != "f":
-            raise RowError(f"x holds {x.dtype}, expected floats: of samples, divide by 32768")
+        if x.dtype.kind != "f" or not x.ndim:
+            raise RowError(f"x holds {x.dtype}, expected rows of floats: samples, / 32768")
+        if not len(x):
+            return np.empty((0, self.given), np.float32)
         if x.ndim == 1 and self.given == 1:
             x = x[:, None]
         if x.ndim != 2 or x.shape[1] != self.given:
@@ -178,7 +180,8 @@ def from_column(value: Any) -> NDArray[Any]:
     lengths = np.unique(pc.list_value_length(rows).to_numpy(zero_copy_only=False))
     if len(lengths) > 1:
         raise RowError(f"x has rows of {lengths[0]} to {lengths[-1]} values, expected one length")
-    return np.array(rows.flatten().to_numpy(zero_copy_only=False)).reshape(len(rows), -1)
+    width = int(lengths[0]) if len(lengths) else 0
+    return np.array(rows.flatten().to_numpy(zero_copy_only=False)).reshape(len(rows), width)
 
 
 def read_recording(path: str, rate: int, chunk: int) -> tuple[Float32, Mapping[str, Any]]:
