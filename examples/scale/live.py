@@ -20,9 +20,10 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -193,12 +194,15 @@ def control(options: argparse.Namespace, settings: Any, model: Any, place_url: s
 
 
 def serve_for_good(options: argparse.Namespace) -> None:
-    """Place and serve sessions until Ctrl-C."""
+    """Place and serve sessions until Ctrl-C or SIGTERM."""
     from placing import Settings, start
 
-    settings = Settings(options.store or "actor:sessions", options.model, options.every)
-    print(f"place sessions at {start(settings, replicas=options.replicas, port=options.port)}")
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    store, host = options.store or "actor:sessions", "127.0.0.1" if options.address is None else ""
+    settings = Settings(store, options.model, options.every, host=host)
+    how = {"replicas": options.replicas, "port": options.port, "host": options.host}
+    print(f"place sessions at {start(settings, **how)}", flush=True)
+    with suppress(KeyboardInterrupt, SystemExit):  # the second is what Ray makes of SIGTERM
+        threading.Event().wait()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -215,6 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--seed", type=int, default=0, help="of the moments to kill at (%(default)s)")
     add("--no-kill", action="store_true", help="let them all live")
     add("--serve", action="store_true", help="only serve, until Ctrl-C")
+    add("--host", default="127.0.0.1", help="to place sessions at, with --serve (%(default)s)")
     add("--port", type=int, default=8000, help="of --serve (%(default)s)")
     add("--address", help="of a running Ray; default: start one of two CPUs")
     options = parser.parse_args(arguments)

@@ -115,19 +115,17 @@ def start(
     deployment: Any = serve.deployment(
         name="Placer",
         num_replicas=replicas,
-        # A fraction, so that replicas, which sleep between placements as far as Serve knows, find
-        # room. What frames take is for whoever chooses `max_sessions`.
+        # Serve sees placements only. What frames take is bounded by `max_sessions`.
         ray_actor_options={"num_cpus": 0.1},
-        # One of the sessions at once is what it is at most; a full replica would not refuse the
-        # others, but have them wait, as there is no other replica that may take them.
+        # All sessions may ask at once, as after a kill. Beyond this number Serve does not refuse
+        # but waits, as no other replica may take them.
         max_ongoing_requests=2 * settings.max_sessions,
         health_check_period_s=1,
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=2,
         request_router_config=RequestRouterConfig(
             request_router_class=ROUTER,
-            # With a fallback a session could be placed where its hash does not point to, and from
-            # there back again.
+            # No other replica is tried where one is busy: the next placement would move it back.
             request_router_kwargs={"num_fallback_replicas": 0},
         ),
     )(Placer)
