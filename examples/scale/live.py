@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import random
 import signal
@@ -229,7 +228,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         store = options.store
         if store is None and not options.serve and has_redis():
             store = stack.enter_context(redis_server())
-        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         try:
             stack.enter_context(small_ray(address=options.address))
         except ModuleNotFoundError as error:

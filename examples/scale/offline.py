@@ -205,7 +205,7 @@ def run(options: argparse.Namespace) -> bool:
             broken += errors
             progress.update(len(table))
             progress.set_postfix_str(f"{broken} errors" if broken else "")
-    print(f"{scored} rows, {broken} with an error, by {actors} actors: {options.result}")
+    print(f"rows: {scored}, with an error: {broken}, actors: {actors}; {options.result}")
     return scored > broken
 
 

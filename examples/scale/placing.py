@@ -112,6 +112,7 @@ def start(
         The URL to place sessions at.
     """
     serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "WARNING"})
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # `start` has set it, too
     deployment: Any = serve.deployment(
         name="Placer",
         num_replicas=replicas,

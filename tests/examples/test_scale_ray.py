@@ -64,7 +64,7 @@ def test_a_table_is_scored_with_a_reason_for_each_row_that_cannot_be(model, tmp_
         rows.writerows([["name", "x"], ["good", json.dumps(good)], ["bad", "[[1, 2]]"]])
     status, output, errors = run(SCALE / "offline.py", table, result, "--model", model)
     assert status == 0, errors
-    assert "2 rows, 1 with an error" in output
+    assert "rows: 2, with an error: 1" in output
     with result.open(newline="") as file:
         first, second = csv.DictReader(file)
     y = np.array(json.loads(first["y"]), np.float32)
