@@ -105,15 +105,16 @@ def test_killed_replicas_cost_no_bit_with_a_named_actor(model):
     [
         (["nothing", "out.txt"], "results are .parquet or .csv files"),
         (["t.txt", "out.csv", "--model", "m.lfm"], "a table is one of .parquet .csv .npz"),
-        ([".", "out.csv"], "there are no recordings in it"),
+        (["none.d", "out.csv"], "there are no recordings in it"),
         (["nothing", "out.csv"], "there is no such file or folder"),
-        ([".", "out.csv", "--model", "m.lfm"], "there are no .parquet files in it"),
+        (["none.d", "out.csv", "--model", "m.lfm"], "there are no .parquet files in it"),
         (["t.csv", "out.csv", "--model", "missing.lfm"], "missing.lfm"),
         (["a.wav", "out.csv", "--actors", "2"], "2 actors on 2 CPUs leave none to read with"),
     ],
 )
 def test_what_is_wrong_with_the_arguments_is_said(arguments, reason, tmp_path):
     paths = [str(tmp_path / one) if "." in one or one == "nothing" else one for one in arguments]
+    (tmp_path / "none.d").mkdir()
     for name in ("t.csv", "t.txt", "a.wav"):
         (tmp_path / name).write_text("name,x\n")
     status, output, errors = run(SCALE / "offline.py", *paths)
