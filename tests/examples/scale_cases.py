@@ -77,3 +77,11 @@ class Careless:
     async def swap(self, session, seen, new):
         found = await self.store.read(session)
         return await self.store.swap(session, found.version if found else None, new)
+
+
+async def until(condition):
+    async def wait():
+        while not condition():
+            await asyncio.sleep(0)
+
+    await asyncio.wait_for(wait(), 10)

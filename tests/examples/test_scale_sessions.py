@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from importlib import import_module
 
 import numpy as np
 import pytest
-from scale_cases import Careless, Fragile, opened, stores
+from scale_cases import Careless, Fragile, opened, redis_url, stores, until
 
 from lstm_fast import LSTM, SnapshotError
 
@@ -21,6 +21,12 @@ LSTM_HERE = LSTM.random(3, 5)
 FRAMES = np.random.default_rng(0).standard_normal((90, 3), dtype=np.float32)
 NAME = "call-7"
 HEADER = client.HEADER
+
+
+@pytest.fixture(scope="module", params=["memory", "redis"])
+def url(request):
+    with redis_url() if request.param == "redis" else nullcontext() as found:
+        yield found
 
 
 def alone(frames=FRAMES):
@@ -59,9 +65,9 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(count=2, careless=False, **options):
+async def cluster(count=2, careless=False, url=None, **options):
     async with AsyncExitStack() as stack:
-        memory = await stack.enter_async_context(opened(None))
+        memory = await stack.enter_async_context(opened(url))
         made = Cluster(Careless(memory) if careless else memory)
         for _ in range(count):
             stack.push_async_callback((await made.add(**options)).close)
@@ -83,14 +89,6 @@ async def as_they_come(call=None, at=None, then=None):
         if number == at:
             await then()
         yield frame
-
-
-async def until(condition):
-    async def wait():
-        while not condition():
-            await asyncio.sleep(0)
-
-    await asyncio.wait_for(wait(), 10)
 
 
 def test_a_session_gets_what_a_lone_stream_gives():
@@ -119,8 +117,8 @@ async def kill_in_mid_stream(**options):
         return outputs, call
 
 
-def test_a_killed_owner_costs_no_bit():
-    outputs, call = asyncio.run(kill_in_mid_stream())
+def test_a_killed_owner_costs_no_bit(url):
+    outputs, call = asyncio.run(kill_in_mid_stream(url=url))
     assert outputs == alone()
     first, second = call.placements
     assert (first["epoch"], second["epoch"]) == (1, 2)
@@ -157,9 +155,12 @@ def test_frames_are_kept_only_until_they_are_saved():
     assert asyncio.run(test()) <= 8 + 2 * 4
 
 
-async def wake_up_stale(careless):
+async def wake_up_stale(careless, url=None):
     """Have an owner sleep while the session moves, and go on stepping then."""
-    async with cluster(every=8, careless=careless) as made, aiohttp.ClientSession() as http:
+    async with (
+        cluster(every=8, careless=careless, url=url) as made,
+        aiohttp.ClientSession() as http,
+    ):
         old = await made.servers[0].place(NAME)
         async with http.ws_connect(old["url"]) as stale:
             await stale.send_json({"ticket": old["ticket"]})
@@ -199,8 +200,8 @@ async def close_code(websocket):
             return websocket.close_code
 
 
-def test_a_stale_owner_that_wakes_up_is_closed_and_has_written_nothing():
-    new, before, after, code = asyncio.run(wake_up_stale(careless=False))
+def test_a_stale_owner_that_wakes_up_is_closed_and_has_written_nothing(url):
+    new, before, after, code = asyncio.run(wake_up_stale(careless=False, url=url))
     assert (new["epoch"], new["counter"]) == (2, 8)
     assert before == after
     assert before.version.epoch == 2
