@@ -30,7 +30,7 @@ INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
-.PHONY: help demo test test-slow test-emulated conformance mutants fuzz scale bench lint warnings format clean
+.PHONY: help demo test test-slow test-emulated conformance mutants fuzz bench lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -101,6 +101,7 @@ fuzz: $(VENV)/test.stamp
 	$(BIN)/python tests/models/fuzz_c_parser.py --count $(COUNT)
 	$(BIN)/python tests/models/fuzz_c_programs.py --count $(COUNT)
 
+.PHONY: scale
 ROUNDS ?= 20
 scale: $(VENV)/scale.stamp
 	$(BIN)/python examples/scale/offline.py examples/data out/speech.parquet
