@@ -11,6 +11,8 @@
 #   make integrations  the plug-ins for pipecat and LiveKit beside their own (installs both, 330 MB)
 #   make mutants    plant some sixty small mistakes, one by one; a test has to notice each (15 minutes)
 #   make fuzz       damaged files at the readers; COUNT=1000000 of them take half an hour
+#   make scale      past one machine: recordings on Ray Data; sessions on Ray Serve, of which replicas
+#                   are killed ROUNDS=20 times (installs Ray; apt install redis-server before it)
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make lint       ruff, mypy, clang-format
 #   make warnings   the C core with every compiler here, warnings as errors
@@ -48,6 +50,10 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp
 	@touch $@
 $(VENV)/dev.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/scale.stamp: $(VENV)/demo.stamp
+	$(PIP) install --quiet --editable '.[ray]' pytest hypothesis
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
@@ -115,6 +121,13 @@ fuzz: $(VENV)/test.stamp
 	$(BIN)/python tests/models/fuzz_lfm.py --count $(COUNT)
 	$(BIN)/python tests/models/fuzz_c_parser.py --count $(COUNT)
 	$(BIN)/python tests/models/fuzz_c_programs.py --count $(COUNT)
+
+.PHONY: scale
+ROUNDS ?= 20
+scale: $(VENV)/scale.stamp
+	$(BIN)/python examples/scale/offline.py examples/data out/speech.parquet
+	$(BIN)/python examples/scale/live.py --rounds $(ROUNDS)
+	$(BIN)/python -m pytest tests/examples/test_scale_*.py
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds
