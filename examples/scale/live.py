@@ -147,13 +147,18 @@ def wait_until_healthy(replicas: int) -> None:
     raise RuntimeError(f"after {HEALTHY_SECONDS:.0f} s the replicas are {states}")
 
 
+def host_of(options: argparse.Namespace) -> str:
+    """Return where replicas listen: on this machine alone, unless it is one of many."""
+    return "127.0.0.1" if options.address is None else ""
+
+
 def rounds(options: argparse.Namespace, store: str) -> bool:
     """Play all rounds and the control; return whether everything was as it must be."""
     from any_model import load
     from placing import Settings, start
 
     model = load(options.model)
-    settings = Settings(store, options.model, options.every, host="127.0.0.1")
+    settings = Settings(store, options.model, options.every, host=host_of(options))
     place_url = start(settings, replicas=options.replicas, port=free_port())
     wait_until_healthy(options.replicas)
     print(
@@ -196,8 +201,8 @@ def serve_for_good(options: argparse.Namespace) -> None:
     """Place and serve sessions until Ctrl-C or SIGTERM."""
     from placing import Settings, start
 
-    store, host = options.store or "actor:sessions", "127.0.0.1" if options.address is None else ""
-    settings = Settings(store, options.model, options.every, host=host)
+    store = options.store or "actor:sessions"
+    settings = Settings(store, options.model, options.every, host=host_of(options))
     how = {"replicas": options.replicas, "port": options.port, "host": options.host}
     print(f"place sessions at {start(settings, **how)}", flush=True)
     with suppress(KeyboardInterrupt, SystemExit):  # the second is what Ray makes of SIGTERM
@@ -224,6 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if min(options.replicas, options.every, options.sessions, options.frames, options.rounds) < 1:
         parser.error("--replicas, --every, --sessions, --frames and --rounds must be 1 or more")
+    if options.address and not (options.serve or options.no_kill):
+        parser.error("a replica on another machine cannot be killed from here: take --no-kill")
     with ExitStack() as stack:
         store = options.store
         if store is None and not options.serve and has_redis():
