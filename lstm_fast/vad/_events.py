@@ -183,7 +183,7 @@ class SpeechEvents:
 
     def _end(self, end: int, now: int, found: list[SpeechEvent]) -> None:
         if self._announced:
-            self._ended = min(end + math.floor(self._pad), now)
+            self._ended = math.floor(min(end + self._pad, now))
             self._turn = end
             found.append(self._event("speech_end", self._ended))
         self._start, self._temp_end, self._announced = NONE, NONE, False
