@@ -193,3 +193,12 @@ def test_low_thresholds():
     assert SpeechEvents(threshold=0.1).neg_threshold == 0.01
     assert SpeechEvents(threshold=0.0).neg_threshold == 0.0
     assert np.isclose(SpeechEvents().neg_threshold, 0.35)
+
+
+def test_rules_may_be_numbers_of_numpy():
+    given = {"threshold": np.float32(0.5), "min_silence_duration_ms": np.int64(32)}
+    plain = {name: value.item() for name, value in given.items()}
+    both = [SpeechEvents(**rules) for rules in (given, plain)]
+    found = [[one for value in (0.9, 0, 0) for one in each.push(value)] for each in both]
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
