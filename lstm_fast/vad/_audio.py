@@ -18,6 +18,7 @@ from ._resampling import check_rate
 from ._samples import FULL_SCALE
 
 Times = Sequence[dict[str, Any]]
+SYSTEM_ERROR = 2  # of libsndfile: SF_ERR_SYSTEM
 
 
 def read_audio(path: Any, sampling_rate: int = 16000) -> NDArray[np.float32]:
@@ -25,8 +26,8 @@ def read_audio(path: Any, sampling_rate: int = 16000) -> NDArray[np.float32]:
 
     Args:
         path: a file of any format that libsndfile reads, or an open one.
-        sampling_rate: what to resample to; a file that has it gives the very samples that
-            silero-vad's function gives.
+        sampling_rate: what to resample to; a file that has it, of one or two channels, gives the
+            very samples that silero-vad's function gives.
 
     Returns:
         Shape (n,), float32 in -1...1: the mean of its channels.
@@ -120,6 +121,8 @@ def save_audio(path: Any, tensor: Any, sampling_rate: int = 16000) -> None:
     try:
         soundfile.write(path, array.T, sampling_rate)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
+        if getattr(error, "code", None) == SYSTEM_ERROR:
+            raise OSError(f"{path}: this cannot be written: is there such a directory?") from None
         raise FormatError(f"{path}: this cannot be written ({error})") from None
 
 

@@ -131,6 +131,8 @@ class Chunks:
 
     def reset(self) -> None:
         """Forget what is buffered: begin anew."""
+        if self._stream is not None:
+            self._stream.reset()  # has no state, but refuses where a fork came in the middle of it
         self._ready, self._raw = EMPTY, self._start()
 
     def snapshot(self) -> bytes:

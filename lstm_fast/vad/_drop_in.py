@@ -191,7 +191,12 @@ class SileroVAD:
     def probabilities(
         self, audio: NDArray[np.float32], sr: int, frames: int = FRAMES
     ) -> Iterator[NDArray[np.float32]]:
-        """Begin anew, and yield the probabilities of a recording (n,), so many chunks at a time."""
+        """Begin anew, and yield the probabilities of a recording (n,), so many chunks at a time.
+
+        Raises:
+            ValueError: sr is another.
+        """
+        self._check_rate(sr)
         self.reset_states()
         for block in self._blocks(audio[None], sr, frames):
             yield block[0]
@@ -219,9 +224,7 @@ class SileroVAD:
             samples = samples[None]
         if sr > 16000 and sr % 16000 == 0:
             samples, sr = samples[:, :: int(sr // 16000)], 16000
-        if sr not in self.sample_rates:
-            known = " or ".join(map(str, self.sample_rates))
-            raise ValueError(f"sr is {sr!r}, expected {known}, or a multiple of 16000")
+        self._check_rate(sr)
         if not len(samples):
             raise ValueError("x has no rows")
         if samples.shape[1] < CHUNKS[sr]:
@@ -230,6 +233,11 @@ class SileroVAD:
                 f"{CHUNKS[sr]}"
             )
         return samples, int(sr)
+
+    def _check_rate(self, sr: int) -> None:
+        if sr not in self.sample_rates:
+            known = " or ".join(map(str, self.sample_rates))
+            raise ValueError(f"sr is {sr!r}, expected {known}, or a multiple of 16000")
 
     def _ready(self, sr: int, rows: int) -> _Sessions:
         """Return the sessions of the calls before, or those that begin here."""

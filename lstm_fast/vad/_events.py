@@ -6,6 +6,7 @@ import copy
 import math
 import struct
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 from ..errors import SnapshotError
@@ -16,6 +17,7 @@ Kind = Literal["speech_start", "speech_end", "turn_end"]
 STATE = struct.Struct("<8sQqqqq?")
 MAGIC = b"LFEVENT1"
 NONE = -1
+LARGEST = 2**31 - 1  # rate and size
 HYSTERESIS, LOWEST = 0.15, 0.01  # as silero-vad has them, where nobody says neg_threshold
 
 
@@ -82,8 +84,8 @@ class SpeechEvents:
         if neg_threshold is None:
             neg_threshold = max(self.threshold - HYSTERESIS, min(LOWEST, self.threshold))
         self.neg_threshold = _between("neg_threshold", neg_threshold, 0, self.threshold)
-        self._rate = int(_between("rate", rate, 1, math.inf))
-        self._size = int(_between("size", size, 1, math.inf))
+        self._rate = int(_between("rate", rate, 1, LARGEST))
+        self._size = int(_between("size", size, 1, LARGEST))
         self._min_speech = self._samples("min_speech_duration_ms", min_speech_duration_ms)
         self._min_silence = self._samples("min_silence_duration_ms", min_silence_duration_ms)
         self._pad = self._samples("speech_pad_ms", speech_pad_ms)
@@ -183,7 +185,7 @@ class SpeechEvents:
 
     def _end(self, end: int, now: int, found: list[SpeechEvent]) -> None:
         if self._announced:
-            self._ended = min(end + math.floor(self._pad), now)
+            self._ended = math.floor(min(end + self._pad, now))
             self._turn = end
             found.append(self._event("speech_end", self._ended))
         self._start, self._temp_end, self._announced = NONE, NONE, False
@@ -196,8 +198,9 @@ class SpeechEvents:
 
 
 def _between(name: str, value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):  # those of NumPy are some, too
         raise TypeError(f"{name} is {value!r}, expected a number")
-    if not low <= value <= high:
+    number = float(value)
+    if not low <= number <= high:
         raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
-    return float(value)
+    return number

@@ -40,6 +40,11 @@ class Recording:
     error: str = ""
 
     @property
+    def peak_samples(self) -> int:
+        """How many samples each of the peaks is of: PEAK_SECONDS are no whole number everywhere."""
+        return max(1, int(PEAK_SECONDS * self.rate))
+
+    @property
     def seconds(self) -> float:
         """How long it is."""
         return self.frames / self.rate if self.rate else 0.0
@@ -63,7 +68,7 @@ class _Open:
             ValueError: they cannot be samples.
             OSError, RuntimeError: the file is damaged here.
         """
-        stretch = max(1, int(PEAK_SECONDS * self._file.samplerate))
+        stretch = self.recording.peak_samples
         count = int(BLOCK_SECONDS * self._file.samplerate) // stretch * stretch
         block = self._file.read(count, dtype="float32", always_2d=True)
         samples: NDArray[np.float32] = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._extras import install
-from ._recordings import PEAK_SECONDS, Recording
+from ._recordings import Recording
 
 Segments = Sequence[dict[str, float]]
 MOST_ROWS = 20  # of a picture
@@ -131,7 +131,7 @@ def draw(results: Sequence[Result], path: Path, threshold: float, chunk_seconds:
     for number, (axes, one) in enumerate(zip(rows, results, strict=True)):
         recording = one.recording
         loud = recording.peaks / max(float(recording.peaks.max(initial=0)), 1e-9)
-        times = np.arange(len(loud)) * PEAK_SECONDS
+        times = np.arange(len(loud)) * (recording.peak_samples / recording.rate)
         axes.fill_between(times, 0.5 - loud / 2, 0.5 + loud / 2, color="0.8", lw=0, step="post")
         for at, segment in enumerate(one.speech):
             axes.axvspan(

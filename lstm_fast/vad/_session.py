@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._backends._alone import Alone
 from ..errors import SnapshotError
 from ..model import Model
 from ._chunks import Chunks
@@ -49,7 +50,7 @@ class SpeechStream:
     raises has changed nothing.
     """
 
-    __slots__ = ("_chunks", "_events", "_model", "_stream")
+    __slots__ = ("_alone", "_chunks", "_events", "_model", "_stream")
 
     def __init__(
         self, model: Model | None = None, *, rate: int | None = None, **rules: Any
@@ -69,6 +70,7 @@ class SpeechStream:
         self._chunks = chunks_for(self._model, model_rate if rate is None else rate)
         self._events = SpeechEvents(rate=model_rate, size=size, **rules)
         self._stream = self._model.stream()
+        self._alone = Alone()  # its parts do not notice a second thread each time
 
     @property
     def model(self) -> Model:
@@ -100,18 +102,22 @@ class SpeechStream:
             TypeError, ValueError: these cannot be samples.
             ConcurrentUseError: another thread is using this stream.
         """
-        return self._hear(lambda: self._chunks.push(samples))
+        with self._alone():
+            return self._hear(lambda: self._chunks.push(samples))
 
     def flush(self) -> Heard:
         """End the audio: take what is left, filled up with zeros, end what goes on; begin anew.
 
+        No event is later than the audio's end.
+
         Raises:
             ConcurrentUseError: another thread is using this stream.
         """
-        heard = self._hear(self._chunks.flush)
-        heard.events.extend(self._events.finish())
-        self._stream.reset()
-        return heard
+        with self._alone():
+            until = heard_until(self._chunks, self._events)
+            heard = self._hear(self._chunks.flush)
+            self._stream.reset()
+            return ended(heard, self._events, until)
 
     def reset(self) -> None:
         """Go back to the start.
@@ -119,9 +125,10 @@ class SpeechStream:
         Raises:
             ConcurrentUseError: another thread is using this stream.
         """
-        self._stream.reset()
-        self._chunks.reset()
-        self._events.reset()
+        with self._alone():
+            self._stream.reset()
+            self._chunks.reset()
+            self._events.reset()
 
     def snapshot(self) -> bytes:
         """Return all of the session as bytes, from which one of the same model and rate continues.
@@ -129,7 +136,8 @@ class SpeechStream:
         Raises:
             ConcurrentUseError: another thread is using this stream.
         """
-        return packed(self._stream.snapshot(), self._chunks, self._events)
+        with self._alone():
+            return packed(self._stream.snapshot(), self._chunks, self._events)
 
     def restore(self, snapshot: bytes) -> None:
         """Continue where a snapshot was taken, by a stream or a pool; the rules are this one's own.
@@ -140,11 +148,12 @@ class SpeechStream:
             ConcurrentUseError: another thread is using this stream.
         """
         of_model, of_chunks, of_events = parts_of(snapshot)
-        chunks, events = chunks_for(self._model, self.rate), self._events.fresh()
-        chunks.restore(of_chunks)
-        events.restore(of_events)
-        self._stream.restore(of_model)
-        self._chunks, self._events = chunks, events
+        with self._alone():
+            chunks, events = chunks_for(self._model, self.rate), self._events.fresh()
+            chunks.restore(of_chunks)
+            events.restore(of_events)
+            self._stream.restore(of_model)
+            self._chunks, self._events = chunks, events
 
     def _hear(self, take: Any) -> Heard:
         kept = self._chunks._buffers()
@@ -189,6 +198,21 @@ def chunks_for(model: Model, rate: int) -> Chunks:
 def heard_of(probabilities: NDArray[np.float32], events: SpeechEvents) -> Heard:
     found: Iterable[list[SpeechEvent]] = map(events.push, probabilities.tolist())
     return Heard(probabilities, [event for some in found for event in some])
+
+
+def heard_until(chunks: Chunks, events: SpeechEvents) -> float:
+    """Return how many seconds of audio there have been: whole samples, however they were cut."""
+    made = events.chunks * chunks.size + len(chunks._ready)
+    return (made * chunks.rate // chunks.model_rate + chunks._waiting) / chunks.rate
+
+
+def ended(heard: Heard, events: SpeechEvents, until: float) -> Heard:
+    """Return what a flush heard, with the ends of what went on; none is behind the audio's end."""
+    found = [*heard.events, *events.finish()]
+    return Heard(
+        heard.probabilities,
+        [one if one.seconds <= until else replace(one, seconds=until) for one in found],
+    )
 
 
 def packed(of_model: bytes, chunks: Chunks, events: SpeechEvents) -> bytes:

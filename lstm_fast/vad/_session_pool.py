@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._handles import Handles, stale, to_handles
+from .._handles import Handles, in_use, stale, to_handles
+from .._process import bookkeeping, is_over, process_number
 from ..errors import SnapshotError
 from ..model import Model
 from ._chunks import HEADER, Chunks
 from ._events import SpeechEvents
 from ._resampling import check_rate
 from ._samples import to_samples
-from ._session import NOTHING, Heard, chunks_for, heard_of, known, packed, parts_of
+from ._session import (
+    NOTHING,
+    Heard,
+    chunks_for,
+    ended,
+    heard_of,
+    heard_until,
+    known,
+    packed,
+    parts_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +47,7 @@ class SpeechPool:
     call at the same time as long as no two use the same session.
     """
 
-    __slots__ = ("_model", "_pool", "_rate", "_rules", "_sessions")
+    __slots__ = ("_busy", "_model", "_pool", "_rate", "_rules", "_sessions")
 
     def __init__(self, capacity: int, model: Model | None = None, **rules: Any) -> None:
         """Make room.
@@ -51,6 +66,8 @@ class SpeechPool:
         SpeechEvents(**self._rules)
         self._pool = self._model.pool(capacity)
         self._sessions: dict[int, _Session] = {}
+        # who uses them: process, thread and call; pools notice it only where they compute
+        self._busy: dict[int, tuple[int, int, FrameType]] = {}
 
     @property
     def model(self) -> Model:
@@ -101,8 +118,9 @@ class SpeechPool:
             StaleHandleError: handle names no open session of this pool.
             ConcurrentUseError: another thread is using the session.
         """
-        self._pool.close(handle)
-        del self._sessions[handle]
+        with self._using([handle]):
+            self._pool.close(handle)
+            del self._sessions[handle]
 
     def rate(self, handle: int) -> int:
         """Return the rate of the samples that a session takes, Hz.
@@ -147,7 +165,8 @@ class SpeechPool:
                 f"there are samples for {len(samples)} sessions, and {len(keys)} handles"
             )
         given = [to_samples(one, f"samples[{at}]") for at, one in enumerate(samples)]
-        return self._hear(keys, lambda at, chunks: chunks._take(given[at]))
+        with self._using(keys):
+            return self._hear(keys, lambda at, chunks: chunks._take(given[at]))
 
     def flush(self, handles: Handles | Sequence[int]) -> list[Heard]:
         """End the audio of these sessions, and begin each anew: see `SpeechStream.flush`.
@@ -156,11 +175,14 @@ class SpeechPool:
             As `push`.
         """
         keys = [int(handle) for handle in to_handles(handles)]
-        heard = self._hear(keys, lambda at, chunks: chunks.flush())
-        for one, key in zip(heard, keys, strict=True):
-            one.events.extend(self._sessions[key].events.finish())
-            self._pool.reset(key)
-        return heard
+        with self._using(keys):
+            sessions = [self._sessions[key] for key in keys]
+            until = [heard_until(one.chunks, one.events) for one in sessions]
+            heard = self._hear(keys, lambda at, chunks: chunks.flush())
+            for key in keys:
+                self._pool.reset(key)
+            parts = zip(heard, sessions, until, strict=True)
+            return [ended(one, session.events, seconds) for one, session, seconds in parts]
 
     def reset(self, handle: int) -> None:
         """Bring a session back to the start.
@@ -168,9 +190,10 @@ class SpeechPool:
         Raises:
             StaleHandleError, ConcurrentUseError: as `close`.
         """
-        self._pool.reset(handle)
-        self._sessions[handle].chunks.reset()
-        self._sessions[handle].events.reset()
+        with self._using([handle]):
+            self._pool.reset(handle)
+            self._sessions[handle].chunks.reset()
+            self._sessions[handle].events.reset()
 
     def snapshot(self, handle: int) -> bytes:
         """Return all of a session as bytes, from which one of the same model continues anywhere.
@@ -178,8 +201,9 @@ class SpeechPool:
         Raises:
             StaleHandleError, ConcurrentUseError: as `close`.
         """
-        session = self._of(handle)
-        return packed(self._pool.snapshot(handle), session.chunks, session.events)
+        with self._using([handle]):
+            session = self._sessions[handle]
+            return packed(self._pool.snapshot(handle), session.chunks, session.events)
 
     def restore(self, snapshot: bytes, **rules: Any) -> int:
         """Begin a session where a snapshot was taken, with its rate, and return its handle.
@@ -221,12 +245,34 @@ class SpeechPool:
         except KeyError:
             raise stale(handle, 0) from None
 
+    @contextmanager
+    def _using(self, keys: list[int]) -> Iterator[None]:
+        """Have all these sessions to oneself, or none; as `Alone` has a stream.
+
+        Raises:
+            StaleHandleError, ValueError, ConcurrentUseError: as `push`.
+        """
+        mine = process_number.item(), get_ident(), sys._getframe(2)  # of the public method
+        with bookkeeping:
+            for at, key in enumerate(keys):
+                if key not in self._sessions:
+                    raise stale(key, at)
+                process, thread, call = self._busy.get(key, mine)
+                is_others = process == mine[0] and thread != mine[1]
+                if is_others and not is_over(thread, call):
+                    raise in_use(key, at)
+            if len({*keys}) != len(keys):
+                raise ValueError("a handle stands twice")
+            self._busy.update(dict.fromkeys(keys, mine))
+        try:
+            yield
+        finally:
+            with bookkeeping:
+                for key in keys:
+                    if self._busy.get(key) is mine:  # it is another's where this was left long ago
+                        del self._busy[key]
+
     def _hear(self, keys: list[int], take: Any) -> list[Heard]:
-        for at, key in enumerate(keys):
-            if key not in self._sessions:
-                raise stale(key, at)
-        if len({*keys}) != len(keys):
-            raise ValueError("a handle stands twice")
         sessions = [self._sessions[key] for key in keys]
         kept = [one.chunks._buffers() for one in sessions]
         try:

@@ -142,3 +142,10 @@ def test_tensors_stay_tensors_and_theirs_do_the_same():
     for call in (vad.collect_chunks, theirs().collect_chunks):
         with pytest.raises(ValueError, match=r"empty"):
             call([], samples)
+
+
+def test_what_cannot_be_written_is_said(tmp_path):
+    with pytest.raises(OSError, match="is there such a directory"):
+        vad.save_audio(tmp_path / "missing" / "a.wav", np.zeros(10))
+    with pytest.raises(FormatError, match="No format"):
+        vad.save_audio(tmp_path / "a", np.zeros(10))

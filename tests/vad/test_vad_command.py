@@ -285,3 +285,13 @@ def test_events_are_there_before_the_audio_ends():
         process.stdin.close()
         assert b"speech end" in process.stdout.read()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("rate", [11025, 16000, 44100])
+def test_peaks_are_drawn_where_they_are(rate, tmp_path):
+    samples = np.zeros(20 * rate, np.float32)
+    at = 19 * rate + 1
+    samples[at] = 0.5
+    soundfile.write(tmp_path / "click.wav", samples, rate)
+    (one,) = module.listen([tmp_path / "click.wav"], vad.silero(), has_peaks=True)
+    assert np.flatnonzero(one.peaks) == at // one.peak_samples

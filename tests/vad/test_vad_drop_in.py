@@ -164,6 +164,14 @@ def test_loading(model, monkeypatch, tmp_path):
         vad.load_silero_vad()
 
 
+def test_a_model_of_one_rate_refuses_the_other_also_for_recordings():
+    with pytest.warns(UserWarning, match="16000 Hz only"):
+        ours = vad.load_silero_vad(onnx=True, opset_version=15)
+    with pytest.raises(ValueError, match="sr is 8000, expected 16000"):
+        vad.get_speech_timestamps(np.zeros(8000, np.float32), ours, sampling_rate=8000)
+    assert vad.get_speech_timestamps(np.zeros(8000, np.float32), ours) == []
+
+
 def test_a_sequence_model_has_their_values():
     silero_file("silero_vad")
     ours = vad.load_silero_vad(sequence=True)

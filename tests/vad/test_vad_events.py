@@ -134,6 +134,15 @@ def test_a_noise_too_short_for_speech_does_not_begin_a_turn_anew():
     assert events[-1] == SpeechEvent("turn_end", pytest.approx(0.448), 13)
 
 
+def test_padding_may_be_without_end():
+    session = SpeechEvents(speech_pad_ms=math.inf, min_silence_duration_ms=32)
+    found = [one for value in (0, 0.9, 0.1, 0.1) for one in session.push(value)]
+    assert [(one.kind, one.seconds) for one in found] == [
+        ("speech_start", 0),
+        ("speech_end", 0.128),
+    ]
+
+
 def test_nan_is_silence():
     session = SpeechEvents(speech_pad_ms=0)
     events = [one for value in [0.9, *[math.nan] * 10] for one in session.push(value)]
@@ -184,3 +193,12 @@ def test_low_thresholds():
     assert SpeechEvents(threshold=0.1).neg_threshold == 0.01
     assert SpeechEvents(threshold=0.0).neg_threshold == 0.0
     assert np.isclose(SpeechEvents().neg_threshold, 0.35)
+
+
+def test_rules_may_be_numbers_of_numpy():
+    given = {"threshold": np.float32(0.5), "min_silence_duration_ms": np.int64(32)}
+    plain = {name: value.item() for name, value in given.items()}
+    both = [SpeechEvents(**rules) for rules in (given, plain)]
+    found = [[one for value in (0.9, 0, 0) for one in each.push(value)] for each in both]
+    assert len(found[0]) == 2
+    assert found[0] == found[1]

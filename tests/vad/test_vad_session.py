@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,8 @@ def test_it_is_chunks_model_and_events(rate, model):
     probabilities = model.stream().run(frames)[:, 0]
     expected = [event for one in probabilities.tolist() for event in events.push(one)]
     expected += events.finish()
+    until = len(audio(rate)) / rate
+    expected = [replace(one, seconds=min(one.seconds, until)) for one in expected]
     found = whole(model, audio(rate), rate)
     assert found == (probabilities.tobytes(), expected)
     assert {"speech_start", "speech_end"} <= {event.kind for event in found[1]}
@@ -153,6 +156,19 @@ def test_after_a_flush_it_is_as_new(model):
     assert joined([*pool.push([handle], [samples]), *pool.flush([handle])]) == first
 
 
+def test_no_event_is_behind_the_end_of_the_audio(model):
+    """A flush fills the last chunk up with zeros, which nobody said."""
+    rules = {"threshold": 0.0, "speech_pad_ms": 30, "turn_pause_ms": 0}  # all of it is speech
+    for rate, count in ((8000, 1), (16000, 700), (44100, 4410), (16000, 0)):
+        session, pool = vad.SpeechStream(model, rate=rate, **rules), vad.SpeechPool(1, model)
+        key, samples = pool.open(rate=rate, **rules), audio(rate)[:count]
+        events = [*session.push(samples).events, *session.flush().events]
+        assert events == [*pool.push([key], [samples])[0].events, *pool.flush([key])[0].events]
+        ends = [(one.kind, one.seconds) for one in events[1:]]
+        expected = [("speech_end", count / rate), ("turn_end", count / rate)]
+        assert ends == expected[: 2 * bool(count)]
+
+
 def test_a_call_that_fails_changes_nothing(model):
     pool = vad.SpeechPool(2, model)
     keys = [pool.open(rate=48000), pool.open()]
@@ -244,7 +260,9 @@ def test_snapshots_that_do_not_fit_are_refused_and_nothing_changes(model):
 
 
 def test_models_and_options_that_cannot_be(model):
-    with pytest.raises(TypeError, match="model is a LSTM"):
+    with pytest.raises(TypeError, match="model is a str"):
+        vad.SpeechStream("silero")
+    with pytest.raises(ValueError, match=r"model takes \{'x': \(1,\)\}, expected what vad.silero"):
         vad.SpeechStream(LSTM.random(1, 1))
     resampler = vad.Chunks(48000)._stream.model
     with pytest.raises(ValueError, match=r"expected what vad.silero\(\) returns"):
