@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from .._handles import Handles, stale, to_handles
+from .._handles import Handles, repeated, stale, to_handles
 from ..errors import SnapshotError
 from ..model import Model
 from ._chunks import HEADER, Chunks
@@ -226,7 +226,7 @@ class SpeechPool:
             if key not in self._sessions:
                 raise stale(key, at)
         if len({*keys}) != len(keys):
-            raise ValueError("a handle stands twice")
+            raise repeated(np.array(keys, np.uint64), _second(keys))
         sessions = [self._sessions[key] for key in keys]
         kept = [one.chunks._buffers() for one in sessions]
         try:
@@ -254,6 +254,11 @@ class SpeechPool:
         for row, at in enumerate(busy):
             found[at] = made[row, : counts[at], 0].copy()
         return found
+
+
+def _second(keys: list[int]) -> int:
+    """Return where a key stands that stood before."""
+    return next(at for at, key in enumerate(keys) if key in keys[:at])
 
 
 def _rate_of(of_chunks: bytes) -> int:
