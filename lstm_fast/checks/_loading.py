@@ -260,5 +260,6 @@ def as_target(value: Any, input_size: int | None = None, origin: str | None = No
     raise TargetError(
         f"{type(value).__name__} is neither a Target nor what an adapter knows, which is an LSTM, "
         "a Model, a torch module or a Keras model: lstm_fast.checks.adapters makes a Target of "
-        "others, with from_function, from_sessions, ..."
+        "others, with from_function, from_sessions, ...; of a voice activity detector with "
+        "from_vad, in the shell --sampling-rate 16000"
     )

@@ -84,7 +84,7 @@ def _drift_result(
         return CheckResult("drift", "passed", figures, numbers)
     at = int(np.argmax(ratios > 1))
     body = f"""
-options = {reproduction.options(settings, drift_steps=max(100, at + 1))}
+options = checks.{reproduction.options(settings, drift_steps=max(100, at + 1))}
 report = checks.run(target, reference, options, only=["drift"])
 assert report.passed, report
 """

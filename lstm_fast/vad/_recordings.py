@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import FormatError
 from ..model import Model
 from ._audio import opened
 from ._resampling import check_rate
@@ -66,11 +67,18 @@ class _Open:
 
         Raises:
             ValueError: they cannot be samples.
-            OSError, RuntimeError: the file is damaged here.
+            FormatError: the file is damaged here.
+            OSError: it can no more be read.
         """
         stretch = self.recording.peak_samples
         count = int(BLOCK_SECONDS * self._file.samplerate) // stretch * stretch
-        block = self._file.read(count, dtype="float32", always_2d=True)
+        try:
+            block = self._file.read(count, dtype="float32", always_2d=True)
+        except RuntimeError as error:  # libsndfile's are RuntimeErrors
+            raise FormatError(
+                f"it is damaged after {self.recording.seconds:g} s, within the next "
+                f"{BLOCK_SECONDS:g} ({error}): write what can be read of it to another file"
+            ) from None
         samples: NDArray[np.float32] = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
         if not np.isfinite(samples).all():
             raise ValueError("it has samples that are not finite")

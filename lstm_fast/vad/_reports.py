@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._extras import install
 from ._recordings import Recording
 
 Segments = Sequence[dict[str, float]]
 MOST_ROWS = 20  # of a picture
+MOST_POINTS = 2000  # of a curve: 64 s of chunks, each with a point of its own
+FEW_POINTS = 400  # of a longer one: a pause takes a few seconds of it to show
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,27 @@ def require_drawing(path: Path, count: int) -> None:
         raise FileNotFoundError(f"cannot write {path}: there is no such directory")
 
 
+def thinned(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], int]:
+    """Return probabilities (n,), of many `FEW_POINTS` means, and of how many each is.
+
+    Of more than a picture has columns a curve would be a surface.
+    """
+    each = 1 if len(values) <= MOST_POINTS else -(-len(values) // FEW_POINTS)
+    starts = np.arange(0, len(values), each)
+    sums = np.add.reduceat(values.astype(np.float64), starts) if len(values) else np.zeros(0)
+    return sums / np.diff(np.append(starts, len(values))), each
+
+
+def loudest(peaks: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """Return peaks (n,), of many the largest of each few, and of how many each is.
+
+    matplotlib leaves out what has too many corners, and says nothing.
+    """
+    each = max(1, -(-len(peaks) // MOST_POINTS))
+    starts = np.arange(0, len(peaks), each)
+    return (np.maximum.reduceat(peaks, starts) if len(peaks) else peaks), each
+
+
 def draw(results: Sequence[Result], path: Path, threshold: float, chunk_seconds: float) -> None:
     """Write a picture with a row for each recording: loudness, probability and segments.
 
@@ -130,9 +154,18 @@ def draw(results: Sequence[Result], path: Path, threshold: float, chunk_seconds:
     rows = figure.subplots(len(results), 1, squeeze=False)[:, 0]
     for number, (axes, one) in enumerate(zip(rows, results, strict=True)):
         recording = one.recording
-        loud = recording.peaks / max(float(recording.peaks.max(initial=0)), 1e-9)
-        times = np.arange(len(loud)) * (recording.peak_samples / recording.rate)
-        axes.fill_between(times, 0.5 - loud / 2, 0.5 + loud / 2, color="0.8", lw=0, step="post")
+        peaks, stretches = loudest(recording.peaks)
+        loud = peaks / max(float(peaks.max(initial=0)), 1e-9)
+        times = np.arange(len(loud)) * stretches * (recording.peak_samples / recording.rate)
+        axes.fill_between(
+            times,
+            0.5 - loud / 2,
+            0.5 + loud / 2,
+            color="0.8",
+            lw=0,
+            step="post",
+            label=None if number else "loudness, of its peak",
+        )
         for at, segment in enumerate(one.speech):
             axes.axvspan(
                 segment["start"],
@@ -142,14 +175,19 @@ def draw(results: Sequence[Result], path: Path, threshold: float, chunk_seconds:
                 lw=0,
                 label=None if at or number else "speech",
             )
-        values = recording.probabilities
-        axes.plot(
-            (np.arange(len(values)) + 0.5) * chunk_seconds,
-            values,
-            color="tab:blue",
-            lw=1,
-            label=None if number else "probability",
-        )
+        values, chunks = thinned(recording.probabilities)
+        times = (np.arange(len(values)) + 0.5) * chunks * chunk_seconds
+        axes.plot(times, values, color="tab:blue", lw=1, label=None if number else "probability")
+        if chunks > 1:
+            axes.text(
+                1,
+                1.02,
+                f"probability: the mean of each {chunks * chunk_seconds:.2g} s",
+                transform=axes.transAxes,
+                ha="right",
+                va="bottom",
+                fontsize=8,
+            )
         axes.axhline(
             threshold,
             color="tab:red",
@@ -162,5 +200,5 @@ def draw(results: Sequence[Result], path: Path, threshold: float, chunk_seconds:
         axes.set_ylabel("probability", fontsize=8)
     rows[-1].set_xlabel("seconds")
     handles, labels = rows[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=3, fontsize=8)
+    figure.legend(handles, labels, loc="outside upper right", ncols=4, fontsize=8)
     figure.savefig(path, dpi=120)

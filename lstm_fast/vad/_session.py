@@ -180,7 +180,10 @@ def known(model: Model | None) -> tuple[Model, int, int]:
     if model is None:
         model = silero()
     if not isinstance(model, Model):
-        raise TypeError(f"model is a {type(model).__name__}, expected what vad.silero() returns")
+        raise TypeError(
+            f"model is of type {type(model).__name__}, expected what vad.silero() returns; "
+            "a rate is passed as rate="
+        )
     shapes = {name: one.shape for name, one in model.inputs.items()}
     for rate, size in CHUNKS.items():
         outputs = [one.shape for one in model.outputs.values()]

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from .._handles import Handles, in_use, stale, to_handles
+from .._handles import Handles, in_use, repeated, stale, to_handles
 from .._process import bookkeeping, is_over, process_number
 from ..errors import SnapshotError
 from ..model import Model
@@ -262,7 +262,7 @@ class SpeechPool:
                 if is_others and not is_over(thread, call):
                     raise in_use(key, at)
             if len({*keys}) != len(keys):
-                raise ValueError("a handle stands twice")
+                raise repeated(np.array(keys, np.uint64), _second(keys))
             self._busy.update(dict.fromkeys(keys, mine))
         try:
             yield
@@ -300,6 +300,11 @@ class SpeechPool:
         for row, at in enumerate(busy):
             found[at] = made[row, : counts[at], 0].copy()
         return found
+
+
+def _second(keys: list[int]) -> int:
+    """Return where a key stands that stood before."""
+    return next(at for at, key in enumerate(keys) if key in keys[:at])
 
 
 def _rate_of(of_chunks: bytes) -> int:

@@ -75,7 +75,7 @@ def get_speech_timestamps(
     if step > 1:
         samples = samples[::step]
         warnings.warn(
-            f"of {sampling_rate} Hz every {step}. sample is taken, without a filter: resample to "
+            f"of {sampling_rate} Hz one of {step} samples is taken, without a filter: resample to "
             "16000 Hz if there is sound above 8000 Hz",
             UserWarning,
             stacklevel=2,

@@ -41,6 +41,14 @@ exit status:
 """
 SUFFIXES = {"json": ".json", "rttm": ".rttm", "srt": ".srt", "table": ".txt"}
 READ_BYTES = 8192
+MAGIC = {
+    b"RIFF": "a WAV",
+    b"fLaC": "a FLAC",
+    b"OggS": "an Ogg",
+    b"ID3\3": "an MP3",
+    b"ID3\4": "an MP3",
+}
+LONGEST_MAGIC = 4
 
 
 def add(commands: Any) -> None:
@@ -68,7 +76,7 @@ def add(commands: Any) -> None:
     arg("--pad", type=float, default=30, metavar="MS", help="added on both sides (30)")
     arg("--max-speech", type=float, metavar="S", help="cut longer segments (never)")
     arg("--live", action="store_true", help="events as they come, of raw PCM16 from standard input")
-    arg("--rate", type=int, default=16000, metavar="HZ", help="of --live (16000)")
+    arg("--rate", type=int, metavar="HZ", help="of --live (16000); files say theirs")
     arg("--turn", type=float, metavar="MS", help="of --live: a turn ends after so much silence")
     arg("--model", type=Path, metavar="FILE", help="a .onnx or .lfm file of Silero VAD")
     arg("--model-rate", type=int, default=16000, choices=sorted(CHUNKS), help="its rate (16000)")
@@ -98,6 +106,8 @@ def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
             parser.error(f"--{options.form} is of recordings; --live writes lines, or --json lines")
     elif options.turn is not None:
         parser.error("--turn is of --live")
+    elif options.rate is not None:
+        parser.error("--rate is of --live; recordings say their own")
     if options.form == "srt" and len(options.files) > 1 and options.out is None:
         parser.error("--srt is of one recording: name one, or --out DIR for a file for each")
     for name in ("threshold", "neg_threshold"):
@@ -114,8 +124,10 @@ def _recordings(options: argparse.Namespace, model: Model) -> int:
     if options.plot:
         _reports.require_drawing(options.plot, len(options.files))
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
         _refuse_same_names(options)
+        if options.out.exists() and not options.out.is_dir():
+            raise ValueError(f"--out {options.out}: this is a file, expected a folder")
+        options.out.mkdir(parents=True, exist_ok=True)
     results: list[_reports.Result] = []
     with _progress(options.files) as progress:
         heard = listen(options.files, model, has_peaks=bool(options.plot), progress=progress)
@@ -173,9 +185,13 @@ def _write(
 
 def _refuse_same_names(options: argparse.Namespace) -> None:
     names = [path.stem for path in options.files]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"--out {options.out}: two recordings would be {twice[0]} there")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        first, second, *_ = (str(path) for path in options.files if path.stem == twice)
+        raise ValueError(
+            f"--out {options.out}: two recordings would be {twice} there, {first} and {second}: "
+            "hear them in two runs, with a folder for each"
+        )
 
 
 @contextmanager
@@ -203,7 +219,7 @@ def _live(options: argparse.Namespace, model: Model) -> int:
         )
     stream = SpeechStream(
         model,
-        rate=options.rate,
+        rate=16000 if options.rate is None else options.rate,
         threshold=options.threshold,
         neg_threshold=options.neg_threshold,
         min_speech_duration_ms=options.min_speech or 0,
@@ -212,9 +228,12 @@ def _live(options: argparse.Namespace, model: Model) -> int:
         turn_pause_ms=options.turn,
     )
     source: Any = sys.stdin.buffer
-    rest = b""
+    rest, begin = b"", b""
     try:
         while data := source.read1(READ_BYTES):
+            if len(begin) < LONGEST_MAGIC:
+                begin += data
+                _warn_of_a_file(begin)
             data, rest = _whole(rest + data)
             _tell(stream.push(data).events, options.form)
     except KeyboardInterrupt:
@@ -224,6 +243,17 @@ def _live(options: argparse.Namespace, model: Model) -> int:
     if rest:
         print("lstm-fast: the last byte is half of a sample: is this PCM16?", file=sys.stderr)
     return 0
+
+
+def _warn_of_a_file(begin: bytes) -> None:
+    """Say that this is no raw PCM, once as many bytes are there as tell; it may be chance."""
+    found = next((name for magic, name in MAGIC.items() if begin.startswith(magic)), None)
+    if found:
+        print(
+            f"lstm-fast: this begins like {found} file, and --live takes raw PCM16, without a "
+            "header: name a file instead, or have it made raw",
+            file=sys.stderr,
+        )
 
 
 def _whole(data: bytes) -> tuple[bytes, bytes]:

@@ -339,11 +339,21 @@ def test_wrong_arguments_are_refused(options, says):
         (object, "say call=, the name of the method"),
         (lambda: lambda x: [0.1, 0.2], "a chunk returned 2 values, expected one probability"),
         (lambda: lambda x: "speech", "no array of real numbers"),
+        (lambda: lambda x: None, "it returned None, and had 512 samples .* is a return missing"),
     ],
 )
 def test_what_is_no_vad_is_told(make, says):
     with pytest.raises(TargetError, match=says):
         checks.run(adapters.from_vad(make), None, FEW)
+
+
+def test_a_collector_that_never_answers_is_told():
+    session = adapters.from_vad(lambda: lambda x: None, chunk=160).session()
+    chunk = np.zeros(160, np.float32)
+    for _ in range(9):  # what a collector may take without an answer
+        session.step(chunk)
+    with pytest.raises(TargetError, match="it returned None, and had 1600 samples"):
+        session.step(chunk)
 
 
 def test_a_reference_for_another_rate_is_refused():

@@ -158,6 +158,9 @@ def test_errors_that_grow_are_drift():
     assert result.status == "failed"
     assert "for the first time" in result.text
     assert result.numbers["of_allowed_first_tenth"] <= 1 < result.numbers["of_allowed_last_tenth"]
+    with pytest.raises(AssertionError):
+        reproduce(result, target(Grows, batch=None), reference=MODEL)
+    reproduce(result, target(), reference=MODEL)
 
 
 def test_the_state_is_compared_as_well():
@@ -277,8 +280,10 @@ def test_integers_are_drawn_from_what_is_valid():
 def test_a_model_is_a_target_wherever_an_lstm_is():
     assert as_target(MODEL).model is MODEL
     assert report(as_target(MODEL), only=["determinism", "agreement"]).passed
-    with pytest.raises(TypeError, match=r"expected an lstm_fast\.Model, found LSTM"):
-        adapters.from_model(LSTM.random(2, 3))
+    with pytest.raises(TypeError, match=r"expected an lstm_fast\.Model, found Program"):
+        adapters.from_model(MODEL.program)
+    lstm = LSTM.random(2, 3)  # which is a Model, too
+    assert report(adapters.from_model(lstm), lstm, ["determinism", "agreement"]).passed
 
 
 def test_a_batch_of_ours_is_a_pool():

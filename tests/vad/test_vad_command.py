@@ -22,6 +22,7 @@ from silero_cases import silero_file
 
 from lstm_fast import cli, vad
 from lstm_fast.vad import _recordings as module
+from lstm_fast.vad._reports import FEW_POINTS, MOST_POINTS, loudest, thinned
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +141,10 @@ def test_what_cannot_be_heard_is_said_and_the_others_are_heard(folder, capsys):
     (folder / "text.wav").write_text("no audio")
     (folder / "zero.wav").touch()
     (folder / "bare.raw").write_bytes(b"\0" * 64)
+    flac = (folder / "stereo.flac").read_bytes()
+    (folder / "cut.flac").write_bytes(flac[: len(flac) * 3 // 4])
     wrong = {
+        "cut.flac": "it is damaged after 8 s, within the next 8 (",
         "none.wav": "there are no samples in it",
         "odd.wav": "rate is 16001 Hz",
         "loud.wav": "it has floats up to",
@@ -175,6 +179,7 @@ def test_what_cannot_be_heard_is_said_and_the_others_are_heard(folder, capsys):
         (["--pad", "-3", "{mono}"], "--pad is -3, expected 0 or more"),
         (["--pad", "nan", "{mono}"], "--pad is nan"),
         (["--turn", "500", "{mono}"], "--turn is of --live"),
+        (["--rate", "8000", "{mono}"], "--rate is of --live; recordings say their own"),
         (["--live", "--out", "x"], "--out is of recordings"),
         (["--live", "--max-speech", "3"], "--max-speech is of recordings"),
         (["--live", "--srt"], "--srt is of recordings"),
@@ -182,7 +187,8 @@ def test_what_cannot_be_heard_is_said_and_the_others_are_heard(folder, capsys):
         (["--plot", "x.txt", "{mono}"], "its name must end in .png"),
         (["--plot", "{folder}/none/x.png", "{mono}"], "there is no such directory"),
         (["--plot", "x.png", *["{mono}"] * 21], "up to 20 recordings, there are 21"),
-        (["--out", "{folder}/x", "{mono}", "{mono}"], "two recordings would be mono there"),
+        (["--out", "{folder}/x", "{mono}", "{mono}"], "would be mono there, {mono} and {mono}"),
+        (["--out", "{stereo}", "{mono}"], "this is a file, expected a folder"),
         (["--model", "{mono}", "{mono}"], "no ONNX model"),
         (["--model", "{folder}/none.onnx", "{mono}"], "none.onnx"),
     ],
@@ -193,7 +199,7 @@ def test_wrong_usage_is_one_line(arguments, text, folder, capsys):
     names = {"folder": folder, "mono": folder / "mono.wav", "stereo": folder / "stereo.flac"}
     code, out, err = run(capsys, *[one.format(**names) for one in arguments])
     assert (code, out) == (2, "")
-    assert text in err
+    assert text.format(**names) in err
     assert len(err.splitlines()) == 1
     assert err.startswith("lstm-fast")
 
@@ -226,6 +232,20 @@ def test_a_picture_is_drawn(folder, capsys):
     assert (code, err) == (0, "")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 20000
+
+
+@pytest.mark.parametrize("count", [0, 1, 1999, 2000, 2001, 4000, 56173])
+def test_a_long_recording_is_drawn_with_fewer_points(count):
+    values = np.random.default_rng(count).random(count, np.float32)
+    means, each = thinned(values)
+    wanted = [values[at : at + each].astype(float).mean() for at in range(0, count, each)]
+    assert (each == 1) == (count <= MOST_POINTS)
+    assert each == 1 or FEW_POINTS * 0.8 < len(means) <= FEW_POINTS
+    np.testing.assert_allclose(means, wanted, rtol=1e-12)
+    assert each > 1 or np.array_equal(means, values)
+    peaks, each = loudest(values)
+    assert [*peaks] == [values[at : at + each].max() for at in range(0, count, each)]
+    assert len(peaks) <= MOST_POINTS
 
 
 class Standing:
@@ -271,6 +291,16 @@ def test_live_audio_from_a_terminal_or_at_no_rate_is_refused(capsys, monkeypatch
     code, _, err = run(capsys, "--live", "--rate", 16001)
     assert code == 2
     assert "rate is 16001 Hz" in err
+
+
+@pytest.mark.parametrize("size", [1, 999])
+def test_a_file_that_is_taken_for_raw_audio_is_told(size, folder, capsys, monkeypatch):
+    for name, said in (("mono.wav", "a WAV"), ("stereo.flac", "a FLAC"), ("silence.ogg", "an Ogg")):
+        monkeypatch.setattr(sys, "stdin", Standing((folder / name).read_bytes()[:4000], size))
+        code, _, err = run(capsys, "--live")
+        assert (code, err.count("begins like"), f"like {said} file" in err) == (0, 1, True)
+    monkeypatch.setattr(sys, "stdin", Standing(b"\0" * 4000, size))  # the control: raw audio
+    assert run(capsys, "--live") == (0, "", "")
 
 
 def test_events_are_there_before_the_audio_ends():

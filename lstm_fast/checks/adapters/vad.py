@@ -236,7 +236,7 @@ class _Session:
         self._begin()
 
     def _begin(self) -> None:
-        self._taken, self._last = 0, np.zeros(1, np.float32)
+        self._taken, self._last, self._was_told = 0, np.zeros(1, np.float32), False
 
     def reset(self) -> None:
         for name in RESETS:
@@ -260,8 +260,17 @@ class _Session:
         if self._taken < target.own_chunk:
             return self._last
         if y is not None:
-            self._last = _probability(y, len(x) > target.own_chunk)
+            self._last, self._was_told = _probability(y, len(x) > target.own_chunk), True
+        elif len(x) >= target.own_chunk or (not self._was_told and self._taken >= self._silent()):
+            raise TargetError(
+                f"it returned None, and had {self._taken} samples since the reset; expected the "
+                f"probability of the last {target.own_chunk}: is a return missing?"
+            )
         return self._last
+
+    def _silent(self) -> int:
+        """Return how many samples a VAD that collects them may take before its first answer."""
+        return 3 * self._target.own_chunk
 
     def close(self) -> None:
         closing = getattr(self._vad, "close", None)
