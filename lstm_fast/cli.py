@@ -22,6 +22,7 @@ from .checks import command as check_command
 from .errors import LstmFastError
 from .formats import _whole_options
 from .formats import commands as format_commands
+from .formats._terminal import words_of
 from .serve import command as serve_command
 from .vad import command as vad_command
 
@@ -59,7 +60,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except (CannotRunError, LstmFastError, OSError) as error:
-        print(f"lstm-fast: {error}", file=sys.stderr)
+        print(f"lstm-fast: {words_of(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lstm-fast: interrupted", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -10,6 +11,13 @@ import textwrap
 def width() -> int:
     """Return how many columns to fill."""
     return min(max(shutil.get_terminal_size().columns, 60), 120)
+
+
+def words_of(error: Exception) -> str:
+    """Return what is wrong, of the system's errors without their number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,7 @@ from .._weights import Weights
 from ..model import Model
 from . import _program_text, _whole_options, safetensors
 from ._files import FormatError, Found, Refused
-from ._terminal import as_bytes, printable, width, wrapped
+from ._terminal import as_bytes, printable, width, words_of, wrapped
 from ._whole_models import ENDINGS as WHOLE
 from ._whole_models import load_model
 
@@ -92,7 +92,7 @@ def _failing_with_one(command: Any) -> Any:
         except BrokenPipeError:
             raise
         except (FormatError, OSError, TypeError, ValueError) as error:
-            text = printable(_whole_options.as_flags(str(error)))
+            text = printable(_whole_options.as_flags(words_of(error)))
             print(f"lstm-fast: {text}", file=sys.stderr)
             return 1
         return 0

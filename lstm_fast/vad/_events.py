@@ -18,6 +18,10 @@ STATE = struct.Struct("<8sQqqqq?")
 MAGIC = b"LFEVENT1"
 NONE = -1
 LARGEST = 2**31 - 1  # rate and size
+RULES = (
+    "threshold, neg_threshold, min_speech_duration_ms, min_silence_duration_ms, speech_pad_ms and "
+    "turn_pause_ms"
+)
 HYSTERESIS, LOWEST = 0.15, 0.01  # as silero-vad has them, where nobody says neg_threshold
 
 
@@ -63,6 +67,7 @@ class SpeechEvents:
         turn_pause_ms: float | None = None,
         rate: int = 16000,
         size: int = 512,
+        **unknown: Any,
     ) -> None:
         """Begin in silence.
 
@@ -75,11 +80,14 @@ class SpeechEvents:
             turn_pause_ms: after how much silence a turn ends; None: never.
             rate: of the model, Hz.
             size: samples in a chunk of the model.
+            unknown: none; what stands here is an error.
 
         Raises:
-            TypeError: one of them is no number.
+            TypeError: one of them is no number, or there is no such rule.
             ValueError: one is out of range.
         """
+        if unknown:
+            raise TypeError(f"there is no rule {next(iter(unknown))!r}: there are {RULES}")
         self.threshold = _between("threshold", threshold, 0, 1)
         if neg_threshold is None:
             neg_threshold = max(self.threshold - HYSTERESIS, min(LOWEST, self.threshold))
