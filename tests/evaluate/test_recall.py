@@ -15,7 +15,7 @@ from lstm_fast import evaluate
 pytest.importorskip("scipy")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
+sys.path.append(str(EXAMPLES))
 
 recall = importlib.import_module("recall")
 

@@ -31,7 +31,7 @@ def alone(sequences, model=LSTM_HERE):
 
 @pytest.mark.parametrize("kind", ["lstm", "model"])
 def test_together_they_have_the_bits_of_lone_streams(kind):
-    model = LSTM_HERE if kind == "lstm" else lstm_fast.Model.from_program(LSTM_HERE.program())
+    model = LSTM_HERE if kind == "lstm" else lstm_fast.Model.from_program(LSTM_HERE.program)
     found = scoring.run(model, SEQUENCES)
     assert [one.shape for one in found] == [(len(one), 5) for one in SEQUENCES]
     assert [one.tobytes() for one in found] == alone(SEQUENCES)
@@ -41,7 +41,7 @@ def test_together_they_have_the_bits_of_lone_streams(kind):
 @pytest.fixture(scope="module")
 def how(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "small.lfm"
-    lstm_fast.Model.from_program(LSTM_HERE.program()).save(path)
+    lstm_fast.Model.from_program(LSTM_HERE.program).save(path)
     return scoring.How(str(path))
 
 

@@ -24,7 +24,9 @@ from tolerances import (
 )
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
+sys.path.append(str(EXAMPLES))  # behind the packages: one example has the name of one
+    str(EXAMPLES)
+)  # behind the packages: one example is called as the package silero_vad
 silero_report = pytest.importorskip("silero_report", reason="the demo's packages are not installed")
 soundfile = pytest.importorskip("soundfile")
 try:
