@@ -25,8 +25,6 @@ from tolerances import (
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.append(str(EXAMPLES))  # behind the packages: one example has the name of one
-    str(EXAMPLES)
-)  # behind the packages: one example is called as the package silero_vad
 silero_report = pytest.importorskip("silero_report", reason="the demo's packages are not installed")
 soundfile = pytest.importorskip("soundfile")
 try:
