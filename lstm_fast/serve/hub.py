@@ -135,7 +135,7 @@ class Hub:
             try:
                 call.frozen = True
                 await call.settle()  # all that was taken is answered, whatever comes next
-                call.mute()
+                call.part()
                 goes_on = not isinstance(why, Refusal) or why.code in KEPT
                 if not call.is_done and not call.broken and goes_on:
                     await self._keep(call)
@@ -144,6 +144,7 @@ class Hub:
             finally:
                 del self.calls[call.id], self._connections[call.id], self._leaving[call.id]
                 left.set_result(None)
+                why = None  # whose frames have it, too
 
     async def _keep(self, call: Call) -> None:
         """Write a call to the store, with all that it has taken."""

@@ -19,7 +19,7 @@ from .server import Server
 
 LIMITS = ("sessions", "idle", "speed", "burst", "keep")  # that options can say
 INTERRUPTED = 130
-GARBAGE = (20_000, 20, 50)  # a message leaves none in circles: looking for it took 4 % of the time
+GARBAGE = (2_000, 10, 1_000)  # neither messages nor calls leave any in circles: looking takes time
 
 
 def make_server(options: argparse.Namespace, model: Model, token: str | None) -> Server:

@@ -46,7 +46,7 @@ def scored(path, how, partition):
 
 
 def main(folder):
-    model = lstm_fast.Model.from_program(lstm_fast.LSTM.random(3, 5).program())
+    model = lstm_fast.Model.from_program(lstm_fast.LSTM.random(3, 5).program)
     model.save(folder / "model.lfm")
     how, rng = scoring.How(str(folder / "model.lfm")), np.random.default_rng(0)
     lengths = rng.integers(0, 300, ROWS)

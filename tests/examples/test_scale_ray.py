@@ -44,7 +44,7 @@ def run(program, *arguments):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "small.lfm"
-    lstm_fast.Model.from_program(LSTM_HERE.program()).save(path)
+    lstm_fast.Model.from_program(LSTM_HERE.program).save(path)
     return path
 
 

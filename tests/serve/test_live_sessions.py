@@ -18,7 +18,7 @@ from lstm_fast.serve import ClosedError, FrameBatcher, StepFailedError
 
 def whole_model():
     """An LSTM as a program: one input and one output, by name."""
-    return Model.from_program(SMALL.program())
+    return Model.from_program(SMALL.program)
 
 
 def two_by_two():
