@@ -22,7 +22,6 @@ from ._events import SpeechEvents
 from ._resampling import check_rate
 from ._samples import to_samples
 from ._session import (
-    NOTHING,
     Heard,
     chunks_for,
     ended,
@@ -32,6 +31,8 @@ from ._session import (
     packed,
     parts_of,
 )
+
+MOST_CHUNKS = 1 << 14  # of all sessions in one run: 32 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,19 +288,38 @@ class SpeechPool:
     def _probabilities(
         self, keys: list[int], chunks: list[NDArray[np.float32]]
     ) -> list[NDArray[np.float32]]:
-        counts = [len(one) for one in chunks]
-        if not any(counts):
-            return [NOTHING] * len(keys)
-        busy = [at for at, count in enumerate(counts) if count]
-        lengths = np.array([counts[at] for at in busy])
+        found = [np.empty(len(one), np.float32) for one in chunks]
+        most = max(map(len, chunks), default=0)
+        if not most:
+            return found
+        # In pieces, since one session with an hour must not have room for an hour made for all.
+        piece = max(1, MOST_CHUNKS // len(keys))
+        before = {} if most <= piece else {key: self._pool.state(key) for key in keys}
+        try:
+            for begin in range(0, most, piece):
+                self._run_piece(keys, [one[begin : begin + piece] for one in chunks], found, begin)
+        except BaseException:
+            for key, state in before.items():
+                self._pool.set_state(key, state)
+            raise
+        return found
+
+    def _run_piece(
+        self,
+        keys: list[int],
+        chunks: list[NDArray[np.float32]],
+        found: list[NDArray[np.float32]],
+        begin: int,
+    ) -> None:
+        """Run these chunks of each session, and write its probabilities from begin on."""
+        busy = [at for at, one in enumerate(chunks) if len(one)]
+        lengths = np.array([len(chunks[at]) for at in busy])
         frames = np.zeros((len(busy), lengths.max(), chunks[0].shape[1]), np.float32)
         for row, at in enumerate(busy):
-            frames[row, : counts[at]] = chunks[at]
+            frames[row, : lengths[row]] = chunks[at]
         made = np.asarray(self._pool.run([keys[at] for at in busy], frames, lengths))
-        found = [NOTHING] * len(keys)
         for row, at in enumerate(busy):
-            found[at] = made[row, : counts[at], 0].copy()
-        return found
+            found[at][begin : begin + lengths[row]] = made[row, : lengths[row], 0]
 
 
 def _second(keys: list[int]) -> int:

@@ -221,6 +221,38 @@ def test_what_a_session_does_not_run_is_taken_back(model, monkeypatch):
     assert stream.snapshot() == before
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_long_and_short_pushes_go_together_in_pieces(model, fails, monkeypatch):
+    """Also where a later piece fails, after the model has taken the ones before."""
+    monkeypatch.setattr("lstm_fast.vad._session_pool.MOST_CHUNKS", 6)
+    pool, (size,) = vad.SpeechPool(3, model), model.inputs["input"].shape
+    keys = [pool.open() for _ in range(3)]
+    pushed = [audio(16000)[: n * size + 7] for n in (11, 1, 0)]
+    before, run, calls = [pool.snapshot(key) for key in keys], pool._pool.run, []
+
+    class Pool:
+        def __getattr__(self, name):
+            return getattr(inner, name)
+
+        def run(self, *arguments):
+            calls.append(arguments)
+            if fails and len(calls) == 3:
+                raise KeyboardInterrupt
+            return run(*arguments)
+
+    inner, pool._pool = pool._pool, Pool()
+    if fails:
+        with pytest.raises(KeyboardInterrupt):
+            pool.push(keys, pushed)
+        assert [pool.snapshot(key) for key in keys] == before
+        pool._pool = inner
+    heard = pool.push(keys, pushed)
+    assert len(calls) == (3 if fails else 6)
+    for one, samples in zip(heard, pushed, strict=True):
+        alone = vad.SpeechStream(model).push(samples)
+        assert joined([one]) == joined([alone])
+
+
 def test_threads_have_sessions_of_their_own(model):
     pool, samples = vad.SpeechPool(4, model, **RULES), audio(48000)
     keys, found = [pool.open(rate=48000) for _ in range(4)], {}
