@@ -142,7 +142,7 @@ class SileroVAD:
 
         Args:
             x: shape (samples,) or (batch, samples): 512 at 16 kHz, 256 at 8 kHz; of a multiple of
-                16 kHz so many times 512, of which every so manieth is taken, without a filter.
+                16 kHz so many times 512, of which one of so many is taken, without a filter.
                 Floats in -1...1; integers are of 16 bits and divided by 32768, unlike there.
             sr: 8000, 16000 or a multiple of that.
 

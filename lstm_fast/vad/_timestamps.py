@@ -46,7 +46,7 @@ def get_speech_timestamps(
         model: what `load_silero_vad` returns, which is reset first. Anything else that is called
             like it, such as silero-vad's own, is stepped chunk by chunk.
         threshold: the probability from which on a chunk is speech.
-        sampling_rate: 8000, 16000, or a multiple of it: then every so manieth sample is taken,
+        sampling_rate: 8000, 16000, or a multiple of it: then one of so many samples is taken,
             without a filter, and a warning given.
         min_speech_duration_ms: segments that are not longer are dropped.
         max_speech_duration_s: longer ones are cut, at a silence if there is one.
@@ -232,7 +232,7 @@ def get_speech_timestamps_from_probs(
 
 
 def _rate(sampling_rate: int) -> tuple[int, int]:
-    """Return the model's rate, and every how manieth sample to take for it."""
+    """Return the model's rate, and of how many samples to take one for it."""
     step = 1
     if sampling_rate > 16000 and sampling_rate % 16000 == 0:
         step, sampling_rate = int(sampling_rate // 16000), 16000
