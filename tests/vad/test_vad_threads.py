@@ -114,6 +114,8 @@ def test_a_pool_refuses_a_second_thread_in_a_session_and_no_other(model):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_reset_mends_what_a_fork_left_in_the_resampler(model):
     """Both the model's session and the resampler's are inside a step where the fork comes."""
+    if model.backend != "native":
+        pytest.skip("where Python takes the steps, a child goes on from before the run")
     for steps in (lambda one: one._chunks._stream, lambda one: one._stream):
         stream = vad.SpeechStream(model, rate=48000)
         session = steps(stream)
