@@ -121,8 +121,8 @@ static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
 
 /*
  * The key of a slot in use. Calls on many sessions leave the number of their workspace, from 1, those on one
- * LF_ALONE, and both add LF_LOOKS where they leave h and c as they are; a close adds LF_ENDS. LF_TORN: half of a step, since a fork has
- * come in the middle. Handles are above all of them.
+ * LF_ALONE, and both add LF_LOOKS where they leave h and c as they are; a close adds LF_ENDS. LF_TORN: half of a
+ * step, since a fork has come in the middle. Handles are above all of them.
  */
 #define LF_LAST_OWNER UINT32_MAX
 #define LF_TORN UINT32_MAX

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .._frames import Array, by_name
 from .._program_checks import DTYPES
-from ..lstm import LSTM
 from ..model import Model
-from ..program import Tensor
 
 
 class Rows:
@@ -20,12 +18,8 @@ class Rows:
     A frame is an array where the model has one input, a tuple of arrays where it has several.
     """
 
-    def __init__(self, model: LSTM | Model, most: int) -> None:
-        if isinstance(model, LSTM):
-            inputs: Mapping[str, Tensor] = {"": Tensor((model.input_size,))}
-            outputs: Mapping[str, Tensor] = {"": Tensor((model.output_size,))}
-        else:
-            inputs, outputs = model.inputs, model.outputs
+    def __init__(self, model: Model, most: int) -> None:
+        inputs, outputs = model.inputs, model.outputs
         self.handles = np.empty(most, np.uint64)
         self._names, self._out_names = [*inputs], [*outputs]
         self._xs = [np.empty((most, *one.shape), DTYPES[one.kind]) for one in inputs.values()]

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._drop_in import SileroVAD
+from ._events import HYSTERESIS
 from ._samples import as_audio, for_others
 from ._silero import CHUNKS
-
-HYSTERESIS = 0.15  # so much below the threshold speech ends
 
 
 class VADIterator:

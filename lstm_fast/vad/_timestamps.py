@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from .._extras import install
 from .._foreign_arrays import as_array
 from ._drop_in import SileroVAD, SileroVADSequence
+from ._events import HYSTERESIS, LOWEST
 from ._samples import as_audio, flat, for_others
 from ._segments import Cutter, Rules, padded
 from ._silero import CHUNKS
 
 Segments = list[dict[str, Any]]
-HYSTERESIS, LOWEST = 0.15, 0.01  # of neg_threshold, where nobody says
 
 
 def get_speech_timestamps(
