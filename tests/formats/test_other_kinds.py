@@ -21,6 +21,7 @@ import pytest
 from framework_runs import GOLDEN
 
 from lstm_fast import LSTM, FormatError, formats
+from lstm_fast._source import Source
 from lstm_fast.cli import main
 from lstm_fast.formats import safetensors
 
@@ -213,7 +214,7 @@ def test_no_sound_file_is_taken_for_another_kind():
 
     for path in GOLDEN.rglob("*"):
         if path.is_file() and path.suffix not in (".py", ".data"):
-            sample = Sample(path, path.read_bytes()[:HEAD])
+            sample = Sample(Source(path), path.read_bytes()[:HEAD])
             is_safetensors = path.suffix == ".safetensors"
             assert certain(sample, is_safetensors=is_safetensors) is None, path
 
