@@ -73,6 +73,9 @@ enum { LF_PLACEMENT_PASSES = 32, LF_PLACEMENT_SETTLES = 16 };
 #define LF_PLAIN_PIECE_BYTES ((size_t)8 << 20)
 #define LF_LEAST_STEP_BYTES ((size_t)4 << 10)
 
+/* How often a call that waits for another one lets others run before it falls asleep. */
+enum { LF_TURNS_AWAKE = 100 };
+
 /* Where weights are used for many rows: the bytes of weights that are read in the time of a multiply-add, with vectors
  * and in plain C. And the multiply-adds in the time of anything else that is done to an element. */
 enum { LF_MULTIPLY_ADD_COSTS = 1, LF_PLAIN_MULTIPLY_ADD_COSTS = 4 };

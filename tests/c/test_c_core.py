@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize
 THREAD_SANITIZER = "-fsanitize=thread"
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"
 PAGES = ["-pthread", "-Wl,--wrap=lf_alloc_large,--wrap=lf_free_large"]
+WAITS = ["-pthread", "-Wl,--wrap=lf_sleep_while"]
 PROGRAMS = {
     "test_cpu.c": [],
     "test_memory.c": ["-Wl,--wrap=lf_quickest_placement"],
@@ -44,6 +46,8 @@ PROGRAMS = {
     "test_views.c": [],
     "test_buffers.c": [],
     "test_pool_threads.c": ["-pthread"],
+    "test_pool_waits.c": WAITS,
+    "test_places.c": ["-pthread"],
     "test_forks.c": [],
     "test_forks_threads.c": ["-pthread"],
 }
@@ -132,6 +136,41 @@ def test_core(core, source):
     assert process.returncode == 0, process.stdout + process.stderr
 
 
+def test_a_real_time_caller_sleeps_where_it_has_to_wait(quick):
+    """Or whoever it waits for never has the CPU."""
+    process = build_and_run(quick, "test_pool_waits.c", *WAITS, "-DLF_TEST_REAL_TIME")
+    if process.returncode == 77:
+        pytest.skip(process.stdout.strip())
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_a_real_time_caller_that_spins_is_noticed(quick):
+    """Negative control: as it was, a turn of sched_yield again and again."""
+    options = [*WAITS, "-DLF_TEST_REAL_TIME", "-DLF_TEST_SPINS"]
+    process = build_and_run(quick, "test_pool_waits.c", *options)
+    if process.returncode == 77:
+        pytest.skip(process.stdout.strip())
+    assert process.returncode == -signal.SIGALRM
+
+
+@pytest.fixture(scope="session")
+def on_condition(quick, tmp_path_factory):
+    """As `quick`, and sleeping as it is done where there is no futex."""
+    directory = tmp_path_factory.mktemp("condition")
+    _, compiler, objects = quick
+    compiler = [*compiler, "-DLF_WAIT_ON_CONDITION"]
+    others = [path for path in objects if not path.endswith("/csrc_waits.o")]
+    return directory, compiler, [*others, *compile_all(directory, compiler, [CSRC / "waits.c"])]
+
+
+@pytest.mark.parametrize(
+    "source", ["test_pool_waits.c", "test_pool_threads.c", "test_forks.c", "test_forks_threads.c"]
+)
+def test_sleep_on_a_condition(on_condition, source):
+    process = build_and_run(on_condition, source, *PROGRAMS[source])
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
 @pytest.mark.parametrize("isa", known_isas() or ["scalar"])
 def test_vector_operations(core, isa):
     process = build_and_run(core, "test_vec.c", f"-DLF_THIS_ISA={isa}")
@@ -212,6 +251,8 @@ def quick(tmp_path_factory):
         "test_matrix.c",
         "test_memory.c",
         "test_pool.c",
+        "test_pool_waits.c",
+        "test_places.c",
         "test_variants.c",
         "test_snapshot.c",
         "test_plain.c",
@@ -263,7 +304,10 @@ def threads(request, tmp_path_factory):
     return directory, compiler, compile_all(directory, compiler, sources)
 
 
-@pytest.mark.parametrize("source", ["test_pool_threads.c", "test_pages.c", "test_memory.c"])
+@pytest.mark.parametrize(
+    "source",
+    ["test_pool_threads.c", "test_pool_waits.c", "test_places.c", "test_pages.c", "test_memory.c"],
+)
 def test_threads_do_not_race(threads, source):
     """The last for what it checks: with the address sanitizer no weights are in large pages."""
     process = build_and_run(threads, source, *PROGRAMS[source])
