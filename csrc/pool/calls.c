@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../anywhere.h"
 #include "../overlap.h"
 #include "pool.h"
 
@@ -56,7 +57,7 @@ static lf_status check_run(const lf_pool *pool, const unsigned long long *handle
     if (!pool || (count && !handles) || (frames && (!inputs || !outputs)))
         return refuse(LF_ERR_ARGUMENT, count, bad);
     for (size_t n = 0; lengths && n < count; n++)
-        if (lengths[n] > steps) {
+        if (lf_length_at(lengths, n) > steps) {
             if (bad)
                 *bad = n;
             return LF_ERR_SHAPE;

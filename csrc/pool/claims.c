@@ -1,4 +1,5 @@
 /* Taking sessions for a call, and giving them back. */
+#include "../anywhere.h"
 #include "pool.h"
 
 /* Takes the session for `owner`; on LF_OK it is to be released. */
@@ -51,7 +52,8 @@ lf_status lf_pool_claim_all(lf_pool *pool, const unsigned long long *handles, si
     claims->prepared = 0;
     for (size_t n = 0; n < count; n++) {
         lf_slot *slot;
-        const lf_status status = lf_pool_claim(pool, handles[n], claims->owner, &slot);
+        const lf_status status =
+            lf_pool_claim(pool, lf_handle_at(handles, n), claims->owner, &slot);
         if (status != LF_OK) {
             release_many(pool, lf_linked(&claims->first), n);
             if (bad)

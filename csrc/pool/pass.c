@@ -1,6 +1,7 @@
 /* What a pool computes: the sessions of a call in batches, each through all layers. */
 #include <string.h>
 
+#include "../anywhere.h"
 #include "../pass.h"
 #include "pool.h"
 
@@ -122,7 +123,7 @@ static lf_status run(lf_pool *pool, lf_work *work, size_t sessions, int prepared
     for (size_t t = frames->first; status == LF_OK && t < frames->end; t++) {
         size_t left = 0;
         for (size_t s = 0; frames->lengths && s < sessions; s++) {
-            const size_t n = work->numbers[s], length = frames->lengths[n];
+            const size_t n = work->numbers[s], length = lf_length_at(frames->lengths, n);
             if (t < length) {
                 work->slots[left] = work->slots[s];
                 work->numbers[left++] = n;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../anywhere.h"
 #include "pool.h"
 
 /* From the first one on; they are in the room, but in no list yet. */
@@ -122,6 +123,8 @@ void lf_pool_destroy(lf_pool *pool) {
 }
 
 size_t lf_pool_bytes(lf_pool *pool) {
+    if (!pool)
+        return 0;
     const size_t capacity = lf_pool_capacity(pool);
     const size_t states = lf_state_at(pool, capacity) * sizeof(float);
     const size_t kept = sizeof *pool->next_prepared + pool->kept_floats * sizeof(float);
@@ -130,6 +133,8 @@ size_t lf_pool_bytes(lf_pool *pool) {
 }
 
 size_t lf_pool_capacity(lf_pool *pool) {
+    if (!pool)
+        return 0;
     lf_pool_enter_in_time(pool);
     const size_t capacity = pool->room.capacity;
     lf_pool_leave(pool, LF_OK);
@@ -137,17 +142,21 @@ size_t lf_pool_capacity(lf_pool *pool) {
 }
 
 size_t lf_pool_open_count(lf_pool *pool) {
+    if (!pool)
+        return 0;
     lf_pool_arrive(pool);
     return atomic_load_explicit(&pool->open_count, memory_order_relaxed);
 }
 
 size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) {
     size_t count = 0;
+    if (!pool)
+        return 0;
     lf_pool_enter_in_time(pool);
     for (size_t n = 0; n < pool->room.capacity; n++) {
         const unsigned long long handle = atomic_load(&pool->room.slots[n].handle);
-        if (handle && count++ < most)
-            handles[count - 1] = handle;
+        if (handle && count++ < most && handles)
+            lf_put_handle(handles, count - 1, handle);
     }
     lf_pool_leave(pool, LF_OK);
     return count;
@@ -155,6 +164,8 @@ size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) 
 
 int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
     const size_t index = lf_handle_slot(handle);
+    if (!pool)
+        return 0;
     lf_pool_enter_in_time(pool);
     const int open = handle && index < pool->room.capacity &&
                      atomic_load(&pool->room.slots[index].handle) == handle;

@@ -22,7 +22,7 @@ FLAGS = [
     "-std=c11 -O1 -g -fno-fast-math -ffp-contract=off -D_POSIX_C_SOURCE=200112L",
     "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror",
 ]
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 THREAD_SANITIZER = "-fsanitize=thread"
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"
 PAGES = ["-pthread", "-Wl,--wrap=lf_alloc_large,--wrap=lf_free_large"]
@@ -48,6 +48,8 @@ PROGRAMS = {
     "test_pool_threads.c": ["-pthread"],
     "test_pool_waits.c": WAITS,
     "test_places.c": ["-pthread"],
+    "test_anywhere.c": [],
+    "test_nulls.c": [],
     "test_forks.c": [],
     "test_forks_threads.c": ["-pthread"],
 }
@@ -134,6 +136,15 @@ def test_core(core, source):
     if process.returncode == 77:
         pytest.skip(process.stdout.strip())
     assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_a_plain_access_at_an_odd_address_is_noticed(core):
+    """Negative control."""
+    if not set(SANITIZERS.split()) <= set(core[1]):
+        pytest.skip("the sanitizers do not run here")
+    process = build_and_run(core, "test_anywhere.c", "-DLF_TEST_PLAINLY")
+    assert process.returncode != 0
+    assert "misaligned address" in process.stderr
 
 
 def test_a_real_time_caller_sleeps_where_it_has_to_wait(quick):
@@ -253,6 +264,8 @@ def quick(tmp_path_factory):
         "test_pool.c",
         "test_pool_waits.c",
         "test_places.c",
+        "test_anywhere.c",
+        "test_nulls.c",
         "test_variants.c",
         "test_snapshot.c",
         "test_plain.c",
@@ -330,6 +343,34 @@ def test_the_header_gives_sizes_with_a_projection():
     assert "ys [count][steps][P]" in text
     assert text.count("h is [num_layers][P], c is [num_layers][H]") == 2
     assert not re.search(r"(y|ys) (\[\w+\])*\[H\]", text)
+
+
+def pointers_of(header):
+    """Of each function of a header the positions of the pointers that it takes."""
+    text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
+    return {
+        name: {n for n, one in enumerate(parameters.split(",")) if "*" in one}
+        for name, parameters in re.findall(r"\b(lf_\w+)\(([^()]*)\);", text)
+    }
+
+
+def pointers_without_a_test(header):
+    """Those that no row of test_nulls.c gives as null."""
+    wanted = pointers_of(header)
+    for name, arguments in re.findall(
+        r"\b(lf_\w+)\(([^()]*)\)", (HERE / "test_nulls.c").read_text()
+    ):
+        given = [one.strip() for one in arguments.split(",")]
+        wanted.get(name, set()).difference_update(n for n, one in enumerate(given) if one == "NULL")
+    return {name: positions for name, positions in wanted.items() if positions}
+
+
+def test_each_pointer_of_the_header_is_tested_as_null():
+    header = (CSRC / "lstm_fast.h").read_text()
+    assert len(pointers_of(header)) > 60
+    assert pointers_without_a_test(header) == {}
+    more = "int lf_new(int n, const float *x,\n  float *const *y);\nsize_t lf_pool_bytes(lf_pool *pool);"
+    assert pointers_without_a_test(more) == {"lf_new": {1, 2}}  # negative control
 
 
 def test_a_failing_check_fails_the_program(core, tmp_path):
