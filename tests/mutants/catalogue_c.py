@@ -278,8 +278,8 @@ C = [
     Mutant(
         "int8: the scale of a projection's row is that of the row before",
         "csrc/layer.c",
-        "lf_pack_bias(m, g, 1, row, weights->bias_hr",
-        "lf_pack_bias(m, g, 1, row ? row - 1 : 0, weights->bias_hr",
+        "lf_pack_bias(m, g, 1, row, bias, &scale);",
+        "lf_pack_bias(m, g, 1, row ? row - 1 : 0, bias, &scale);",
         golden("5x19x2 wide projection int8"),
     ),
     Mutant(
@@ -358,7 +358,7 @@ C = [
     Mutant(
         "pools: a refused call leaves sessions in use",
         "csrc/pool/claims.c",
-        "            release_many(pool, claims->first, n);\n",
+        "            release_many(pool, lf_linked(&claims->first), n);\n",
         "",
         POOL_ERRORS + "::test_all_or_nothing_in_large_calls -k 'native and stale'",
     ),
