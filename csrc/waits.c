@@ -14,8 +14,18 @@
 
 #if defined(_WIN32)
 void lf_let_others_run(void) { (void)SwitchToThread(); }
+
+int lf_everybody_gets_a_turn(void) {
+    return GetThreadPriority(GetCurrentThread()) <= THREAD_PRIORITY_NORMAL;
+}
 #else
 void lf_let_others_run(void) { (void)sched_yield(); }
+
+int lf_everybody_gets_a_turn(void) {
+    struct sched_param parameter;
+    int policy;
+    return pthread_getschedparam(pthread_self(), &policy, &parameter) == 0 && policy == SCHED_OTHER;
+}
 #endif
 
 /* LF_WAIT_ON_CONDITION: for tests, what other systems than Linux have. */

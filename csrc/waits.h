@@ -14,8 +14,10 @@ void lf_sleep_while(_Atomic uint32_t *word, uint32_t value);
 void lf_wake_one(_Atomic uint32_t *word);
 void lf_wake_all(_Atomic uint32_t *word);
 
-/* For waits that are over in no time. */
+/* For waits that are over in no time. Whether everybody may run then, and not only who has the caller's priority or a
+ * higher one. */
 void lf_let_others_run(void);
+int lf_everybody_gets_a_turn(void);
 
 /* In the child of a fork, where nobody sleeps yet. */
 void lf_forget_sleepers(void);

@@ -49,24 +49,27 @@ void lf_pool_leave_alone(lf_pool *pool) {
     }
 }
 
-uint32_t lf_pool_wait_for(lf_pool *pool, uint32_t (*take)(lf_pool *pool)) {
-    uint32_t taken = 0;
-    for (int turns = 0; !taken && turns < LF_TURNS_AWAKE; turns++) {
-        lf_let_others_run();
-        taken = take(pool);
-    }
-    if (taken)
-        return taken;
+/* Asleep for a moment at least, unless there is something to take; counted as long as it may be asleep. */
+static uint32_t take_or_sleep(lf_pool *pool, uint32_t (*take)(lf_pool *pool)) {
     atomic_fetch_add_explicit(&pool->users, WAITS, memory_order_acq_rel);
-    for (;;) {
-        const uint32_t turn = atomic_load_explicit(&pool->turn, memory_order_acquire);
-        taken = take(pool);
-        if (taken)
-            break;
+    const uint32_t turn = atomic_load_explicit(&pool->turn, memory_order_acquire);
+    const uint32_t taken = take(pool);
+    if (!taken)
         lf_sleep_while(&pool->turn, turn);
-    }
     atomic_fetch_sub_explicit(&pool->users, WAITS, memory_order_relaxed);
     return taken;
+}
+
+uint32_t lf_pool_wait_for(lf_pool *pool, uint32_t (*take)(lf_pool *pool)) {
+    const int awake = lf_everybody_gets_a_turn() ? LF_TURNS_AWAKE : LF_REAL_TIME_TURNS_AWAKE;
+    for (int turns = 1;; turns++) {
+        const int sleeps = turns % awake == 0;
+        const uint32_t taken = sleeps ? take_or_sleep(pool, take) : take(pool);
+        if (taken)
+            return taken;
+        if (!sleeps)
+            lf_let_others_run();
+    }
 }
 
 static uint32_t enter(lf_pool *pool) { return (uint32_t)lf_pool_enter(pool); }

@@ -395,7 +395,7 @@ C = [
         "pools: who waits for another call never sleeps",
         "csrc/pool/enter.c",
         "        lf_sleep_while(&pool->turn, turn);\n",
-        "        (void)turn;\n        lf_let_others_run();\n",
+        "        lf_let_others_run();\n    (void)turn;\n",
         WAITS_C,
     ),
     Mutant(
@@ -415,10 +415,10 @@ C = [
     Mutant(
         "pools: whose turn it is is looked up after what is waited for",
         "csrc/pool/enter.c",
-        "        const uint32_t turn = atomic_load_explicit(&pool->turn, memory_order_acquire);\n"
-        "        taken = take(pool);\n",
-        "        taken = take(pool);\n"
-        "        const uint32_t turn = atomic_load_explicit(&pool->turn, memory_order_acquire);\n",
+        "    const uint32_t turn = atomic_load_explicit(&pool->turn, memory_order_acquire);\n"
+        "    const uint32_t taken = take(pool);\n",
+        "    const uint32_t taken = take(pool);\n"
+        "    const uint32_t turn = atomic_load_explicit(&pool->turn, memory_order_acquire);\n",
         WAITS_C,
     ),
     Mutant(
