@@ -19,6 +19,12 @@
  * No function prints, sets errno on purpose, starts a thread or touches the floating-point
  * environment. step, run, reset, get_state, set_state and copy allocate nothing.
  *
+ * Null: where it is not said what a null pointer means, it gives LF_ERR_ARGUMENT, or 0 or null from a function that
+ * returns no status. An array of no elements may be null.
+ *
+ * Alignment: arrays of numbers (weights, frames, outputs, states, handles, lengths) and bytes may begin at any address.
+ * Structs, arrays of pointers and of enum values, and what a single result is written to are aligned as C has them.
+ *
  * Threads: an lf_model is immutable and may be shared. An lf_stream belongs to one caller at a
  * time; a second one gets LF_ERR_BUSY and neither is harmed. Destroying what is in use is a
  * caller's error.
@@ -215,7 +221,7 @@ lf_status lf_model_create(size_t input_size, size_t hidden_size, size_t proj_siz
                           size_t num_layers, const lf_layer_weights *layers, lf_weight_type type,
                           const char *isa, const unsigned char *fingerprint, lf_model **model);
 void lf_model_destroy(lf_model *model);
-/* I, H, P (H where there is no projection) and L. */
+/* I, H, P (H where there is no projection) and L. Of a null model all of these are 0, LF_FLOAT32 and null. */
 size_t lf_model_input_size(const lf_model *model);
 size_t lf_model_hidden_size(const lf_model *model);
 size_t lf_model_output_size(const lf_model *model);
@@ -413,6 +419,13 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source);
  * Threads: any number may call at once as long as no two use the same session; who does gets
  * LF_ERR_BUSY. grow moves the memory, so it gets LF_ERR_BUSY while any other call is inside, and a
  * call that meets grow gets it, too.
+ *
+ * Real time: a step, run or prepare waits where `threads` others compute; capacity, bytes, is_open and handles while
+ * the pool grows; any call in the child of a fork while another one puts the pool in order. It lets others run a few
+ * times and then sleeps until it is woken, so whoever it waits for can have its CPU, whatever their priorities are. No
+ * priority is inherited: a third thread, of a priority between the two, may keep both from going on. With `threads` no
+ * less than the number of callers no step, run or prepare ever waits. open, close, reset, and what reads or writes a
+ * session's state wait for nobody.
  */
 typedef struct lf_pool lf_pool;
 
@@ -442,14 +455,14 @@ size_t lf_pool_bytes(lf_pool *pool);
 lf_status lf_pool_open(lf_pool *pool, unsigned long long *handle);
 lf_status lf_pool_close(lf_pool *pool, unsigned long long handle);
 int lf_pool_is_open(lf_pool *pool, unsigned long long handle);
-/* The handles of open sessions, at most `most` of them; returns how many there were to write. */
+/* The handles of open sessions, at most `most` of them, none where handles is null; returns how many there were to write. */
 size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most);
 
 /*
  * One frame for each of count sessions: handles [count], xs [count][I] -> ys [count][P]. run: xs
  * [count][steps][I] -> ys [count][steps][P], of which stream n takes the first lengths[n] (null: all)
  * and has zeros after them. Any subset in any order; any alignment; the output must not share memory
- * with an input. No allocation, and no system call unless it has to wait its turn.
+ * with an input. No allocation, and no system call unless it has to wait its turn, or another call waits for it.
  */
 lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, size_t count,
                            const float *xs, float *ys, size_t *bad);
