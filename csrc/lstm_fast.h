@@ -132,7 +132,7 @@ lf_status lf_self_test(const char *isa);
  *     h         round(clip(h * 127)), with the scale t = 1 / 127; clip bounds to +-127
  *     a frame   round(clip(x * (127 / m))), with the scale t = m / 127, m = max |x|; where m < 2^-100, t is 0 and so are
  *               they. The integers come from x as it is after it was made canonical
- *     x above the first layer    as the h that it is
+ *     x         above the first layer it is an h, that of the layer below, and is taken as one
  *
  * Where a value of h or x is not finite, its t is NaN, whatever the integers are. S, the sum of the products of a row,
  * is an exact integer; float(S) is that integer rounded to float32, which matters above 2^24, so from rows of 1041
@@ -151,9 +151,10 @@ typedef enum lf_weight_type { LF_FLOAT32 = 0, LF_FLOAT16 = 1, LF_INT8 = 2 } lf_w
  *     sigmoid                   y = 64 < x ? 64 : x;  s = fma(y, 0x1.715476p3, B);  n = s - B          B = 0x1.8007Fp23
  *                               d = fma(n, -0x1.62e43p-4, y);  r = fma(n, 0x1.05c61p-32, d)
  *                               z = fma(d, d, 2^-100);  p = fma(z, fma(d, 0x1.5556f8p-3, -0x1.000876p-1), r)
- *                               u = E[n mod 8] * 2^floor(n / 8), exactly;  x < -0x1.5d589ep6 ? 0 : u / ((u + 1) - p)
+ *                               e = floor(n / 8);  u = E[n - 8 e] * 2^e, exactly
+ *                               x < -0x1.5d589ep6 ? 0 : u / ((u + 1) - p)
  *       E[0] to E[7]            1, 0x1.172b84p0, 0x1.306fep0, 0x1.4bfdaep0, 0x1.6a09e6p0, 0x1.8ace54p0, 0x1.ae89fap0,
- *                               0x1.d5818ep0: the powers of 2^(1/8), rounded
+ *                               0x1.d5818ep0: the powers of 2^(1/8)
  *     tanh                      t = -|x|;  p and u of halves(t);  m = (p + (0.5 - u)) / (p + (0.5 + u))
  *                               t < -10 ? 1 : |m|, with the sign of x
  *       halves(t)               s = fma(t, -0x1.715476p1, B);  n = B - s;  r = fma(n, -0x1.62e43p-2, t)
@@ -284,8 +285,9 @@ const char *lf_model_isa(const lf_model *model);
  *
  *     dense   y = s + (b + 0), made canonical, b being +0 where there is none; s is one chain of fma in ascending k that
  *             starts from +0: s = fma(W[k], x[k], s)
- *     conv    the same, in ascending taps, the oldest first, and within a tap in ascending channels of the group. A tap
- *             that meets padding is left out, or counts as zeros: the bits are the same, since b + 0 is no -0
+ *     conv    the same, in ascending taps, the oldest first, and within a tap in ascending channels of the group: tap j of
+ *             position t meets x[t stride + j dilation - pad_begin]. A tap that meets padding is left out, or counts as
+ *             zeros: the bits are the same, since b + 0 is no -0
  *     conv2d  the same along two axes: the chain runs over the rows of the kernel, over the taps in a row and over the
  *             channels of the group, each ascending; a tap that meets padding on either axis is left out
  *     lstm    a layer as above, with b_ih its one bias, and b_hh and what else is left out absent; x, h and c are its
@@ -313,21 +315,23 @@ const char *lf_model_isa(const lf_model *model);
  *
  * gelu and hard_swish of -infinity are NaN, as the product of it and zero is.
  *
- *     scaled(w, s)  n = s - B;  m = s < B + 127 or s is NaN ? s : B + 127;  u = the bits of m shifted left by 23
- *                   y = fma(w, u, u), then 127 < n ? y + y : y, then n < -126 ? 0 : y        B = 0x1.8000FEp23
+ *     scaled(w, s)  n = s - B;  m = B + 127 < s ? B + 127 : s                                B = 0x1.8000FEp23
+ *                   u is the float whose 32 bits are those of m shifted left by 23
+ *                   y = fma(w, u, u), then 127 < n ? y + y : y, then n < -126 ? 0 : y
  *     exp           a = 89 < x ? 89 : x;  s = fma(a, 0x1.715476p0, B);  n = s - B
  *                   r = fma(n, 0x1.05c61p-29, fma(n, -0x1.62e43p-1, a));  z = fma(r, r, 2^-100)
  *                   q = fma(z, fma(z, 0x1.6a5198p-10, fma(r, 0x1.12397cp-7, 0x1.5558acp-5)),
  *                           fma(r, 0x1.555492p-3, 0x1.fffffcp-2))
  *                   scaled(fma(z, q, r), s)                                                  1.1 ULP
- *     parts(x, k)   n = (bits of x - k) / 2^23, rounded down, in integers;  f = (bits of x - n 2^23) as a float - 1
+ *     parts(x, k)   n = ((bits of x) - k) / 2^23, rounded down, all in integers, then as a float
+ *                   f = g - 1, where g is the float whose bits are (bits of x) - n 2^23
  *     logs(n, f)    z = |f| < 2^-30 ? 0 : f * f;  z2 = z * z
  *                   lower = fma(z, fma(f, 0x1.99697ap-3, -0x1.000046p-2), fma(f, 0x1.5555a4p-2, -0.5))
  *                   upper = fma(z, fma(f, 0x1.acd728p-4, -0x1.0d9942p-3),
  *                               fma(f, 0x1.2883bep-3, -0x1.54ee28p-3))
  *                   q = fma(z2, fma(z2, -0x1.71a206p-5, upper), lower)
  *                   fma(n, 0x1.62e4p-1, f) + fma(z, q, n * 0x1.7f7d1cp-20)
- *     log           logs(n, f) of parts(x, 0x3F400000), n as a float; NaN where x < 0, -infinity where x is a zero;
+ *     log           logs(n, f) of parts(x, 0x3F400000); NaN where x < 0, -infinity where x is a zero;
  *                   +infinity stays                                                           1.6 ULP
  *     softplus      e = exp(-|x|), not made canonical;  max = x < 0 ? 0 : x
  *                   max + (e < 0.5 ? logs(0, e) : logs(1, 0.5 * (e - 1)))                    2.2 ULP
@@ -335,7 +339,7 @@ const char *lf_model_isa(const lf_model *model);
  *                   -0x1.a3515ep-11, 0x1.53f224p-8, -0x1.b7f71ap-6, 0x1.ce2ce6p-4, -0x1.81273ep-2, 0x1.06eba8p-3;
  *                   fma(x, p, x).  Elsewhere:  b = 4 < a ? 4 : a;  t = -0x1.86debep-13, then t = fma(b, t, c) for c =
  *                   0x1.825bcap-9, -0x1.65cbdcp-6, 0x1.a65372p-4, 0x1.46bae6p-1, 0x1.2088ecp0, 0x1.661a16p-12;
- *                   1 - exp(-t), with the sign of x                                          1.1 ULP
+ *                   1 - exp(-t), exp not made canonical, with the sign of x                  1.1 ULP
  *
  * Of two inputs, broadcast: add, sub, mul and div are rounded once.
  *
@@ -344,7 +348,7 @@ const char *lf_model_isa(const lf_model *model);
  *     prelu         a < 0 ? b * a : a
  *     pow           By b, where it is one of these, for any a:  0: 1;  1: a;  2: a * a;  3: a * a * a;  -1: 1 / a;
  *                   -2: 1 / (a * a);  0.5: sqrt(a + 0), but +infinity of -infinity;  -0.5: 1 / that.  Any other b:
- *                   m = |a|;  n, f of parts(m, 0x3F3504F3), n as a float;  t = 2 + f;  g = f - (t - 2);  s = f / t
+ *                   m = |a|;  n, f of parts(m, 0x3F3504F3);  t = 2 + f;  g = f - (t - 2);  s = f / t
  *                   r = fma(-s, g, fma(-s, t, f)) / t;  z = s * s;  q = fma(z, fma(z, fma(z, 0x1.58b61ep-2,
  *                   0x1.a5ceb2p-2), 0x1.2776e2p-1), 0x1.ec709ep-1);  h = s * C;                C = 0x1.715476p1
  *                   k = fma(s, C, -h) + fma(s, 0x1.4ae0cp-25, fma(r, C, z * s * q));  v = n + h
@@ -353,20 +357,20 @@ const char *lf_model_isa(const lf_model *model);
  *                   p = b * high;  e = |p| < 150 ? fma(b, low, fma(b, high, -p)) : 0;  d = p kept within -150 and 128.25
  *                   s = d + B;  r = (d - (s - B)) + e;  q = 0x1.417aacp-13, then q = fma(r, q, c) for c =
  *                   0x1.5f094ap-10, 0x1.3b2dd2p-7, 0x1.c6af7ap-5, 0x1.ebfbdcp-3, 0x1.62e43p-1
- *                   scaled(r * q, s), with the sign of a where b is odd; NaN where a < 0 is finite and b is finite
- *                   and no integer; 1 where a is 1, and where a is -1 and b is infinite.
+ *                   scaled(r * q, s), with the sign of a where b is an odd integer; but NaN where a < 0 is finite and
+ *                   b is finite and no integer; and 1 where a is 1, and where a is -1 and b is infinite.
  *                   That is C's pow for all special values.  1.2 ULP with |b| < 8, 6 ULP with any b (of samples)
  *
  * Along axes. A total is of sixteen sums: the r-th over j = r (mod 16) in ascending j from +0, added in ascending r; j
- * counts the elements of a row in C's order over the axes that it goes over, and count is how many they are.
+ * counts the elements of a row in C's order over the axes that it goes over, and count is how many they are, as a float.
  *
  *     sum           the total;  mean  total / count
- *     max, min      by maximum and minimum, which no order changes; so is the max of softmax and log_softmax
+ *     max, min      by maximum and minimum, which no order changes
  *     l2            sqrt(total), each of whose sums is fma(x, x, sum)
- *     softmax       e = exp(x - max), not made canonical;  e / total of e
+ *     softmax       e = exp(x - max), not made canonical, with max as above;  e / total of e
  *     log_softmax   (x - max) - log(total of e), the logarithm not made canonical
- *     layer_norm    d = x - mean;  v = 1 / sqrt(total / count + epsilon), each sum being fma(d, d, sum);  d * v, then
- *                   * scale, then + bias, where there are any
+ *     layer_norm    d = x - total / count;  v = 1 / sqrt(total of squares / count + epsilon), each of whose sums is
+ *                   fma(d, d, sum);  d * v, then * scale, then + bias, where there are any
  *
  * A NaN or +infinity in a row, and a row of -infinities, make softmax and log_softmax NaN throughout. An infinity or a
  * NaN makes layer_norm NaN throughout.
