@@ -17,19 +17,23 @@ from lstm_fast._weights import LayerWeights, Weights, make_weights
 from oracle.exact import bits
 from oracle.lstm_layers import Layer, Stack
 
-SMALL = np.array([0.0, -0.0, 2.0**-126, -(2.0**-127), 2.0**-149, -1e-40, 1e-30], np.float32)
+SUBNORMAL = np.array([2.0**-127, -(2.0**-126 - 2.0**-149), 2.0**-149, -1e-40], np.float32)
+OF_FLOAT16 = np.array([3e-6, -7e-8, 2e-8, 5e-5], np.float32)  # below its normal numbers
+SMALL = np.concatenate([SUBNORMAL, OF_FLOAT16, np.array([0.0, -0.0, 2.0**-126], np.float32)])
 FINITE, STEPS = 8, 11  # frames: of numbers that keep a state finite, and all
 Parts = frozenset[str]
 PARTS: Parts = frozenset({"bias", "bias_hr", "peephole", "layer_norm", "h_0", "c_0"})
 BIAS: Parts = frozenset({"bias"})
+NONE: Parts = frozenset()
 
 
 @dataclass(frozen=True)
 class Case:
     """One stack. sizes: I, H, P (0: no projection), L. parts: of PARTS, what its layers have.
 
-    like: makes the weights of a matrix and the frames of some values in [-1, 1]; None takes values
-    of all kinds.
+    like: makes weights and frames of values in [-1, 1]; None takes values of all kinds.
+    scale: of weights; 0 is 2 / sqrt(H).
+    frame_scale: of frames, with `like`.
     """
 
     name: str
@@ -37,7 +41,8 @@ class Case:
     cell: Cell = field(default_factory=Cell)
     parts: Parts = BIAS
     like: Callable[[np.ndarray], np.ndarray] | None = None
-    scale: float = 0.0  # of weights; 0: 2 / sqrt(H)
+    scale: float = 0.0
+    frame_scale: float = 1.0
     seed: int = 0
 
     def __str__(self) -> str:
@@ -80,11 +85,11 @@ class Case:
         rng = self.rng
         x = rng.standard_normal((STEPS, self.sizes[0])).astype(np.float32)
         if self.like:
-            return np.asarray(self.like(np.clip(x, -1, 1)), np.float32)[:3]
+            return np.asarray(self.frame_scale * self.like(np.clip(x, -1, 1)), np.float32)[:3]
         shape = x[0].shape
         x[1] = sprinkled(rng, x[1], 0.5)
         x[2] *= np.exp2(rng.uniform(-149, 3, shape)).astype(np.float32)
-        x[3] = rng.choice(SMALL[:6], shape)  # silent
+        x[3] = rng.choice(SUBNORMAL, shape)
         x[5] *= np.float32(2.0**-99)  # about where int8 takes a frame for silent
         x[6] *= np.float32(20)
         x[8] *= np.exp2(rng.uniform(0, 100, shape)).astype(np.float32)
@@ -112,9 +117,16 @@ def sprinkled(rng: np.random.Generator, values: np.ndarray, share: float) -> np.
     return np.where(rng.random(values.shape) < share, rng.choice(SMALL, values.shape), values)
 
 
-def of_signs(values: np.ndarray) -> np.ndarray:
-    """Values near 1, and above 0, so that sums of their int8 products are as large as can be."""
+def near_one(values: np.ndarray) -> np.ndarray:
+    """Values above 0, so that sums of their int8 products are as large as can be."""
     return np.asarray(1 - np.abs(values) / 64)
+
+
+def half_steps(values: np.ndarray) -> np.ndarray:
+    """Values whose int8 is between two numbers: all are odd multiples of half of the scale, 2^-7."""
+    steps = (np.floor(values * 126) + 0.5) / 128
+    steps[..., 0] = 127 / 128
+    return steps
 
 
 def activated(name: str, *values: float) -> Activation:
@@ -135,7 +147,7 @@ PLAIN = [
     for sizes in [(1, 1, 1), (3, 5, 2), (7, 17, 1), (16, 8, 1), (33, 9, 2), (2, 33, 1), (130, 3, 1)]
 ]
 VARIANTS = [
-    Case("no bias", (5, 7, 0, 2), parts=frozenset()),
+    Case("no bias", (5, 7, 0, 2), parts=NONE),
     Case("projection", (5, 19, 4, 2)),
     Case("wide projection", (5, 7, 18, 2), Cell(proj_clip=0.25), BIAS | {"bias_hr"}),
     Case("peephole", (5, 9, 0, 2), parts=BIAS | {"peephole"}),
@@ -153,12 +165,26 @@ VARIANTS = [
 ]
 # int8 sums above 2^24, of x, of h and of r.
 LONG = [
-    Case("a long frame", (1100, 2, 0, 1), like=of_signs, scale=1 / 1100),
-    Case("a longer frame", (4001, 1, 0, 2), like=of_signs, scale=1 / 4001),
-    Case("a long h", (2, 3, 1041, 1), like=of_signs, scale=1 / 100),
-    Case("a long r", (2, 1100, 1, 1), like=of_signs, scale=1 / 300),
+    Case("a long frame", (1100, 2, 0, 1), like=near_one, scale=1 / 1100),
+    Case("a longer frame", (4001, 1, 0, 2), like=near_one, scale=1 / 4001),
+    Case("a long h", (2, 6, 1100, 1), parts=BIAS | {"h_0"}, like=near_one, scale=1 / 33),
+    Case("a long r", (2, 1100, 9, 1), like=near_one, scale=1 / 300),
 ]
-CASES = [*PLAIN, *VARIANTS]
+# What a frame of nothing but subnormals is, and one that int8 takes for silent, or just not.
+QUIET = [
+    Case("subnormal", (33, 4, 0, 2), parts=NONE, like=near_one, scale=1.0, frame_scale=2.0**-127),
+    Case("silent", (33, 4, 0, 1), parts=NONE, like=near_one, scale=1.0, frame_scale=2.0**-101),
+    Case("not silent", (33, 4, 0, 1), parts=NONE, like=near_one, frame_scale=2.0**-99),
+    Case("silent rows", (5, 4, 0, 1), parts=NONE, like=near_one, scale=2.0**-101, frame_scale=1e9),
+    Case("subnormal h", (1, 4, 0, 2), parts=NONE, like=near_one, scale=1.0, frame_scale=2.0**-124),
+    Case(
+        *("subnormal sums", (1, 4, 0, 1), Cell(input=activated("scaled_tanh", 2.0**20, 1.0)), NONE),
+        **{"like": near_one, "scale": 2.0**-5, "frame_scale": 2.0**-125},
+    ),
+    Case("half steps", (9, 5, 0, 1), like=half_steps, scale=1.0),
+    Case("nearly half steps", (99, 2, 0, 1), like=half_steps, scale=0.9, frame_scale=0.9),
+]
+CASES = [*PLAIN, *VARIANTS, *QUIET]
 
 
 def said(case: Case, weight_dtype: str, reading: Callable[..., Layer] = Layer) -> list[list[int]]:
