@@ -10,9 +10,9 @@
  *
  * Numbers. Every value is a float32 of IEEE 754. Each +, -, *, / and sqrt is rounded on its own, and fma(a, b, c),
  * which is a * b + c, once: to nearest, ties to even, subnormal results kept. Zeros have their sign, and infinities and
- * NaN come about, as IEEE 754 says. Formulas are computed in the order of their brackets and, without them, from left
- * to right. c ? a : b is a where c holds, else b. No comparison holds for NaN. Numbers with a p in them are C's, in
- * hexadecimal: 0x1.8p3 is 12. 2^-100 and the like are float32, too.
+ * NaN come about, as IEEE 754 says. Products and quotients come before sums, else formulas are computed from left to
+ * right. c ? a : b is a where c holds, else b. No comparison holds for NaN. |x| clears the sign of x, and -x turns it. 0
+ * is +0. Numbers with a p in them are C's, in hexadecimal: 0x1p3 is 8. 2^-100 and the like are float32, too.
  *
  * Sums. b is b_ih + b_hh, rounded, where one that is absent is +0. Each of the two sums is one chain of fma in ascending
  * k: s = fma(W[k], x[k], s). The first starts from b, the second from +0, and a is the one plus the other. c' is
@@ -172,7 +172,8 @@ typedef enum lf_weight_type { LF_FLOAT32 = 0, LF_FLOAT16 = 1, LF_INT8 = 2 } lf_w
  *                               x < 0 ? alpha * m : x
  *     softsign                  m = 2^60 < |x| ? 2^60 : |x|;  m / (1 + m), with the sign of x
  *
- * n is a whole number, since B is so large. (halves: exp(2 t) is (p + 0.5) / u, so elu is alpha (exp(x) - 1).)
+ * n is a whole number, since B, another one each time, is so large that its unit in the last place is 1. exp(2 t) is
+ * (p + 0.5) / u of halves(t), so elu is alpha (exp(x) - 1).
  */
 typedef enum lf_activation {
     LF_SIGMOID = 0,

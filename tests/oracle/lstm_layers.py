@@ -1,7 +1,8 @@
-"""A stack of LSTM layers, as csrc/lstm_fast.h says it: at its beginning, at LF_INT8, at lf_cell_options.
+"""A stack of LSTM layers, as csrc/lstm_fast.h says it: at its beginning, at LF_INT8, and at
+lf_cell_options.
 
 Each method is one statement of the text, so that `misreadings.py` can misread one at a time. What
-comes in are the weights as a caller gives them, in lists; nothing here is shared with what it judges.
+comes in are the weights as a caller gives them; nothing here is shared with what it judges.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class Layer:
             value = getattr(weights, name)
             setattr(self, name, None if value is None else value.tolist())
         self.h_is_bounded = (
-            self.w_hr is None and self.cell.gate.name in BOUNDED and self.cell.output.name in BOUNDED
+            self.w_hr is None
+            and self.cell.gate.name in BOUNDED
+            and self.cell.output.name in BOUNDED
         )
 
     # ---- how weights are stored ----

@@ -349,7 +349,10 @@ class ClippedAfterwards(Layer):
 
 # which, and of which case and weight dtype they are found out
 FOUND_BY = [
-    *((one, "plain 33x9x2", "float32") for one in (ProductsRounded, Descending, BiasLast, OneChain)),
+    *(
+        (one, "plain 33x9x2", "float32")
+        for one in (ProductsRounded, Descending, BiasLast, OneChain)
+    ),
     *((one, "plain 33x9x2", "float16") for one in (FourSums, CellNotFused, OtherProductFused)),
     *((one, "plain 7x17x1", "float32") for one in (TanhOfALibrary, TanhFromExp, SigmoidOfALibrary)),
     (EluOfALibrary, "input: elu(alpha=1.5)", "float32"),

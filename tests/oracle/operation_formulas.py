@@ -1,7 +1,7 @@
 """The operations of whole models that are no products, as csrc/lstm_fast.h says them.
 
-Each takes canonical values and gives what its formula gives; `exact.canonical` is applied by whoever
-computes an operation, as in the text.
+Each takes canonical values and gives what its formula gives. Whoever computes an operation makes
+that canonical, as in the text.
 """
 
 from __future__ import annotations
@@ -127,6 +127,10 @@ def gelu_tanh(x: float) -> float:
     return fma(h, tanh(mul(x, fma(u, of("0x1.2444f2p-5"), of("0x1.988454p-1")))), h)
 
 
+def hard_swish(x: float) -> float:
+    return mul(x, hard_sigmoid(x, of("0x1.555556p-3"), 0.5))
+
+
 def clip(x: float, least: float, most: float) -> float:
     y = least if x < least else x
     return most if most < y else y
@@ -146,7 +150,7 @@ UNARY: Mapping[str, Callable[..., float]] = {
     "erf": erf,
     "softplus": softplus,
     "softsign": softsign,
-    "hard_swish": lambda x: mul(x, hard_sigmoid(x, of("0x1.555556p-3"), 0.5)),
+    "hard_swish": hard_swish,
     "square": lambda x: mul(x, x),
     "hard_sigmoid": hard_sigmoid,
     "elu": elu,

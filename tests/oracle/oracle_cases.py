@@ -123,7 +123,7 @@ def near_one(values: np.ndarray) -> np.ndarray:
 
 
 def half_steps(values: np.ndarray) -> np.ndarray:
-    """Values whose int8 is between two numbers: all are odd multiples of half of the scale, 2^-7."""
+    """Values that are odd multiples of half of the scale that int8 gives them, 2^-7."""
     steps = (np.floor(values * 126) + 0.5) / 128
     steps[..., 0] = 127 / 128
     return steps

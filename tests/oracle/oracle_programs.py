@@ -13,7 +13,7 @@ from lstm_fast import Model
 from lstm_fast._program_attributes import complete
 from lstm_fast._program_checks import checked
 from lstm_fast.program import Program
-from oracle.exact import bits, canonical, from_bits, from_integer
+from oracle.exact import bits, canonical
 
 EDGES = [
     *(0.0, 1.0, 2.0**-149, 2.0**-127, 2.0**-126, 1e-38, 2.0**-100, 2.0**-60, 2.0**-30, 0.25, 0.5),
@@ -93,7 +93,9 @@ def one_operation(
 
 def rows_along(x: np.ndarray, axes: tuple[int, ...]) -> Iterator[tuple[Any, list[float]]]:
     """Return where each row is, and its elements in C's order over these axes."""
-    others = [range(size) if axis not in axes else [slice(None)] for axis, size in enumerate(x.shape)]
+    others = [
+        range(size) if axis not in axes else [slice(None)] for axis, size in enumerate(x.shape)
+    ]
     for at in itertools.product(*others):
         yield at, x[at].ravel().tolist()
 
@@ -113,6 +115,3 @@ def along(
 
 def attributes_of(code: str, **attributes: Any) -> dict[str, Any]:
     return complete(code, attributes)
-
-
-__all__ = ["EDGES", "from_bits", "from_integer"]

@@ -35,9 +35,7 @@ def dense(weight: list[Row], bias: Row | None, x: Row) -> Row:
     return [chain(row, x, b) for row, b in zip(weight, start, strict=True)]
 
 
-def conv2d(
-    weight: Any, bias: Row | None, x: Any, attributes: Mapping[str, Any]
-) -> list[list[Row]]:
+def conv2d(weight: Any, bias: Row | None, x: Any, attributes: Mapping[str, Any]) -> list[list[Row]]:
     """x [C][H][W], weight [M][C / groups][h][w] -> [M][H'][W']."""
     groups = attributes["groups"]
     kernel = len(weight[0][0]), len(weight[0][0][0])
@@ -81,8 +79,7 @@ def conv(weight: Any, bias: Row | None, x: Any, attributes: Mapping[str, Any]) -
     names = ("stride", "dilation", "pad_begin", "pad_end")
     usual = (1, 1, 0, 0)
     both = {
-        many: (one, attributes[name])
-        for many, name, one in zip(AXES, names, usual, strict=True)
+        many: (one, attributes[name]) for many, name, one in zip(AXES, names, usual, strict=True)
     }
     planes = [[[line] for line in filters] for filters in weight]
     y = conv2d(planes, bias, [[line] for line in x], both | {"groups": attributes["groups"]})

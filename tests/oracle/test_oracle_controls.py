@@ -13,7 +13,9 @@ from variant_cases import make
 CASE = {case.name: case for case in [*CASES, *LONG]}
 
 
-@pytest.mark.parametrize(("reading", "name", "dtype"), FOUND_BY, ids=lambda one: str(getattr(one, "__name__", one)))
+@pytest.mark.parametrize(
+    ("reading", "name", "dtype"), FOUND_BY, ids=lambda one: str(getattr(one, "__name__", one))
+)
 def test_a_misreading_has_other_bits(exact_implementations, reading, name, dtype):
     case = CASE[name]
     found = computed(case, make(exact_implementations[0], case.weights(), dtype))

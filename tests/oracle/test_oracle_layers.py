@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lstm_fast._weights import WEIGHT_DTYPES
-from oracle.oracle_cases import CASES, LONG, computed, said
+from oracle.oracle_cases import CASES, LONG, Case, computed, said
 from variant_cases import make
 
 LONG_DTYPES = [(case, dtype) for case in LONG for dtype in ("float16", "int8")]
@@ -17,3 +19,15 @@ def test_the_text_says_every_bit(exact_implementations, case, dtype):
     expected, weights = said(case, dtype), case.weights()
     for one in exact_implementations:
         assert computed(case, make(one, weights, dtype)) == expected, one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_the_text_says_every_bit_of_more(exact_implementations, seed, dtype):
+    """Other values of the same cases, and larger shapes."""
+    larger = [Case(f"larger {sizes}", sizes) for sizes in [(40, 64, 0, 2), (9, 35, 21, 2)]]
+    for case in [replace(one, seed=seed) for one in [*CASES, *LONG, *larger]]:
+        expected, weights = said(case, dtype), case.weights()
+        for one in exact_implementations:
+            assert computed(case, make(one, weights, dtype)) == expected, (case, one)

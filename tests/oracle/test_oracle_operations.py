@@ -63,7 +63,9 @@ def all_binary(size: int) -> Program:
 def test_of_one_input(exact_implementations):
     x = np.concatenate([np.array(WITH_SIGNS, np.float32), floats(1, 1200)])
     expected = {
-        f"{n}": given_out([UNARY[code](one, *attributes_of(code, **given).values()) for one in taken(x)])
+        f"{n}": given_out(
+            [UNARY[code](one, *attributes_of(code, **given).values()) for one in taken(x)]
+        )
         for n, (code, given) in enumerate(UNARY_CASES)
     }
     for one in exact_implementations:
@@ -76,7 +78,9 @@ def test_of_two_inputs(exact_implementations):
     near = np.abs(floats(4, 800)), 8 * np.random.default_rng(5).standard_normal(800)
     a, b = np.concatenate([pairs, [floats(2, 800), floats(3, 800)], near], axis=1, dtype=np.float32)
     both = list(zip(taken(a), taken(b), strict=True))
-    expected = {code: given_out([function(*one) for one in both]) for code, function in BINARY.items()}
+    expected = {
+        code: given_out([function(*one) for one in both]) for code, function in BINARY.items()
+    }
     for one in exact_implementations:
         assert computed(all_binary(len(a)), {"a": a, "b": b}, one) == expected, one
 
@@ -125,7 +129,10 @@ def test_along_axes(exact_implementations, code, attributes, axes, function, see
 @pytest.mark.parametrize("parts", [(), ("scale",), ("scale", "bias"), ("bias",)], ids=str)
 @pytest.mark.parametrize("size", [1, 5, 37])
 def test_layer_norm(exact_implementations, parts, size):
-    inputs = [(3, size), *(["constant", (size,)] if one in parts else None for one in ("scale", "bias"))]
+    inputs = [
+        (3, size),
+        *(["constant", (size,)] if one in parts else None for one in ("scale", "bias")),
+    ]
     program, frame, operands = one_operation("layer_norm", inputs, size, epsilon=1e-3)
     operands[0][...] = np.random.default_rng(size).standard_normal((3, size))
     operands[0][2, 0] = np.inf

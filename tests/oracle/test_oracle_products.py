@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from program_cases import Builder
 
 from lstm_fast import Activation, Cell
+from lstm_fast._program_checks import checked
 from lstm_fast.operations import cell_attributes
 from oracle.lstm_layers import Layer
 from oracle.operation_formulas import UNARY
@@ -21,9 +23,6 @@ from oracle.oracle_programs import (
     taken,
 )
 from oracle.product_formulas import conv, conv2d, dense, gru, stored
-from program_cases import Builder
-
-from lstm_fast._program_checks import checked
 
 FLOATS = ["float32", "float16"]
 
@@ -122,7 +121,11 @@ def test_lstm(exact_implementations, cell, projected, parts, dtype):
         )
         h[...] = np.clip(h, -1, 1) if projected is None else h
         names = ("weight_ih", "weight_hh", "bias_ih", *OPTIONAL)
-        weights = dict(zip(names, values, strict=True)) | {"bias_hh": None, "h_0": None, "c_0": None}
+        weights = dict(zip(names, values, strict=True)) | {
+            "bias_hh": None,
+            "h_0": None,
+            "c_0": None,
+        }
         layer = Layer(SimpleNamespace(**weights, cell=cell), dtype)
         h_new, c_new = layer.step(taken(x), taken(h), taken(c))
         expected = {"y": given_out(h_new), "c": given_out(c_new)}
