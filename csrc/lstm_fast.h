@@ -125,23 +125,23 @@ lf_status lf_self_test(const char *isa);
  * to infinity (65520 and more: LF_ERR_RANGE).
  *
  * LF_INT8: weights and what they are multiplied with become integers within +-127. round() is to the nearest integer,
- * ties to even; what stands in its brackets is computed in float32, as everywhere.
+ * ties to even; what stands in its brackets is computed in float32, as everywhere. clip() bounds to +-127.
  *
  *     weights   each row w of each of these matrices has a scale s of its own, s = max |w| / 127, and the integers
  *               round(w / s); where max |w| < 2^-100, s is 0 and so are they
- *     h         round(clip(h * 127)), with the scale t = 1 / 127; clip bounds to +-127
- *     a frame   round(clip(x * (127 / m))), with the scale t = m / 127, m = max |x|; where m < 2^-100, t is 0 and so are
- *               they. The integers come from x as it is after it was made canonical
- *     x         above the first layer it is an h, that of the layer below, and is taken as one
+ *     h         round(clip(h * 127)), with the scale t = 1 / 127
+ *     a frame   round(clip(x * (127 / m))), with the scale t = m / 127, where m = max |x|; where m < 2^-100, t is 0 and
+ *               so are they. That is x of the first layer. Above it x is the h of the layer below, and taken as that is
  *
- * Where a value of h or x is not finite, its t is NaN, whatever the integers are. S, the sum of the products of a row,
- * is an exact integer; float(S) is that integer rounded to float32, which matters above 2^24, so from rows of 1041
- * weights on. With 1 / 127, s_hh * t_h and s_ih * t_x rounded, too:
+ * Where a value of h or x is not finite, its t is NaN, whatever the integers are. S is the sum over k of the products of
+ * these integers, a row's and those of x or h. It is exact; float(S) is S rounded to float32, which matters above 2^24,
+ * so from rows of 1041 weights on. With 1 / 127, s_hh * t_h and s_ih * t_x rounded, too:
  *
  *     a = fma(float(S_hh), s_hh * t_h, fma(float(S_ih), s_ih * t_x, b))
  *
- * A product of scales that is infinite (weights times x above 5e42) may give NaN, as 0 times it is. What h is scaled by
- * in variants is with lf_cell_options. A row has 66311 weights at most (LF_ERR_SHAPE), so that 32 bits hold S.
+ * A product of scales that is infinite (weights times x above 5e42) may give NaN, as 0 times it is. Variants whose h may
+ * leave [-1, 1] have another scale for it: see lf_cell_options. A row has 66311 weights at most (LF_ERR_SHAPE), so that
+ * 32 bits hold S.
  */
 typedef enum lf_weight_type { LF_FLOAT32 = 0, LF_FLOAT16 = 1, LF_INT8 = 2 } lf_weight_type;
 
@@ -286,9 +286,9 @@ const char *lf_model_isa(const lf_model *model);
  *
  *     dense   y = s + (b + 0), made canonical, b being +0 where there is none; s is one chain of fma in ascending k that
  *             starts from +0: s = fma(W[k], x[k], s)
- *     conv    the same, in ascending taps, the oldest first, and within a tap in ascending channels of the group: tap j of
- *             position t meets x[t stride + j dilation - pad_begin]. A tap that meets padding is left out, or counts as
- *             zeros: the bits are the same, since b + 0 is no -0
+ *     conv    the same, in ascending taps, the oldest first, and within a tap in ascending channels of the group. Tap j
+ *             of position t meets x[t stride + j dilation - pad_begin]. A tap that meets padding is left out, or counts
+ *             as zeros: the bits are the same, since b + 0 is no -0
  *     conv2d  the same along two axes: the chain runs over the rows of the kernel, over the taps in a row and over the
  *             channels of the group, each ascending; a tap that meets padding on either axis is left out
  *     lstm    a layer as above, with b_ih its one bias, and b_hh and what else is left out absent; x, h and c are its

@@ -170,6 +170,7 @@ LONG = [
     Case("a long h", (2, 6, 1100, 1), parts=BIAS | {"h_0"}, like=near_one, scale=1 / 33),
     Case("a long r", (2, 1100, 9, 1), like=near_one, scale=1 / 300),
 ]
+LONGEST = Case("the longest frame", (66311, 1, 0, 1), like=near_one, scale=1 / 66311)
 # What a frame of nothing but subnormals is, and one that int8 takes for silent, or just not.
 QUIET = [
     Case("subnormal", (33, 4, 0, 2), parts=NONE, like=near_one, scale=1.0, frame_scale=2.0**-127),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lstm_fast._weights import WEIGHT_DTYPES
-from oracle.oracle_cases import CASES, LONG, Case, computed, said
+from oracle.oracle_cases import CASES, LONG, LONGEST, Case, computed, said
 from variant_cases import make
 
 LONG_DTYPES = [(case, dtype) for case in LONG for dtype in ("float16", "int8")]
@@ -19,6 +19,14 @@ def test_the_text_says_every_bit(exact_implementations, case, dtype):
     expected, weights = said(case, dtype), case.weights()
     for one in exact_implementations:
         assert computed(case, make(one, weights, dtype)) == expected, one
+
+
+@pytest.mark.slow
+def test_the_longest_rows_of_int8(exact_implementations):
+    """Whose sums almost fill 32 bits."""
+    expected, weights = said(LONGEST, "int8"), LONGEST.weights()
+    for one in exact_implementations:
+        assert computed(LONGEST, make(one, weights, "int8")) == expected, one
 
 
 @pytest.mark.slow
