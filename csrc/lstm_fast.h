@@ -344,7 +344,7 @@ const char *lf_model_isa(const lf_model *model);
  *
  * Of two inputs, broadcast: add, sub, mul and div are rounded once.
  *
- *     minimum       a < b ? a : b < a ? b : the bits of a or those of b;  so NaN where one is, and -0 of +0 and -0
+ *     minimum       a < b ? a : b < a ? b : the bitwise or of both;  so NaN where one is, and -0 of +0 and -0
  *     maximum       -minimum(-a, -b):  NaN where one is, and +0 of +0 and -0
  *     prelu         a < 0 ? b * a : a
  *     pow           By b, where it is one of these, for any a:  0: 1;  1: a;  2: a * a;  3: a * a * a;  -1: 1 / a;
