@@ -11,6 +11,7 @@ import pytest
 from program_cases import Builder
 
 from lstm_fast._program_checks import checked
+from lstm_fast.operations import OPERATIONS
 from lstm_fast.program import Program
 from oracle.exact import canonical, from_integer
 from oracle.operation_formulas import (
@@ -58,6 +59,13 @@ def all_binary(size: int) -> Program:
     for code in BINARY:
         build.output(code, build.op(code, a, b))
     return checked(build.program())
+
+
+def test_all_operations_that_compute_are_here():
+    """Those of numbers below 50 and from 60 to 69; the others compare, choose and move values."""
+    there = {code for code, one in OPERATIONS.items() if one.number < 50 or 60 <= one.number < 70}
+    others = {"dense", "conv", "conv2d", "lstm", "gru", "layer_norm"}  # test_oracle_products.py
+    assert there == {*UNARY, *BINARY, *(code for code, *_ in ALONG), *others}
 
 
 def test_of_one_input(exact_implementations):
