@@ -1,6 +1,7 @@
 """Small mistakes, each with the test that has to notice it. Kept up as the code moves."""
 
 from .catalogue_c import C
+from .catalogue_calls_c import CALLS_C
 from .catalogue_kit import KIT
 from .catalogue_models import PROGRAMS
 from .catalogue_onnx import ONNX_PROGRAMS
@@ -100,6 +101,7 @@ PYTHON = [
 
 ALL = [
     *C,
+    *CALLS_C,
     *PYTHON,
     *PROGRAMS,
     *PROGRAMS_C,
