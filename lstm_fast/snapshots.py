@@ -29,7 +29,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .lstm import LSTM
     from .model import Model
     from .program import Tensor
+
+Snapshot: TypeAlias = "bytes | bytearray | memoryview"
 
 MAGIC = b"LSTMFAST"
 VERSION, MODEL_VERSION = 1, 2
