@@ -246,7 +246,10 @@ class SpeechEvents:
 def _between(name: str, value: Any, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):  # those of NumPy are some, too
         raise TypeError(f"{name} is {value!r}, expected a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer of a thousand bits
+        number = -math.inf if value < 0 else math.inf
     if not low <= number <= high:
-        raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
+        raise ValueError(f"{name} is {number:g}, expected {low:g} to {high:g}")
     return number
