@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NoReturn
 
 from .._extras import install
+from .._source import Source
 from .._weights import Weights
 from ..errors import FormatError
 
@@ -76,12 +75,12 @@ class MissingExtraError(FormatError, ImportError):
         super().__init__(f"{path}: reading it takes the library {library}: {install(extra)}")
 
 
-def size_limit(path: str | os.PathLike[str]) -> int:
+def size_limit(source: Source) -> int:
     """Return how many bytes of memory a reader may take for what a file claims to hold.
 
     A file is untrusted: before memory is taken for a claimed size, compare it with this.
     """
-    return 2 * Path(path).stat().st_size + (16 << 20)
+    return 2 * source.size + (16 << 20)
 
 
 @contextmanager

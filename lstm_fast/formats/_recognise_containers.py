@@ -64,7 +64,7 @@ def zip_kind(sample: Sample) -> bool | str:
     if not sample.head.startswith(b"PK\x03\x04"):
         return False
     try:
-        with zipfile.ZipFile(sample.path) as archive:
+        with sample.source.open() as file, zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             if any(name.endswith("data.pkl") for name in names):
                 return False  # of PyTorch, whose reader says what is wrong
@@ -106,7 +106,7 @@ def json_kind(sample: Sample) -> bool | str:
     if sample.size > LARGEST_JSON:
         return "a JSON text without weights: give the file with the weights"
     try:
-        content = json.loads(sample.path.read_bytes().decode("utf-8-sig"))
+        content = json.loads(sample.source.read().decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return False
     return _json_kind(sample, content if isinstance(content, dict) else {})

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .._lfm import MAGIC
+from .._source import Source
 from ._next_steps import ORIGINAL, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, UNPACK
 from ._recognise_containers import json_kind, pickle_kind, zip_kind
 from ._sample import Sample, field, varint
@@ -76,11 +77,14 @@ def _openvino(sample: Sample) -> bool:
 
 
 def _openvino_weights(sample: Sample) -> bool:
-    beside = sample.path.with_suffix(".xml")
-    if sample.path.suffix.lower() != ".bin" or not beside.is_file():
+    if sample.source.path is None or sample.source.suffix != ".bin":
         return False
-    with beside.open("rb") as file:
-        return _openvino(Sample(beside, file.read(4096)))
+    beside = sample.source.path.with_suffix(".xml")
+    if not beside.is_file():
+        return False
+    source = Source(beside)
+    with source.open() as file:
+        return _openvino(Sample(source, file.read(4096)))
 
 
 def _message_after_version(sample: Sample) -> tuple[int, int, int] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
+
+from .._source import Source
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
@@ -22,7 +23,7 @@ class Format(NamedTuple):
     """A format: what its files' names end with, and whether a file that begins so is one."""
 
     suffixes: tuple[str, ...]
-    recognise: Callable[[Path, bytes], bool]
+    recognise: Callable[[Source, bytes], bool]
 
 
 def torch_root(names: Iterable[str]) -> str | None:
@@ -31,66 +32,66 @@ def torch_root(names: Iterable[str]) -> str | None:
     return None if name is None else name.removesuffix("data.pkl")
 
 
-def _zip_names(path: Path) -> list[str]:
+def _zip_names(source: Source) -> list[str]:
     """Return the names in a zip file; none where it is damaged."""
     import zipfile
 
     try:
-        with zipfile.ZipFile(path) as archive:
+        with source.open() as file, zipfile.ZipFile(file) as archive:
             return archive.namelist()
     except Exception:  # zipfile has many errors for damaged files
         return []
 
 
-def _is_safetensors(path: Path, head: bytes) -> bool:
+def _is_safetensors(source: Source, head: bytes) -> bool:
     """Return whether it is a safetensors file or the index of one in shards."""
     if head[:1] == b"{":
-        return path.name.endswith(".index.json") and b'"weight_map"' in head
+        return source.name.endswith(".index.json") and b'"weight_map"' in head
     length = int.from_bytes(head[:8], "little")
-    return head[8:9] == b"{" and 2 <= length <= path.stat().st_size - 8
+    return head[8:9] == b"{" and 2 <= length <= source.size - 8
 
 
-def _is_pytorch(path: Path, head: bytes) -> bool:
+def _is_pytorch(source: Source, head: bytes) -> bool:
     """Return whether `torch.save`, `torch.jit.save` or `pickle.dump` wrote it."""
     if head.startswith(ZIP):
-        return torch_root(_zip_names(path)) is not None
+        return torch_root(_zip_names(source)) is not None
     if head.startswith(PICKLE):
         versions = [bytes([version]) for version in range(2, NEWEST_PICKLE + 1)]
-        return head[1:2] in versions and PADDLE.encode() not in head + _tail(path)
+        return head[1:2] in versions and PADDLE.encode() not in head + _tail(source)
     return head.startswith(OLD_TORCH)
 
 
-def _tail(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - PADDLE_TAIL_BYTES))
+def _tail(source: Source) -> bytes:
+    with source.open() as file:
+        file.seek(max(0, source.size - PADDLE_TAIL_BYTES))
         return file.read()
 
 
-def _is_onnx(path: Path, head: bytes) -> bool:
+def _is_onnx(source: Source, head: bytes) -> bool:
     """Return whether it begins like a ModelProto: with the version of the format, and a field."""
     return len(head) > 3 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in ONNX_NEXT_FIELDS
 
 
-def _is_keras(path: Path, head: bytes) -> bool:
+def _is_keras(source: Source, head: bytes) -> bool:
     """Return whether it is an HDF5 file, or a zip file that begins as Keras's do."""
     if head.startswith(ZIP):
         first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
-        return path.suffix == ".keras" or first in (b"metadata.json", b"config.json")
+        return source.suffix == ".keras" or first in (b"metadata.json", b"config.json")
     return head.startswith(HDF5)
 
 
-def _is_tflite(path: Path, head: bytes) -> bool:
+def _is_tflite(source: Source, head: bytes) -> bool:
     return head[4:8] == TFLITE
 
 
-def _is_nam(path: Path, head: bytes) -> bool:
+def _is_nam(source: Source, head: bytes) -> bool:
     """Return whether it is a model of Neural Amp Modeler."""
     return head.lstrip()[:1] == b"{" and b'"architecture"' in head
 
 
-def _is_tf1(path: Path, head: bytes) -> bool:
+def _is_tf1(source: Source, head: bytes) -> bool:
     """Return whether it is an .npz file."""
-    names = _zip_names(path) if head.startswith(ZIP) else []
+    names = _zip_names(source) if head.startswith(ZIP) else []
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 

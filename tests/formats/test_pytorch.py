@@ -16,6 +16,7 @@ from framework_runs import GOLDEN, excess_of_run, is_each_wrong_order_seen, load
 from test_safetensors import same, silero_vad
 
 from lstm_fast import LSTM, FormatError, formats
+from lstm_fast._source import Source
 from lstm_fast.formats import pytorch
 
 FILES = GOLDEN / "pytorch"
@@ -70,9 +71,9 @@ def test_reading_takes_no_torch(name):
 def test_it_is_recognised_by_its_content(tmp_path, name):
     path = tmp_path / "unnamed"
     path.write_bytes((FILES / name).read_bytes())
-    assert pytorch.recognise(path, path.read_bytes()[:4096])
+    assert pytorch.recognise(Source(path), path.read_bytes()[:4096])
     path.write_bytes(b"PK\x03\x04")
-    assert not pytorch.recognise(path, b"PK\x03\x04")
+    assert not pytorch.recognise(Source(path), b"PK\x03\x04")
 
 
 # ---- live ----------------------------------------------------------------------------------------

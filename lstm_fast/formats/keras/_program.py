@@ -6,9 +6,9 @@ the file leaves the size of the second axis open; else a step takes all of an in
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from ..._source import Source
 from ...program import Program, Shape
 from .._files import FormatError, checked, size_limit
 from ._config import IDLE, INPUTS
@@ -23,7 +23,7 @@ TIMED = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Conv1D", "TimeDistributed
 SAVE_AGAIN = "load it with Keras 3 and save it again, as .keras"
 
 
-def program(path: Path) -> Program:
+def program(source: Source) -> Program:
     """Return what a step of the model computes.
 
     Raises:
@@ -31,33 +31,33 @@ def program(path: Path) -> Program:
         FormatError: it is damaged, of Keras 2, no chain of layers, or has a layer that cannot be
             streamed or is not computed here.
     """
-    with opened(path) as file:
-        _check_file(path, file)
-        with checked(path, "config", RecursionError):
+    with opened(source) as file:
+        _check_file(source, file)
+        with checked(source, "config", RecursionError):
             pieces = list(chain(a_dict(file.config), (), ()))
-        context = Context(file.root, size_limit(path), file.version.major)
-        with checked(path, "config"):
+        context = Context(file.root, size_limit(source), file.version.major)
+        with checked(source, "config"):
             name, pieces = _begin(context, pieces)
         given = context.tensor
         for piece in pieces:
-            with checked(path, str(piece), RecursionError):
+            with checked(source, str(piece), RecursionError):
                 lower(context, piece)
         last = pieces[-1].name if pieces else "output"
         return context.writer.program((name, given), (last, context.tensor))
 
 
-def _check_file(path: Path, file: Opened) -> None:
+def _check_file(source: Source, file: Opened) -> None:
     if file.config is None:
         raise FormatError(
-            f"{path}: it holds weights alone, not what the model computes: save it as .keras"
+            f"{source}: it holds weights alone, not what the model computes: save it as .keras"
         )
     major = file.version.major
-    with checked(path, "weights"):
+    with checked(source, "weights"):
         is_old = file.root.get("model_weights") is not None
     if major != 3 or is_old:
         what = "it does not say which Keras wrote it" if major is None else "it is of Keras 2"
         what = "it is in the layout of Keras 2" if major == 3 else what
-        raise FormatError(f"{path}: {what}; {SAVE_AGAIN}")
+        raise FormatError(f"{source}: {what}; {SAVE_AGAIN}")
 
 
 def _begin(context: Context, pieces: list[Piece]) -> tuple[str, list[Piece]]:

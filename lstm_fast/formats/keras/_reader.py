@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
+from ..._source import Readable, Source
 from ...cell import Activation
 from .._files import FormatError, Found, Refused, checked, size_limit
 from .._inventory import counted, listed
@@ -20,7 +19,7 @@ from ._weights import Groups, Names, Store, weights_names
 
 
 def read(
-    path: str | os.PathLike[str],
+    path: Readable,
     *,
     activation: str | Activation | None = None,
     recurrent_activation: str | Activation | None = None,
@@ -29,7 +28,7 @@ def read(
     """Return every LSTM in a Keras file.
 
     Args:
-        path: the file.
+        path: the file, by its path, as bytes, or open; see `Source`.
         activation: what the LSTM was made with, as Keras calls it or as an `Activation`; for a
             file of weights alone, and for parts that no config tells of. None is tanh.
         recurrent_activation: likewise. None is the default of the version that wrote the file:
@@ -42,23 +41,23 @@ def read(
             recurrent layers of other kinds.
         ValueError: an option is no such activation.
     """
-    path = Path(path)
-    with opened(path) as file:
+    source = Source.of(path)
+    with opened(source) as file:
         taken = Taken.of(file.version, activation, recurrent_activation, go_backwards)
-        with checked(path, "config", RecursionError):
+        with checked(source, "config", RecursionError):
             model = read_model(file.config, taken)
-        with checked(path, "weights", RecursionError):
-            found = _Stacks(path, file, model, taken).read()
+        with checked(source, "weights", RecursionError):
+            found = _Stacks(source, file, model, taken).read()
     if not found and model.others:
         raise FormatError(
-            f"{path}: there is no LSTM in it, but {', '.join(map(str, model.others[:12]))}"
+            f"{source}: there is no LSTM in it, but {', '.join(map(str, model.others[:12]))}"
         )
     return found
 
 
-def inventory(path: Path) -> str:
+def inventory(source: Source) -> str:
     """Return in words what there is in a file without an LSTM."""
-    with opened(path) as file, checked(path, "config", RecursionError):
+    with opened(source) as file, checked(source, "config", RecursionError):
         kinds = Counter(read_model(file.config, Taken.of(file.version, None, None, None)).kinds)
         if kinds:
             return f"there are layers {counted(kinds)}"
@@ -84,10 +83,10 @@ def _store(file: Opened) -> Store:
 class _Stacks:
     """Reads every stack: those in the config, then what else looks like one."""
 
-    def __init__(self, path: Path, file: Opened, model: Model, taken: Taken) -> None:
-        self._path, self._model, self._taken = path, model, taken
+    def __init__(self, source: Source, file: Opened, model: Model, taken: Taken) -> None:
+        self._path, self._model, self._taken = source, model, taken
         self._store = _store(file)
-        self._reader = Reader(self._store, size_limit(path))
+        self._reader = Reader(self._store, size_limit(source))
         self._seen: set[str] = set()
         self._names: dict[str, int] = {}
         self._found: list[Found | Refused] = []

@@ -6,9 +6,9 @@ import io
 import zipfile
 import zlib
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..._source import Source
 from .._files import FormatError, checked, size_limit
 from .._recognise_ours import ZIP, torch_root
 from ._pickle_machine import Machine
@@ -29,33 +29,33 @@ class Archive:
     A mapped file that another process cuts short ends ours with SIGBUS.
     """
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, source: Source, file: BinaryIO) -> None:
         """Look at the list of members.
 
         Raises:
             FormatError: it is damaged, or no archive of PyTorch's.
         """
-        self.path = path
+        self.source = source
         self.file = file
-        self.size_bytes = size_limit(path)
+        self.size_bytes = size_limit(source)
         try:
             self._zip = zipfile.ZipFile(file)
         except Exception as error:  # zipfile has many errors for damaged files
             text = error or type(error).__name__
-            raise FormatError(f"{path}: damaged zip file: {text}") from error
+            raise FormatError(f"{source}: damaged zip file: {text}") from error
         root = torch_root(self._zip.namelist())
         if root is None:
             raise FormatError(
-                f"{path}: there is no data.pkl in it, as torch.save and torch.jit.save write; an "
+                f"{source}: there is no data.pkl in it, as torch.save and torch.jit.save write; an "
                 "exported program (.pt2) has none: save its module's state_dict() with torch.save"
             )
         self.root: str = root
         members = self._zip.infolist()
         self.members = {member.filename: member for member in members}
         if len(self.members) != len(members):
-            raise FormatError(f"{path}: damaged zip file: two of its members have the same name")
+            raise FormatError(f"{source}: damaged zip file: two of its members have the same name")
         if sum(member.file_size for member in members) > self.size_bytes:
-            raise FormatError(f"{path}: its members claim more bytes than the file can hold")
+            raise FormatError(f"{source}: its members claim more bytes than the file can hold")
         self._places: dict[str, tuple[int, int]] = {}
         self.is_script = f"{root}constants.pkl" in self.members
         self.is_compressed = any(one.compress_type != zipfile.ZIP_STORED for one in members)
@@ -66,7 +66,7 @@ class Archive:
         name = f"{self.root}byteorder"
         if name not in self.members:
             return b"little"
-        with checked(self.path, name):
+        with checked(self.source, name):
             order = self._read(name)
             if order not in (b"little", b"big"):
                 raise ValueError(f"{order[:20]!r} is no order of bytes")

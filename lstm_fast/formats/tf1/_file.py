@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from pathlib import Path
 
 import numpy as np
 
 from ..._arguments import to_float32
 from ..._arrays import Float32
+from ..._source import Source
 from .._files import FormatError, checked, size_limit
 
 DIAGONALS = ("w_i_diag", "w_f_diag", "w_o_diag")  # peepholes, in our order i, f, o
@@ -41,42 +41,50 @@ def _reason(name: str) -> str | None:
     return next((reason for word, reason in UNKNOWN_CELLS.items() if word in cell), None)
 
 
-def read_arrays(path: Path) -> tuple[dict[str, Value], dict[str, FormatError]]:
+def read_arrays(source: Source) -> tuple[dict[str, Value], dict[str, FormatError]]:
     """Return the arrays of LSTM cells, and by scope why others cannot be computed.
 
     Each is checked against the file before it is read; one that is damaged is an error in its
     place.
     """
-    limit = size_limit(path)
-    try:
-        archive = zipfile.ZipFile(path)
-    except Exception as error:  # zipfile has many errors for damaged files
-        raise FormatError(f"{path}: damaged zip file: {error or type(error).__name__}") from error
+    with source.open() as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except Exception as error:  # zipfile has many errors for damaged files
+            text = error or type(error).__name__
+            raise FormatError(f"{source}: damaged zip file: {text}") from error
+        return _read_members(source, archive)
+
+
+def _read_members(
+    source: Source, archive: zipfile.ZipFile
+) -> tuple[dict[str, Value], dict[str, FormatError]]:
+    limit = size_limit(source)
     arrays: dict[str, Value] = {}
     refused: dict[str, FormatError] = {}
     with archive:
         members = archive.infolist()
         if sum(member.file_size for member in members) > limit:
-            raise FormatError(f"{path}: its arrays claim more bytes than the file can hold")
+            raise FormatError(f"{source}: its arrays claim more bytes than the file can hold")
         names = {member.filename.removesuffix(".npy"): member for member in members}
         for name, member in names.items():
             if not _is_wanted(name):
                 continue
             if reason := _reason(name):
-                text = f"{path}: {name}: {reason}, which cannot be computed here"
+                text = f"{source}: {name}: {reason}, which cannot be computed here"
                 refused.setdefault(name.rpartition("/")[0], FormatError(text))
                 continue
             try:
-                arrays[name] = _read_array(path, archive, name, member)
+                arrays[name] = _read_array(source, archive, name, member)
             except FormatError as error:
                 arrays[name] = error
     return arrays, refused
 
 
 def _read_array(
-    path: Path, archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo
+    source: Source, archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo
 ) -> Float32:
-    with checked(path, f"array {name!r}", TypeError):
+    with checked(source, f"array {name!r}", TypeError):
         try:
             with archive.open(member) as file:
                 version = np.lib.format.read_magic(file)
