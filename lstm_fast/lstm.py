@@ -369,7 +369,7 @@ class LSTM(HasSizes, Model):
     def _to_snapshot(self, state: LSTMState) -> bytes:
         return snapshots.pack(self._snapshot_form(), state)
 
-    def _from_snapshot(self, snapshot: bytes) -> LSTMState:
+    def _from_snapshot(self, snapshot: snapshots.Snapshot) -> LSTMState:
         return snapshots.unpack(self._snapshot_form(), self, snapshot)
 
     def _make_form(self) -> snapshots.Form:

@@ -325,9 +325,13 @@ class Model:
         """Return a snapshot."""
         return snapshots.pack_model(self._snapshot_form(), self, state)
 
-    def _from_snapshot(self, snapshot: bytes) -> State:
+    def _from_snapshot(self, snapshot: snapshots.Snapshot) -> State:
         """Return the state in a snapshot."""
         return snapshots.unpack_model(self._snapshot_form(), self, snapshot)
+
+    def _snapshot_bytes(self, snapshot: snapshots.Snapshot) -> bytes:
+        """Return what was given for a snapshot as bytes."""
+        return snapshots.to_bytes(snapshot, self._snapshot_form().most)
 
     def _snapshot_form(self) -> snapshots.Form:
         """Return what its snapshots look like; made once, for the weights of an LSTM are hashed."""

@@ -26,10 +26,11 @@ byte of it. A reader compares them all, here and in C: it parses nothing, and ta
 from __future__ import annotations
 
 import math
+import os
 import re
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from .model import Model
     from .program import Tensor
 
-Snapshot: TypeAlias = "bytes | bytearray | memoryview"
+Snapshot: TypeAlias = "bytes | bytearray | memoryview | os.PathLike[Any] | BinaryIO"
 
 MAGIC = b"LSTMFAST"
 VERSION, MODEL_VERSION = 1, 2
@@ -87,6 +88,11 @@ class Form(NamedTuple):
     header: bytes
     size: int
 
+    @property
+    def most(self) -> int:
+        """Bytes of a snapshot that is looked at: others may have more than these."""
+        return len(self.header) + self.size + CHECKSUM_BYTES + OTHERS
+
 
 def _form(facts: dict[str, Any], size: int) -> Form:
     import json
@@ -105,10 +111,10 @@ def _opened(snapshot: Any, form: Form) -> memoryview:
     """Return the values in a snapshot of that form.
 
     Raises:
-        TypeError: it is no bytes.
+        TypeError, OSError: see `to_bytes`.
         SnapshotError: it is no snapshot, is damaged, or of another form.
     """
-    data = to_bytes(snapshot, len(form.header) + form.size + CHECKSUM_BYTES + OTHERS)
+    data = to_bytes(snapshot, form.most)
     if not data.startswith(MAGIC):
         raise SnapshotError(f"this is no snapshot of lstm_fast: it does not begin with {MAGIC!r}")
     body = memoryview(data)[:-CHECKSUM_BYTES]
@@ -123,14 +129,23 @@ def _opened(snapshot: Any, form: Form) -> memoryview:
 
 
 def to_bytes(snapshot: Any, most: int) -> bytes:
-    """Return the bytes of a snapshot that has at most so many.
+    """Return the bytes of a snapshot that has at most so many, also where they are in a file.
 
     Raises:
-        TypeError: it is no bytes.
-        SnapshotError: it has more.
+        TypeError: it is neither bytes nor a file.
+        SnapshotError: it has more, or is in no regular file.
+        OSError: its file cannot be read.
     """
+    if isinstance(snapshot, os.PathLike) or hasattr(snapshot, "read"):
+        from ._source import Source
+
+        return Source(snapshot, SnapshotError, most).read()
+    # A str may well be a snapshot that somebody has decoded, and names no file for that reason.
     if not isinstance(snapshot, (bytes, bytearray, memoryview)):
-        raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
+        raise TypeError(
+            f"a snapshot is bytes, found {type(snapshot).__name__}; one that is in a file is given "
+            "as a pathlib.Path, or as the file, open in binary mode"
+        )
     size = len(snapshot) if isinstance(snapshot, bytes) else memoryview(snapshot).nbytes
     if size > most:
         raise SnapshotError(f"the snapshot has {size} bytes, expected {most} at most")
@@ -198,7 +213,7 @@ def unpack(form: Form, lstm: LSTM, snapshot: Any) -> LSTMState:
     """Return the state in a snapshot, if it was taken with these very weights.
 
     Raises:
-        TypeError: it is no bytes.
+        TypeError, OSError: see `to_bytes`.
         SnapshotError: it is no snapshot, is damaged, of another version, or of other weights.
     """
     layers, width = lstm.num_layers, lstm.output_size
@@ -249,7 +264,7 @@ def unpack_model(form: Form, model: Model, snapshot: Any) -> dict[str, NDArray[A
     """Return the state in a snapshot, if it was taken of this very program and types of weights.
 
     Raises:
-        TypeError: it is no bytes.
+        TypeError, OSError: see `to_bytes`.
         SnapshotError: it is no snapshot, is damaged, of another version, or of another model.
     """
     values = _opened(snapshot, form)

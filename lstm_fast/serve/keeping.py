@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SnapshotError
-from ..snapshots import to_bytes
+from ..snapshots import Snapshot, to_bytes
 from ..vad import SpeechEvents
 from ..vad._resampling import check_rate
 from .wire import MOST_SAMPLES
@@ -68,13 +68,14 @@ class Kept:
         return body + hashlib.sha256(body).digest()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Kept:
-        """Read what `to_bytes` wrote.
+    def from_bytes(cls, given: Snapshot) -> Kept:
+        """Read what `to_bytes` wrote, as bytes or in a file.
 
         Raises:
             SnapshotError: it is damaged, or something else.
+            OSError: the file cannot be read.
         """
-        data = to_bytes(data, MOST_BYTES)
+        data = to_bytes(given, MOST_BYTES)
         body = data[:-CHECKSUM_BYTES]
         if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != data[len(body) :]:
             raise SnapshotError("the kept session is damaged or cut short")
@@ -177,9 +178,10 @@ class Store:
             os.rename(path, mine)  # by one process alone
         except FileNotFoundError:
             return None
-        data = mine.read_bytes()
-        mine.unlink()
-        kept = Kept.from_bytes(data)
+        try:
+            kept = Kept.from_bytes(mine)
+        finally:
+            mine.unlink()
         if kept.session != session:
             raise SnapshotError("the kept session is another one's")
         return kept

@@ -149,7 +149,7 @@ class Chunks:
         """Continue where a snapshot was taken.
 
         Raises:
-            TypeError: it is no bytes.
+            TypeError, OSError: as `ModelStream.restore`, which takes files, too.
             SnapshotError: it is none, is cut short, or was taken at other rates. Nothing changed.
         """
         how = self._resampler

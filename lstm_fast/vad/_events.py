@@ -179,7 +179,7 @@ class SpeechEvents:
         Older ones (`LFEVENT1`) say no rate and size, and are believed to be of these.
 
         Raises:
-            TypeError: it is no bytes.
+            TypeError, OSError: as `ModelStream.restore`, which takes files, too.
             SnapshotError: it is none, or of chunks of another rate or size. Nothing changed.
         """
         data = to_bytes(snapshot, STATE.size)

@@ -192,9 +192,13 @@ class SpeechStream:
     def restore(self, snapshot: Snapshot) -> None:
         """Continue where a snapshot was taken, by a stream or a pool; the rules are this one's own.
 
+        Args:
+            snapshot: bytes, or a file, as of `ModelStream.restore`.
+
         Raises:
-            TypeError: it is no bytes.
-            SnapshotError: it is damaged, or of another model or rate. Nothing has changed.
+            SnapshotError: it is damaged, of another model or rate, or in no regular file. Nothing
+                has changed.
+            TypeError, OSError: as `ModelStream.restore`.
             ConcurrentUseError: another thread is using this stream.
         """
         of_model, of_chunks, of_events = parts_of(snapshot)
@@ -278,7 +282,7 @@ def parts_of(snapshot: Any) -> tuple[bytes, bytes, bytes]:
     """Return the snapshots of model, chunks and events that are in one.
 
     Raises:
-        TypeError: it is no bytes.
+        TypeError, OSError: as `to_bytes`.
         SnapshotError: it is none, or damaged.
     """
     data = to_bytes(snapshot, OTHERS)

@@ -225,12 +225,13 @@ class SpeechPool:
         """Begin a session where a snapshot was taken, with its rate, and return its handle.
 
         Args:
-            snapshot: by a pool or a stream of the same model.
+            snapshot: by a pool or a stream of the same model; bytes, or a file, as of
+                `ModelStream.restore`.
             rules: as of `open`; they are no part of a snapshot.
 
         Raises:
-            TypeError: it is no bytes.
-            SnapshotError: it is damaged, or of another model.
+            SnapshotError: it is damaged, of another model, or in no regular file.
+            TypeError, OSError: as `ModelStream.restore`.
             PoolFullError: as `open`.
         """
         of_model, of_chunks, of_events = parts_of(snapshot)
