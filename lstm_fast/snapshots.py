@@ -57,7 +57,7 @@ SHOWN = 30  # bytes of what does not fit, in an error
 VERSIONED = re.compile(rb'\{"version": ([0-9]{1,9})\b')
 WEIGHTS = re.compile(
     VERSIONED.pattern
-    + rb', "fingerprint": "([0-9a-f]{64})", "weight_dtype": ("[a-z0-9]{1,9}"|\{[^{}]*\})'
+    + rb', "fingerprint": "([0-9a-f]{64})", "weight_dtype": ("[a-z0-9]{1,9}"|\{[ -z|~]*\})'
 )
 FLOAT = np.dtype("<f4")
 STORED: Mapping[str, np.dtype[Any]] = {
