@@ -17,7 +17,7 @@ from ..errors import SnapshotError
 from ..snapshots import Snapshot, to_bytes
 from ..vad import SpeechEvents
 from ..vad._resampling import check_rate
-from .wire import MOST_SAMPLES
+from .wire import MOST_SAMPLES, OPTIONS
 
 __all__ = ["Kept", "Store"]
 
@@ -108,6 +108,8 @@ class Kept:
             raise TypeError("its id is no text, or a count of samples no integer")
         if not all(0 <= count < MOST_SAMPLES for count in counts):
             raise ValueError("a count of samples is out of range")
+        if not isinstance(self.options, dict) or not self.options.keys() <= {*OPTIONS.values()}:
+            raise ValueError("its options are none that a client can have given")
         check_rate(self.rate, MODEL_RATE)
         SpeechEvents(**dict[str, Any](self.options))
 
