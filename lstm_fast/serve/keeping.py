@@ -106,7 +106,7 @@ class Kept:
         counts = (self.taken, self.windows, *(samples for samples, _ in self.replies))
         if not isinstance(self.session, str) or not all(type(count) is int for count in counts):
             raise TypeError("its id is no text, or a count of samples no integer")
-        if not all(0 <= count < MOST_SAMPLES for count in counts):
+        if not all(0 <= count <= MOST_SAMPLES for count in counts):
             raise ValueError("a count of samples is out of range")
         if not isinstance(self.options, dict) or not self.options.keys() <= {*OPTIONS.values()}:
             raise ValueError("its options are none that a client can have given")
