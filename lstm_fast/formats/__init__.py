@@ -58,7 +58,7 @@ def _imports() -> None:
 
     Never called: a reader is imported when it is needed.
     """
-    from . import keras, nam, onnx, pytorch, safetensors, tf1, tflite  # noqa: F401
+    from . import keras, nam, onnx, pytorch, rtneural, safetensors, tf1, tflite  # noqa: F401
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -89,6 +89,12 @@ def _is_nam(source: Source, head: bytes) -> bool:
     return head.lstrip()[:1] == b"{" and b'"architecture"' in head
 
 
+def _is_rtneural(source: Source, head: bytes) -> bool:
+    """Return whether it is JSON as RTNeural's players read it, or a state dict as JSON."""
+    keys = (b'"in_shape"', b'"model_data"', b'"state_dict"', b"weight_ih", b"weight_hh")
+    return head.lstrip()[:1] == b"{" and any(key in head for key in keys)
+
+
 def _is_tf1(source: Source, head: bytes) -> bool:
     """Return whether it is an .npz file."""
     names = _zip_names(source) if head.startswith(ZIP) else []
@@ -103,5 +109,6 @@ FORMATS = {
     "keras": Format((".keras", ".h5", ".hdf5"), _is_keras),
     "tflite": Format((".tflite", ".lite"), _is_tflite),
     "nam": Format((".nam",), _is_nam),
+    "rtneural": Format((".aidax", ".json"), _is_rtneural),
     "tf1": Format((".npz",), _is_tf1),
 }
