@@ -58,7 +58,18 @@ def _imports() -> None:
 
     Never called: a reader is imported when it is needed.
     """
-    from . import keras, nam, onnx, pytorch, rtneural, safetensors, tf1, tflite  # noqa: F401
+    from . import (  # noqa: F401
+        equinox,
+        keras,
+        nam,
+        npz,
+        onnx,
+        pytorch,
+        rtneural,
+        safetensors,
+        tf1,
+        tflite,
+    )
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -9,6 +9,7 @@ from .._source import Source
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
+NUMPY = b"\x93NUMPY"
 TFLITE = b"TFL3"  # behind the first four bytes
 PICKLE = b"\x80"  # of protocol 2 and newer
 NEWEST_PICKLE = 5  # its protocol
@@ -101,6 +102,43 @@ def _is_tf1(source: Source, head: bytes) -> bool:
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
+def _is_npz(source: Source, head: bytes) -> bool:
+    """Return whether it is an .npz file in which names of PyTorch, MLX or Flax tell an LSTM."""
+    from .._parameter_names import prefixes
+    from . import _other_names
+
+    if not _is_tf1(source, head):
+        return False
+    names = [name.removesuffix(".npy") for name in _zip_names(source)]
+    return bool(prefixes(names)) or _other_names.is_known(names)
+
+
+def after_first_array(head: bytes) -> int | None:
+    """Return where the first array of a file ends that begins with one, as `numpy.save` writes it.
+
+    None: it does not begin so, or its header is damaged.
+    """
+    if not head.startswith(NUMPY):
+        return None
+    import io
+
+    from . import _npy
+
+    file = io.BytesIO(head)
+    try:
+        header = _npy.read_header(file)
+    except ValueError:
+        return None
+    return file.tell() + header.size_bytes
+
+
+def _is_equinox(source: Source, head: bytes) -> bool:
+    """Return whether it holds arrays one after the other, perhaps behind a line of JSON."""
+    start = head.find(b"\n") + 1 if head[:1] == b"{" else 0
+    end = after_first_array(head[start:])
+    return end is not None and (start > 0 or end < source.size)
+
+
 # By the reader's name, in the order in which they are asked.
 FORMATS = {
     "safetensors": Format((".safetensors", ".safetensors.index.json"), _is_safetensors),
@@ -110,5 +148,7 @@ FORMATS = {
     "tflite": Format((".tflite", ".lite"), _is_tflite),
     "nam": Format((".nam",), _is_nam),
     "rtneural": Format((".aidax", ".json"), _is_rtneural),
+    "equinox": Format((".eqx",), _is_equinox),
+    "npz": Format((".npz",), _is_npz),
     "tf1": Format((".npz",), _is_tf1),
 }
