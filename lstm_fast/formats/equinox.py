@@ -126,7 +126,7 @@ def _listed(source: Source) -> list[_Array]:
         else:
             file.seek(0)
         while file.tell() < source.size:
-            source.budget.work(STEPS_AN_ARRAY, "its arrays")
+            source.budget.work(STEPS_AN_ARRAY, "reading its arrays")
             with checked(source, f"array {len(arrays)}"):
                 header = _npy.read_header(file)
                 start = file.tell()

@@ -67,7 +67,7 @@ def _tensors(source: Source) -> dict[str, Tensor]:
     with _archive(source) as archive:
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
-            source.budget.work(STEPS_A_MEMBER, "its names")
+            source.budget.work(STEPS_A_MEMBER, "reading its arrays")
             header = _header(source, archive, member, name)
             if header.size_bytes > member.file_size:
                 raise FormatError(

@@ -27,9 +27,9 @@ from .._inventory import counted, listed
 from .._recognise_ours import FORMATS
 from . import _guitarml, _layers
 from ._arrays import number, shown
+from ._layers import MOST_LAYERS
 
 SUFFIXES, recognise = FORMATS["rtneural"]
-MOST_LAYERS = 1000
 SILENCE_DB = -90.0  # at or below which AIDA-X's gains are 0
 WARM_UP = "streams start from zeros; AIDA-X runs 2048 samples of silence before the first sample"
 
@@ -158,6 +158,7 @@ def _scale(chain: _layers.Chain, gain: float, *, only_first: bool) -> None:
     """Multiply with a gain; of inputs only the first, which is the sample."""
     if gain == 1:
         return
+    chain.budget.memory(3 * 4 * chain.width, "as many gains as values")
     factors = np.ones(chain.width, np.float32)
     with np.errstate(over="ignore"):
         factors[: 1 if only_first else None] = gain

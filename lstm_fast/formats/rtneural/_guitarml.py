@@ -23,9 +23,10 @@ from .. import _state_dicts
 from .._files import FormatError, Found, Refused, checked, size_limit
 from .._state_dicts import Tensor
 from ._arrays import array, shape_of, shown, size
-from ._layers import Chain, add_gru, check
+from ._layers import MOST_LAYERS, Chain, add_gru, check
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+STEPS_A_TENSOR = 100  # of which each may be an LSTM that is refused
 PROTEUS = (
     "Proteus takes the level of its knob times 2.5 before it, and adds the input whatever skip is; "
     "here nothing is scaled"
@@ -46,7 +47,7 @@ def tensors(source: Source, content: dict[str, Any]) -> dict[str, Tensor]:
         raise FormatError(f"{source}: state_dict: it is {shown(state)}, expected a JSON object")
     found = {}
     for name, value in state.items():
-        source.budget.work(2)
+        source.budget.work(STEPS_A_TENSOR, "reading its tensors")
         if isinstance(value, list):
             with checked(source, f"state_dict: {name!r}"):
                 shape = shape_of(value)
@@ -132,6 +133,10 @@ def program(source: Source, content: dict[str, Any]) -> Program:
         FormatError: it is damaged, or of a kind that is not computed here.
     """
     blocks, skip = _blocks(source, content)
+    if (count := sum(block.layers for block in blocks)) > MOST_LAYERS:
+        raise FormatError(
+            f"{source}: model_data: it has {count} recurrent layers, more than {MOST_LAYERS}"
+        )
     state = tensors(source, content)
     with checked(source, "model_data"):
         chain = Chain(blocks[0].inputs, source.budget)

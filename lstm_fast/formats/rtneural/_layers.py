@@ -21,6 +21,8 @@ from .. import gates
 from ._arrays import array, number, shown, size
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "softmax", "elu")
+MOST_LAYERS = 200
+STATE_BYTES = 3 * 4  # of a value, as it is made, written and kept
 ATTRIBUTES: dict[str, dict[str, Any]] = {"softmax": {"axis": 0}, "elu": {"alpha": 1.0}}
 
 
@@ -31,7 +33,7 @@ class Chain:
         self.writer = Writer()
         self.given = self.tensor = self.writer.value((width,))
         self.budget = budget
-        self.recurrent = 0  # layers so far, of which each has a name
+        self.recurrent = self.convolutions = 0  # so far, of which each has a state and a name
 
     @property
     def width(self) -> int:
@@ -163,7 +165,9 @@ def _conv1d(chain: Chain, layer: dict[str, Any]) -> None:
     writer, kept = chain.writer, dilation * (taps - 1)
     window = writer.emit("reshape", chain.tensor, shape=(1, channels))
     if kept:
-        history = writer.state("conv1d.history", (kept, channels))
+        chain.budget.memory(STATE_BYTES * kept * channels, "its state")
+        history = writer.state(f"history_l{chain.convolutions}", (kept, channels))
+        chain.convolutions += 1
         window = writer.emit("concat", history, window, axis=0)
         end = (kept + 1, channels)
         writer.keep(history, writer.emit("slice", window, starts=(1, 0), ends=end, steps=(1, 1)))
