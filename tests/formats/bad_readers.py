@@ -7,6 +7,8 @@ import os
 import time
 from functools import wraps
 
+from lstm_fast import FormatError
+
 
 def harmless_at_first(reader):
     calls = []
@@ -28,6 +30,11 @@ def good(data):
 @harmless_at_first
 def raises(data):
     raise KeyError("not a FormatError")
+
+
+@harmless_at_first
+def tells_too_much(data):
+    raise FormatError("x" * 100_000)
 
 
 @harmless_at_first

@@ -19,6 +19,7 @@ def found(reader, count):
     ("reader", "count", "what"),
     [
         ("raises", 3, "KeyError"),
+        ("tells_too_much", 1, "its error has 100000 characters"),
         ("crashes", 2, "the process died"),
         ("hangs", 1, "TookTooLongError"),
         ("swallows_memory", 1, "MB for a file of"),

@@ -8,12 +8,15 @@ from .mutant import (
     ERRORS,
     HYGIENE,
     MATRIX_C,
+    NULLS_C,
     OUTLIVES,
+    PLACES_C,
     POOL_C,
     POOL_ERRORS,
     SNAPSHOT_C,
     STREAMS,
     VARIANTS_C,
+    WAITS_C,
     Mutant,
     golden,
     program,
@@ -139,7 +142,7 @@ C = [
     Mutant(
         "bias_hh is left out",
         "csrc/layer.c",
-        "(layer->bias_hh ? layer->bias_hh[row] : 0.0f);",
+        "(layer->bias_hh ? lf_float_at(layer->bias_hh, row) : 0.0f);",
         "0.0f;",
         golden("5x19x2 float32"),
     ),
@@ -160,8 +163,8 @@ C = [
     Mutant(
         "int8: a weight next to the middle of two units goes to the wrong one",
         "csrc/matrix.c",
-        "(int)nearbyintf(values[k] / scale)",
-        "(int)roundf(values[k] / scale + 1e-3f)",
+        "(int)nearbyintf(lf_float_at(values, k) / scale)",
+        "(int)roundf(lf_float_at(values, k) / scale + 1e-3f)",
         golden("5x19x2 int8"),
     ),
     # ---- arithmetic ----
@@ -275,8 +278,8 @@ C = [
     Mutant(
         "int8: the scale of a projection's row is that of the row before",
         "csrc/layer.c",
-        "lf_pack_bias(m, g, 1, row, weights->bias_hr",
-        "lf_pack_bias(m, g, 1, row ? row - 1 : 0, weights->bias_hr",
+        "lf_pack_bias(m, g, 1, row, bias, &scale);",
+        "lf_pack_bias(m, g, 1, row ? row - 1 : 0, bias, &scale);",
         golden("5x19x2 wide projection int8"),
     ),
     Mutant(
@@ -341,8 +344,8 @@ C = [
     Mutant(
         "pools: a sequence may have one step more than its array",
         "csrc/pool/calls.c",
-        "        if (lengths[n] > steps) {",
-        "        if (lengths[n] > steps + 1) {",
+        "        if (lf_length_at(lengths, n) > steps) {",
+        "        if (lf_length_at(lengths, n) > steps + 1) {",
         POOL_C,
     ),
     Mutant(
@@ -355,7 +358,7 @@ C = [
     Mutant(
         "pools: a refused call leaves sessions in use",
         "csrc/pool/claims.c",
-        "            release_many(pool, claims->first, n);\n",
+        "            release_many(pool, lf_linked(&claims->first), n);\n",
         "",
         POOL_ERRORS + "::test_all_or_nothing_in_large_calls -k 'native and stale'",
     ),
@@ -386,6 +389,87 @@ C = [
         "                memcpy(room.states, old.states, old_bytes);\n",
         "",
         "tests/pools/test_pool_sessions.py::test_a_pool_is_full_until_it_has_grown -k native",
+    ),
+    # ---- who waits for another call ----
+    Mutant(
+        "pools: who waits for another call never sleeps",
+        "csrc/pool/enter.c",
+        "        lf_sleep_while(&pool->turn, turn);\n",
+        "        lf_let_others_run();\n    (void)turn;\n",
+        WAITS_C,
+    ),
+    Mutant(
+        "pools: who waits for another call does not say so",
+        "csrc/pool/enter.c",
+        "atomic_fetch_add_explicit(&pool->users, WAITS, memory_order_acq_rel);",
+        "",
+        WAITS_C,
+    ),
+    Mutant(
+        "pools: a call that leaves wakes nobody",
+        "csrc/pool/enter.c",
+        "        lf_wake_one(&pool->turn); /* what",
+        "        /* what",
+        WAITS_C,
+    ),
+    Mutant(
+        "pools: whose turn it is is looked up after what is waited for",
+        "csrc/pool/enter.c",
+        "    const uint32_t turn = atomic_load_explicit(&pool->turn, memory_order_acquire);\n"
+        "    const uint32_t taken = take(pool);\n",
+        "    const uint32_t taken = take(pool);\n"
+        "    const uint32_t turn = atomic_load_explicit(&pool->turn, memory_order_acquire);\n",
+        WAITS_C,
+    ),
+    Mutant(
+        "pools: a pool that has grown wakes nobody",
+        "csrc/pool/enter.c",
+        "        lf_wake_all(&pool->turn);\n",
+        "",
+        WAITS_C,
+    ),
+    Mutant(
+        "pools: a thread that has put a pool in order wakes nobody",
+        "csrc/pool/mend.c",
+        "    lf_wake_all(&pool->process);\n",
+        "",
+        WAITS_C,
+    ),
+    Mutant(
+        "pools: in the child of a fork those count who waited in the parent",
+        "csrc/pool/mend.c",
+        "    atomic_store(&pool->users, 0); /*",
+        "    atomic_fetch_and(&pool->users, ~(INT64_C(0)) << 32); /*",
+        "'tests/c/test_c_core.py::test_sleep_on_a_condition[test_forks.c]'",
+    ),
+    Mutant(
+        "pools: a list of free places looks the same after a place was taken and given back",
+        "csrc/pool/places.c",
+        " | first) + CHANGE;",
+        " | first) + CHANGE * 0;",
+        PLACES_C,
+    ),
+    # ---- null pointers ----
+    Mutant(
+        "a null model is asked for its instruction set",
+        "csrc/model.c",
+        "return model ? model->isa->name : NULL;",
+        "return model->isa->name;",
+        NULLS_C,
+    ),
+    Mutant(
+        "a null model is asked for its inputs",
+        "csrc/program/load.c",
+        "return model ? model->values.input_count : 0;",
+        "return model->values.input_count;",
+        NULLS_C,
+    ),
+    Mutant(
+        "pools: handles are written to a null array",
+        "csrc/pool/pool.c",
+        "count++ < most && handles)",
+        "count++ < most)",
+        NULLS_C,
     ),
     # ---- snapshots, dispatch, Python's short way ----
     Mutant(

@@ -44,3 +44,5 @@ def program(name: str) -> str:
 CORE, POOL_C = program("test_core"), program("test_pool")
 SNAPSHOT_C, VARIANTS_C = program("test_snapshot"), program("test_variants")
 MATRIX_C = program("test_matrix")
+WAITS_C, PLACES_C = program("test_pool_waits"), program("test_places")
+NULLS_C = program("test_nulls")
