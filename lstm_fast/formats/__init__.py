@@ -59,7 +59,18 @@ def _imports() -> None:
 
     Never called: a reader is imported when it is needed.
     """
-    from . import keras, nam, onnx, pytorch, safetensors, tf1, tflite  # noqa: F401
+    from . import (  # noqa: F401
+        equinox,
+        keras,
+        nam,
+        npz,
+        onnx,
+        pytorch,
+        rtneural,
+        safetensors,
+        tf1,
+        tflite,
+    )
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -279,8 +290,8 @@ def load(
     """Read an LSTM from a file, ready to be stepped.
 
     Args:
-        path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, or arrays of
-            TensorFlow 1 as .npz. docs/formats.md lists what each may hold. It is given by its path;
+        path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, RTNeural,
+            Equinox, or arrays as .npz. docs/formats.md lists what each may hold. Given by its path;
             or as bytes, which are what it holds; or as a binary file that is open, such as BytesIO,
             which is read from where it stands to its end.
         name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.

@@ -18,7 +18,7 @@ SUFFIXES = (
     INDEX,
     ".safetensors",
     *(".pt", ".pth", ".ckpt", ".jit", ".onnx", ".keras", ".h5", ".hdf5"),
-    *(".tflite", ".lite", ".nam", ".npz", ".bin"),
+    *(".tflite", ".lite", ".nam", ".aidax", ".npz", ".eqx", ".bin"),
 )
 MOST_ENTRIES = 2_000  # of a directory that are looked at
 LARGEST_JSON = 1 << 20
@@ -111,8 +111,8 @@ def json_kind(sample: Sample) -> bool | str:
     """Tell what a JSON text is that no reader takes."""
     if not sample.text or sample.text[0] not in "{[":
         return False
-    if sample.size > LARGEST_JSON and FORMATS["nam"].recognise(sample.source, sample.head):
-        return False  # of Neural Amp Modeler, whose reader says what is wrong
+    if any(FORMATS[name].recognise(sample.source, sample.head) for name in ("nam", "rtneural")):
+        return False  # whose reader says what is wrong
     if sample.size > LARGEST_JSON:
         return "a JSON text without weights: give the file with the weights"
     try:
@@ -125,8 +125,8 @@ def json_kind(sample: Sample) -> bool | str:
 
 def _json_kind(sample: Sample, content: dict[str, Any]) -> bool | str:
     keys = set(content)
-    if {"architecture", "weights"} <= keys:
-        return False  # of Neural Amp Modeler, whose reader says what is wrong
+    if "layers" in keys or "state_dict" in keys:
+        return False  # of RTNeural, likewise
     if "weight_map" in keys:
         return _index_kind(sample, content["weight_map"])
     for marks, kind in JSONS:
