@@ -209,7 +209,6 @@ def test_a_sound_file_of_another_format_is_not_called_damaged(format):
 
 def test_no_sound_file_is_taken_for_another_kind():
     """The negative control: all files that there are, and lengths that look like gzip's."""
-    from lstm_fast._source import Source
     from lstm_fast.formats._recognise_others import certain
     from lstm_fast.formats._sample import HEAD, Sample
 
