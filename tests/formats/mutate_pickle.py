@@ -62,8 +62,8 @@ def _zip(data: bytes, rng: random.Random) -> bytes:
     with zipfile.ZipFile(result, "w") as new:
         for name, content in members.items():
             is_damaged = name == victim
-            content = mutate(content, rng) if is_damaged and name in victims else content
-            new.writestr(zipfile.ZipInfo(name), content)
+            written = mutate(content, rng) if is_damaged and name in victims else content
+            new.writestr(zipfile.ZipInfo(name), written)
             if is_damaged and rng.random() < 0.02:
                 for n in range(rng.choice((1, 100, 2000))):
                     new.writestr(zipfile.ZipInfo(f"{name}{n}"), b"")

@@ -81,12 +81,8 @@ def _containers(tree: Any) -> list[Any]:
 def _value(rng: random.Random, tree: Any) -> Any:
     """Return some value: a number, a text, a part of the tree, or a bomb."""
     kind = rng.randrange(7)
-    if kind == 0:
-        return rng.choice(NUMBERS)
-    if kind == 1:
-        return rng.choice((*TEXTS, *DTYPES))
-    if kind == 2:
-        return rng.choice((None, True, False, [], Pairs()))
+    if kind < 3:
+        return rng.choice((NUMBERS, (*TEXTS, *DTYPES), (None, True, False, [], Pairs()))[kind])
     if kind == 3:
         containers = _containers(tree)
         return _copy(rng.choice(containers)) if containers else None
