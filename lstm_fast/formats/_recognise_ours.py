@@ -33,14 +33,14 @@ def torch_root(names: Iterable[str]) -> str | None:
 
 
 def _zip_names(source: Source) -> list[str]:
-    """Return the names in a zip file; none where it is damaged."""
-    import zipfile
+    """Return the names in a zip file; none where it is damaged.
 
-    try:
-        with source.open() as file, zipfile.ZipFile(file) as archive:
-            return archive.namelist()
-    except Exception:  # zipfile has many errors for damaged files
-        return []
+    Raises:
+        FormatError: there are too many for a file of this size.
+    """
+    from . import _zip
+
+    return _zip.names(source)
 
 
 def _is_safetensors(source: Source, head: bytes) -> bool:

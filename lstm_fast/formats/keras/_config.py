@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from ..._budget import Budget
 from ...cell import Cell
 from ._calls import assumptions, call_of, mask_after, name_of, references
 from ._model import CellPart, ConfigError, Layer, Model, Other, Path, Run, Taken, activation
@@ -22,18 +23,37 @@ IDLE = frozenset(
 )
 MODELS = frozenset({"Sequential", "Functional", "Model"})
 INPUTS = frozenset({"InputLayer"})
+LAYER_STEPS, LAYER_BYTES = 60, 2000  # of one layer or cell, beside its names
+COPIES = 6  # of the names around a layer, which stand in texts of it
+LARGEST_SIZE = 2**31
 
 
-def read_model(config: Any, taken: Taken) -> Model:
+def read_model(config: Any, taken: Taken, budget: Budget) -> Model:
     """Return what a config tells of.
 
     Args:
         config: parsed.
         taken: for what it leaves open.
+        budget: what is charged.
+
+    Raises:
+        FormatError: it takes more than a file of this size can need.
     """
     model = Model()
-    _Reader(model, taken).walk(config, (), (), None)
+    _Reader(model, taken, budget).walk(config, (), (), None)
     return model
+
+
+def charge_layer(budget: Budget, group: Path, names: Path) -> None:
+    """Charge what is made of one layer or cell.
+
+    Raises:
+        FormatError: it is more than a file of this size can need.
+    """
+    what = "what its config tells of"
+    budget.work(LAYER_STEPS + len(group) + len(names), what)
+    characters = sum(map(len, group)) + sum(map(len, names))
+    budget.memory(LAYER_BYTES + 16 * len(group) + COPIES * characters, what)
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -78,8 +98,9 @@ def _feeds(
 
 
 class _Reader:
-    def __init__(self, model: Model, taken: Taken) -> None:
+    def __init__(self, model: Model, taken: Taken, budget: Budget) -> None:
         self._model = model
+        self._budget = budget
         self._taken = taken
         self._assumed: list[str] = []  # of the layer that is being read
 
@@ -104,6 +125,7 @@ class _Reader:
         masks: dict[str, str | None] = {}
         last = mask
         for layer, place, name in zip(layers, group_names(layers), inner, strict=True):
+            charge_layer(self._budget, (*group, place), (*names, name))
             call = call_of(layer)
             before = next(filter(None, (masks.get(source) for source, _ in call.data)), None)
             before = (mask if name in inputs else before) if "inbound_nodes" in layer else last
@@ -238,11 +260,12 @@ class _Reader:
     def _cell(
         self, options: dict[str, Any], group: Path, names: Path, place: int, is_cudnn: bool = False
     ) -> CellPart:
+        charge_layer(self._budget, group, names)
         units, where = options.get("units"), "/".join(names)
         if "output_dim" in options:
             raise ConfigError(f"{where} is of Keras 1; load it with Keras 2 and save it again")
-        if not isinstance(units, int) or units < 1:
-            raise ConfigError(f"{where} has {units!r} units")
+        if not isinstance(units, int) or not 1 <= units < LARGEST_SIZE:
+            raise ConfigError(f"{where} has {repr(units)[:40]} units")
         cell = Cell()
         if not is_cudnn:
             cell = self._activations(options, where)

@@ -128,7 +128,7 @@ def activation(value: Any, major: int | None, what: str) -> Activation:
     elif isinstance(value, str) and value in ACTIVATIONS:
         return ACTIVATIONS[value]
     known = ", ".join([*ACTIVATIONS, "hard_sigmoid"])
-    raise ConfigError(f"{what} is {value!r}, which is not computed here; {known} are")
+    raise ConfigError(f"{what} is {repr(value)[:80]}, which is not computed here; {known} are")
 
 
 def _option(value: str | Activation | None, version: Version, name: str) -> Activation | None:

@@ -10,16 +10,17 @@ from typing import Any
 
 from ..._source import Source
 from ...program import Program, Shape
-from .._files import FormatError, checked, size_limit
-from ._config import IDLE, INPUTS
+from .._files import FormatError, checked
+from ._config import IDLE, INPUTS, LARGEST_SIZE
 from ._file import Opened, opened
 from ._program_activations import LAYERS
 from ._program_chain import Piece, a_dict, chain
 from ._program_context import Context, precision
-from ._program_layers import HANDLERS, Handler
+from ._program_layers import HANDLERS, MOST_AXES, Handler
 from ._program_recurrent import recurrent
 
 TIMED = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Conv1D", "TimeDistributed", "Bidirectional"})
+OPERATION_STEPS, OPERATION_BYTES = 200, 4096  # of one layer, beside its values
 SAVE_AGAIN = "load it with Keras 3 and save it again, as .keras"
 
 
@@ -34,12 +35,14 @@ def program(source: Source) -> Program:
     with opened(source) as file:
         _check_file(source, file)
         with checked(source, "config", RecursionError):
-            pieces = list(chain(a_dict(file.config), (), ()))
-        context = Context(file.root, size_limit(source), file.version.major)
+            pieces = list(chain(a_dict(file.config), (), (), source.budget))
+        context = Context(file.root, file.version.major)
         with checked(source, "config"):
             name, pieces = _begin(context, pieces)
         given = context.tensor
         for piece in pieces:
+            source.budget.work(OPERATION_STEPS, "its layers")
+            source.budget.memory(OPERATION_BYTES, "its layers")
             with checked(source, str(piece), RecursionError):
                 lower(context, piece)
         last = pieces[-1].name if pieces else "output"
@@ -77,7 +80,9 @@ def _begin(context: Context, pieces: list[Piece]) -> tuple[str, list[Piece]]:
     context.steps = second if type(second) is int else None
     if not context.has_time:
         frame = [second, *frame]
-    if any(type(one) is not int or one < 1 for one in frame):
+    if len(frame) > MOST_AXES or any(
+        type(one) is not int or not 1 <= one < LARGEST_SIZE for one in frame
+    ):
         raise ValueError(
             f"{first}: batch_shape is {str(shape)[:60]}: give every axis behind the batch and time "
             "a size"
@@ -114,7 +119,7 @@ def _time_distributed(context: Context, piece: Piece) -> None:
         raise ValueError("there is no axis of time left that it could go along")
     context.has_time = False
     inner: Any = a_dict(piece.options.get("layer"))
-    for one in chain(inner, (*piece.group, "layer"), piece.names):
+    for one in chain(inner, (*piece.group, "layer"), piece.names, context.budget):
         if one.kind not in INPUTS:
             lower(context, one)
     context.has_time = True

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..._budget import Budget
 from ._calls import call_of, name_of, references
-from ._config import INPUTS, MODELS, group_names
+from ._config import INPUTS, MODELS, charge_layer, group_names
 from ._model import ConfigError, Path
 
 
@@ -38,17 +39,19 @@ def a_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def chain(layer: dict[str, Any], group: Path, names: Path) -> Iterator[Piece]:
+def chain(layer: dict[str, Any], group: Path, names: Path, budget: Budget) -> Iterator[Piece]:
     """Yield the layers of a model, or the one layer that it is.
 
     Args:
         layer: its config.
         group: where its weights are.
         names: its name behind those of the models around it; () for the model as a whole.
+        budget: what is charged.
 
     Raises:
         ConfigError: it is no chain.
     """
+    charge_layer(budget, group, names)
     kind, options = str(layer.get("class_name"))[:80], a_dict(layer.get("config"))
     own, is_model = layer.get("registered_name"), kind in MODELS
     piece = Piece(kind, options, group, names, call_of(layer).training)
@@ -68,7 +71,7 @@ def chain(layer: dict[str, Any], group: Path, names: Path) -> Iterator[Piece]:
     if any("inbound_nodes" in one for one in layers):
         _check_graph(options, layers, inner)
     for one, place, name in zip(layers, group_names(layers), inner, strict=True):
-        yield from chain(one, (*group, "layers", place), (*names, name))
+        yield from chain(one, (*group, "layers", place), (*names, name), budget)
 
 
 def _check_graph(options: dict[str, Any], layers: list[dict[str, Any]], names: list[str]) -> None:

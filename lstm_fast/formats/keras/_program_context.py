@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..._arrays import Float32
+from ..._budget import Budget
 from ..._program_writer import Writer
 from ...program import Shape
-from ._hdf5 import Hdf5Error, Object
+from ._hdf5 import Object
+from ._hdf5_messages import Hdf5Error
 from ._model import Path
 from ._program_chain import Piece
 
@@ -24,18 +26,21 @@ class Context:
 
     Args:
         root: of the HDF5 file.
-        left: how many bytes all arrays may take.
         major: the version of Keras.
     """
 
-    def __init__(self, root: Object, left: int, major: int | None) -> None:
+    def __init__(self, root: Object, major: int | None) -> None:
         self.writer = Writer()
         self.major = major
         self.tensor = -1
         self.has_time = False
         self.steps: int | None = None
         self._root = root
-        self._left = left
+
+    @property
+    def budget(self) -> Budget:
+        """What is charged."""
+        return self._root.budget
 
     @property
     def shape(self) -> Shape:
@@ -71,12 +76,13 @@ class Context:
             raise ValueError(f"it works along axis {axis}, that of {what}: a step has one frame")
         return axis % rank - ahead
 
-    def arrays(self, group: Path, shapes: Sequence[Shape]) -> list[Float32]:
+    def arrays(self, group: Path, shapes: Sequence[Shape], turned: bool = False) -> list[Float32]:
         """Return the weights of a layer.
 
         Args:
             group: where they are.
             shapes: what the layer's options make of them.
+            turned: whether the axes of what is returned stand the other way round.
 
         Raises:
             ValueError: they are missing, damaged, of other shapes, not finite, or too many.
@@ -90,10 +96,9 @@ class Context:
             if array.shape != shape:
                 raise ValueError(f"its weights {path} have shape {array.shape}, expected {shape}")
             try:
-                values = array.read(self._left)
+                values = array.read(turned)
             except Hdf5Error as error:
                 raise type(error)(f"{path}: {error}") from None
-            self._left -= values.nbytes
             if not np.isfinite(values).all():
                 raise ValueError(f"its weights {path} are not all finite in float32")
             found.append(values)

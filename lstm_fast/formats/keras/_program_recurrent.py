@@ -82,8 +82,8 @@ def _lstm(context: Context, piece: Piece) -> None:
     gate, main = _activations(context, piece)
     shapes = [(width, 4 * units), (units, 4 * units)]
     biases = [(4 * units,)] if flag(piece, "use_bias", True) else []
-    kernel, own, *bias = context.arrays(piece.group, [*shapes, *biases])
-    weights = [writer.constant(to_pytorch(one.T, "keras")) for one in (kernel, own, *bias)]
+    kernel, own, *bias = context.arrays(piece.group, [*shapes, *biases], turned=True)
+    weights = [writer.constant(to_pytorch(one, "keras")) for one in (kernel, own, *bias)]
     h, c = (writer.state(f"{piece.name}.{part}", (units,)) for part in "hc")
     cell = cell_attributes(Cell(gate=gate, input=main, output=main))
     context.tensor, h_new, c_new = writer.emit_all("lstm", context.tensor, h, c, *weights, **cell)
