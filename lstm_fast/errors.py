@@ -16,6 +16,9 @@ __all__ = [
 ]
 
 
+LONGEST_TEXT = 1800
+
+
 class LstmFastError(Exception):
     """Base of the errors that only lstm_fast raises."""
 
@@ -55,8 +58,14 @@ class WeightsNotKeptError(LstmFastError, RuntimeError):
 class FormatError(LstmFastError, ValueError):
     """A file is damaged, cut short, of another format, or holds no LSTM that can be read.
 
-    The text names the file and the part of it.
+    The text names the file and the part of it. It is short whatever the file holds: of a long one
+    the middle is left out.
     """
+
+    def __init__(self, text: str = "") -> None:
+        if len(text) > LONGEST_TEXT:
+            text = f"{text[: LONGEST_TEXT * 2 // 3]} ... {text[-LONGEST_TEXT // 3 :]}"
+        super().__init__(text)
 
 
 class FormatWarning(UserWarning):

@@ -8,18 +8,25 @@ one that holds itself ends.
 from __future__ import annotations
 
 import re
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..._budget import Budget
 from ._pickle_values import CONTAINERS, Dict, Object, PickleError, lists, parts, printable
 from ._tensors import Tensors, Values
 
 DEEPEST = 64  # containers within each other
 MOST_AGAIN = 100_000  # parts of containers that are met once more, under another name
 SHORT = 8  # parts of a list that cost no more than what holds it
-NAMES_BYTES = 32 << 20  # of all names together
+# Steps for a container, for its depth, for an entry of a dict or a part of a list, for an object.
+CONTAINER, DEPTH, ENTRY, PART, OBJECT = 3, 0.05, 1, 0.1, 4
+# Bytes for a container that is looked into, an entry of a dict while it is, and a tensor.
+VISIT_BYTES, ENTRY_BYTES, TENSOR_BYTES = 300, 200, 800
+STEPS_A_BYTE = 0.001  # of names that are put together
+WHAT, NAMES = "looking for tensors in it", "the names of its tensors"
 IS_LSTM = re.compile(r"weight_[ih]h")
 
 # A module keeps its tensors and the modules in it under these names; a scripted one has no such.
@@ -86,18 +93,19 @@ class _Node(NamedTuple):
 class Search:
     """Finds all state dicts in a value, in the order of the file, the outer ones first."""
 
-    def __init__(self, tensors: Tensors) -> None:
+    def __init__(self, tensors: Tensors, budget: Budget) -> None:
         self._tensors = tensors
+        self._budget = budget
         self._seen: set[int] = set()
         self._again = MOST_AGAIN
-        self._names_bytes = NAMES_BYTES
         self._found: dict[str, StateDict] = {}
 
     def run(self, top: Any) -> list[StateDict]:
         """Return what there is.
 
         Raises:
-            PickleError: a tensor is damaged beyond its values, or the names take too much memory.
+            PickleError: a tensor is damaged beyond its values.
+            FormatError: it takes more than a file of this size is worth.
         """
         waiting = deque([_Node(top)])
         while waiting:
@@ -108,6 +116,7 @@ class Search:
 
     def _is_wanted(self, node: _Node) -> bool:
         """Return whether to look into a container: once, or a few times under other names."""
+        self._budget.work(CONTAINER + DEPTH * node.depth, WHAT)
         if node.depth > DEEPEST or node.is_below(node.value):
             return False
         if isinstance(node.value, Object):
@@ -129,6 +138,17 @@ class Search:
 
     def _visit(self, node: _Node) -> Iterator[_Node]:
         """Note the tensors in a container, and yield the containers in it."""
+        if type(node.value) in (list, tuple):
+            self._budget.work(PART * len(node.value), WHAT)
+            if not any(isinstance(part, CONTAINERS) for part in node.value):
+                return
+        entries = sum(map(len, lists(node.value)))
+        self._budget.work(ENTRY * entries, WHAT)
+        self._budget.memory(VISIT_BYTES + ENTRY_BYTES * entries, WHAT)
+        yield from self._look_into(node)
+        self._budget.give_back(ENTRY_BYTES * entries)
+
+    def _look_into(self, node: _Node) -> Iterator[_Node]:
         attributes = _attributes(node.value)
         name = node.value.name if isinstance(node.value, Object) else ""
         if attributes and (name.startswith(SCRIPTED) or {PARAMETERS, MODULES} <= attributes.keys()):
@@ -150,7 +170,7 @@ class Search:
         """Do so for a module, with the names that its `state_dict` would have."""
         found = self._state_dict(node) if node.inside is None else node.inside
         prefix = node.path(in_module=True)
-        self._charge(prefix)
+        self._charge(2 * sys.getsizeof(prefix))
         if QUANTIZED_LSTM.fullmatch(name):
             found.quantized[prefix] = name
             return
@@ -167,6 +187,9 @@ class Search:
                 yield _Node(part, key, node.depth + 1, node, found)
 
     def _values(self, node: _Node, key: str, part: Any) -> Values | None:
+        if not isinstance(part, Object):
+            return None
+        self._budget.work(OBJECT, WHAT)
         try:
             return self._tensors.find(part)
         except ValueError as error:
@@ -175,14 +198,14 @@ class Search:
     def _state_dict(self, node: _Node) -> StateDict:
         """Return a new one for the tensors of a container."""
         place = node.path()
-        self._charge(place)
+        self._charge(2 * sys.getsizeof(place))
         while place in self._found:  # a key that is there twice, or 0 beside "0"
             place += "again."
         self._found[place] = StateDict(place)
         return self._found[place]
 
     def _note(self, found: StateDict, name: str, values: Values | None) -> None:
-        self._charge(found.place + name)
+        self._charge(TENSOR_BYTES + 2 * (sys.getsizeof(found.place) + sys.getsizeof(name)))
         if values is not None:
             found.tensors[name] = values
         if _is_packed(name):
@@ -191,10 +214,9 @@ class Search:
             if match is not None:
                 found.quantized.setdefault(match[1], name)
 
-    def _charge(self, name: str) -> None:
-        self._names_bytes -= len(name)
-        if self._names_bytes < 0:
-            raise PickleError("the names of its tensors are too long")
+    def _charge(self, count_bytes: int) -> None:
+        self._budget.memory(count_bytes, NAMES)
+        self._budget.work(STEPS_A_BYTE * count_bytes, NAMES)
 
 
 def _is_packed(name: str) -> bool:

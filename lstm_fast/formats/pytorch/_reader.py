@@ -8,12 +8,11 @@ from typing import Any, TypeAlias
 from ..._arrays import Float32
 from ..._source import Readable, Source
 from .. import _state_dicts
-from .._files import FormatError, Found, Refused, checked, size_limit
+from .._files import FormatError, Found, Refused, checked
 from .._recognise_ours import OLD_TORCH, PADDLE, PICKLE, ZIP
 from .._state_dicts import Tensor
 from ._checkpoints import Search, StateDict
 from ._legacy import Legacy
-from ._pickle_machine import TooLargeError
 from ._pickle_values import Dict, described, parts, printable
 from ._tensors import Tensors, Values
 from ._zip_file import PACK_AGAIN, Archive
@@ -25,7 +24,7 @@ TAR = b"ustar"
 TAR_PLACE = 257
 QUANTIZED = ("_all_weight_values", "_packed_params")
 NAMES_SHOWN = 12
-MOST_SHARED = 8  # what tensors with several names may take more, as float32, than the file
+ONLY_WEIGHTS = "save only the weights: torch.save(model.state_dict(), ...)"
 
 
 def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Refused]:
@@ -50,7 +49,7 @@ def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Re
                 f"{source}: a tar file. Where PyTorch before 0.1.10 wrote it, load it with PyTorch "
                 "and save its state dict again; else unpack it"
             )
-        return _read_pickle(source, Legacy(file, source.size), head, ignore)
+        return _read_pickle(source, Legacy(file, source.size, source.budget), head, ignore)
 
 
 def _read_zip(source: Source, archive: Archive, ignore: Patterns) -> list[Found | Refused]:
@@ -64,7 +63,7 @@ def _constants(archive: Archive | None) -> int:
     """Return how many tensors are constants of TorchScript's code, which have no names."""
     if archive is None or not archive.is_script:
         return 0
-    tensors = Tensors(0)
+    tensors = Tensors(archive.source.budget)
     try:
         constants = parts(archive.load("constants.pkl"))
         return sum(tensors.find(value) is not None for _, value in constants)
@@ -83,7 +82,7 @@ def _read_pickle(
                 f"{source}: joblib wrote it, with arrays between its pickles; load it with joblib "
                 "and save a dict of its arrays with pickle.dump or numpy.savez"
             ) from error
-        is_large = isinstance(error.__cause__, TooLargeError)
+        is_large = isinstance(error.__cause__, FormatError)
         if not is_large and not head.startswith((PICKLE, OLD_TORCH)):
             text = str(error).removeprefix(f"{source}: ")
             raise FormatError(
@@ -102,11 +101,8 @@ def _read_pickle(
 def _unpickled(source: Source, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except TooLargeError as error:
-        raise FormatError(
-            f"{source}: the pickle in it is too large for a file of weights; save only the "
-            "weights: torch.save(model.state_dict(), ...)"
-        ) from error
+    except FormatError as error:  # of the budget
+        raise FormatError(f"{error}; {ONLY_WEIGHTS}") from error
     except ValueError as error:
         raise FormatError(f"{source}: damaged: {error}") from error
 
@@ -115,9 +111,8 @@ def _find(
     source: Source, top: Any, ignore: Patterns, archive: Archive | None = None
 ) -> list[Found | Refused]:
     """Return the LSTMs in an unpickled object."""
-    limit = size_limit(source)
     with checked(source, "pickle"):
-        dicts = Search(Tensors(limit)).run(top)
+        dicts = Search(Tensors(source.budget), source.budget).run(top)
     with_lstm = [one for one in dicts if one.has_lstm]
     alone = len(with_lstm) == 1  # then what is around it needs no name
     tensors: dict[str, Tensor] = {}
@@ -132,8 +127,7 @@ def _find(
             error = _quantized(f"{source}: {printable(one.place + reason)}")
             refused.append(Refused((prefix + name).removesuffix("."), error))
     try:
-        most = limit + MOST_SHARED * source.size
-        found = _state_dicts.find(source, tensors, most, ignore)
+        found = _state_dicts.find(source, tensors, source.budget, ignore)
     except FormatError as error:
         texts = [str(error), *(str(one.error) for one in refused[:1])]
         raise FormatError("; ".join(texts)) from error

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from ..._source import Source
-from .._files import FormatError, checked, size_limit
+from .. import _zip
+from .._files import FormatError, checked
 from .._recognise_ours import ZIP, torch_root
 from ._pickle_machine import Machine
 from ._storages import Storage, StorageId, persistent
@@ -21,6 +22,7 @@ PACK_AGAIN = (
 )
 ENCRYPTED = 1  # a flag
 PIECE_BYTES = 1 << 20
+STEPS_A_BYTE = 0.001  # for a checksum
 
 
 class Archive:
@@ -37,24 +39,27 @@ class Archive:
         """
         self.source = source
         self.file = file
-        self.size_bytes = size_limit(source)
         try:
-            self._zip = zipfile.ZipFile(file)
+            with _zip.opened(source, file) as archive:
+                members = archive.infolist()
+        except FormatError:
+            raise
         except Exception as error:  # zipfile has many errors for damaged files
             text = error or type(error).__name__
             raise FormatError(f"{source}: damaged zip file: {text}") from error
-        root = torch_root(self._zip.namelist())
+        root = torch_root(member.filename for member in members)
         if root is None:
             raise FormatError(
                 f"{source}: there is no data.pkl in it, as torch.save and torch.jit.save write; an "
                 "exported program (.pt2) has none: save its module's state_dict() with torch.save"
             )
         self.root: str = root
-        members = self._zip.infolist()
+        source.budget.memory(_zip.ENTRY_MEMORY * len(members), "its list of members")
         self.members = {member.filename: member for member in members}
         if len(self.members) != len(members):
             raise FormatError(f"{source}: damaged zip file: two of its members have the same name")
-        if sum(member.file_size for member in members) > self.size_bytes:
+        plain = [one for one in members if one.compress_type == zipfile.ZIP_STORED]
+        if sum(member.file_size for member in plain) > source.size:
             raise FormatError(f"{source}: its members claim more bytes than the file can hold")
         self._places: dict[str, tuple[int, int]] = {}
         self.is_script = f"{root}constants.pkl" in self.members
@@ -79,8 +84,14 @@ class Archive:
             ValueError: it is damaged, or larger than a file of this size may be.
             OSError: of the file.
         """
-        data = self._read(f"{self.root}{name}")
-        return Machine(io.BytesIO(data), len(data), self._persistent).load()
+        budget, path = self.source.budget, f"{self.root}{name}"
+        _, size = self._checked(path)
+        budget.memory(size, name)
+        file = io.BytesIO(self._read(path))
+        try:
+            return Machine(file, size, budget, self._persistent).load()
+        finally:
+            budget.give_back(size)
 
     def _persistent(self, value: Any) -> Any:
         return persistent(value, self._storage)
@@ -90,7 +101,7 @@ class Archive:
         member = self.members.get(f"{self.root}data/{known.key}")
         claimed = known.count * known.item_bytes
         size = claimed if member is None else member.file_size  # the first cannot be read anyway
-        return Storage(known.dtype, size, read, self.is_big_endian)
+        return Storage(known.key, known.dtype, size, read, self.is_big_endian)
 
     def _read_storage(self, key: str, start: int, count: int) -> bytes:
         return self._read(f"{self.root}data/{key}", start, count)
@@ -141,6 +152,7 @@ class Archive:
     def _check_sum(self, name: str, member: zipfile.ZipInfo, begin: int) -> None:
         """Compare the bytes with their CRC-32, which PyTorch leaves at 0 where it is told to."""
         found = 0
+        self.source.budget.work(STEPS_A_BYTE * member.file_size, "its checksums")
         for start in range(0, member.file_size, PIECE_BYTES):
             count = min(PIECE_BYTES, member.file_size - start)
             found = zlib.crc32(self._take(name, begin + start, count), found)
