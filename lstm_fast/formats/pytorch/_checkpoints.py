@@ -19,12 +19,11 @@ from ._pickle_values import CONTAINERS, Dict, Object, PickleError, lists, parts,
 from ._tensors import Tensors, Values
 
 DEEPEST = 64  # containers within each other
-MOST_AGAIN = 100_000  # parts of containers that are met once more, under another name
-SHORT = 8  # parts of a list that cost no more than what holds it
+MOST_AGAIN = 25_000  # containers that are met once more, under another name, and parts of them
 # Steps for a container, for its depth, for an entry of a dict or a part of a list, for an object.
 CONTAINER, DEPTH, ENTRY, PART, OBJECT = 3, 0.05, 1, 0.1, 4
-# Bytes for a container that is looked into, an entry of a dict while it is, and a tensor.
-VISIT_BYTES, ENTRY_BYTES, TENSOR_BYTES = 300, 200, 800
+# Bytes for a container that is to be looked into, an entry of a dict while it is, and a tensor.
+NODE_BYTES, ENTRY_BYTES, TENSOR_BYTES = 250, 180, 800
 STEPS_A_BYTE = 0.001  # of names that are put together
 WHAT, NAMES = "looking for tensors in it", "the names of its tensors"
 IS_LSTM = re.compile(r"weight_[ih]h")
@@ -111,7 +110,9 @@ class Search:
         while waiting:
             node = waiting.popleft()
             if isinstance(node.value, CONTAINERS) and self._is_wanted(node):
-                waiting.extend(self._visit(node))
+                for part in self._visit(node):
+                    self._budget.memory(NODE_BYTES, WHAT)
+                    waiting.append(part)
         return list(self._found.values())
 
     def _is_wanted(self, node: _Node) -> bool:
@@ -123,7 +124,7 @@ class Search:
             again = id(node.value) in self._seen
             self._seen.add(id(node.value))
             return self._may_walk(lists(node.value), int(again))
-        return self._may_walk([node.value], int(id(node.value) in self._seen))
+        return self._may_walk([node.value])
 
     def _may_walk(self, walked: Iterable[Any], again: int = 0) -> bool:
         """Return whether to go through these: each is free once, and counted where it is met again.
@@ -131,20 +132,21 @@ class Search:
         Many objects, each met once, may share what they hold.
         """
         for one in walked:
-            again += len(one) if id(one) in self._seen and len(one) > SHORT else 0
+            again += 1 + len(one) if id(one) in self._seen and one else 0
             self._seen.add(id(one))
         self._again -= again
         return not again or self._again >= 0
 
     def _visit(self, node: _Node) -> Iterator[_Node]:
         """Note the tensors in a container, and yield the containers in it."""
+        held = lists(node.value)
+        self._budget.work(PART * sum(map(len, held)), WHAT)
         if type(node.value) in (list, tuple):
-            self._budget.work(PART * len(node.value), WHAT)
             if not any(isinstance(part, CONTAINERS) for part in node.value):
                 return
-        entries = sum(map(len, lists(node.value)))
+        entries = sum(len(one) for one in held if isinstance(one, Dict)) // 2
         self._budget.work(ENTRY * entries, WHAT)
-        self._budget.memory(VISIT_BYTES + ENTRY_BYTES * entries, WHAT)
+        self._budget.memory(ENTRY_BYTES * entries, WHAT)
         yield from self._look_into(node)
         self._budget.give_back(ENTRY_BYTES * entries)
 
@@ -225,9 +227,10 @@ def _is_packed(name: str) -> bool:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """Return what may be the `__dict__` of a module; a module of torch.fx is built from one."""
-    if isinstance(value, Object):
+    if isinstance(value, Object) and value.name.startswith(SCRIPTED):
         return value.attributes()
-    return value.entries() if isinstance(value, Dict) else {}
+    held = value.state if isinstance(value, Object) else value
+    return held.entries() if isinstance(held, Dict) and PARAMETERS in held else {}
 
 
 def _in_module(attributes: dict[str, Any]) -> dict[str, Any]:
