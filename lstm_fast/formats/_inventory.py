@@ -22,7 +22,8 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+    some = name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+    return some if some.isprintable() else repr(some)[1:-1]
 
 
 def _more(count: int) -> str:

@@ -32,7 +32,7 @@ ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 STEPS_A_BYTE = 0.001  # that is copied
 # What a tensor's name takes until its LSTM is read, in bytes and in steps; and an LSTM.
 NAME_BYTES, NAME_STEPS, NAME_STEPS_A_CHARACTER = 700, 6, 0.1
-GROUP_BYTES, GROUP_STEPS = 2000, 40
+GROUP_BYTES, GROUP_STEPS = 3000, 40
 COMPUTED_BYTES = 20  # for each value that is computed from others, in float64
 
 
@@ -210,6 +210,9 @@ def _read(
     except MissingExtraError:
         raise
     except FormatError as error:
+        for one in (error, error.__cause__):  # whose frames hold all that was read so far
+            if one is not None:
+                one.__traceback__ = None
         return Refused(title, error)
     left_out = [name for name in ignored if name.startswith(group.prefix)]
     notes = (*notes, *stack.notes)

@@ -115,7 +115,7 @@ def test_missing_shards_and_tensors(tmp_path):
     shutil.copy(
         folder / "model-00001-of-00003.safetensors", folder / "model-00002-of-00003.safetensors"
     )
-    with pytest.raises(FormatError, match="is not in .model-00002"):
+    with pytest.raises(FormatError, match=r"is not in .model-00002"):
         safetensors.read(index)
     index.write_text('{"metadata": {}}')
     with pytest.raises(FormatError, match="no weight_map"):

@@ -141,9 +141,9 @@ class Search:
         """Note the tensors in a container, and yield the containers in it."""
         held = lists(node.value)
         self._budget.work(PART * sum(map(len, held)), WHAT)
-        if type(node.value) in (list, tuple):
-            if not any(isinstance(part, CONTAINERS) for part in node.value):
-                return
+        is_list = type(node.value) in (list, tuple)
+        if is_list and not any(isinstance(part, CONTAINERS) for part in node.value):
+            return
         entries = sum(len(one) for one in held if isinstance(one, Dict)) // 2
         self._budget.work(ENTRY * entries, WHAT)
         self._budget.memory(ENTRY_BYTES * entries, WHAT)
