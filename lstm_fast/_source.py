@@ -116,6 +116,13 @@ class Source:
         with self.open() as file:
             return file.read(self.size)
 
+    def part(self, name: str, data: bytes) -> Source:
+        """Return what a part of this file holds, as a file of that name within its budget."""
+        found = Source(data, self._error)
+        found._title, found.name = f"{self}: {shown(name)}", name
+        found.budget = self.budget
+        return found
+
     def beside(self, name: str) -> Source:
         """Return a file of the same folder, or of a folder in it, by its relative path.
 

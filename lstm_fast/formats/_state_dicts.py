@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from .._weights import Weights
 from . import gates
 from ._files import FormatError, Found, MissingExtraError, Refused, checked
 
+Patterns: TypeAlias = "str | Iterable[str]"  # of `ignore`
 MOST_NOTES = 8  # on cells of other kinds, each
 OTHER_CELLS = {1: "a plain RNN", 2: "a cell of two gates", 3: "a GRU"}  # by rows per unit
 

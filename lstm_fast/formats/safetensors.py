@@ -27,11 +27,10 @@ import numpy as np
 
 from .._arrays import Float32
 from .._other_tensors import advice
-from .._parameter_names import grouped
 from .._source import Readable, Source, shown
 from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
-from . import _json, _state_dicts
+from . import _index, _json, _state_dicts
 from ._files import FormatError, Found, Refused, checked
 from ._inventory import listed
 from ._recognise_ours import FORMATS
@@ -165,21 +164,9 @@ def _bytes_at(source: Source, title: str, start: int, length: int) -> bytes:
 
 def _read_shards(source: Source, ignore: str | Iterable[str]) -> list[Found | Refused]:
     """Return what the index's tensors make; only shards with parts of an LSTM are opened."""
-    index = _json.parse(source, "index", source.read())
-    names = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(names, dict):
-        raise FormatError(f"{source}: index: there is no weight_map in it")
-    shards: dict[str, list[str]] = {}
-    _state_dicts.charge_names(source.budget, names)
-    parts = {name for group in grouped(names).values() for name in group.names()}
-    for name, shard in names.items():
-        if not isinstance(shard, str):
-            raise FormatError(f"{source}: tensor {shown(name)}: its shard is no name of a file")
-        if name in parts:
-            shards.setdefault(shard, []).append(name)
     tensors: dict[str, Tensor] = {}
     headers: dict[int, dict[str, Tensor]] = {}  # one file may have several names
-    for shard, wanted in sorted(shards.items()):
+    for shard, wanted in _index.shards(source).items():
         with checked(source, f"shard {shown(shard)}"):
             file = source.beside(shard)
         if id(file) not in headers:
@@ -187,7 +174,7 @@ def _read_shards(source: Source, ignore: str | Iterable[str]) -> list[Found | Re
         held = headers[id(file)]
         for name in wanted:
             if name not in held:
-                raise FormatError(f"{source}: tensor {shown(name)}: it is not in {shown(shard)}")
+                raise _index.missing(source, name, shard)
             tensors[name] = replace(held[name], source=f"{held[name].source} in {shard}")
     return _state_dicts.find(source, tensors, source.budget, ignore)
 

@@ -8,6 +8,7 @@ import pytest
 from framework_runs import GOLDEN
 
 from lstm_fast import formats
+from lstm_fast._source import Source
 from lstm_fast.formats._recognise_ours import FORMATS
 
 FILES = {
@@ -71,5 +72,5 @@ def test_a_reader_says_what_its_files_are(reader):
     path = GOLDEN / reader / FILES[reader]
     with path.open("rb") as file:
         head = file.read(4096)
-    told = [name for name, one in FORMATS.items() if one.recognise(path, head)]
+    told = [name for name, one in FORMATS.items() if one.recognise(Source(path), head)]
     assert told == [reader]

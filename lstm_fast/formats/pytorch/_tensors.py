@@ -106,6 +106,14 @@ class Tensors:
             return _unreadable(_sizes(sizes) or (), kind, f"{kind} {EXPECTED}")
         return None
 
+    def strided(self, storage: Storage, offset: int, sizes: Any, strides: Any) -> Values:
+        """Return a tensor in a storage of its dtype.
+
+        Raises:
+            ValueError: its sizes make no sense.
+        """
+        return self._strided((storage, offset, sizes, strides), None, None)
+
     def _strided(self, layout: tuple[Any, ...], dtype: Any, metadata: Any) -> Values:
         """Return a tensor in a storage.
 
