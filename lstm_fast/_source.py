@@ -17,6 +17,7 @@ __all__ = ["Readable", "Source"]
 
 # bytes are what a file holds, and never its path.
 Readable: TypeAlias = "str | os.PathLike[Any] | bytes | bytearray | memoryview | BinaryIO | Source"
+STEPS_BESIDE = 300  # of work, to look for another file
 FLAGS = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # of which a system has some
 
 
@@ -51,6 +52,7 @@ class Source:
         """
         self._error = error
         self._beside: dict[str, Source] = {}
+        self._counted: set[Path] = set()
         self._data = None
         self.path = None
         if isinstance(given, Source):
@@ -151,8 +153,11 @@ class Source:
             raise ValueError(f"{shown(name)} is a link out of the file's folder")
         if not path.exists():
             raise ValueError(f"{shown(name)} is missing beside it")
+        self.budget.work(STEPS_BESIDE, "looking for files beside it")
         found = Source(path, self._error)
-        self.budget.add(found.size)
+        if target not in self._counted:  # which may have many names
+            self._counted.add(target)
+            self.budget.add(found.size)
         found.budget = self.budget
         self._beside[name] = found
         return found

@@ -16,6 +16,17 @@ __all__ = [
 ]
 
 
+LONGEST = 1900  # characters of a text that has names of a file in it
+
+
+def shortened(text: str) -> str:
+    """Return a text without its middle, if it is long: there are names of any length in it."""
+    if len(text) <= LONGEST:
+        return text
+    kept = LONGEST // 2 - 20
+    return f"{text[:kept]} [{len(text) - 2 * kept} characters] {text[-kept:]}"
+
+
 class LstmFastError(Exception):
     """Base of the errors that only lstm_fast raises."""
 
@@ -55,8 +66,11 @@ class WeightsNotKeptError(LstmFastError, RuntimeError):
 class FormatError(LstmFastError, ValueError):
     """A file is damaged, cut short, of another format, or holds no LSTM that can be read.
 
-    The text names the file and the part of it.
+    The text names the file and the part of it. It stays short, whatever names the file has in it.
     """
+
+    def __init__(self, text: str = "", *rest: object) -> None:
+        super().__init__(shortened(text) if isinstance(text, str) else text, *rest)
 
 
 class FormatWarning(UserWarning):

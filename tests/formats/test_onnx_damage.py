@@ -133,9 +133,9 @@ def test_weights_that_are_not_finite(found):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (node("Expand", ["v", "s"], ["W"]), "bytes too many for a file of this size"),
-        (node("Tile", ["v", "s"], ["W"]), "bytes too many for a file of this size"),
-        (node("ConstantOfShape", ["s"], ["W"]), "bytes too many for a file of this size"),
+        (node("Expand", ["v", "s"], ["W"]), "bytes of memory, more than .* left for a file of this size"),
+        (node("Tile", ["v", "s"], ["W"]), "bytes of memory, more than .* left for a file of this size"),
+        (node("ConstantOfShape", ["s"], ["W"]), "bytes of memory, more than .* left for a file of this size"),
     ],
 )
 def test_claims_take_no_memory(make, message, found):
@@ -156,7 +156,7 @@ def test_a_function_that_calls_itself(found):
         "mine", "Loopy", ["a"], ["b"], body, [helper.make_opsetid("mine", 1)]
     )
     call = helper.make_node("Loopy", ["x"], ["y"], domain="mine")
-    with pytest.raises(FormatError, match="nested without end"):
+    with pytest.raises(FormatError, match=r"nested without end|its graphs would take"):
         found(model([call], [], functions=[function]))
 
 

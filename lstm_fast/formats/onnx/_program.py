@@ -110,7 +110,7 @@ class _Reader:
         time_axis: int | Mapping[str, int],
     ) -> None:
         self._file, self._path, self._named = file, file.source, inputs
-        self._scopes = scopes(file.model)
+        self._scopes = scopes(file.model, file.budget)
         self._root = self._scopes[0]
         graph = file.model.graph
         infos = {one.name: one for one in graph.input if one.name not in self._root.tensors}
