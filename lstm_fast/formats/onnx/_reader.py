@@ -20,7 +20,7 @@ from ._no_lstm import nothing
 from ._operators import dequantise
 from ._stacks import Chains, Node
 
-LSTM_STEPS, LSTM_BYTES = 300, 6000  # that one node takes, beside its weights
+LSTM_STEPS, LSTM_BYTES = 300, 8000  # that one node takes, beside its weights
 HASHED_A_STEP = 200  # bytes
 LABELS = 12  # texts that have its name in them
 KINDS = {("", "LSTM"), ("ai.onnx", "LSTM"), ("com.microsoft", "DynamicQuantizeLSTM")}
@@ -91,6 +91,9 @@ class _Reader:
                 name = proto.name or next(filter(None, proto.output), "LSTM")
                 names[name] += 1
                 name = name if names[name] == 1 else f"{name}#{names[name]}"
+                # Not in what follows, which takes a node alone that is too much.
+                self._file.work(LSTM_STEPS)
+                self._file.budget.memory(LSTM_BYTES + LABELS * len(name), "its LSTM nodes")
                 try:
                     what = f"node {name!r} ({proto.op_type})"
                     with checked(self._path, what, TypeError, IndexError):
@@ -109,8 +112,6 @@ class _Reader:
         return [one for part in parts for one in self._stack([part])]
 
     def _part(self, name: str, scope: Scope, proto: Proto) -> _Part:
-        self._file.work(LSTM_STEPS)
-        self._file.budget.memory(LSTM_BYTES + LABELS * len(name), "its LSTM nodes")
         if len(proto.input) < 3 or not proto.output:
             raise ValueError("its inputs X, W and R, or its outputs, are missing")
         found = options(scope.attributes_of(proto))

@@ -64,6 +64,7 @@ class Chains:
 
     def below(self, node: Node) -> Node | None:
         """Return the node whose Y is this one's X, if both are layers of one stack."""
+        self._file.work(10)
         scope, name = node.scope, node.proto.input[0]
         path: list[tuple[Proto, str]] = []
         for _ in range(LONGEST):
