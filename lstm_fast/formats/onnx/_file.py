@@ -59,8 +59,7 @@ class File:
             raise MissingExtraError(source, "onnx", "onnx") from None
         self.budget = source.budget
         self.budget.memory(source.size, "the file")
-        data: bytes | None = source.read()
-        assert data is not None
+        data = source.read()
         self.model: Proto = onnx.ModelProto()
         try:
             self.model.ParseFromString(outline(data, _kind(), self.budget))
@@ -68,9 +67,9 @@ class File:
             raise
         except Exception as error:  # what protobuf raises depends on which of its parsers is there
             raise FormatError(f"{source}: damaged, or no ONNX model: {error}") from error
-        self._data = data
-        if source.path is not None and source.size > HELD:
-            self._data = None
+        is_held = source.path is None or source.size <= HELD
+        self._data = data if is_held else None
+        if not is_held:
             self.budget.give_back(source.size)
         if not self.model.HasField("graph"):
             raise FormatError(f"{source}: damaged, or no ONNX model: there is no graph in it")
@@ -219,4 +218,3 @@ def _typed(values: Any, dtype: np.dtype[Any], count: int, dims: tuple[int, ...])
     wide = kind if kind.kind == "f" else np.dtype(np.uint64 if kind.kind == "u" else np.int64)
     found = np.fromiter(values, wide, count)
     return found.astype(kind).view(dtype)
-

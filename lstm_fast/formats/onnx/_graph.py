@@ -68,7 +68,7 @@ class Scope:
                     continue  # the caller leaves it out, so the operator's default holds
                 attribute = self.attributes[one.ref_attr_name]
             kept = VALUES.get(attribute.type)
-            value = None if kept is None else getattr(attribute, kept)
+            value: Any = None if kept is None else getattr(attribute, kept)
             if self.budget is not None and attribute.type in SEVERAL:
                 self.budget.work(0.2 * len(value))
             found[one.name] = _plain(value)
@@ -78,7 +78,9 @@ class Scope:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    if value is None or isinstance(value, (int, float)) or hasattr(value, "DESCRIPTOR"):  # a tensor or a graph
+    if (
+        value is None or isinstance(value, (int, float)) or hasattr(value, "DESCRIPTOR")
+    ):  # a tensor or a graph
         return value
     return [_plain(one) for one in value]
 

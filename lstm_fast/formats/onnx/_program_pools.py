@@ -164,7 +164,12 @@ def _average_pool(node: Node) -> list[Value]:
     )
     sums = Sym(tensor, (*shape[:2], *counts))
     return [
-        binary(builder, "div", sums, _met(builder, axes, bool(node.attributes.get("count_include_pad"))))
+        binary(
+            builder,
+            "div",
+            sums,
+            _met(builder, axes, bool(node.attributes.get("count_include_pad"))),
+        )
     ]
 
 

@@ -8,6 +8,7 @@ stands where that is, so that parsing copies none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,11 @@ class Kind:
     messages: dict[int, Kind] = field(default_factory=dict)
     numbers: set[int] = field(default_factory=set)
     raw: int = 0
+
+    @cached_property
+    def special(self) -> set[int]:
+        """All of these tags."""
+        return {*self.messages, *self.numbers, self.raw}
 
 
 def kinds(descriptor: Any) -> Kind:
@@ -109,9 +115,7 @@ class _Scan:
 
     def message(self, kind: Kind, at: int, end: int, depth: int) -> int:
         """Look at one message; return by how much it is shorter in the outline."""
-        if depth > DEEPEST:
-            raise ValueError(f"its messages are nested more than {DEEPEST} times")
-        data, messages, numbers, raw = self._data, kind.messages, kind.numbers, kind.raw
+        data, special = self._data, kind.special
         first, texts, count, shorter = at, 0, 0, 0
         while at < end:
             begin, tag = at, data[at]
@@ -126,12 +130,8 @@ class _Scan:
                 stop = at + size
                 if stop > end:
                     raise ValueError("a field is longer than what it is in")
-                if tag in messages:
-                    shorter += self._inner(messages[tag], begin, at, stop, depth)
-                elif tag == raw and (size >= CUT or data.startswith(MARK, at)):
-                    shorter += self._cut(begin, at, stop)
-                elif tag in numbers:
-                    count += self._count(at, size)
+                if tag in special:
+                    shorter += self._special(kind, tag, begin, at, stop, depth)
                 else:
                     texts += 1
                 at = stop
@@ -147,15 +147,33 @@ class _Scan:
                 raise ValueError(f"there is a field of wire type {wire}, which ONNX has none of")
         if at > end:
             raise ValueError("a field is longer than what it is in")
-        self.bytes += MESSAGE_BYTES + TEXT_BYTES * texts + NUMBER_BYTES * count + (end - first)
-        self.steps += STEPS * (2 + texts) + 0.1 * count
+        self._charge(texts, count, end - first)
+        return shorter
+
+    def _charge(self, texts: int, numbers: int, size: int) -> None:
+        """Count a message of so many bytes, and see whether it is too much by now."""
+        self.bytes += MESSAGE_BYTES + TEXT_BYTES * texts + NUMBER_BYTES * numbers + size
+        self.steps += STEPS * (2 + texts) + 0.1 * numbers
         if self.bytes > self._budget.memory_left or self.steps > self._budget.work_left:
             self._budget.memory(self.bytes, "what it is made of")
             self._budget.work(self.steps)
-        return shorter
+
+    def _special(self, kind: Kind, tag: int, begin: int, at: int, stop: int, depth: int) -> int:
+        """Look at a field that is more than a text; return by how much it is shorter."""
+        if tag in kind.messages:
+            return self._inner(kind.messages[tag], begin, at, stop, depth)
+        if tag == kind.raw:
+            is_cut = stop - at >= CUT or self._data.startswith(MARK, at)
+            return self._cut(begin, at, stop) if is_cut else 0
+        count = self._count(at, stop - at)
+        self.bytes += NUMBER_BYTES * count
+        self.steps += 0.1 * count
+        return 0
 
     def _inner(self, kind: Kind, begin: int, at: int, stop: int, depth: int) -> int:
         """Look at a message in one; where it becomes shorter, so does the length before it."""
+        if depth >= DEEPEST:
+            raise ValueError(f"its messages are nested more than {DEEPEST} times")
         size = stop - at
         place, copied = len(self.parts), self.copied
         shorter = self.message(kind, at, stop, depth + 1)
