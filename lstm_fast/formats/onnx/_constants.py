@@ -68,8 +68,7 @@ class Folder:
         if key not in self._known:
             self._known[key] = Unknown(f"{name!r}, which is computed from itself")
             self._keep.append(owner)
-            self._file.budget.memory(VALUE_BYTES, "what it computes from its constants")
-            self._file.work(VALUE_STEPS)
+            self._file.budget.charge(VALUE_STEPS, VALUE_BYTES, "what it computes from constants")
             self._known[key] = self._compute(owner, name, depth)
         return self._known[key]
 
@@ -175,10 +174,11 @@ class Folder:
             attributes = scope.attributes_of(node) | {"outputs of the node": len(node.output)}
             with np.errstate(all="ignore"):  # what is not finite in the end is an error anyway
                 results = OPERATORS[node.op_type](known, attributes, self._file)
-            for name, result in zip(node.output, results, strict=False):
-                if name:
+            if len(results) > 1:
+                for name, result in zip(node.output, results, strict=False):
                     self._known[id(scope), name] = result
-            self._forget(scope, node)
+            if node.op_type in WIDENS:
+                self._forget(scope, node)
             return results[output]
         except FormatError:
             raise
@@ -195,7 +195,7 @@ class Folder:
 
     def _forget(self, scope: Scope, node: Proto) -> None:
         """Let go of the integers that a node has made floats of: these take four times as much."""
-        owned = scope.owner(node.input[0]) if node.op_type in WIDENS and node.input else None
+        owned = scope.owner(node.input[0])
         if owned is None or owned[1] not in owned[0].tensors:
             return
         key = (id(owned[0]), owned[1])

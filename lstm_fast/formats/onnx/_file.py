@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..._source import Source
 from .._files import FormatError, MissingExtraError
-from ._wire import Kind, kinds, marked, outline
+from ._wire import MARK_BYTES, Kind, kinds, marked, outline
 
 Array: TypeAlias = NDArray[Any]
 Proto: TypeAlias = Any  # a message of the package onnx, whose classes are made at run time
@@ -37,7 +37,7 @@ DTYPES = {number: np.dtype(kept) for number, (kept, _) in KEPT.items() if number
 HELD = 1 << 24  # a file of so many bytes stays in memory; of a larger one tensors are read
 LARGE = 1 << 16  # bytes of a constant that is not copied where that can be helped
 MOST_AXES = 64  # as NumPy has it
-BYTES_A_STEP = 500  # of memory that is filled
+TAKE_STEPS, BYTES_A_STEP = 5, 500  # of making an array, and of the memory that is filled
 
 
 class File:
@@ -58,6 +58,7 @@ class File:
         except ImportError:
             raise MissingExtraError(source, "onnx", "onnx") from None
         self.budget = source.budget
+        self.work = self.budget.work
         self.budget.memory(source.size, "the file")
         data = source.read()
         self.model: Proto = onnx.ModelProto()
@@ -87,8 +88,7 @@ class File:
         Raises:
             FormatError: it is more than such a file can need.
         """
-        self.budget.memory(size_bytes, what)
-        self.budget.work(size_bytes / BYTES_A_STEP)
+        self.budget.charge(TAKE_STEPS + size_bytes / BYTES_A_STEP, size_bytes, what)
 
     def keep(self, size_bytes: int) -> None:
         """Charge what a constant takes once more when it is packed, for a layer or for a program.
@@ -108,14 +108,6 @@ class File:
             return values
         return np.frombuffer(values.tobytes(), values.dtype).reshape(values.shape)
 
-    def work(self, steps: float = 1) -> None:
-        """Charge steps of work that are about to be done.
-
-        Raises:
-            FormatError: they are more than such a file can need.
-        """
-        self.budget.work(steps)
-
     def array(self, tensor: Proto) -> Array:
         """Return a tensor's values.
 
@@ -131,7 +123,6 @@ class File:
         dims, dtype = tuple(tensor.dims), np.dtype(kept)
         if any(size < 0 for size in dims):
             raise ValueError(f"its shape is {dims}")
-        self.work(10)
         count = math.prod(dims)
         if tensor.data_location:
             raw: Any = self._external_bytes(tensor, count * dtype.itemsize)
@@ -152,7 +143,7 @@ class File:
     def _raw(self, values: bytes) -> bytes:
         """Return the values of a tensor, which may have been left out of the message."""
         self.take(len(values), "a tensor")
-        if (found := marked(values)) is None:
+        if len(values) != MARK_BYTES or (found := marked(values)) is None:
             return values
         at, size = found
         self.take(size, "a tensor")

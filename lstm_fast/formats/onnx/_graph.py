@@ -99,14 +99,16 @@ def scope_of(graph: Proto, parent: Scope | None, budget: Budget | None = None) -
     scope.tensors = {tensor.name: tensor for tensor in graph.initializer}
     scope.inputs = {value.name for value in graph.input}
     scope.inputs.update(tensor.values.name for tensor in graph.sparse_initializer)
+    count = 0
     for value in [*graph.input, *graph.value_info]:
         shape = value.type.tensor_type.shape
-        if budget is not None:
-            budget.work(0.5 * len(shape.dim))
-            budget.memory(40 * len(shape.dim))
+        count += len(shape.dim)
         scope.shapes[value.name] = tuple(
             dim.dim_value if dim.HasField("dim_value") else None for dim in shape.dim
         )
+    if budget is not None:
+        budget.work(0.5 * count)
+        budget.memory(40 * count, "its graphs")
     _produced(scope)
     return scope
 
@@ -118,11 +120,11 @@ def _charge(budget: Budget, nodes: int, names: int) -> None:
 
 def _produced(scope: Scope) -> None:
     for at, node in enumerate(scope.nodes):
-        if scope.budget is not None and len(node.output) > 1:
-            _charge(scope.budget, 0, len(node.output))
         for index, name in enumerate(node.output):
             if name:
                 scope.producers[name] = (at, index)
+    if scope.budget is not None:
+        _charge(scope.budget, 0, max(0, len(scope.producers) - len(scope.nodes)))
 
 
 def _call(function: Proto, node: Proto, caller: Scope) -> Scope:

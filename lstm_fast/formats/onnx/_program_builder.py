@@ -234,8 +234,8 @@ class Builder:
         if len(self.ops) >= MOST_OPS:
             raise UnsupportedError(f"the model takes more than {MOST_OPS} operations")
         count = len(inputs) + len(shapes)
-        self._file.work(OP_STEPS + count)
-        self._file.budget.memory(OP_BYTES + NAME_BYTES * count, "its operations")
+        size = OP_BYTES + NAME_BYTES * count
+        self._file.budget.charge(OP_STEPS + count, size, "its operations")
         outputs = [self.tensor(shape, kind) for shape in shapes]
         op = Op(code, tuple(inputs), tuple(outputs), dict(attributes), self.source)
         self.ops.append(op)

@@ -185,8 +185,8 @@ class Tracer:
         owned = [self._owned(scope, one) if one else None for one in node.input]
         keys = [None if one is None else (id(one[0]), one[1]) for one in owned]
         count = len(node.input) + len(node.output)
-        self.file.work(NODE_STEPS + USE_STEPS * count)
-        self.file.budget.memory(NODE_BYTES + USE_BYTES * count, "its graphs")
+        steps, size = NODE_STEPS + USE_STEPS * count, NODE_BYTES + USE_BYTES * count
+        self.file.budget.charge(steps, size, "its graphs")
         values = self._operate(scope, node, [None if k is None else self.known[k] for k in keys])
         is_fixed = all(key is None or key in self.fixed for key in keys)
         for name, value in zip(node.output, values, strict=False):

@@ -22,6 +22,9 @@ MARK_BYTES = 20
 DEEPEST = 100  # messages in messages, as protobuf's own parsers have it
 MESSAGE_BYTES = 200  # that protobuf takes for one, as was measured with upb
 TEXT_BYTES, NUMBER_BYTES = 32, 16  # for one in a list, beside what it holds
+BYTES_A_BYTE = 17  # at most, of texts and numbers
+UNCOUNTED = 12 << 20  # what a model may take beside what is charged
+MADE_OF = "what it is made of"
 STEPS = 0.5  # of looking at one field
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -39,6 +42,7 @@ class Kind:
     messages: dict[int, Kind] = field(default_factory=dict)
     numbers: set[int] = field(default_factory=set)
     raw: int = 0
+    begins: bytes = b""  # how fields of messages begin, in it and in all that is in it
 
     @cached_property
     def special(self) -> set[int]:
@@ -63,7 +67,12 @@ def kinds(descriptor: Any) -> Kind:
                     kind.numbers.add(tag)
         return known[one.full_name]
 
-    return kind_of(descriptor)
+    found = kind_of(descriptor)
+    tags = {_encoded(tag)[0] for one in known.values() for tag in one.messages}
+    found.begins = bytes(
+        {*tags, *(tag | 128 for tag in tags)}
+    )  # as a number of more bytes than due
+    return found
 
 
 def mark(at: int, size: int) -> bytes:
@@ -87,31 +96,54 @@ def outline(data: bytes, kind: Kind, budget: Budget) -> bytes:
     """
     if len(data) <= SMALL and MARK not in data:
         return data
-    scan = _Scan(data, budget)
+    scan = _scanned(_Scan(data, budget), kind)
+    short = scan.outline()
+    if short.count(MARK) != scan.cuts:  # some are the file's own
+        scan = _scanned(_Scan(data, budget, has_marks=True), kind)
+        short = scan.outline()
+    if _most(short, kind) > UNCOUNTED:
+        budget.memory(_scanned(_Scan(short, budget, is_exact=True), kind).bytes, MADE_OF)
+    return short
+
+
+def _scanned(scan: _Scan, kind: Kind) -> _Scan:
     try:
-        scan.message(kind, 0, len(data), 0)
+        scan.message(kind, 0, scan.size, 0)
     except IndexError:
         raise ValueError("it ends in the middle of a field") from None
-    budget.memory(scan.bytes, "what it is made of")
-    budget.work(scan.steps)
-    if not scan.parts:
-        return data
-    return b"".join([*scan.parts, data[scan.copied :]])
+    scan.budget.work(scan.steps, MADE_OF)
+    return scan
+
+
+def _most(data: bytes, kind: Kind) -> int:
+    """Return how many bytes parsing takes at most, by how often there is what begins a message."""
+    tags = kind.begins
+    return MESSAGE_BYTES * (len(data) - len(data.translate(None, tags))) + BYTES_A_BYTE * len(data)
 
 
 class _Scan:
-    """Looks at all fields.
+    """Looks at all fields; where it is not exact, at those of messages that may hold large values.
 
     bytes, steps: what the messages so far take. parts: what was written of the outline, and copied:
-    up to where in the data.
+    up to where in the data. cuts: how often something was left out. has_marks: what looks like a
+    mark stands in the data, so that small messages are looked at, too.
     """
 
-    def __init__(self, data: bytes, budget: Budget) -> None:
-        self._data, self._budget = data, budget
+    def __init__(
+        self, data: bytes, budget: Budget, *, is_exact: bool = False, has_marks: bool = False
+    ) -> None:
+        self._data, self.budget, self._is_exact = data, budget, is_exact
+        self.size = len(data)
         self.bytes, self.steps = 0, 0.0
         self.parts: list[bytes] = []
-        self.copied = 0
-        self._has_marks = MARK in data
+        self.copied, self.cuts = 0, 0
+        self._has_marks = has_marks
+
+    def outline(self) -> bytes:
+        """Return the message without what was cut out of it."""
+        if not self.parts:
+            return self._data
+        return b"".join([*self.parts, self._data[self.copied :]])
 
     def message(self, kind: Kind, at: int, end: int, depth: int) -> int:
         """Look at one message; return by how much it is shorter in the outline."""
@@ -152,22 +184,26 @@ class _Scan:
 
     def _charge(self, texts: int, numbers: int, size: int) -> None:
         """Count a message of so many bytes, and see whether it is too much by now."""
-        self.bytes += MESSAGE_BYTES + TEXT_BYTES * texts + NUMBER_BYTES * numbers + size
+        if self._is_exact:
+            self.bytes += MESSAGE_BYTES + TEXT_BYTES * texts + NUMBER_BYTES * numbers + size
         self.steps += STEPS * (2 + texts) + 0.1 * numbers
-        if self.bytes > self._budget.memory_left or self.steps > self._budget.work_left:
-            self._budget.memory(self.bytes, "what it is made of")
-            self._budget.work(self.steps)
+        if self.bytes > self.budget.memory_left or self.steps > self.budget.work_left:
+            self.budget.memory(self.bytes, MADE_OF)
+            self.budget.work(self.steps, MADE_OF)
 
     def _special(self, kind: Kind, tag: int, begin: int, at: int, stop: int, depth: int) -> int:
         """Look at a field that is more than a text; return by how much it is shorter."""
+        if not self._is_exact and stop - at < CUT and not self._has_marks:
+            return 0
         if tag in kind.messages:
             return self._inner(kind.messages[tag], begin, at, stop, depth)
         if tag == kind.raw:
             is_cut = stop - at >= CUT or self._data.startswith(MARK, at)
-            return self._cut(begin, at, stop) if is_cut else 0
-        count = self._count(at, stop - at)
-        self.bytes += NUMBER_BYTES * count
-        self.steps += 0.1 * count
+            return self._cut(begin, at, stop) if is_cut and not self._is_exact else 0
+        if self._is_exact:
+            count = self._count(at, stop - at)
+            self.bytes += NUMBER_BYTES * count
+            self.steps += 0.1 * count
         return 0
 
     def _inner(self, kind: Kind, begin: int, at: int, stop: int, depth: int) -> int:
@@ -177,7 +213,8 @@ class _Scan:
         size = stop - at
         place, copied = len(self.parts), self.copied
         shorter = self.message(kind, at, stop, depth + 1)
-        self.bytes -= size  # which was counted with what is in it
+        if self._is_exact:
+            self.bytes -= size  # which was counted with what is in it
         if not shorter:
             return 0
         length = _encoded(size - shorter)
@@ -191,7 +228,7 @@ class _Scan:
         tag, found = self._tag(begin), mark(at, stop - at)
         self.parts += [self._data[self.copied : begin], tag + _encoded(len(found)) + found]
         self.copied = stop
-        self.bytes -= stop - at
+        self.cuts += 1
         return (stop - begin) - len(tag) - 1 - len(found)
 
     def _count(self, at: int, size: int) -> int:
