@@ -405,7 +405,7 @@ C = [
     Mutant(
         "a snapshot of another version is taken for one of other weights",
         "csrc/snapshot.c",
-        "sizeof digest) == 0 &&\n           memcmp(bytes + version, header + version, version_bytes) == 0;",
+        "sizeof digest) == 0 &&\n           memcmp(bytes + version, header + version, version_bytes) == 0;",  # noqa: E501
         "sizeof digest) == 0 && version_bytes && header;",
         SNAPSHOT_C,
     ),
