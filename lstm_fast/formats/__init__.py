@@ -23,9 +23,10 @@ from typing import Any
 
 from .._source import Readable, Source
 from .._weights import Weights
-from ..errors import FormatWarning
+from ..errors import FormatWarning, shortened
 from ..lstm import LSTM
 from ._files import FormatError, Found, MissingExtraError, Refused
+from ._inventory import listed
 from ._recognise_ours import FORMATS
 from ._sample import HEAD, Sample
 
@@ -239,7 +240,7 @@ def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Fo
         return _named(path, found, name)
     good = [one for one in found if isinstance(one, Found)]
     if len(good) > 1:
-        names = ", ".join(repr(one.name) for one in good)
+        names = listed(repr(one.name) for one in good)
         raise FormatError(f"{path}: there are {len(good)} LSTMs in it, say which: name= {names}")
     refused = [one for one in found if isinstance(one, Refused)]
     if not good:
@@ -254,7 +255,7 @@ def _named(path: object, found: Sequence[Found | Refused], name: str) -> Found:
             raise one.error
         if one.name == name and isinstance(one, Found):
             return one
-    names = ", ".join(repr(one.name) for one in found)
+    names = listed(repr(one.name) for one in found)
     text = f"{path}: there is no LSTM named {name!r} in it, but {names}"
     for one in found:
         for index, part in enumerate(one.parts):
@@ -315,7 +316,8 @@ def load(
     source = _source(path)
     found = pick(source, _read(source, format, options), name)
     if found.assumptions:
-        warnings.warn(f"{source}: {'; '.join(found.assumptions)}", FormatWarning, stacklevel=2)
+        text = shortened(f"{source}: {'; '.join(found.assumptions)}")
+        warnings.warn(text, FormatWarning, stacklevel=2)
     again = None
     if source.path is not None:
         again = partial(_read_again, os.path.abspath(source.path), name, format, options)

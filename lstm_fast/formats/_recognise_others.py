@@ -15,7 +15,7 @@ from .._lfm import MAGIC
 from .._source import Source
 from ._next_steps import ORIGINAL, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, UNPACK
 from ._recognise_containers import json_kind, pickle_kind, zip_kind
-from ._recognise_ours import NUMPY, after_first_array
+from ._recognise_ours import GZIP, NUMPY, after_first_array, is_nemo, is_tar
 from ._sample import Sample, field, varint
 
 Test = Callable[[Sample], "bool | str"]
@@ -151,7 +151,11 @@ def _data_shard(sample: Sample) -> bool:
 
 
 def _tar(sample: Sample) -> bool:
-    return sample.head[257:262] == b"ustar"
+    return is_tar(sample.head) and not is_nemo(sample.source, sample.head)
+
+
+def _gzip(sample: Sample) -> bool:
+    return sample.head.startswith(GZIP) and not is_nemo(sample.source, sample.head)
 
 
 def _zeros(sample: Sample) -> bool:
@@ -247,7 +251,7 @@ CERTAIN = (
 )
 # Few bytes, which the length at the beginning of a safetensors file may equal.
 SHORT = (
-    Other("compressed by gzip", _begins(b"\x1f\x8b\x08"), UNPACK),
+    Other("compressed by gzip", _gzip, UNPACK),
     Other("compressed by bzip2", _begins(b"BZh"), UNPACK),
 )
 LIKELY = (

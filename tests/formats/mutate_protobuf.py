@@ -149,7 +149,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     return result
 
 
-def _change(root: list[Field], rng: random.Random, room: int) -> int:
+def _change(root: list[Field], rng: random.Random, room: int) -> int:  # noqa: PLR0912
     """Change one thing; return by how much it may have grown."""
     messages = [one for one in _messages(root) if one]
     fields = rng.choice(messages)
