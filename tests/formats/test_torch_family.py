@@ -1,4 +1,4 @@
-"""Programs of torch.export, NeMo's tar files and indices of shards: read, and refused where damaged.
+"""Programs of torch.export, NeMo's tar files, indices of shards: read, or refused where damaged.
 
 The files are written by hand here, as the frameworks write them; test_torch_family_live.py has some
 of their own.
@@ -186,9 +186,9 @@ def test_programs_without_weights(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m/archive_format", "pt2")
         archive.writestr("m/data/aotinductor/model/a.so", "x")
-    with pytest.raises(FormatError, match="no weights in it: give what torch.export.save wrote"):
+    with pytest.raises(FormatError, match="no weights in it: give what torch"):
         formats.read(path)
-    with pytest.raises(FormatError, match="there is no LSTM in it .* but 1 tensors: head.weight"):
+    with pytest.raises(FormatError, match=r"there is no LSTM in it .* but 1 tensors: head\.weight"):
         formats.read(exported(path, {"head.weight": meta("weight_0", (2, 2))}))
     for text in ("[]", "{", '{"config": 3}'):
         with zipfile.ZipFile(path, "w") as archive:
@@ -320,7 +320,7 @@ def test_shards(tmp_path):
     path = sharded(tmp_path)
     assert is_right(path)
     assert is_right(path.rename(tmp_path / "other.index.json"))
-    with pytest.raises(FormatError, match="pytorch_model.bin.index.json"):
+    with pytest.raises(FormatError, match=r"pytorch_model\.bin\.index\.json"):
         formats.read(tmp_path)
 
 
@@ -331,11 +331,11 @@ def test_shards_that_are_missing(tmp_path):
     with pytest.raises(FormatError, match="'bias_hh_l0': it is not in 'pytorch_model-00002"):
         formats.read(path)
     shard.unlink()
-    with pytest.raises(FormatError, match="00002-of-00002.bin' is missing beside it"):
+    with pytest.raises(FormatError, match=r"00002-of-00002\.bin' is missing beside it"):
         formats.read(path)
     for name in ("../a.bin", "/a.bin", "a" * 300 + ".bin"):
         path.write_text(json.dumps({"weight_map": {"weight_ih_l0": name}}))
-        with pytest.raises(FormatError, match="outside of the file's folder|is missing beside it"):
+        with pytest.raises(FormatError, match=r"outside of the file's folder|is missing beside it"):
             formats.read(path)
 
 
