@@ -12,6 +12,7 @@ import numpy as np
 
 from ..._arrays import Float32
 from ..._budget import Budget
+from ..._weights import frozen
 from .._state_dicts import decode, reading
 from ._legacy import Nested
 from ._pickle_values import Dict, Global, Object, contents, encoded
@@ -166,7 +167,7 @@ class Tensors:
             ]
             view = np.lib.stride_tricks.as_strided(values, shape, byte_strides, writeable=False)
             if not view.flags.c_contiguous or count != reach:
-                values = np.frombuffer(view.tobytes(), np.float32)
+                values = frozen(np.array(view, order="C"))
             self._read_before[key] = values.reshape(shape)
             return self._read_before[key]
 
@@ -204,7 +205,7 @@ class Tensors:
             values = decode(_swapped(data, item) if order == ">" else data, READABLE[dtype])
             if is_fortran and len(shape) > 1:
                 view = values.reshape(shape, order="F")
-                values = np.frombuffer(view.tobytes(), np.float32)
+                values = frozen(np.array(view, order="C"))
             return values.reshape(shape)
 
 
