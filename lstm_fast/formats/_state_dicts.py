@@ -57,7 +57,13 @@ def decode(data: bytes, dtype: str) -> Float32:
 
 @contextmanager
 def reading(
-    budget: Budget, count: int, reach: int, dtype: str, *, swaps: bool = False
+    budget: Budget,
+    count: int,
+    reach: int,
+    dtype: str,
+    *,
+    swaps: bool = False,
+    moves: bool = False,
 ) -> Iterator[None]:
     """Charge what it takes to read values; of the memory, what is not theirs is given back.
 
@@ -67,15 +73,16 @@ def reading(
         reach: of those that are read for them, which may be more where they lie far apart.
         dtype: one of DTYPES.
         swaps: whether their bytes are reversed.
+        moves: whether they lie in another order, or apart.
 
     Raises:
         FormatError: it is more than a file of this size is worth.
     """
     raw = reach * ITEM_BYTES[dtype]
     if dtype == "F32":
-        peak = 4 * count + (raw if reach != count else 0)
+        peak = 4 * count + (raw if moves else 0)
     else:
-        peak = max(raw + 4 * reach, 4 * reach + (4 * count if reach != count else 0))
+        peak = max(raw + 4 * reach, 4 * reach + (4 * count if moves else 0))
     peak += raw if swaps else 0
     budget.memory(peak, "reading a tensor")
     kept = 0
