@@ -58,11 +58,20 @@ class WeightsNotKeptError(LstmFastError, RuntimeError):
 class FormatError(LstmFastError, ValueError):
     """A file is damaged, cut short, of another format, or holds no LSTM that can be read.
 
-    The text names the file and the part of it. It stays short, whatever names a file has.
+    The text names the file and the part of it. It stays short and printable, whatever names a file
+    has.
     """
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(shortened(one) if isinstance(one, str) else one for one in args))
+        super().__init__(*(told(one) if isinstance(one, str) else one for one in args))
+
+
+def told(text: str) -> str:
+    """Return a text that is short, and in which nothing controls a terminal or a log's lines."""
+    text = shortened(text)
+    if text.isprintable():
+        return text
+    return shortened("".join(one if one.isprintable() else repr(one)[1:-1] for one in text))
 
 
 def shortened(text: str) -> str:

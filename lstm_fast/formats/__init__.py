@@ -23,7 +23,7 @@ from typing import Any
 
 from .._source import Readable, Source
 from .._weights import Weights
-from ..errors import FormatWarning, shortened
+from ..errors import FormatWarning, told
 from ..lstm import LSTM
 from ._files import FormatError, Found, MissingExtraError, Refused
 from ._inventory import listed
@@ -316,7 +316,7 @@ def load(
     source = _source(path)
     found = pick(source, _read(source, format, options), name)
     if found.assumptions:
-        text = shortened(f"{source}: {'; '.join(found.assumptions)}")
+        text = told(f"{source}: {'; '.join(found.assumptions)}")
         warnings.warn(text, FormatWarning, stacklevel=2)
     again = None
     if source.path is not None:
