@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._arrays import Float32
 from .cell import PLAIN, Cell
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 WEIGHT_DTYPES = ("float32", "float16", "int8")
 FLOAT16_OVERFLOW = 65520.0  # what rounds to more than its largest value, 65504
@@ -234,25 +236,36 @@ def own(value: Float32, source: NDArray[Any]) -> Float32:
 class _Frozen:
     """Memory that only arrays which cannot be written have."""
 
-    def __init__(self, values: Float32) -> None:
+    def __init__(self, values: NDArray[Any]) -> None:
         self.values = values  # which keeps the memory
         address, _ = values.__array_interface__["data"]
         self.__array_interface__ = {**values.__array_interface__, "data": (address, True)}
 
 
-def frozen(values: Float32) -> Float32:
+def frozen(values: NDArray[Scalar]) -> NDArray[Scalar]:
     """Return new values that nobody else has as an array that nobody can change; not copied."""
     return np.asarray(_Frozen(np.ascontiguousarray(values)))
 
 
 def _is_frozen(value: Float32) -> bool:
     """Whether its memory is that of a bytes object, or of `frozen`, all of it."""
-    base: Any = value
-    while isinstance(base, np.ndarray):
-        base = base.base
+    base = _base(value)
     size = len(base) if type(base) is bytes else 0
     size = base.values.nbytes if type(base) is _Frozen else size
     return size == value.nbytes and value.flags.c_contiguous
+
+
+def cannot_change(values: NDArray[Any]) -> bool:
+    """Whether their memory, or that of which they are a part, is of bytes, or of `frozen`."""
+    return type(_base(values)) in (bytes, _Frozen)
+
+
+def _base(values: NDArray[Any]) -> Any:
+    """Return what their memory is of; None where it is of an array."""
+    base: Any = values
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base
 
 
 def _owned(layer: LayerWeights) -> LayerWeights:

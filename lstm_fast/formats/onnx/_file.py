@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._source import Source
+from ..._weights import cannot_change, frozen
 from .._files import FormatError, MissingExtraError
 from ._wire import MARK_BYTES, Kind, kinds, marked, outline
 
@@ -104,9 +105,14 @@ class File:
 
     def frozen(self, values: Array) -> Array:
         """Return a computed constant so that nothing can change it, and no one needs a copy."""
-        if values.nbytes < LARGE or values.dtype == object or _is_frozen(values):
+        if values.nbytes < LARGE or values.dtype == object or cannot_change(values):
             return values
-        return np.frombuffer(values.tobytes(), values.dtype).reshape(values.shape)
+        if values.flags.owndata:
+            return frozen(values)
+        self.budget.memory(values.nbytes, "its constants")  # beside what is copied
+        copied = values.copy()
+        self.budget.give_back(values.nbytes)
+        return frozen(copied)
 
     def array(self, tensor: Proto) -> Array:
         """Return a tensor's values.
@@ -183,14 +189,6 @@ class File:
         with file.open() as opened:
             opened.seek(offset)
             return opened.read(length)
-
-
-def _is_frozen(values: Array) -> bool:
-    """Tell whether an array is a view of bytes."""
-    base: Any = values
-    while isinstance(base, np.ndarray) and base.base is not None:
-        base = base.base
-    return isinstance(base, bytes)
 
 
 @cache

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..._weights import cannot_change
 from ...program import Kind, Op, Shape, Tensor
 from ._file import LARGE, Array, File
 
@@ -203,7 +204,7 @@ class Builder:
             if not np.may_share_memory(kept, values):
                 self._file.take(kept.nbytes, "its constants")
                 kept = self._file.frozen(kept)
-            elif self._file.frozen(kept) is not kept or kept.nbytes < LARGE:
+            elif not cannot_change(kept) or kept.nbytes < LARGE:
                 kept = kept.copy()
             self.tensors.append(Tensor(kept.shape, kind))
             self._same[key] = len(self.tensors) - 1

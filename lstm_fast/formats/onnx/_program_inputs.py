@@ -253,7 +253,7 @@ class Inputs:
         if kind is None:
             raise ValueError(f"input {name!r} holds no numbers")
         dtype: np.dtype[Any] = DTYPES.get(number, np.dtype(kind))
-        value = np.asarray(self._constants[name])
+        value = np.array(self._constants[name])  # which the caller may change
         if value.dtype.kind not in "biuf" or (kind == "int64" and value.dtype.kind == "f"):
             raise ValueError(f"constants gives {name!r} as {value.dtype}, it is {kind} in the file")
         dims = self._dims(name)
