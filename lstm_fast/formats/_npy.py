@@ -10,10 +10,14 @@ import numpy as np
 
 from .._arguments import to_float32
 from .._arrays import Float32
+from .._budget import Budget
 from ._state_dicts import decode
 
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 1 << 14
+USUAL_HEADER = 128  # bytes, which those who call charge with the array
+# To parse each byte more; and each byte where NumPy may take numbers as Python 2 wrote them, 2L.
+STEPS_A_BYTE, STEPS_A_TOKEN_BYTE = 0.8, 2.0
 BFLOAT16 = np.dtype("V2")  # as which NumPy writes the one that it has not
 
 
@@ -43,11 +47,16 @@ class Header(NamedTuple):
         return to_float32(shaped, name, None, "")
 
 
-def read_header(file: IO[bytes]) -> Header:
+def read_header(file: IO[bytes], budget: Budget | None = None) -> Header:
     """Return the header of the array that a file has next, and leave the file behind it.
+
+    Args:
+        file: open, where the array begins.
+        budget: of the file; None: nothing is charged, for a few bytes that are at hand.
 
     Raises:
         ValueError: there is none, or it is damaged, or of an array of Python objects.
+        FormatError: it is longer than the file is worth.
     """
     start = file.read(8)
     if start[:6] != MAGIC or len(start) < 8:
@@ -56,7 +65,12 @@ def read_header(file: IO[bytes]) -> Header:
     length = int.from_bytes(lead := file.read(width), "little")
     if not width or length > LONGEST_HEADER:
         raise ValueError(f"its header is of version {start[6]} and claims {length} bytes")
-    text = io.BytesIO(lead + file.read(length))
+    header = file.read(length)
+    if budget is not None:
+        steps = STEPS_A_BYTE * max(0, len(header) - USUAL_HEADER)
+        steps = STEPS_A_TOKEN_BYTE * len(header) if b"L" in header else steps
+        budget.work(steps, "the headers of its arrays")
+    text = io.BytesIO(lead + header)
     read = (
         np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
     )

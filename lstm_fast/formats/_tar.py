@@ -110,6 +110,7 @@ def members(source: Source, file: BinaryIO) -> Iterator[Member]:
             if kind == LONG_NAME:
                 name = text.rstrip(b"\0").decode("utf-8", "replace")
             else:
+                source.budget.work(text.count(b"="), "its headers of pax")
                 name, size = _pax(text)
             continue
         taken = False

@@ -65,8 +65,7 @@ def read(source: Source, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> b
         ERRORS, and others: it is damaged.
     """
     name, size = member.filename[:80], member.file_size
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise FormatError(f"{source}: {name}: it is compressed in a way that is not read here")
+    check_packing(source, member)
     unpacking = 0 if member.compress_type == zipfile.ZIP_STORED else size  # zlib joins pieces
     source.budget.memory(size + unpacking, name)
     source.budget.work(STEPS_A_BYTE * size, name)
@@ -76,6 +75,18 @@ def read(source: Source, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> b
         raise FormatError(f"{source}: {name}: it has {len(data)} bytes of {size}")
     source.budget.give_back(unpacking)
     return data
+
+
+def check_packing(source: Source, member: zipfile.ZipInfo) -> None:
+    """Refuse what is packed in a way of which zipfile unpacks much at once, such as bzip2.
+
+    Raises:
+        FormatError: it is.
+    """
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise FormatError(
+            f"{source}: {member.filename[:80]}: it is compressed in a way that is not read here"
+        )
 
 
 def _directory_size(source: Source, file: BinaryIO) -> int:

@@ -128,7 +128,7 @@ def _listed(source: Source) -> list[_Array]:
         while file.tell() < source.size:
             source.budget.work(STEPS_AN_ARRAY, "reading its arrays")
             with checked(source, f"array {len(arrays)}"):
-                header = _npy.read_header(file)
+                header = _npy.read_header(file, source.budget)
                 start = file.tell()
                 if header.size_bytes > source.size - start:
                     raise ValueError(

@@ -81,14 +81,15 @@ def _tensors(source: Source) -> dict[str, Tensor]:
 def _header(
     source: Source, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str
 ) -> _npy.Header:
+    _zip.check_packing(source, member)
     with checked(source, f"array {name!r}"), _damage(), archive.open(member) as file:
-        return _npy.read_header(file)
+        return _npy.read_header(file, source.budget)
 
 
 def _read(source: Source, member: str, name: str) -> Float32:
     with _archive(source) as archive, checked(source, f"array {name!r}", TypeError):
         with _damage(), archive.open(member) as file:
-            header = _npy.read_header(file)
+            header = _npy.read_header(file, source.budget)
             source.budget.memory(2 * header.size_bytes, "its values")
             data = file.read(header.size_bytes)
         if len(data) != header.size_bytes:

@@ -16,7 +16,7 @@ from ..._parameter_names import grouped
 from ..._source import Source, shown
 from .. import _json
 from .._files import FormatError, checked
-from .._state_dicts import Tensor
+from .._state_dicts import Tensor, charge_names
 from ._checkpoints import TENSOR_BYTES
 from ._members import Members
 from ._opened import opened, stored
@@ -86,6 +86,9 @@ def tensors(members: Members, root: str) -> dict[str, Tensor]:
             for name, tensor in reader.tensors(model, CONSTANTS, CONSTANTS_END).items()
             if prefix + name not in found
         }
+        if not constants:
+            continue
+        charge_names(source.budget, [*found, *constants])
         parts = {
             name
             for group in grouped([*found, *constants]).values()
