@@ -192,6 +192,24 @@ def test_what_is_computed_is_frozen_where_it_is():
     assert not np.shares_memory(file.frozen(part), part)
 
 
+def test_a_reshape_that_copies_is_charged_before():
+    pytest.importorskip("onnx")
+    from lstm_fast.formats.onnx._operators import OPERATORS
+
+    def spent(values):
+        file = file_of_onnx()
+        before = file.budget.memory_left
+        OPERATORS["Reshape"]([values, np.array([-1])], {}, file)
+        return before - file.budget.memory_left
+
+    values = np.ones((500, 500), np.float32)
+    assert spent(values) == 0
+    assert spent(values.T) == values.nbytes
+    assert spent(values[:, :1]) == 0  # of which a view is enough
+    with pytest.raises(FormatError, match="bytes of memory"):
+        spent(np.broadcast_to(np.float32(0), (1 << 20, 1 << 20)))
+
+
 def test_constants_of_a_caller_stay_theirs():
     """What is frozen where it is must not be what the caller goes on to change."""
     pytest.importorskip("onnx")

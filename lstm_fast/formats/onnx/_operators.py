@@ -122,9 +122,12 @@ def _reshape(inputs: Arguments, attributes: Attributes, file: File) -> Array:
         raise ValueError("its shape is missing")
     if not attributes.get("allowzero"):
         shape = [value.shape[n] if size == 0 else size for n, size in enumerate(shape)]
+    if value.flags.c_contiguous:
+        return value.reshape(shape)
+    _take(file, value.shape, value.dtype)  # before it is copied, as most of these are
     result = value.reshape(shape)
-    if not np.may_share_memory(result, value):
-        _take(file, result.shape, result.dtype)
+    if np.may_share_memory(result, value):
+        file.budget.give_back(result.nbytes)
     return result
 
 
