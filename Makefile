@@ -13,6 +13,7 @@
 #   make fuzz       damaged files at the readers; COUNT=1000000 of them take half an hour
 #   make scale      past one machine: recordings on Ray Data; sessions on Ray Serve, of which replicas
 #                   are killed ROUNDS=20 times (installs Ray; apt install redis-server before it)
+#   make wheels     the wheels of every platform, cross-compiled here with ziglang, into dist/
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make lint       ruff, mypy, clang-format
 #   make warnings   the C core with every compiler here, warnings as errors
@@ -128,6 +129,17 @@ scale: $(VENV)/scale.stamp
 	$(BIN)/python examples/scale/offline.py examples/data out/speech.parquet
 	$(BIN)/python examples/scale/live.py --rounds $(ROUNDS)
 	$(BIN)/python -m pytest tests/examples/test_scale_*.py
+
+# The clang of ziglang compiles for all of them; ONLY=musllinux: of these.
+$(VENV)/wheels.stamp: $(VENV)/python.stamp
+	$(PIP) install --quiet abi3audit auditwheel build cffi 'numpy>=2' 'setuptools>=77' wheel 'ziglang==0.17.1'
+	@touch $@
+
+.PHONY: wheels
+ONLY ?=
+wheels: $(VENV)/wheels.stamp
+	$(BIN)/python .ci/wheels.py dist $(ONLY)
+	$(BIN)/python -m build --quiet --sdist --outdir dist .
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds
