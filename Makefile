@@ -2,7 +2,7 @@
 #
 #   make demo       find speech in the demo recording, and prove that sessions don't touch each other
 #   make serve      voice activity over WebSockets, and a page with a microphone to look at
-#   make test       the test suite, on every backend and ISA of this CPU
+#   make test       the test suite, on every backend and ISA of this CPU (10 to 20 minutes; more on two cores)
 #   make test-slow  the exhaustive part: activations over all 2^32 floats, 10,000 sequences of calls
 #                   on pools, each mistake in each shape (up to 40 minutes; SLOW=tests/pools: of these)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)

@@ -117,7 +117,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise ValueError(f"its tick is {tick!r}, expected 0 to {TICKS - 1}")
         return Checkpoint(tick, {call: bytes.fromhex(one) for call, one in snapshots.items()})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no checkpoint of this service: {error!r}") from None
+        raise CheckpointError(f"{path} is not a checkpoint of this service: {error!r}") from None
 
 
 def restore(pool: StreamPool, checkpoint: Checkpoint) -> dict[str, int]:

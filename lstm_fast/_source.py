@@ -42,12 +42,12 @@ class Source:
         Args:
             given: a path; bytes, bytearray or memoryview of what the file holds; or a binary file
                 that is open for reading, such as BytesIO.
-            error: what is raised for what is no regular file.
+            error: what is raised for what is not a regular file.
 
         Raises:
             TypeError: it is none of these, such as a file in text mode.
             OSError: it cannot be opened.
-            FormatError (`error`): it is no regular file.
+            FormatError (`error`): it is not a regular file.
         """
         self._error = error
         self._beside: dict[str, Source] = {}
@@ -97,7 +97,7 @@ class Source:
 
         Raises:
             OSError: it cannot be opened.
-            FormatError: it is no regular file, or none any more.
+            FormatError: it is not a regular file, or none any more.
         """
         if self.path is None:
             return io.BytesIO(self._data or b"")
@@ -123,8 +123,8 @@ class Source:
         one folder, and link to them.
 
         Raises:
-            ValueError: the name, or the link there, leads out of the folder; this is no file with a
-                path; or there is no such regular file.
+            ValueError: the name, or the link there, leads out of the folder; this is not a file
+                with a path; or there is no such regular file.
             OSError: it cannot be opened.
         """
         if name in self._beside:
@@ -219,5 +219,5 @@ def _check_regular(
         raise error(f"{title}: it is a directory: give a file in it")
     if not stat.S_ISREG(mode):
         raise error(
-            f"{title}: it is no regular file but a pipe or device, which might never end: {step}"
+            f"{title}: it is not a regular file but a pipe or device, which might never end: {step}"
         )

@@ -60,7 +60,7 @@ class Activation:
             to float32.
 
     Raises:
-        TypeError: name is no string, or a parameter is no number.
+        TypeError: name is not a string, or a parameter is not a number.
         ValueError: name is unknown, or a parameter is not finite, or it has no such parameter.
     """
 

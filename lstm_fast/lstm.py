@@ -130,8 +130,8 @@ class LSTM(HasSizes, Model):
                 LSTM_FAST_ISA, or else the best of this CPU. All give the same bits.
 
         Raises:
-            TypeError: mapping is no mapping, a value has no real dtype, or keep_weights is neither
-                a bool nor None.
+            TypeError: mapping is not a mapping, a value has no real dtype, or keep_weights is
+                neither a bool nor None.
             ValueError: a weight is missing, misshapen, not finite or too large for weight_dtype; a
                 name beside the weights is not understood; or weight_dtype, backend or isa is
                 unknown, or not for this CPU or this cell.
@@ -220,7 +220,7 @@ class LSTM(HasSizes, Model):
         see `from_state_dict`.
 
         Raises:
-            TypeError: weight_dtype is no string.
+            TypeError: weight_dtype is not a string.
             ValueError: it is unknown, or a weight is too large for it.
             WeightsNotKeptError: the weights as they were given are no longer there.
         """
@@ -334,7 +334,7 @@ class LSTM(HasSizes, Model):
                 at most 8.
 
         Raises:
-            TypeError: a number is no integer.
+            TypeError: a number is not an integer.
             ValueError: it is out of range; or the LSTM cannot stream.
             MemoryError: there is not enough.
         """

@@ -77,7 +77,7 @@ class Model:
                 LSTM_FAST_ISA, or else the best of this CPU. All give the same bits.
 
         Raises:
-            TypeError: program is no Program, or a name no string.
+            TypeError: program is not a Program, or a name is not a string.
             FormatError: the program is wrong; the text names the operation.
             ValueError: weight_dtype, backend or isa is unknown, or not for this CPU or program; or
                 a weight is too large for its type.
@@ -126,7 +126,7 @@ class Model:
         The other arguments, and what else is raised: see `from_program`.
 
         Raises:
-            TypeError: data is no bytes.
+            TypeError: data is not bytes.
             FormatError: they are damaged, of another version, or no such file.
         """
         cls._refuse_others("from_bytes(data)")
@@ -289,7 +289,7 @@ class Model:
                 at most 8.
 
         Raises:
-            TypeError: a number is no integer.
+            TypeError: a number is not an integer.
             ValueError: it is out of range.
             MemoryError: there is not enough.
         """

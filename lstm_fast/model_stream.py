@@ -80,8 +80,8 @@ class ModelStream(ABC):
         """Advance by T frames: the same bits as T calls of `step`.
 
         In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
-        Ctrl-C's does, the state is as it was before; what is in `out` means nothing then, nor does
-        it where a later step has an index that is beyond a table.
+        Ctrl-C's does, the state is as it was before; what is in `out` is then undefined, as it
+        is where a later step has an index that is beyond a table.
 
         Args:
             xs: as x of `step`, with an axis of T steps in front of every input; T may be 0.
@@ -134,7 +134,7 @@ class ModelStream(ABC):
         changes nothing. A model without state has an empty mapping.
 
         Raises:
-            TypeError: assigned is no mapping, or its values are not of their kind.
+            TypeError: assigned is not a mapping, or its values are not of their kind.
             ValueError: a name is missing or unknown, or a shape does not fit.
             ConcurrentUseError: another thread is using this stream.
         """
@@ -177,7 +177,7 @@ class ModelStream(ABC):
 
         Raises:
             SnapshotError: it is damaged, or was taken of another model. Nothing has changed.
-            TypeError: it is no bytes.
+            TypeError: it is not bytes.
             ConcurrentUseError: another thread is using this stream.
         """
         self.state = self._model._from_snapshot(snapshot)

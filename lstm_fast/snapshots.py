@@ -74,14 +74,16 @@ def _opened(snapshot: Any, version: int, keys: Sequence[str]) -> tuple[dict[str,
     """Return the header of a snapshot of that version, with all these keys, and its values.
 
     Raises:
-        TypeError: it is no bytes.
-        SnapshotError: it is no snapshot, is damaged, or of another version.
+        TypeError: it is not bytes.
+        SnapshotError: it is not a snapshot, is damaged, or of another version.
     """
     if not isinstance(snapshot, (bytes, bytearray, memoryview)):
         raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
     data = bytes(snapshot)
     if not data.startswith(MAGIC):
-        raise SnapshotError(f"this is no snapshot of lstm_fast: it does not begin with {MAGIC!r}")
+        raise SnapshotError(
+            f"this is not a snapshot of lstm_fast: it does not begin with {MAGIC!r}"
+        )
     body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
     if _sha256(body).digest() != checksum:
         raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")
@@ -144,8 +146,8 @@ def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
     """Return the state in a snapshot, if it was taken with these very weights.
 
     Raises:
-        TypeError: it is no bytes.
-        SnapshotError: it is no snapshot, is damaged, of another version, or of other weights.
+        TypeError: it is not bytes.
+        SnapshotError: it is not a snapshot, is damaged, of another version, or of other weights.
     """
     header, values = _opened(snapshot, VERSION, ("fingerprint", "weight_dtype"))
     _check_weights(header, lstm.fingerprint, lstm.weight_dtype)
@@ -193,8 +195,8 @@ def unpack_model(model: Model, snapshot: Any) -> dict[str, NDArray[Any]]:
     """Return the state in a snapshot, if it was taken of this very program and types of weights.
 
     Raises:
-        TypeError: it is no bytes.
-        SnapshotError: it is no snapshot, is damaged, of another version, or of another model.
+        TypeError: it is not bytes.
+        SnapshotError: it is not a snapshot, is damaged, of another version, or of another model.
     """
     header, values = _opened(snapshot, MODEL_VERSION, ("fingerprint", "weight_dtype", "entries"))
     _check_weights(header, model.fingerprint, _weight_dtype(model))

@@ -68,7 +68,7 @@ class Stream(ModelStream):
             The last layer's h, shape (P,), float32: `out` where it was given.
 
         Raises:
-            TypeError: x has no real dtype, or out is no float32 array.
+            TypeError: x has no real dtype, or out is not a float32 array.
             ValueError: x or out has the wrong shape; out is strided, read-only or overlaps x.
             ConcurrentUseError: another thread is using this stream.
         """
@@ -84,7 +84,7 @@ class Stream(ModelStream):
         """Advance by T frames: the same bits as T calls of `step`.
 
         In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
-        Ctrl-C's does, the state is as it was before; what is in `out` means nothing then.
+        Ctrl-C's does, the state is as it was before; what is in `out` is then undefined.
 
         Args:
             xs: the frames, shape (T, I); T may be 0. Converted as by `step`.
@@ -115,7 +115,7 @@ class Stream(ModelStream):
         read here is exactly what continues, and assigning what was read changes nothing.
 
         Raises:
-            TypeError: assigned is no pair, or its values are not real numbers.
+            TypeError: assigned is not a pair, or its values are not real numbers.
             ValueError: h or c has the wrong shape; or of a mapping a name is missing or unknown.
             ConcurrentUseError: another thread is using this stream.
         """

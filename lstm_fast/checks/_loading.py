@@ -75,7 +75,7 @@ def load_target(
         raise TargetError(f"{text}: Keras: give module:factory, whose model has stateful=True")
     module, separator, attribute = text.partition(":")
     if not separator or not module or not attribute:
-        raise TargetError(f"{text!r} is no target: {WANTED}")
+        raise TargetError(f"{text!r} is not a target: {WANTED}")
     return _of_module(module, attribute, input_size, origin, vad)
 
 

@@ -165,8 +165,8 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
 def _check(options: argparse.Namespace) -> int:
     """Run the checks; return the exit status.
 
-    Whatever a target raises before the first check is one line, also what is no Exception, such as
-    SystemExit: without this, a target that calls `sys.exit(0)` would have passed.
+    Whatever a target raises before the first check is one line, also what is not an Exception, such
+    as SystemExit: without this, a target that calls `sys.exit(0)` would have passed.
     """
     try:
         report = _report(options)

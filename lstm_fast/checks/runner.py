@@ -71,7 +71,7 @@ def run(
 
     Raises:
         TargetError: the target can't be run at all.
-        TypeError, ValueError, OSError, FormatError: target is no Target; a name is unknown; the
+        TypeError, ValueError, OSError, FormatError: target is not a Target; a name is unknown; the
             reference can't be read or does not fit.
     """
     check_target(target)

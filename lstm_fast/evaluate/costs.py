@@ -44,7 +44,7 @@ def to_costs(costs: Any) -> tuple[Cost | None, Cost | None]:
     """Return what two predictors cost.
 
     Raises:
-        TypeError: it is no pair of Cost or None.
+        TypeError: it is not a pair of Cost or None.
     """
     if (
         isinstance(costs, Sequence)

@@ -86,7 +86,7 @@ def _choose(sample: Sample, format: str | None) -> str:
         others = [name for name, one in FORMATS.items() if one.recognise(source, head)]
         if others and format not in others:
             raise FormatError(
-                f"{source}: it is no file of the format {format!r}, but of {others[0]!r}; leave "
+                f"{source}: it is not a file of the format {format!r}, but of {others[0]!r}; leave "
                 "format out, or name that"
             )
         return format
@@ -107,7 +107,7 @@ def _source(given: Readable) -> Source:
     """Return what is to be read.
 
     Raises:
-        TypeError: it is no path, no bytes and no open file.
+        TypeError: it is not a path, no bytes and no open file.
         OSError: it cannot be opened.
         FormatError: it is a directory or a pipe, or the common name of a checkpoint's files.
     """
@@ -120,7 +120,7 @@ def _source(given: Readable) -> Source:
 
 
 def _instead(given: Any) -> str | None:
-    """Return what a path that is no file leads to, and what to give instead."""
+    """Return what a path that is not a file leads to, and what to give instead."""
     if not isinstance(given, (str, os.PathLike)):
         return None
     from . import _recognise_containers

@@ -23,7 +23,7 @@ def parse(path: object, part: str, data: bytes, limit: int) -> Any:
         limit: how many bytes of memory its values may take.
 
     Raises:
-        FormatError: it is no JSON, or holds too many values.
+        FormatError: it is not JSON, or holds too many values.
     """
     cost = sum(size * data.count(character) for character, size in COSTS.items())
     if cost > limit:

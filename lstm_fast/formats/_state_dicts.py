@@ -49,7 +49,7 @@ def without(
     """Return the tensors whose names fit no pattern of `ignore`, and the names that do.
 
     Raises:
-        TypeError: ignore is no string and no list of them.
+        TypeError: ignore is not a string and no list of them.
     """
     patterns = as_patterns(ignore)
     kept = {name: one for name, one in tensors.items() if not is_ignored(name, patterns)}
@@ -89,7 +89,7 @@ def find(
     Raises:
         FormatError: those of LSTMs are larger than the limit; there are only cells of other kinds;
             or no LSTM can be computed, with the reason of the first.
-        TypeError: ignore is no string and no list of them.
+        TypeError: ignore is not a string and no list of them.
     """
     tensors, ignored = without(tensors, ignore)
     groups = grouped(tensors)

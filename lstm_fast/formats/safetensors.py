@@ -84,7 +84,7 @@ def _read_header(source: Source) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FormatError(f"{source}: header: expected a JSON object")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict):
-        raise FormatError(f"{source}: header: __metadata__ is no JSON object")
+        raise FormatError(f"{source}: header: __metadata__ is not a JSON object")
     data = range(8 + length, size)
     return {name: _tensor(source, name, entry, data) for name, entry in header.items()}, metadata
 
@@ -100,16 +100,16 @@ def _tensor(source: Source, name: str, entry: Any, data: range) -> Tensor:
         raise FormatError(f"{part}: expected a JSON object")
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
-        raise FormatError(f"{part}: its shape is no list of sizes")
+        raise FormatError(f"{part}: its shape is not a list of sizes")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        raise FormatError(f"{part}: its data_offsets are no pair of offsets")
+        raise FormatError(f"{part}: its data_offsets are not a pair of offsets")
     begin, end = offsets
     if not begin <= end <= len(data):
         raise FormatError(
             f"{part}: its bytes {begin} to {end} are not within the {len(data)} of the file's data"
         )
     if not isinstance(dtype, str):
-        raise FormatError(f"{part}: its dtype is no string")
+        raise FormatError(f"{part}: its dtype is not a string")
     count = math.prod(shape)
     if dtype in ITEM_BYTES and count * ITEM_BYTES[dtype] != end - begin:
         raise FormatError(f"{part}: {end - begin} bytes are not {shape} of {dtype}")
@@ -143,7 +143,7 @@ def _read_shards(source: Source, ignore: str | Iterable[str]) -> list[Found | Re
     parts = {name for group in grouped(names).values() for name in group.names()}
     for name, shard in names.items():
         if not isinstance(shard, str):
-            raise FormatError(f"{source}: tensor {name!r}: its shard is no name of a file")
+            raise FormatError(f"{source}: tensor {name!r}: its shard is not a name of a file")
         if name in parts:
             shards.setdefault(shard, []).append(name)
     tensors, limit = {}, 0
@@ -163,7 +163,7 @@ def _read_canonical(source: Source, tensors: dict[str, Tensor], text: Any) -> Fo
     """Return what `write` wrote."""
     part = f"metadata {KEY}"
     if not isinstance(text, str):
-        raise FormatError(f"{source}: {part}: it is no string")
+        raise FormatError(f"{source}: {part}: it is not a string")
     options = _json.parse(source, part, text.encode("ascii", "replace"), size_limit(source))
     if not isinstance(options, dict) or options.get("version") != VERSION:
         found = options.get("version") if isinstance(options, dict) else None
@@ -197,7 +197,7 @@ def _canonical_layers(
         layers.append(replace(layer, **values))
     if unknown := sorted(set(tensors) - used):
         raise FormatError(
-            f"{source}: tensor {unknown[0]!r} is no part of the LSTM; leave out what is not: "
+            f"{source}: tensor {unknown[0]!r} is not a part of the LSTM; leave out what is not: "
             f"{advice(unknown, '')}"
         )
     return layers

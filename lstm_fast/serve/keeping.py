@@ -81,7 +81,9 @@ class Kept:
                 raise ValueError("its parts do not fit")
             return cls(**facts)
         except (ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
-            raise SnapshotError(f"this is no session that this server keeps: {error!r}") from None
+            raise SnapshotError(
+                f"this is not a session that this server keeps: {error!r}"
+            ) from None
 
 
 class Store:

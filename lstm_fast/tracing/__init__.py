@@ -112,8 +112,8 @@ def trace(
         meter: OpenTelemetry's; None takes the global provider's.
 
     Raises:
-        TypeError: stream is no `Stream` or `ModelStream`; age_steps or steps_recorded is no
-            integer.
+        TypeError: stream is not a `Stream` or `ModelStream`; age_steps or steps_recorded is
+            not an integer.
         ValueError: model_name is empty, or a number is negative; confidence names no output, or one
             that holds no floats, or is given for an LSTM.
     """

@@ -50,7 +50,7 @@ class Chunks:
             backend: what resamples: "native", "numba", "reference"; None: the best here.
 
         Raises:
-            TypeError, ValueError: rate, model_rate or size is no integer, or out of range.
+            TypeError, ValueError: rate, model_rate or size is not an integer, or out of range.
             BackendUnavailableError: the backend asked for is not installed.
         """
         self._model_rate = check_rate(model_rate, model_rate)
@@ -148,14 +148,16 @@ class Chunks:
         """Continue where a snapshot was taken.
 
         Raises:
-            TypeError: it is no bytes.
+            TypeError: it is not bytes.
             SnapshotError: it is none, is cut short, or was taken at other rates. Nothing changed.
         """
         if not isinstance(snapshot, (bytes, bytearray, memoryview)):
             raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
         data = bytes(snapshot)
         if len(data) < HEADER.size or not data.startswith(MAGIC):
-            raise SnapshotError(f"this is no snapshot of chunks: it does not begin with {MAGIC!r}")
+            raise SnapshotError(
+                f"this is not a snapshot of chunks: it does not begin with {MAGIC!r}"
+            )
         _, rate, model_rate, size, raw, ready = HEADER.unpack_from(data)
         if (rate, model_rate, size) != (self._rate, self._model_rate, self._size):
             raise SnapshotError(

@@ -83,7 +83,7 @@ class SpeechEvents:
             unknown: none; what stands here is an error.
 
         Raises:
-            TypeError: one of them is no number, or there is no such rule.
+            TypeError: one of them is not a number, or there is no such rule.
             ValueError: one is out of range.
         """
         if unknown:
@@ -172,14 +172,16 @@ class SpeechEvents:
         """Continue where a snapshot was taken; thresholds and times are this one's own.
 
         Raises:
-            TypeError: it is no bytes.
+            TypeError: it is not bytes.
             SnapshotError: it is none. Nothing changed.
         """
         if not isinstance(snapshot, (bytes, bytearray, memoryview)):
             raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
         data = bytes(snapshot)
         if len(data) != STATE.size or not data.startswith(MAGIC):
-            raise SnapshotError(f"this is no snapshot of events: it is not {MAGIC!r} and its state")
+            raise SnapshotError(
+                f"this is not a snapshot of events: it is not {MAGIC!r} and its state"
+            )
         _, chunk, start, temp_end, ended, turn, announced = STATE.unpack(data)
         if min(start, temp_end, turn) < NONE or ended < 0 or (announced and start == NONE):
             raise SnapshotError("the snapshot of events is damaged: no session comes to this state")

@@ -1,6 +1,6 @@
 """One caller as they are: audio of any rate in pieces of any size, and what is said about it.
 
-What a session is made of is in one snapshot: the audio that is no whole chunk yet, the model's
+What a session is made of is in one snapshot: the audio that is not a whole chunk yet, the model's
 state, and whether somebody is speaking. Layout, little-endian:
 
     8 bytes     b"LFSPEECH"
@@ -143,7 +143,7 @@ class SpeechStream:
         """Continue where a snapshot was taken, by a stream or a pool; the rules are this one's own.
 
         Raises:
-            TypeError: it is no bytes.
+            TypeError: it is not bytes.
             SnapshotError: it is damaged, or of another model or rate. Nothing has changed.
             ConcurrentUseError: another thread is using this stream.
         """
@@ -228,14 +228,14 @@ def parts_of(snapshot: Any) -> tuple[bytes, bytes, bytes]:
     """Return the snapshots of model, chunks and events that are in one.
 
     Raises:
-        TypeError: it is no bytes.
+        TypeError: it is not bytes.
         SnapshotError: it is none, or damaged.
     """
     if not isinstance(snapshot, (bytes, bytearray, memoryview)):
         raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
     data = bytes(snapshot)
     if not data.startswith(MAGIC):
-        raise SnapshotError(f"this is no snapshot of speech: it does not begin with {MAGIC!r}")
+        raise SnapshotError(f"this is not a snapshot of speech: it does not begin with {MAGIC!r}")
     body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
     if len(body) < PARTS.size or _sha256(body) != checksum:
         raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")

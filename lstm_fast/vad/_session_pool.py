@@ -157,7 +157,7 @@ class SpeechPool:
         Raises:
             StaleHandleError: a handle names no open session of this pool.
             TypeError, ValueError: some cannot be samples, the text says whose; there are more or
-                fewer than handles; or a handle stands twice. Nothing has changed, of any session.
+                fewer than handles; or a handle is given twice. Nothing has changed, of any session.
             ConcurrentUseError: another thread is using one of the sessions.
         """
         keys = [int(handle) for handle in to_handles(handles)]
@@ -211,10 +211,10 @@ class SpeechPool:
 
         Args:
             snapshot: by a pool or a stream of the same model.
-            rules: as of `open`; they are no part of a snapshot.
+            rules: as of `open`; they are not part of a snapshot.
 
         Raises:
-            TypeError: it is no bytes.
+            TypeError: it is not bytes.
             SnapshotError: it is damaged, or of another model.
             PoolFullError: as `open`.
         """

@@ -162,7 +162,7 @@ def test_a_function_that_calls_itself(found):
 
 def test_other_networks_are_named(found):
     gru = helper.make_node("GRU", ["x", "W", "R"], ["y"], hidden_size=H)
-    with pytest.raises(FormatError, match="no LSTM node in it, but GRU, which is no LSTM"):
+    with pytest.raises(FormatError, match="no LSTM node in it, but GRU, which is not an LSTM"):
         found(model([gru], PLAIN))
 
 

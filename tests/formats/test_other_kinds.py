@@ -203,7 +203,7 @@ def test_a_sound_file_of_another_format_is_not_called_damaged(format):
     for own, path in sources():
         if own != format:
             text = message(path, format=format)
-            assert f"it is no file of the format {format!r}, but of {own!r}" in text
+            assert f"it is not a file of the format {format!r}, but of {own!r}" in text
 
 
 def test_no_sound_file_is_taken_for_another_kind():
@@ -279,7 +279,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     command = [sys.executable, "-m", "lstm_fast", "inspect", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "it is no regular file but a pipe or device" in done.stderr
+    assert "it is not a regular file but a pipe or device" in done.stderr
 
 
 # ---- directories ---------------------------------------------------------------------------------

@@ -302,7 +302,7 @@ def test_a_tensor_that_is_no_part_is_not_dropped(tmp_path):
     safetensors.write(path, LSTM.random(2, 3, backend="reference").weights)
     header, _ = header_of(path)
     header["peephale_l0"] = header["bias_ih_l0"]
-    with pytest.raises(FormatError, match="'peephale_l0' is no part"):
+    with pytest.raises(FormatError, match="'peephale_l0' is not a part"):
         safetensors.read(rewritten(path, header))
 
 
@@ -314,7 +314,7 @@ def test_a_tensor_that_is_no_part_is_not_dropped(tmp_path):
     [
         ("dtype", "F8_E4M3", "its dtype is F8_E4M3; F64, F32, F16, BF16 can be read"),
         ("dtype", "I32", "its dtype is I32"),
-        ("dtype", 4, "dtype is no string"),
+        ("dtype", 4, "dtype is not a string"),
         ("shape", [28, 6], r"560 bytes are not \[28, 6\] of F32"),
         ("shape", [2**40, 2**40], "bytes are not"),
         ("shape", [-28, -5], "no list of sizes"),

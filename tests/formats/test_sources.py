@@ -1,4 +1,4 @@
-"""What is read: paths of every kind, bytes, open files; and what is no regular file is refused."""
+"""What is read: paths of every kind, bytes, open files; what is not a regular file is refused."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_backends_and_isas_are_chosen_as_for_an_lstm(tmp_path, monkeypatch):
         monkeypatch.setenv("LSTM_FAST_BACKEND", "reference")
         assert make().backend == "reference"
         monkeypatch.setenv("LSTM_FAST_BACKEND", "slow")
-        with pytest.raises(ValueError, match="LSTM_FAST_BACKEND='slow' is no backend"):
+        with pytest.raises(ValueError, match="LSTM_FAST_BACKEND='slow' is not a backend"):
             make()
         monkeypatch.delenv("LSTM_FAST_BACKEND")
 

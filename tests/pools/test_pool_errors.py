@@ -78,7 +78,7 @@ def readonly(*shape):
 shared = np.zeros(300, F32)
 good = np.zeros((L, H), F32)
 NAMELESS = r"names no open session of this pool: it was closed, or is of another pool, or no handle"
-STALE, TWICE = StaleHandleError, "stands twice in one call, as numbers"
+STALE, TWICE = StaleHandleError, "is given twice in one call, as numbers"
 
 # fmt: off
 # name: (call, error, what the message must say, with the handles of the case for %(name)d)

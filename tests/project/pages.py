@@ -56,7 +56,7 @@ def blocks(text: str, page: str) -> list[Block]:
 
 
 def _prose(text: str) -> list[str]:
-    """The lines that are no code, numbered as before."""
+    """The lines that are not code, numbered as before."""
     lines, is_code = [], False
     for line in text.splitlines():
         is_fence = bool(FENCE.match(line))

@@ -154,7 +154,7 @@ class Object:
         return () if data is None else _shape(data)
 
     def read(self, limit: int) -> NDArray[np.float32]:
-        """Return an array of floats; what is no float32 is converted.
+        """Return an array of floats; what is not a float32 is converted.
 
         Args:
             limit: how many bytes it may take as float32.
@@ -163,7 +163,7 @@ class Object:
         if datatype.kind == "opaque" and datatype.size == 2 and self.text("dtype") == "bfloat16":
             datatype = Datatype("float", 2, "bfloat16")  # as Keras marks it
         if datatype.kind != "float":
-            raise Hdf5Error("its values are no floats of 16, 32 or 64 bits")
+            raise Hdf5Error("its values are not floats of 16, 32 or 64 bits")
         if self._find(EXTERNAL) is not None:
             raise Hdf5Error("its values are in another file, which is not followed")
         count = math.prod(self.shape)
@@ -332,7 +332,7 @@ class File:
         if count == 0:
             return []
         if datatype.kind not in ("fixed", "variable") or datatype.size < 1:
-            raise Hdf5Error(f"the attribute {name} is no text")
+            raise Hdf5Error(f"the attribute {name} is not text")
         if count * datatype.size > len(rest):
             raise Hdf5Error(f"the attribute {name} is cut short")
         pieces = [rest[datatype.size * n : datatype.size * (n + 1)] for n in range(count)]

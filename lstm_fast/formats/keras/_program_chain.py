@@ -47,7 +47,7 @@ def chain(layer: dict[str, Any], group: Path, names: Path) -> Iterator[Piece]:
         names: its name behind those of the models around it; () for the model as a whole.
 
     Raises:
-        ConfigError: it is no chain.
+        ConfigError: it is not a chain.
     """
     kind, options = str(layer.get("class_name"))[:80], a_dict(layer.get("config"))
     own, is_model = layer.get("registered_name"), kind in MODELS
@@ -72,7 +72,7 @@ def chain(layer: dict[str, Any], group: Path, names: Path) -> Iterator[Piece]:
 
 
 def _check_graph(options: dict[str, Any], layers: list[dict[str, Any]], names: list[str]) -> None:
-    """Refuse a graph of layers that is no chain, or stands in another order."""
+    """Refuse a graph of layers that is not a chain, or stands in another order."""
     told = "only models are read in which each layer follows the one before it"
     before: str | None = None
     for layer, name in zip(layers, names, strict=True):

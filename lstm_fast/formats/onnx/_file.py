@@ -44,7 +44,7 @@ class File:
 
     Raises:
         OSError: it cannot be opened.
-        FormatError: it is no ONNX model, or the library is missing.
+        FormatError: it is not an ONNX model, or the library is missing.
     """
 
     def __init__(self, source: Source) -> None:

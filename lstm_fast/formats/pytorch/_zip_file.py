@@ -69,7 +69,7 @@ class Archive:
         with checked(self.source, name):
             order = self._read(name)
             if order not in (b"little", b"big"):
-                raise ValueError(f"{order[:20]!r} is no order of bytes")
+                raise ValueError(f"{order[:20]!r} is not an order of bytes")
             return order
 
     def load(self, name: str = "data.pkl") -> Any:

@@ -129,7 +129,7 @@ class File:
             raise FormatError(f"{self.source}: its LSTMs claim more weights than it can hold")
 
     def _raw(self, tensor: Tensor) -> NDArray[np.uint8]:
-        """Return a tensor's bytes, without a copy; empty where it is no constant."""
+        """Return a tensor's bytes, without a copy; empty where it is not a constant."""
         index = tensor.table.Buffer()
         if index >= self.model.BuffersLength():
             raise ValueError(f"is in buffer {index}, but there are {self.model.BuffersLength()}")
