@@ -191,8 +191,8 @@ def variant_cell(
 def quantise_rows(w: ArrayLike) -> tuple[Float64, Float64]:
     """Return int8 weights as the contract rounds them, as (whole numbers, scale of each row).
 
-    The scale of a row is max |w| / 127 in float32, and 0 where max |w| < 2**-100; see LF_INT8 in
-    csrc/lstm_fast.h. Shapes (4H, K) and (4H,).
+    The scale of a row is max(abs(w)) / 127 in float32, and 0 where that maximum is
+    below 2**-100; see LF_INT8 in csrc/lstm_fast.h. Shapes (4H, K) and (4H,).
     """
     w = np.asarray(w, np.float32)
     largest = np.abs(w).max(axis=1)

@@ -168,7 +168,7 @@ def _warn_no_native(used: str, reasons: list[str]) -> None:
 
 
 def _levels_to_the_caller() -> int:
-    """Return the `stacklevel` with which the caller of this blames the line that called lstm_fast."""
+    """Return the `stacklevel` that makes a warning name the line that called lstm_fast."""
     levels = 0
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{_PACKAGE.name}."):

@@ -46,7 +46,7 @@ class Answer(asyncio.Future[Any]):
         return super().cancel(msg)
 
     def give(self, y: Any) -> None:
-        """Take the output; a caller that has cancelled too late is not told, and the step counts."""
+        """Take the output; a caller that cancelled too late is not told, and the step counts."""
         if not self.done():
             self.set_result(y)
 

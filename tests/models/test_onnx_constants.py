@@ -184,7 +184,7 @@ def test_an_index_that_is_no_number(value, onnx_file):
     with pytest.raises(ValueError, match=r"the index 12 is not within the 7 rows of an embedding$"):
         stream.step([7])
     stream.state = {"h": [np.nan]}
-    with pytest.raises(ValueError, match="no number"):
+    with pytest.raises(ValueError, match="not a number"):
         stream.step([0])
     stream.reset()
     stream.step([0])

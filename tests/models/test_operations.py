@@ -301,7 +301,7 @@ REFUSED = [
     ("slice", [(4, 4)], {"starts": (1,), "ends": (2,), "steps": (1,)}, "starts is"),
     ("transpose", [(2, 3)], {"order": (0, 0)}, "each axis"),
     ("reshape", [(2, 3)], {"shape": (5,)}, "another number of elements"),
-    ("reshape", [(2, 3)], {"shape": (0, 6)}, "no integer of 1 or more"),
+    ("reshape", [(2, 3)], {"shape": (0, 6)}, "not an integer of 1 or more"),
     ("expand", [(2, 3)], {"shape": (3,)}, "does not broadcast"),
     ("expand", [(1,)], {"shape": (2**20, 2**20)}, "elements"),
     ("pad", [(2,)], {"before": (2,), "after": (0,), "mode": "reflect"}, "reflects at most 1"),

@@ -220,7 +220,7 @@ CALLS = {
     "restore when full": (lambda p: p.pool.restore(p.pool.snapshot(p.a)), PoolFullError, "^all 3"),
     "restore a string": (lambda p: p.pool.restore("LSTMFAST"), TypeError, "is bytes, found str"),
     "restore None": (lambda p: p.pool.restore(None), TypeError, "is bytes, found NoneType"),
-    "restore nothing": (lambda p: p.pool.restore(b""), SnapshotError, "no snapshot"),
+    "restore nothing": (lambda p: p.pool.restore(b""), SnapshotError, "not a snapshot"),
     "restore a part": (lambda p: p.pool.restore(p.pool.snapshot(p.a)[:-1]), SnapshotError,
                        "damaged or cut short"),
 
