@@ -14,6 +14,7 @@
 #   make scale      past one machine: recordings on Ray Data; sessions on Ray Serve, of which replicas
 #                   are killed ROUNDS=20 times (installs Ray; apt install redis-server before it)
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
+#   make docs       the documentation site, into build/docs; a warning fails
 #   make lint       ruff, mypy, clang-format
 #   make warnings   the C core with every compiler here, warnings as errors
 #   make format     rewrite in the house format
@@ -33,7 +34,7 @@ INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
 
-.PHONY: help demo serve test test-slow test-emulated conformance integrations mutants fuzz bench lint warnings format clean
+.PHONY: help demo serve test test-slow test-emulated conformance integrations mutants fuzz bench docs lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -131,6 +132,15 @@ scale: $(VENV)/scale.stamp
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds
+
+$(VENV)/docs.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
+	$(PIP) install --quiet --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/python docs/benchmark_plots.py --check
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees -c docs . build/docs
+	@echo 'build/docs/index.html'
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(PY_FILES)

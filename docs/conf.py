@@ -47,7 +47,7 @@ exclude_patterns = [".*", "build", "csrc", "dist", "examples", "lstm_fast", "out
 
 myst_heading_anchors = 4  # by the names that code hosts give them
 
-default_role = "py:obj"  # `name` in a docstring links to what is documented, and else is code
+default_role = "py:obj"  # `name` in a docstring is a link where that is documented, else code
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "groupwise"
 autodoc_mock_imports = ["livekit", "opentelemetry", "pipecat"]  # which integrations derive from
@@ -64,6 +64,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
+html_extra_path = ["_root"]
 
 
 
