@@ -36,18 +36,21 @@ class Source:
     _title: str
     _data: bytes | None
 
-    def __init__(self, given: Readable, error: type[ValueError] = FormatError) -> None:
+    def __init__(
+        self, given: Readable, error: type[ValueError] = FormatError, most: int | None = None
+    ) -> None:
         """Look at what was given; an open file is read to its end, from where it stands.
 
         Args:
             given: a path; bytes, bytearray or memoryview of what the file holds; or a binary file
                 that is open for reading, such as BytesIO.
             error: what is raised for what is not a regular file.
+            most: bytes that it may have; no more are read of an open file. None: any number.
 
         Raises:
             TypeError: it is none of these, such as a file in text mode.
             OSError: it cannot be opened.
-            FormatError (`error`): it is not a regular file.
+            FormatError (`error`): it is not a regular file, or too large.
         """
         self._error = error
         self._beside: dict[str, Source] = {}
@@ -63,12 +66,14 @@ class Source:
             self._title, self.name = str(self.path), self.path.name
         else:
             self._title, self.name = _title(given)
-            self._data = _contents(given, self._title, error)
+            self._data = _contents(given, self._title, error, most)
         if self._data is None:
             with self.open() as file:
                 self.size = os.fstat(file.fileno()).st_size
         else:
             self.size = len(self._data)
+        if most is not None and self.size > most:
+            raise error(f"{self._title}: it has more than {most} bytes, the most that it may have")
 
     @classmethod
     def of(cls, given: Readable) -> Source:
@@ -172,8 +177,8 @@ def _title(file: Any) -> tuple[str, str]:
     return f"<{type(file).__name__}>", ""
 
 
-def _contents(file: Any, title: str, error: type[ValueError]) -> bytes:
-    """Return what an open file holds from where it stands."""
+def _contents(file: Any, title: str, error: type[ValueError], most: int | None) -> bytes:
+    """Return what an open file holds from where it stands; of one too large, a byte too much."""
     if isinstance(file, io.TextIOBase) or not callable(getattr(file, "read", None)):
         kind = "a file in text mode" if isinstance(file, io.TextIOBase) else type(file).__name__
         raise TypeError(
@@ -185,7 +190,7 @@ def _contents(file: Any, title: str, error: type[ValueError]) -> bytes:
     except (OSError, AttributeError, TypeError, ValueError):  # such as BytesIO, which has none
         mode = stat.S_IFREG
     _check_regular(mode, title, error, "give what it holds, file.read()")
-    data = file.read()
+    data = file.read() if most is None else file.read(most + 1)
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"{title}: it gave {type(data).__name__}, not bytes: open it with 'rb'")
     return bytes(data)

@@ -23,9 +23,10 @@ from typing import Any
 
 from .._source import Readable, Source
 from .._weights import Weights
-from ..errors import FormatWarning
+from ..errors import FormatWarning, shortened
 from ..lstm import LSTM
 from ._files import FormatError, Found, MissingExtraError, Refused
+from ._inventory import listed
 from ._recognise_ours import FORMATS
 from ._sample import HEAD, Sample
 
@@ -58,7 +59,18 @@ def _imports() -> None:
 
     Never called: a reader is imported when it is needed.
     """
-    from . import keras, nam, onnx, pytorch, safetensors, tf1, tflite  # noqa: F401
+    from . import (  # noqa: F401
+        equinox,
+        keras,
+        nam,
+        npz,
+        onnx,
+        pytorch,
+        rtneural,
+        safetensors,
+        tf1,
+        tflite,
+    )
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -228,7 +240,7 @@ def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Fo
         return _named(path, found, name)
     good = [one for one in found if isinstance(one, Found)]
     if len(good) > 1:
-        names = ", ".join(repr(one.name) for one in good)
+        names = listed(repr(one.name) for one in good)
         raise FormatError(f"{path}: there are {len(good)} LSTMs in it, say which: name= {names}")
     refused = [one for one in found if isinstance(one, Refused)]
     if not good:
@@ -243,7 +255,7 @@ def _named(path: object, found: Sequence[Found | Refused], name: str) -> Found:
             raise one.error
         if one.name == name and isinstance(one, Found):
             return one
-    names = ", ".join(repr(one.name) for one in found)
+    names = listed(repr(one.name) for one in found)
     text = f"{path}: there is no LSTM named {name!r} in it, but {names}"
     for one in found:
         for index, part in enumerate(one.parts):
@@ -278,8 +290,8 @@ def load(
     """Read an LSTM from a file, ready to be stepped.
 
     Args:
-        path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, or arrays of
-            TensorFlow 1 as .npz. docs/formats.md lists what each may hold. It is given by its path;
+        path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, RTNeural,
+            Equinox, or arrays as .npz. docs/formats.md lists what each may hold. Given by its path;
             or as bytes, which are what it holds; or as a binary file that is open, such as BytesIO,
             which is read from where it stands to its end.
         name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.
@@ -304,7 +316,8 @@ def load(
     source = _source(path)
     found = pick(source, _read(source, format, options), name)
     if found.assumptions:
-        warnings.warn(f"{source}: {'; '.join(found.assumptions)}", FormatWarning, stacklevel=2)
+        text = shortened(f"{source}: {'; '.join(found.assumptions)}")
+        warnings.warn(text, FormatWarning, stacklevel=2)
     again = None
     if source.path is not None:
         again = partial(_read_again, os.path.abspath(source.path), name, format, options)

@@ -15,6 +15,7 @@ from .._lfm import MAGIC
 from .._source import Source
 from ._next_steps import ORIGINAL, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, UNPACK
 from ._recognise_containers import json_kind, pickle_kind, zip_kind
+from ._recognise_ours import NUMPY, after_first_array
 from ._sample import Sample, field, varint
 
 Test = Callable[[Sample], "bool | str"]
@@ -157,6 +158,12 @@ def _zeros(sample: Sample) -> bool:
     return len(sample.head) >= 512 and not any(sample.head)
 
 
+def _one_array(sample: Sample) -> bool:
+    """Whether it holds one array as `numpy.save` writes it, and not several, as of Equinox."""
+    end = after_first_array(sample.head)
+    return sample.head.startswith(NUMPY) and (end is None or end >= sample.size)
+
+
 def _first_words(sample: Sample) -> bool | str:
     if not sample.text or sample.text[0] in "{[":  # JSON, of which its reader says what is wrong
         return False
@@ -216,7 +223,7 @@ CERTAIN = (
     Other("an MXNet parameter file", _begins(b"\x12\x01" + bytes(6)), "export it to ONNX"),
     Other(
         "one NumPy array without a name",
-        _begins(b"\x93NUMPY"),
+        _one_array,
         "np.savez a file of all the arrays under their names, or LSTM.from_state_dict of a dict",
     ),
     Other("a MATLAB file", _begins(b"MATLAB "), "export the network to ONNX (exportONNXNetwork)"),
@@ -263,7 +270,7 @@ LIKELY = (
     Other("a file of Lua Torch", _named(".t7"), "load it there and write its arrays"),
     Other(
         "a file of Flax or JAX",
-        _named(".msgpack", ".eqx", ".orbax"),
+        _named(".msgpack", ".orbax"),
         "write its arrays: np.savez, or LSTM.from_state_dict of a dict under PyTorch's names",
     ),
     Other("a text that begins with {}", _first_words, "give a model"),

@@ -9,6 +9,9 @@ from .._source import Source
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
+NUMPY = b"\x93NUMPY"
+INDEX = ".index.json"
+WEIGHT_MAP = b'"weight_map"'  # of an index of shards
 TFLITE = b"TFL3"  # behind the first four bytes
 PICKLE = b"\x80"  # of protocol 2 and newer
 NEWEST_PICKLE = 5  # its protocol
@@ -33,22 +36,22 @@ def torch_root(names: Iterable[str]) -> str | None:
 
 
 def _zip_names(source: Source) -> list[str]:
-    """Return the names in a zip file; none where it is damaged."""
-    import zipfile
+    """Return the names in a zip file; none where it is damaged.
 
-    try:
-        with source.open() as file, zipfile.ZipFile(file) as archive:
-            return archive.namelist()
-    except Exception:  # zipfile has many errors for damaged files
-        return []
+    Raises:
+        FormatError: there are too many for a file of this size.
+    """
+    from . import _zip
+
+    return _zip.names(source)
 
 
 def _is_safetensors(source: Source, head: bytes) -> bool:
     """Return whether it is a safetensors file or the index of one in shards."""
-    if head[:1] == b"{":
-        return source.name.endswith(".index.json") and b'"weight_map"' in head
-    length = int.from_bytes(head[:8], "little")
-    return head[8:9] == b"{" and 2 <= length <= source.size - 8
+    length = int.from_bytes(head[:8], "little")  # which may begin as a text does
+    if head[8:9] == b"{" and 2 <= length <= source.size - 8:
+        return True
+    return head[:1] == b"{" and source.name.endswith(INDEX) and WEIGHT_MAP in head
 
 
 def _is_pytorch(source: Source, head: bytes) -> bool:
@@ -89,10 +92,62 @@ def _is_nam(source: Source, head: bytes) -> bool:
     return head.lstrip()[:1] == b"{" and b'"architecture"' in head
 
 
-def _is_tf1(source: Source, head: bytes) -> bool:
-    """Return whether it is an .npz file."""
+def _is_rtneural(source: Source, head: bytes) -> bool:
+    """Return whether it is JSON as RTNeural's players read it, or a state dict as JSON."""
+    keys = (b'"in_shape"', b'"model_data"', b'"state_dict"', b"weight_ih", b"weight_hh")
+    is_text = head.lstrip()[:1] == b"{" and b"\0" not in head
+    return is_text and any(key in head for key in keys) and WEIGHT_MAP not in head
+
+
+def _npz_names(source: Source, head: bytes) -> list[str]:
+    """Return the names of the arrays in an .npz file; none where it is no such."""
     names = _zip_names(source) if head.startswith(ZIP) else []
-    return bool(names) and all(name.endswith(".npy") for name in names)
+    is_npz = all(name.endswith(".npy") for name in names)
+    return [name.removesuffix(".npy") for name in names] if is_npz else []
+
+
+def _is_tf1(source: Source, head: bytes) -> bool:
+    """Return whether it is an .npz file with other names than `npz` reads."""
+    names = _npz_names(source, head)
+    return bool(names) and not _has_known_names(names)
+
+
+def _is_npz(source: Source, head: bytes) -> bool:
+    """Return whether it is an .npz file in which names of PyTorch, MLX or Flax tell an LSTM."""
+    return _has_known_names(_npz_names(source, head))
+
+
+def _has_known_names(names: list[str]) -> bool:
+    from .._parameter_names import prefixes
+    from . import _other_names
+
+    return bool(prefixes(names)) or _other_names.is_known(names)
+
+
+def after_first_array(head: bytes) -> int | None:
+    """Return where the first array of a file ends that begins with one, as `numpy.save` writes it.
+
+    None: it does not begin so, or its header is damaged.
+    """
+    if not head.startswith(NUMPY):
+        return None
+    import io
+
+    from . import _npy
+
+    file = io.BytesIO(head)
+    try:
+        header = _npy.read_header(file)
+    except ValueError:
+        return None
+    return file.tell() + header.size_bytes
+
+
+def _is_equinox(source: Source, head: bytes) -> bool:
+    """Return whether it holds arrays one after the other, perhaps behind a line of JSON."""
+    start = head.find(b"\n") + 1 if head[:1] == b"{" else 0
+    end = after_first_array(head[start:])
+    return end is not None and (start > 0 or end < source.size)
 
 
 # By the reader's name, in the order in which they are asked.
@@ -103,5 +158,8 @@ FORMATS = {
     "keras": Format((".keras", ".h5", ".hdf5"), _is_keras),
     "tflite": Format((".tflite", ".lite"), _is_tflite),
     "nam": Format((".nam",), _is_nam),
+    "rtneural": Format((".aidax", ".json"), _is_rtneural),
+    "equinox": Format((".eqx",), _is_equinox),
     "tf1": Format((".npz",), _is_tf1),
+    "npz": Format((".npz",), _is_npz),
 }

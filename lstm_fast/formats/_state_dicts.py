@@ -123,6 +123,11 @@ def check_size(path: object, tensors: Iterable[Tensor], limit: int) -> None:
         raise FormatError(f"{path}: its LSTMs claim {size} bytes, more than the file can hold")
 
 
+def title(prefix: str) -> str:
+    """Return what an LSTM of this prefix is called."""
+    return prefix.removesuffix(".").removesuffix("/")
+
+
 def _arrange(value: Float32) -> Float32:
     return gates.to_pytorch(value, "pytorch")
 
@@ -134,20 +139,20 @@ def _read(
     ignored: list[str],
     notes: tuple[str, ...],
 ) -> Found | Refused:
-    title = group.prefix.removesuffix(".")
+    name = title(group.prefix)
     try:
-        with checked(path, f"LSTM {title!r}", TypeError):
+        with checked(path, f"LSTM {name!r}", TypeError):
             stack = _state_dict.read_stack(group, tensors, arrange=_arrange)
     except MissingExtraError:
         raise
     except FormatError as error:
-        return Refused(title, error)
+        return Refused(name, error)
     left_out = [name for name in ignored if name.startswith(group.prefix)]
     notes = (*notes, *stack.notes)
     if left_out:
         notes = (*notes, f"left out, as ignore= asks: {listed(left_out)}")
     sources = in_order(stack.weights, stack.sources)
-    return Found(title, stack.weights, sources, notes, stack.assumptions)
+    return Found(name, stack.weights, sources, notes, stack.assumptions)
 
 
 def in_order(weights: Weights, sources: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""safetensors: PyTorch's names, one file or shards with an index; and our canonical form.
+"""safetensors: names of PyTorch, MLX and Flax, one file or shards; and our canonical form.
 
 A safetensors file is a length, a JSON header and raw arrays. It is read and written here, without
 the library of that name: the canonical form must work with NumPy alone, NumPy has no bfloat16, and
@@ -31,7 +31,7 @@ from .._parameter_names import grouped
 from .._source import Readable, Source
 from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
-from . import _json, _state_dicts
+from . import _json, _other_names, _state_dicts
 from ._files import FormatError, Found, Refused, checked, size_limit
 from ._inventory import listed
 from ._recognise_ours import FORMATS
@@ -48,7 +48,7 @@ ITEM_BYTES = {
 
 
 def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Refused]:
-    """Return every LSTM under PyTorch's names, or the one in our canonical form.
+    """Return every LSTM under the names of PyTorch, MLX or Flax, or the one in our canonical form.
 
     Args:
         path: the file, or the index (model.safetensors.index.json) beside its shards, by its
@@ -66,7 +66,9 @@ def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Re
     if KEY in metadata:
         kept, _ = _state_dicts.without(tensors, ignore)
         return [_read_canonical(source, kept, metadata[KEY])]
-    return _state_dicts.find(source, tensors, size_limit(source), ignore)
+    if metadata.get("format") == "pt":  # which PyTorch's writers say
+        return _state_dicts.find(source, tensors, size_limit(source), ignore)
+    return _other_names.find(source, tensors, size_limit(source), ignore)
 
 
 def _read_header(source: Source) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -82,7 +84,7 @@ def _read_header(source: Source) -> tuple[dict[str, Tensor], dict[str, Any]]:
     header = _json.parse(source, "header", text, size_limit(source))
     if not isinstance(header, dict):
         raise FormatError(f"{source}: header: expected a JSON object")
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None) or {}  # null where MLX has none
     if not isinstance(metadata, dict):
         raise FormatError(f"{source}: header: __metadata__ is not a JSON object")
     data = range(8 + length, size)
@@ -141,6 +143,7 @@ def _read_shards(source: Source, ignore: str | Iterable[str]) -> list[Found | Re
         raise FormatError(f"{source}: index: there is no weight_map in it")
     shards: dict[str, list[str]] = {}
     parts = {name for group in grouped(names).values() for name in group.names()}
+    parts |= _other_names.parts(names)
     for name, shard in names.items():
         if not isinstance(shard, str):
             raise FormatError(f"{source}: tensor {name!r}: its shard is not a name of a file")
@@ -156,7 +159,7 @@ def _read_shards(source: Source, ignore: str | Iterable[str]) -> list[Found | Re
             if name not in held:
                 raise FormatError(f"{source}: tensor {name!r}: it is not in {shard}")
             tensors[name] = replace(held[name], source=f"{held[name].source} in {shard}")
-    return _state_dicts.find(source, tensors, limit, ignore)
+    return _other_names.find(source, tensors, limit, ignore)
 
 
 def _read_canonical(source: Source, tensors: dict[str, Tensor], text: Any) -> Found:

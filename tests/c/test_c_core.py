@@ -204,6 +204,29 @@ def test_programs(core):
     assert "whole: 200 files, 200 of them ran" in process.stdout
 
 
+def restore_snapshots(core, *options):
+    """Damaged snapshots through the core, which has to do with each what Python does."""
+    built = build_only(core, "restore_snapshots.c", *options)
+    assert built.returncode == 0, built.stderr
+    fuzz = str(ROOT / "tests/streams/fuzz_snapshots.py")
+    program = str(core[0] / "restore_snapshots")
+    options = ("--program", program, "--only", "of_c", "--count", "600")
+    return run(sys.executable, fuzz, *options)
+
+
+def test_snapshots(core):
+    process = restore_snapshots(core)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert len(re.findall(r"(?m)^\w+: 200 snapshots, [1-9]\d* of them taken", process.stdout)) == 3
+
+
+def test_a_snapshot_that_is_taken_otherwise_is_noticed(core):
+    """Negative control."""
+    process = restore_snapshots(core, "-DLF_TEST_OTHER_STATE")
+    assert process.returncode == 1
+    assert re.search(r"--only lstm --seed \d+: in C 0 [0-9a-f]+, in Python another", process.stderr)
+
+
 def test_a_pool_that_gets_other_inputs_is_noticed(core):
     """Negative control."""
     process = run_programs(core, "-DLF_TEST_OTHER_INPUTS")

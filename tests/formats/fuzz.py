@@ -61,7 +61,8 @@ def sources() -> list[Path]:
     """Return the files to begin with: what a framework wrote, without what it computed."""
     files = [path for path in sorted(GOLDEN.rglob("*")) if path.is_file()]
     is_model = [
-        not path.stem.endswith("_run") and (path.suffix != ".npz" or path.parent.name == "tf1")
+        not path.stem.endswith("_run")
+        and (path.suffix != ".npz" or path.parent.name in ("tf1", "npz"))
         for path in files
     ]
     kept = [path for path, keep in zip(files, is_model, strict=True) if keep]

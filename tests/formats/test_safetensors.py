@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import bits
-from lstm_fast import LSTM, Activation, Cell, FormatError
+from lstm_fast import LSTM, Activation, Cell, FormatError, formats
 from lstm_fast._weights import KINDS, LayerWeights, make_weights
 from lstm_fast.cell import ACTIVATIONS
 from lstm_fast.formats import safetensors
@@ -395,3 +395,19 @@ def test_damaged_indexes_are_refused_or_read(tmp_path):
     folder = shutil.copytree(FILES / "sharded", tmp_path / "inner")
     path = folder / "model.safetensors.index.json"
     assert refused(safetensors.read, path, path.read_bytes(), 300) > 50
+
+
+@pytest.mark.parametrize("first", [b"{", b" "])
+def test_a_length_that_begins_as_json_does(tmp_path, first):
+    """Whatever it is called: the bytes of a length may be those of a text."""
+    data = (FILES / "two_layers.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    longer = -(-length // 256) * 256 + first[0]
+    header = data[8 : 8 + length].ljust(longer)
+    path = tmp_path / "unnamed"
+    path.write_bytes(longer.to_bytes(8, "little") + header + data[8 + length :])
+    assert path.read_bytes()[:1] == first
+    (found,) = formats.read(path)
+    (expected,) = safetensors.read(FILES / "two_layers.safetensors")
+    ours, theirs = found.weights.named(), expected.weights.named()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)

@@ -27,6 +27,12 @@ FILES = {
     "tflite/keras_stack.tflite": {},
     "nam/one_layer.nam": {},
     "tf1/basic.npz": {"forget_bias": 1.0},
+    "rtneural/stack.json": {},
+    "rtneural/amp_lstm.aidax": {},
+    "rtneural/proteus.json": {},
+    "npz/linen.npz": {},
+    "safetensors/mlx.safetensors": {},
+    "equinox/cell.eqx": {},
 }
 NEEDS = {"onnx": ["onnx"], "tflite": ["tflite", "flatbuffers"]}
 
@@ -161,7 +167,7 @@ def test_an_index_of_shards_needs_its_path():
 
 SUFFIXES = (
     *(".nam", ".onnx", ".tflite", ".npz", ".safetensors", ".safetensors.index.json", ".pt"),
-    *(".keras", ".h5", ".lfm", ".json"),
+    *(".keras", ".h5", ".lfm", ".json", ".aidax", ".eqx"),
 )
 
 

@@ -8,6 +8,8 @@ ERRORS = "tests/lstm/test_errors.py"
 HYGIENE = "tests/streams/test_state_hygiene.py"
 STREAMS = "tests/streams/test_streams.py"
 SNAPSHOTS = "tests/streams/test_snapshots.py"
+SNAPSHOT_FILES = "tests/streams/test_snapshot_files.py"
+HOSTILE = "tests/streams/test_hostile_snapshots.py"
 POOL_ERRORS = "tests/pools/test_pool_errors.py"
 OUTLIVES = STREAMS + "::test_prepare_does_not_outlive_what_it_was_made_from -k native"
 
