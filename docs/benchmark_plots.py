@@ -92,7 +92,8 @@ def _bars(chart: dict[str, Any], place: Callable[[float], float]) -> Iterator[st
         kind = "ours" if label.startswith("lstm_fast") else "other"
         width = place(value) - LEFT
         yield _text(LEFT - 10, y + 19, label.replace("`", ""), anchor="end")
-        yield f'<rect class="{kind}" x="{LEFT}" y="{y + 4}" width="{width:.1f}" height="{BAR - 9}"/>'
+        size = f'width="{width:.1f}" height="{BAR - 9}"'
+        yield f'<rect class="{kind}" x="{LEFT}" y="{y + 4}" {size}/>'
         yield _text(LEFT + width + 6, y + 19, f"{value:g}")
 
 

@@ -67,7 +67,6 @@ html_copy_source = False
 html_extra_path = ["_root"]
 
 
-
 def add_toctrees(app: Sphinx, docname: str, source: list[str]) -> None:
     """Put what each list of the table of contents links to into the sidebar, under its heading."""
     if docname != root_doc:

@@ -81,4 +81,6 @@ def to_restructured_text(
     app: Sphinx, what: str, name: str, it: Any, options: Any, lines: list[str]
 ) -> None:
     """Convert a docstring in place, before napoleon sees it."""
+    if what == "data":  # which has the docstring of its type; the page itself says what it is
+        lines.clear()
     lines[:] = converted(lines)

@@ -29,6 +29,15 @@ class Model:
     Make one with `lstm_fast.load_model`, or `from_program`; then `stream()` gives one session each.
     It pickles as the bytes of its `.lfm` file and is packed anew where it lands; copying returns
     the object itself. An `LSTM` is one, too, with PyTorch's words for what it has.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, load_model
+        >>> model = load_model(LSTM.random(3, 4).to_bytes())  # any .lfm, .onnx, .keras or .nam file
+        >>> [*model.inputs], [*model.outputs], [*model.states]
+        (['x'], ['y'], ['h_l0', 'c_l0'])
+        >>> model.stream().step(np.zeros(3, np.float32)).shape
+        (4,)
     """
 
     __slots__ = (

@@ -39,6 +39,14 @@ class ModelPool(ABC):
     (docs/forks.md).
 
     Sizes: n is the sessions in a call, T steps. A state is a mapping such as `ModelStream.state`.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, Model
+        >>> pool = Model.from_program(LSTM.random(3, 4).program).pool(2)
+        >>> handles = [pool.open(), pool.open()]
+        >>> pool.step(handles, np.zeros((2, 3), np.float32)).shape
+        (2, 4)
     """
 
     __slots__ = ()  # a backend's class has them

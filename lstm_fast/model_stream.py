@@ -33,6 +33,18 @@ class ModelStream(ABC):
     caller gets `ConcurrentUseError`. After a fork it goes on in the child; where another thread was
     stepping it at that moment, each call there raises `ForkedError` until it is reset or given a
     state (docs/forks.md).
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, Model
+        >>> model = Model.from_program(LSTM.random(3, 4).program)
+        >>> stream = model.stream()
+        >>> y = stream.step({"x": np.ones(3, np.float32)})  # by name, or the array alone
+        >>> data = stream.snapshot()
+        >>> again = model.stream()
+        >>> again.restore(data)
+        >>> bool((again.step(np.ones(3)) == stream.step(np.ones(3))).all())
+        True
     """
 
     __slots__ = ()  # a backend's class has them: it may have a second base with fields, in C

@@ -37,6 +37,17 @@ class StreamPool(ModelPool):
     Sizes: n is the sessions in a call, I input_size, H hidden_size, P output_size (H, or proj_size
     where there is a projection), L num_layers, T steps. A state is a pair (h, c) of shapes (L, P)
     and (L, H), such as `Stream.state`.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> pool = LSTM.random(3, 4).pool(100)
+        >>> alice, bob = pool.open(), pool.open()
+        >>> pool.step([bob, alice], np.ones((2, 3), np.float32)).shape
+        (2, 4)
+        >>> pool.close(alice)
+        >>> len(pool), bob in pool, alice in pool
+        (1, True, False)
     """
 
     __slots__ = ()

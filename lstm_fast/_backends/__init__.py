@@ -255,6 +255,10 @@ def available() -> list[str]:
     """Return what can run here, best first: "native:<isa>" for each ISA of this CPU, and so on.
 
     Numba counts as available when it is installed; it is not imported to find out.
+
+    Example:
+        >>> available()[-1]  # the best is first; this one is always there
+        'reference'
     """
     names: list[str] = []
     try:

@@ -87,6 +87,10 @@ def by_steps(edges: Sequence[int], name: str = "steps") -> Buckets:
 
     Raises:
         TypeError, ValueError: the edges are not ascending integers.
+
+    Example:
+        >>> by_steps([25, 100]).name
+        'steps'
     """
     values = _to_edges(edges, integer=True)
     names = [f"<{values[0]}"]

@@ -311,6 +311,12 @@ def load(
 
     Warns:
         FormatWarning: once, with all that was assumed or left out and can change a result.
+
+    Example:
+        >>> import lstm_fast
+        >>> lstm_fast.load(b"neither weights nor anything else")
+        Traceback (most recent call last):
+        lstm_fast.errors.FormatError: ...
     """
     options = {key: _settled(value) for key, value in options.items()}
     source = _source(path)

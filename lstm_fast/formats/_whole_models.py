@@ -137,6 +137,12 @@ def load_model(
         TypeError, ValueError: an option is wrong, or not for such a file; or as
             `Model.from_program`.
         BackendUnavailableError: the backend asked for is not installed.
+
+    Example:
+        >>> import lstm_fast
+        >>> model = lstm_fast.load_model(lstm_fast.LSTM.random(3, 4).to_bytes())  # or a path
+        >>> model.inputs["x"].shape
+        (3,)
     """
     options: dict[str, Any] = {
         "inputs": inputs,

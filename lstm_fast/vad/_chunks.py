@@ -29,6 +29,12 @@ class Chunks:
     model_rate of the input: nothing is shifted.
 
     It belongs to one thread at a time.
+
+    Example:
+        >>> import numpy as np
+        >>> chunks = Chunks(rate=16000)
+        >>> [len(chunks.push(np.zeros(n, np.int16))) for n in (500, 500, 500)]  # of 512
+        [0, 1, 1]
     """
 
     __slots__ = ("_model_rate", "_rate", "_raw", "_ready", "_resampler", "_size", "_stream")

@@ -55,6 +55,11 @@ class SpeechEvents:
 
     Padding moves a start to before the first chunk (not before the end of the speech before, nor
     of the audio's beginning) and an end to after the last (not beyond what was heard by then).
+
+    Example:
+        >>> events = SpeechEvents()
+        >>> [event.kind for p in [0.0] * 9 + [0.9] * 20 + [0.0] * 20 for event in events.push(p)]
+        ['speech_start', 'speech_end']
     """
 
     __slots__ = (

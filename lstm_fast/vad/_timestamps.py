@@ -195,6 +195,11 @@ def get_speech_timestamps_from_probs(
     Raises:
         TypeError: speech_probs are not real numbers.
         ValueError: they have several axes.
+
+    Example:
+        >>> probabilities = [0.0] * 10 + [0.9] * 30 + [0.0] * 20  # of chunks of 32 ms
+        >>> len(get_speech_timestamps_from_probs(probabilities))
+        1
     """
     probabilities = as_array(speech_probs, "speech_probs")
     if probabilities.size != max(probabilities.shape, default=0):
