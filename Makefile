@@ -32,7 +32,7 @@ C_FILES := $(C_SOURCES) $(wildcard csrc/python/*.c csrc/*.h csrc/*/*.h tests/c/*
 BUILD_INPUTS := pyproject.toml setup.py $(C_FILES) csrc/cpu/isa_list.inc
 INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
-PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
+PY_FILES := lstm_fast tests examples benchmarks setup.py .ci $(wildcard docs/*.py)
 
 .PHONY: help demo serve test test-slow test-emulated conformance integrations mutants fuzz bench docs lint warnings format clean
 help:

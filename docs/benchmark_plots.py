@@ -20,7 +20,8 @@ from xml.sax.saxutils import escape
 
 HERE = Path(__file__).parent
 DATA = HERE / "benchmarks.json"
-WIDTH, LEFT, RIGHT, TOP = 720, 200, 60, 92
+WIDTH, LEFT, RIGHT, TOP = 720, 225, 60, 92
+CLOSE = 34  # pixels between two dots whose labels would meet
 BAR, DOT_ROW = 30, 40  # the height of a row
 STYLE = """
 text { font: 14px system-ui, sans-serif; fill: #1f2328; }
@@ -83,7 +84,9 @@ def _dots(chart: dict[str, Any], place: Callable[[float], float]) -> Iterator[st
         yield f'<line class="link" {ends} y1="{y:.1f}" y2="{y:.1f}"/>'
         for n, (x, value) in enumerate(zip(xs, values, strict=True)):
             yield f'<circle class="s{n}" cx="{x:.1f}" cy="{y:.1f}" r="6"/>'
-            yield _text(x, y - 10, f"{value:g}", "quiet", "middle")
+            near = [other - x for other in xs if 0 < abs(other - x) < CLOSE]
+            anchor = "middle" if len(near) != 1 else "end" if near[0] > 0 else "start"
+            yield _text(x, y - 10, f"{value:g}", "quiet", anchor)
 
 
 def _bars(chart: dict[str, Any], place: Callable[[float], float]) -> Iterator[str]:

@@ -59,6 +59,8 @@ python_maximum_signature_line_length = 88
 suppress_warnings = ["ref.python"]
 
 html_theme = "furo"
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
 html_title = f"lstm_fast {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -73,12 +75,12 @@ def add_toctrees(app: Sphinx, docname: str, source: list[str]) -> None:
         return
     for heading, text in re.findall(r"^## (.*)\n((?:(?!## ).*\n?)*)", source[0], re.MULTILINE):
         pages = [
-            str(target.relative_to(ROOT).with_suffix(""))
-            for link in re.findall(r"^- \[[^\]]*\]\(([^)#]*)\)", text, re.MULTILINE)
+            f"{title.replace('`', '')} </{target.relative_to(ROOT).with_suffix('')}>"
+            for title, link in re.findall(r"^- \[([^\]]*)\]\(([^)#]*)\)", text, re.MULTILINE)
             if (target := (ROOT / "docs" / link).resolve()).suffix in (".md", ".rst")
         ]
         lines = ["```{toctree}", ":hidden:", f":caption: {heading}", ""]
-        source[0] += "\n".join(["", *lines, *(f"/{page}" for page in pages), "```", ""])
+        source[0] += "\n".join(["", *lines, *pages, "```", ""])
 
 
 def refuse_gaps(app: Sphinx, env: BuildEnvironment) -> None:

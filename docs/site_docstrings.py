@@ -83,4 +83,5 @@ def to_restructured_text(
     """Convert a docstring in place, before napoleon sees it."""
     if what == "data":  # which has the docstring of its type; the page itself says what it is
         lines.clear()
-    lines[:] = converted(lines)
+    # In a role a leading dot is no part of the name.
+    lines[:] = [re.sub(r"(?<!`)`([.~!][^`]+)`(?!`)", r"``\1``", line) for line in converted(lines)]

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS]
-LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "benchmarks/NOTES.md"]
+OTHERS = ("CHANGELOG.md", "CONTRIBUTING.md", "HACKING.md", "SECURITY.md", "benchmarks/NOTES.md")
+LINKED = [*PAGES, *(ROOT / name for name in OTHERS)]
 
 FENCE = re.compile(r"^```(\w*)\s*$")
 HEADING = re.compile(r"^#{1,6} +(.*?) *#*$")
