@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from site_docstrings import to_restructured_text  # noqa: E402
+from site_docstrings import plain_defaults, to_restructured_text  # noqa: E402
 from site_names import undocumented  # noqa: E402
 from sphinx.util import logging  # noqa: E402
 
@@ -93,4 +93,5 @@ def setup(app: Sphinx) -> None:
     """Add what is ours to the build."""
     app.connect("source-read", add_toctrees)
     app.connect("autodoc-process-docstring", to_restructured_text, priority=400)
+    app.connect("autodoc-process-signature", plain_defaults)
     app.connect("env-check-consistency", refuse_gaps)

@@ -19,11 +19,17 @@ SECTION = re.compile(
     r"\s*(Args|Arguments|Attributes|Example|Examples|Note|Raises|Returns|Warns|Yields):\s*$"
 )
 FIELD = re.compile(r"([a-z_]\w*(?:, [a-z_]\w*)*): ")
+ROLE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 TABLE_ROW = re.compile(r"\|(.*)\|\s*$")
 
 
 def _width(line: str) -> int:
     return len(line) - len(line.lstrip())
+
+
+def _as_code(role: re.Match[str]) -> str:
+    """Return a name that begins with what Sphinx would drop, such as `.lfm`, as code."""
+    return f"``{role[1]}``" if role[1][0] in ".~!" else role[0]
 
 
 def _table(rows: list[str]) -> Iterator[str]:
@@ -42,7 +48,9 @@ def _fields(paragraph: list[str]) -> list[str]:
     heads = [line for line in paragraph if not _width(line)]
     if len(paragraph) < 2 or not all(FIELD.match(line) for line in heads):
         return paragraph
-    shown = (FIELD.sub(r"- ``\1``: ", line) if not _width(line) else line for line in paragraph)
+    shown = (
+        FIELD.sub(r"- ``\1``: ", line, count=1) if not _width(line) else line for line in paragraph
+    )
     return [line if line.startswith("- ") else f"  {line.strip()}" for line in shown]
 
 
@@ -83,5 +91,11 @@ def to_restructured_text(
     """Convert a docstring in place, before napoleon sees it."""
     if what == "data":  # which has the docstring of its type; the page itself says what it is
         lines.clear()
-    # In a role a leading dot is no part of the name.
-    lines[:] = [re.sub(r"(?<!`)`([.~!][^`]+)`(?!`)", r"``\1``", line) for line in converted(lines)]
+    lines[:] = [ROLE.sub(_as_code, line) for line in converted(lines)]
+
+
+def plain_defaults(
+    app: Sphinx, what: str, name: str, it: Any, options: Any, signature: str | None, returns: Any
+) -> tuple[str | None, Any]:
+    """Write the defaults that a dataclass makes as `...`, so that the signature can be parsed."""
+    return signature and signature.replace("<factory>", "..."), returns

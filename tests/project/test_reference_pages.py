@@ -117,6 +117,9 @@ def test_docstrings_become_what_sphinx_reads():
         *("   * - a", "     - b", "   * - `c`", r"     - \*d", "", ""),
         *("- ``n``: one", "  more"),
     ]
+    assert site_docstrings.ROLE.sub(site_docstrings._as_code, "`.lfm`, `x` and `~y`") == (
+        "``.lfm``, `x` and ``~y``"
+    )
     untouched = [
         "Do it.",
         "",
