@@ -17,6 +17,7 @@ __all__ = ["Readable", "Source"]
 
 # bytes are what a file holds, and never its path.
 Readable: TypeAlias = "str | os.PathLike[Any] | bytes | bytearray | memoryview | BinaryIO | Source"
+OPENING_STEPS = 200  # of a file beside, with looking where its links lead
 FLAGS = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # of which a system has some
 
 
@@ -54,6 +55,7 @@ class Source:
         """
         self._error = error
         self._beside: dict[str, Source] = {}
+        self._identified: dict[tuple[int, int], Source] = {}
         self._data = None
         self.path = None
         if isinstance(given, Source):
@@ -119,6 +121,13 @@ class Source:
         with self.open() as file:
             return file.read(self.size)
 
+    def part(self, name: str, data: bytes) -> Source:
+        """Return what a part of this file holds, as a file of that name within its budget."""
+        found = Source(data, self._error)
+        found._title, found.name = f"{self}: {shown(name)}", name
+        found.budget = self.budget
+        return found
+
     def beside(self, name: str) -> Source:
         """Return a file of the same folder, or of a folder in it, by its relative path.
 
@@ -154,13 +163,27 @@ class Source:
             raise ValueError(f"{shown(name)} is a link that leads to itself") from None
         if not any(target.is_relative_to(folder) for folder in folders):
             raise ValueError(f"{shown(name)} is a link out of the file's folder")
-        if not path.exists():
+        try:
+            is_there = path.exists()
+        except OSError:  # a name that is too long for one
+            is_there = False
+        if not is_there:
             raise ValueError(f"{shown(name)} is missing beside it")
-        found = Source(path, self._error)
-        self.budget.add(found.size)
-        found.budget = self.budget
+        # One file may have several names, of which only the first adds to the budget.
+        self.budget.work(OPENING_STEPS, "opening the files beside it")
+        found = self._identified.setdefault(_identity(path), Source(path, self._error))
+        if "budget" not in vars(found):
+            if _identity(self.path) != _identity(path):
+                self.budget.add(found.size)
+            found.budget = self.budget
         self._beside[name] = found
         return found
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from all others, whatever its name is."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def shown(name: str) -> str:

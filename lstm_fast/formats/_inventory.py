@@ -32,7 +32,8 @@ def brief(value: Any, longest: int = LONGEST) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+    some = name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+    return some if some.isprintable() else repr(some)[1:-1]
 
 
 def _more(count: int) -> str:

@@ -56,7 +56,7 @@ def parts(names: Iterable[str]) -> set[str]:
 
 
 def find(
-    source: Source, tensors: Mapping[str, Tensor], limit: int, ignore: str | Iterable[str] = ()
+    source: Source, tensors: Mapping[str, Tensor], ignore: str | Iterable[str] = ()
 ) -> list[Found | Refused]:
     """Do as `_state_dicts.find`, and take names of MLX and Flax as well.
 
@@ -79,7 +79,7 @@ def find(
     has_random = bool(flax) and any(RANDOM.fullmatch(name) for name in everything)
     if has_random:
         everything = {n: one for n, one in everything.items() if not RANDOM.fullmatch(n)}
-    found = _state_dicts.find(source, everything, limit, ignore)
+    found = _state_dicts.find(source, everything, source.budget, ignore)
     titles = {_state_dicts.title(prefix) for prefix in flax}
     notes = (RANDOM_STATE,) if has_random else ()
     return [

@@ -10,16 +10,18 @@ from . import _json, _zip
 from ._files import FormatError
 from ._inventory import listed
 from ._next_steps import ORIGINAL, PADDLE, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, TENSORFLOW_JS
-from ._recognise_ours import FORMATS
+from ._recognise_ours import FORMATS, TORCH_INDEX, exported_root, torch_root
 from ._sample import Sample
 
 INDEX = ".safetensors.index.json"  # of shards, which need not be given
 SUFFIXES = (
     INDEX,
+    TORCH_INDEX,
     ".safetensors",
-    *(".pt", ".pth", ".ckpt", ".jit", ".onnx", ".keras", ".h5", ".hdf5"),
+    *(".pt", ".pth", ".ckpt", ".jit", ".pt2", ".nemo", ".onnx", ".keras", ".h5", ".hdf5"),
     *(".tflite", ".lite", ".nam", ".aidax", ".npz", ".eqx", ".bin"),
 )
+INDEXES = (INDEX, TORCH_INDEX)
 MOST_ENTRIES = 2_000  # of a directory that are looked at
 LARGEST_JSON = 1 << 20
 PT2 = (
@@ -34,8 +36,7 @@ CUT_ZIP = (
 )
 # What a zip file is, by the names of files and folders of which it has one.
 ZIPS = (
-    ({"serialized_exported_program.json", "serialized_exported_program.pt"}, PT2),
-    ({"archive_format", "aotinductor", "model_weights_config.json"}, PT2),
+    ({"serialized_exported_program.pt", "aotinductor", "model_weights_config.json"}, PT2),
     ({"com.apple.CoreML", "coremldata.bin"}, f"a Core ML package: {ORIGINAL}"),
     ({"saved_model.pb"}, f"a zipped TensorFlow SavedModel: unpack it; {RESAVE_SAVED_MODEL}"),
     ({"MAR-INF"}, "a TorchServe archive: unpack it and give the .pt or .pth in it"),
@@ -68,7 +69,7 @@ def zip_kind(sample: Sample) -> bool | str:
     try:
         with sample.source.open() as file, _zip.opened(sample.source, file) as archive:
             names = archive.namelist()
-            if any(name.endswith("data.pkl") for name in names):
+            if torch_root(names) is not None or exported_root(names) is not None:
                 return False  # of PyTorch, whose reader says what is wrong
     except FormatError:  # there are too many, which its reader says
         return False
@@ -141,8 +142,8 @@ def _json_kind(sample: Sample, content: dict[str, Any]) -> bool | str:
 def _index_kind(sample: Sample, shards: Any) -> bool | str:
     """Tell what an index of shards is."""
     names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
-    if not all(name.endswith(".safetensors") for name in names):
-        return f"an index of shards in PyTorch's format: give one of {listed(names)}"
+    if not all(name.endswith((".safetensors", ".bin")) for name in names):
+        return f"an index of shards in another format: give one of {listed(names)}"
     if sample.name.endswith(".index.json"):
         return False  # whose reader says what is wrong
     return f"an index of shards: its name has to end in .index.json, beside {listed(names)}"
@@ -165,7 +166,7 @@ def directory(path: Path) -> str:
             inside += [
                 f"{entry.name}/{one.name}" for one in below if one.name.lower().endswith(SUFFIXES)
             ]
-    inside = [name for name in inside if name.endswith(INDEX)] or sorted(inside, key=_preference)
+    inside = [name for name in inside if name.endswith(INDEXES)] or sorted(inside, key=_preference)
     if len(inside) == 1:
         return f"it is a directory: give {path / inside[0]}"
     if inside:

@@ -15,7 +15,7 @@ from .._lfm import MAGIC
 from .._source import Source
 from ._next_steps import ORIGINAL, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, UNPACK
 from ._recognise_containers import json_kind, pickle_kind, zip_kind
-from ._recognise_ours import NUMPY, after_first_array
+from ._recognise_ours import GZIP, NUMPY, after_first_array, is_nemo, is_tar
 from ._sample import Sample, field, varint
 
 Test = Callable[[Sample], "bool | str"]
@@ -47,6 +47,10 @@ def _named(*suffixes: str) -> Test:
 # ---- tests that need more than a comparison ------------------------------------------------------
 
 
+# Of a comment there is one end alone: were others tried, many comments would have 2**n of them.
+COMMENT = r"<!--(?:(?!-->).)*-->"
+
+
 def _lfs(sample: Sample) -> bool | str:
     text = sample.text or ""
     if not text.startswith(("version https://git-lfs.github.com/", "version https://hawser.")):
@@ -57,7 +61,7 @@ def _lfs(sample: Sample) -> bool | str:
 
 def _html(sample: Sample) -> bool | str:
     text = (sample.text or "").lower()
-    text = re.sub(r"^(<\?xml[^>]*>|<!--.*?-->|\s)+", "", text, flags=re.DOTALL)
+    text = re.sub(rf"^(<\?xml[^>]*>|{COMMENT}|\s)+", "", text, flags=re.DOTALL)
     if not re.match(r"<(!doctype\s+html|html|head|body|title|script|meta)\b", text):
         return False
     match = re.search(r"<title[^>]*>(.*?)</title>", sample.text or "", re.DOTALL | re.IGNORECASE)
@@ -66,7 +70,8 @@ def _html(sample: Sample) -> bool | str:
 
 def _xml(sample: Sample) -> bool | str:
     text = sample.text or ""
-    match = re.match(r"(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<([A-Za-z][\w.:-]*)", text, re.DOTALL)
+    before = rf"(?:<\?xml[^>]*>\s*|{COMMENT}\s*)*"
+    match = re.match(rf"{before}<([A-Za-z][\w.:-]*)", text, re.DOTALL)
     if match is None:
         return False
     found = re.findall(r"<(?:Code|Message)>([^<]*)<", text)
@@ -151,7 +156,11 @@ def _data_shard(sample: Sample) -> bool:
 
 
 def _tar(sample: Sample) -> bool:
-    return sample.head[257:262] == b"ustar"
+    return is_tar(sample.head) and not is_nemo(sample.source, sample.head)
+
+
+def _gzip(sample: Sample) -> bool:
+    return sample.head.startswith(GZIP) and not is_nemo(sample.source, sample.head)
 
 
 def _zeros(sample: Sample) -> bool:
@@ -247,7 +256,7 @@ CERTAIN = (
 )
 # Few bytes, which the length at the beginning of a safetensors file may equal.
 SHORT = (
-    Other("compressed by gzip", _begins(b"\x1f\x8b\x08"), UNPACK),
+    Other("compressed by gzip", _gzip, UNPACK),
     Other("compressed by bzip2", _begins(b"BZh"), UNPACK),
 )
 LIKELY = (

@@ -18,6 +18,10 @@ NEWEST_PICKLE = 5  # its protocol
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # the first object in files of PyTorch before 1.6
 OLD_TORCH = b"L%dL\n" % TORCH_MAGIC  # as a pickle of protocol 0 and 1 writes it
 PADDLE = "StructuredToParameterName@@"  # a key in PaddlePaddle's pickles
+EXPORTED = ("archive_format", "serialized_exported_program.json")  # new and old, of torch.export
+NEMO = ("model_weights.ckpt", "model_config.yaml")  # in the tar file
+GZIP = b"\x1f\x8b\x08"
+TORCH_INDEX = ".bin.index.json"
 PADDLE_TAIL_BYTES = 512
 ONNX_NEXT_FIELDS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca"  # of a ModelProto, after its version
 
@@ -33,6 +37,27 @@ def torch_root(names: Iterable[str]) -> str | None:
     """Return what stands before the names in a zip file of PyTorch's; None where it is no such."""
     name = min((one for one in names if one.endswith("data.pkl")), key=len, default=None)
     return None if name is None else name.removesuffix("data.pkl")
+
+
+def exported_root(names: Iterable[str]) -> str | None:
+    """Return what stands before the names in a zip file of torch.export; None where it is none."""
+    found = (one for one in names if one.rpartition("/")[2] in EXPORTED)
+    name = min(found, key=len, default=None)
+    return None if name is None else name[: name.rfind("/") + 1]
+
+
+def is_tar(head: bytes) -> bool:
+    """Return whether it begins as a tar file."""
+    return head[257:262] == b"ustar"
+
+
+def is_nemo(source: Source, head: bytes) -> bool:
+    """Return whether it is a tar file, perhaps compressed by gzip, with a model of NeMo in it."""
+    from . import _tar
+
+    if not is_tar(head) and not head.startswith(GZIP):
+        return False
+    return source.suffix == ".nemo" or _tar.has(source, NEMO)
 
 
 def _zip_names(source: Source) -> list[str]:
@@ -51,17 +76,29 @@ def _is_safetensors(source: Source, head: bytes) -> bool:
     length = int.from_bytes(head[:8], "little")  # which may begin as a text does
     if head[8:9] == b"{" and 2 <= length <= source.size - 8:
         return True
-    return head[:1] == b"{" and source.name.endswith(INDEX) and WEIGHT_MAP in head
+    is_index = head[:1] == b"{" and source.name.endswith(INDEX) and WEIGHT_MAP in head
+    return is_index and not is_torch_index(source, head)
 
 
 def _is_pytorch(source: Source, head: bytes) -> bool:
     """Return whether `torch.save`, `torch.jit.save` or `pickle.dump` wrote it."""
     if head.startswith(ZIP):
-        return torch_root(_zip_names(source)) is not None
+        names = _zip_names(source)
+        return torch_root(names) is not None or exported_root(names) is not None
+    if is_nemo(source, head):
+        return True
+    if head[:1] == b"{":
+        return is_torch_index(source, head)
     if head.startswith(PICKLE):
         versions = [bytes([version]) for version in range(2, NEWEST_PICKLE + 1)]
         return head[1:2] in versions and PADDLE.encode() not in head + _tail(source)
     return head.startswith(OLD_TORCH)
+
+
+def is_torch_index(source: Source, head: bytes) -> bool:
+    """Return whether it is the index of shards that `torch.save` wrote."""
+    is_index = source.name.endswith(".index.json") and b'"weight_map"' in head
+    return is_index and (source.name.endswith(TORCH_INDEX) or b'.bin"' in head)
 
 
 def _tail(source: Source) -> bytes:
@@ -153,7 +190,10 @@ def _is_equinox(source: Source, head: bytes) -> bool:
 # By the reader's name, in the order in which they are asked.
 FORMATS = {
     "safetensors": Format((".safetensors", ".safetensors.index.json"), _is_safetensors),
-    "pytorch": Format((".pt", ".pth", ".bin", ".ckpt", ".jit", ".pkl", ".pickle"), _is_pytorch),
+    "pytorch": Format(
+        (".pt", ".pth", ".bin", ".ckpt", ".jit", ".pkl", ".pickle", ".pt2", ".nemo", TORCH_INDEX),
+        _is_pytorch,
+    ),
     "onnx": Format((".onnx",), _is_onnx),
     "keras": Format((".keras", ".h5", ".hdf5"), _is_keras),
     "tflite": Format((".tflite", ".lite"), _is_tflite),

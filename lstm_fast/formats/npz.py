@@ -17,7 +17,7 @@ from functools import partial
 from .._arrays import Float32
 from .._source import Readable, Source
 from . import _npy, _other_names
-from ._files import FormatError, Found, Refused, checked, size_limit
+from ._files import FormatError, Found, Refused, checked
 from ._inventory import listed
 from ._recognise_ours import FORMATS
 from ._state_dicts import Tensor
@@ -38,7 +38,7 @@ def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Re
         FormatError: it is damaged, or no LSTM in it can be computed.
     """
     source = Source.of(path)
-    return _other_names.find(source, _tensors(source), size_limit(source), ignore)
+    return _other_names.find(source, _tensors(source), ignore)
 
 
 @contextmanager

@@ -3,8 +3,8 @@
     python tests/formats/fuzz.py --count 1000000     # over all the files in golden/formats
 
 Half of them have bytes changed, anywhere; in the others the parts that the format knows are moved,
-named twice, or claim other sizes (`structures.py`). A reader may take four times the file's size and
-64 MB of memory, and of CPU time a second for each megabyte, and a second at least.
+named twice, or claim other sizes (`structures.py`). A reader may take four times the file's size
+and 64 MB of memory, and of CPU time a second for each megabyte, and a second at least.
 
 A damaged file is named by the file that it was made from and a seed, so each can be had again:
 
@@ -102,7 +102,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 
 def damaged(path: Path, seed: int) -> bytes:
-    """Return what seed makes of a file; of half of the other zip files, one member of a sound one."""
+    """Return what seed makes of a file; of some zip files, one member of a sound archive."""
     rng = random.Random(f"{path.name} {seed}")
     data = path.read_bytes()
     if (structure := structures.of(path)) and rng.random() < 0.5:

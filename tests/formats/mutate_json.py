@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 LARGEST = 4 << 20  # of a text that is taken apart
+LONGEST = 2 << 20  # characters after which only what is open is closed
+SHORT = 100  # of what is written as it stands
 MOST = 200_000  # characters that one change may add, more or less
 KEYS = ("name", "class_name", "config", "layers", "cell", "weights", "units", "inbound_nodes", "")
 TEXTS = ("", "LSTM", "RNN", "Functional", "a" * 5000, "\u00e9\U0001f600" * 50, "\ud800", "../x")
@@ -70,10 +72,16 @@ def _size(value: Any) -> int:
 
 
 def _write(value: Any, pieces: list[str], twice: float, rng: random.Random) -> None:
-    """Write a value without recursion; some keys twice."""
+    """Write a value without recursion; some keys twice, and nulls once it is long."""
     waiting: list[Any] = [value]
+    length = 0
     while waiting:
         one = waiting.pop()
+        length += len(one) if isinstance(one, str) else 8
+        if length > LONGEST and not isinstance(one, _Raw):
+            one = None
+        elif length > LONGEST and len(one) > SHORT:
+            one = _Raw('"": ' if one.endswith(": ") else "null")
         if isinstance(one, _Raw):
             pieces.append(one)
         elif isinstance(one, dict):

@@ -22,7 +22,7 @@ from ..._source import Readable, Source
 from ..._weights import make_weights
 from ...program import Program
 from .. import _json
-from .._files import FormatError, Found, Refused, checked, size_limit
+from .._files import FormatError, Found, Refused, checked
 from .._inventory import counted, listed
 from .._recognise_ours import FORMATS
 from . import _guitarml, _layers
@@ -185,7 +185,7 @@ def _title(n: int, layer: dict[str, Any]) -> str:
 
 
 def _content(source: Source) -> dict[str, Any]:
-    content = _json.parse(source, "JSON", source.read(), size_limit(source))
+    content = _json.parse(source, "JSON", source.read())
     if isinstance(content, dict) and ("layers" in content or _guitarml.is_state_dict(content)):
         return content
     raise FormatError(

@@ -20,7 +20,7 @@ from ..._source import Source
 from ..._weights import LayerWeights
 from ...program import Program
 from .. import _state_dicts
-from .._files import FormatError, Found, Refused, checked, size_limit
+from .._files import FormatError, Found, Refused, checked
 from .._state_dicts import Tensor
 from ._arrays import array, shape_of, shown, size
 from ._layers import MOST_LAYERS, Chain, add_gru, check
@@ -66,7 +66,7 @@ def read(source: Source, content: dict[str, Any]) -> list[Found | Refused]:
     Raises:
         FormatError: it is damaged, or no LSTM in it can be computed.
     """
-    return _state_dicts.find(source, tensors(source, content), size_limit(source))
+    return _state_dicts.find(source, tensors(source, content), source.budget)
 
 
 @dataclass(frozen=True)
