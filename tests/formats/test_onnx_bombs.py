@@ -62,8 +62,6 @@ TOO_MUCH_MEMORY = [
 TOO_MUCH_WORK = [
     ("onnx_bombs", "lstm_nodes", 4_000),
     ("onnx_bombs", "stacks_with_a_long_way", 1_000),
-    ("onnx_bombs", "zeros_that_are_looked_at", 2_000),
-    ("tflite_bombs", "same_graph", 500),
     ("tflite_bombs", "steps_that_share_an_output", 20_000),
 ]
 

@@ -218,7 +218,8 @@ class Subgraph:
 
     def operators(self) -> list[Operator]:
         """Read all of them."""
-        self.file.budget.work(OPERATOR_STEPS * len(self.codes))
+        what = f"reading its {len(self.codes)} operators"
+        self.file.budget.work(OPERATOR_STEPS * len(self.codes), what)
         self.file.budget.memory(OPERATOR_BYTES * len(self.codes), "its operators")
         return [self._operator(number, code) for number, code in enumerate(self.codes)]
 
