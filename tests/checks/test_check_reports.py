@@ -68,7 +68,7 @@ def test_a_target_that_cannot_be_stepped_raises():
         def step(self, x):
             return "hello"
 
-    with pytest.raises(TargetError, match="not an array of real numbers"):
+    with pytest.raises(TargetError, match="no array of real numbers"):
         checks.run(Numpy(Wrong))
 
 

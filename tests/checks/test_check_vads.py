@@ -338,7 +338,7 @@ def test_wrong_arguments_are_refused(options, says):
     [
         (object, "say call=, the name of the method"),
         (lambda: lambda x: [0.1, 0.2], "a chunk returned 2 values, expected one probability"),
-        (lambda: lambda x: "speech", "not an array of real numbers"),
+        (lambda: lambda x: "speech", "no array of real numbers"),
         (lambda: lambda x: None, "it returned None, and had 512 samples .* is a return missing"),
     ],
 )

@@ -319,7 +319,7 @@ def test_what_is_beside_weights_that_we_wrote(tmp_path, capsys):
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
     assert main(["inspect", str(path)]) == 1
-    expected = r"'extra' is not a part.*--ignore extra on the command line, or ignore=\['extra'\]"
+    expected = r"'extra' is not part.*--ignore extra on the command line, or ignore=\['extra'\]"
     assert re.search(expected, capsys.readouterr().err)
     assert main(["inspect", str(path), "--ignore", "extra"]) == 0
 

@@ -166,7 +166,7 @@ def test_what_is_no_model_is_refused(tmp_path):
         lstm_fast.ModelStream(LSTM.random(1, 1))
     with pytest.raises(OSError, match=r"none.lfm"):
         lstm_fast.load_model(tmp_path / "none.lfm")
-    with pytest.raises(FormatError, match="not a regular file"):
+    with pytest.raises(FormatError, match="it is a directory with nothing in it"):
         lstm_fast.load_model(tmp_path)
     other = tmp_path / "model.pt"
     other.write_bytes(b"abc")
