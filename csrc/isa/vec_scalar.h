@@ -7,9 +7,8 @@
 #define LF_WIDE_PANEL 2 /* so many narrow panels */
 #define LF_HAS_NARROW_PANELS 0
 #define LF_KEEPS_CONSTANTS 1 /* those of sigmoid and tanh are four bytes each in any case */
-#define LF_LOADS_AT_ONCE                                                                           \
-    1 /* of one k: the compiler keeps these together, and in order to the next ones */
-#define LF_TILE_ROWS 2 /* times four gates, and an operand each, fit the registers */
+#define LF_LOADS_AT_ONCE 1   /* of one k, that may change their order */
+#define LF_TILE_ROWS 2       /* times four gates, and an operand each, fit the registers */
 #define LF_TILE_QUICKEST 2
 #define LF_EACH_TILE LF_UP_TO_2
 
