@@ -12,41 +12,14 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from c_programs import FLAGS, PROGRAMS, WRAP
 
 from conftest import known_isas
 
 ROOT = Path(__file__).parents[2]
 CSRC, HERE = ROOT / "csrc", ROOT / "tests/c"
-FLAGS = [
-    "-std=c11 -O1 -g -fno-fast-math -ffp-contract=off -D_POSIX_C_SOURCE=200112L",
-    "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror",
-]
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
 THREAD_SANITIZER = "-fsanitize=thread"
-WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"
-PAGES = ["-pthread", "-Wl,--wrap=lf_alloc_large,--wrap=lf_free_large"]
-PROGRAMS = {
-    "test_cpu.c": [],
-    "test_memory.c": ["-Wl,--wrap=lf_quickest_placement"],
-    "test_pages.c": PAGES,
-    "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
-    "test_core.c": [WRAP],
-    "test_matrix.c": [],
-    "test_panels.c": [],
-    "test_pool.c": [WRAP],
-    "test_variants.c": [WRAP],
-    "test_projection.c": [],
-    "test_pieces.c": [WRAP],
-    "test_snapshot.c": [],
-    "test_elements.c": [],
-    "test_element_errors.c": [],
-    "test_plain.c": [],
-    "test_views.c": [],
-    "test_buffers.c": [],
-    "test_pool_threads.c": ["-pthread"],
-    "test_forks.c": [],
-    "test_forks_threads.c": ["-pthread"],
-}
 
 if not CSRC.exists():
     pytest.skip("the tests run without the sources", allow_module_level=True)
