@@ -14,8 +14,7 @@
 
 /* Snapshots, files and packed weights are bytes in this order. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error                                                                                             \
-    "lstm_fast cannot be built for a big-endian CPU: its files and packed weights are little-endian"
+#error "lstm_fast cannot be built for a big-endian CPU: its weights are little-endian"
 #endif
 
 #define LF_GATES 4 /* i, f, g, o */

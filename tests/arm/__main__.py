@@ -89,7 +89,7 @@ def main() -> int:
         step("its vectors", core.vectors, arm)
         step("mistakes in them", core.mistakes_are_noticed, arm)
         step("golden bits in C", core.bits, arm)
-        step("the C tests", core.programs, arm)
+        step("the C tests", lambda: core.programs(arm, is_all=is_all))
         step("golden bits in C on other x86-64 CPUs", core.bits_on_x86)
         step("CPython and packages for AArch64", make_python)
         step("instruction sets of CPUs", isas)

@@ -18,7 +18,8 @@ QEMU = ("qemu-aarch64", "-L", C_LIBRARY)
 ARM = {"cortex-a53": "neon", "cortex-a72": "neon", "cortex-a76": "neondot", "max": "neondot"}
 X86 = {"Nehalem": "scalar", "Haswell": "avx2", "max": "avx2"}  # qemu 7.2 has no AVX-512
 ISAS = ("neondot", "neon", "scalar")
-SLOW = ("test_forks_threads.c", "test_pool_threads.c")  # minutes under qemu, with no ISA in them
+# Minutes under qemu, so with --all only: many threads, and errors of results whose bits are known
+SLOW = ("test_forks_threads.c", "test_pool_threads.c", "test_element_errors.c")
 
 
 class Core:
@@ -65,14 +66,14 @@ def vectors(core: Core) -> None:
             must([*QEMU, "-cpu", cpu, program], status=77 if lacks_it else 0)
 
 
-def programs(core: Core) -> None:
+def programs(core: Core, *, is_all: bool) -> None:
     """The C tests of the core."""
 
     def one(name: str) -> None:
         program = core.program(Path(name).stem, TESTS / name, *PROGRAMS[name])
         must([*QEMU, "-cpu", "max", program])
 
-    at_once(one, [name for name in PROGRAMS if name not in SLOW])
+    at_once(one, [name for name in PROGRAMS if is_all or name not in SLOW])
 
 
 def bits(core: Core) -> None:

@@ -1,1 +1,0 @@
-"""The core on CPUs that are not this one, under qemu: `make test-arm`."""
