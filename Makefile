@@ -11,7 +11,7 @@
 #                     (installs them)
 #   make integrations  the plug-ins for pipecat and LiveKit beside their own (installs both, 330 MB)
 #   make mutants    plant some sixty small mistakes, one by one; a test has to notice each (15 minutes)
-#   make fuzz       damaged files at the readers; COUNT=1000000 of them take half an hour
+#   make fuzz       damaged files and snapshots at the readers; COUNT=1000000 of them take half an hour
 #   make scale      past one machine: recordings on Ray Data; sessions on Ray Serve, of which replicas
 #                   are killed ROUNDS=20 times (installs Ray; apt install redis-server before it)
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
@@ -126,6 +126,7 @@ fuzz: $(VENV)/test.stamp
 	$(BIN)/python tests/models/fuzz_lfm.py --count $(COUNT)
 	$(BIN)/python tests/models/fuzz_c_parser.py --count $(COUNT)
 	$(BIN)/python tests/models/fuzz_c_programs.py --count $(COUNT)
+	$(BIN)/python tests/streams/fuzz_snapshots.py --count $(COUNT)
 
 .PHONY: scale
 ROUNDS ?= 20

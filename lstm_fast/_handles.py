@@ -84,10 +84,14 @@ def in_use(handle: int | None, at: int | None = None) -> ConcurrentUseError:
     return ConcurrentUseError(f"another thread is using {what}, or the pool is growing")
 
 
-def forked(handle: int | None, at: int | None = None) -> ForkedError:
+def forked(
+    handle: int | None,
+    at: int | None = None,
+    what_to_do: str = "reset or close it, or give it a state with set_state",
+) -> ForkedError:
     """Return the error for a session of which a fork has left half of a step."""
     what = "a session" if handle is None else f"the session of handle {handle}{_place(at)}"
     return ForkedError(
         f"this process was forked while another thread of its parent was inside a call on {what}, "
-        "whose state is half of a step here: reset or close it, or give it a state with set_state"
+        f"whose state is half of a step here: {what_to_do}"
     )

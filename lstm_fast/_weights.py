@@ -221,13 +221,22 @@ def make_weights(
 def own(value: Float32, source: NDArray[Any]) -> Float32:
     """Return value as a C-contiguous array that nobody else can change.
 
-    source: what value was made from. Where they may share memory, value is copied.
+    source: what value was made from. Where they may share memory, value is copied, but for memory
+    of bytes, which nobody can change.
     """
-    if np.may_share_memory(value, source):
+    if np.may_share_memory(value, source) and not _is_of_bytes(value):
         value = np.array(value, np.float32, order="C")
     value = np.ascontiguousarray(value)
     value.flags.writeable = False
     return value
+
+
+def _is_of_bytes(value: Float32) -> bool:
+    """Whether its memory is that of a bytes object, all of it."""
+    base: Any = value
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return type(base) is bytes and len(base) == value.nbytes and value.flags.c_contiguous
 
 
 def _owned(layer: LayerWeights) -> LayerWeights:

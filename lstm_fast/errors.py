@@ -16,6 +16,9 @@ __all__ = [
 ]
 
 
+LONGEST_TEXT = 2000  # characters of an error
+
+
 class LstmFastError(Exception):
     """Base of the errors that only lstm_fast raises."""
 
@@ -55,8 +58,19 @@ class WeightsNotKeptError(LstmFastError, RuntimeError):
 class FormatError(LstmFastError, ValueError):
     """A file is damaged, cut short, of another format, or holds no LSTM that can be read.
 
-    The text names the file and the part of it.
+    The text names the file and the part of it. It stays short, whatever names a file has.
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(shortened(one) if isinstance(one, str) else one for one in args))
+
+
+def shortened(text: str) -> str:
+    """Return a text of at most `LONGEST_TEXT` characters: its beginning and its end."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    half = LONGEST_TEXT // 2 - 3
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 class FormatWarning(UserWarning):

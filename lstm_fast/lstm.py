@@ -367,10 +367,13 @@ class LSTM(HasSizes, Model):
         return run_batch(self, self._core, xs, state, lengths)
 
     def _to_snapshot(self, state: LSTMState) -> bytes:
-        return snapshots.pack(self, state)
+        return snapshots.pack(self._snapshot_form(), state)
 
-    def _from_snapshot(self, snapshot: bytes) -> LSTMState:
-        return snapshots.unpack(self, snapshot)
+    def _from_snapshot(self, snapshot: snapshots.Snapshot) -> LSTMState:
+        return snapshots.unpack(self._snapshot_form(), self, snapshot)
+
+    def _make_form(self) -> snapshots.Form:
+        return snapshots.form(self)
 
     def __repr__(self) -> str:
         weights = self._outline

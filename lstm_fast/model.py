@@ -32,7 +32,7 @@ class Model:
     """
 
     __slots__ = (
-        *("__weakref__", "_asked", "_backend", "_bytes", "_core", "_inputs", "_outputs"),
+        *("__weakref__", "_asked", "_backend", "_bytes", "_core", "_form", "_inputs", "_outputs"),
         *("_of_samples", "_program", "_states", "_types"),
     )
 
@@ -45,6 +45,7 @@ class Model:
     _types: Types
     _of_samples: bool  # its sessions refuse integers, which would be samples that nobody scaled
     _bytes: bytes
+    _form: snapshots.Form  # once it is asked for
     _inputs: Mapping[str, Tensor]
     _outputs: Mapping[str, Tensor]
     _states: Mapping[str, Tensor]
@@ -322,11 +323,24 @@ class Model:
 
     def _to_snapshot(self, state: Any) -> bytes:
         """Return a snapshot."""
-        return snapshots.pack_model(self, state)
+        return snapshots.pack_model(self._snapshot_form(), self, state)
 
-    def _from_snapshot(self, snapshot: bytes) -> State:
+    def _from_snapshot(self, snapshot: snapshots.Snapshot) -> State:
         """Return the state in a snapshot."""
-        return snapshots.unpack_model(self, snapshot)
+        return snapshots.unpack_model(self._snapshot_form(), self, snapshot)
+
+    def _snapshot_bytes(self, snapshot: snapshots.Snapshot) -> bytes:
+        """Return what was given for a snapshot as bytes."""
+        return snapshots.to_bytes(snapshot, self._snapshot_form().most)
+
+    def _snapshot_form(self) -> snapshots.Form:
+        """Return what its snapshots look like; made once, for the weights of an LSTM are hashed."""
+        if not hasattr(self, "_form"):
+            object.__setattr__(self, "_form", self._make_form())
+        return self._form
+
+    def _make_form(self) -> snapshots.Form:
+        return snapshots.model_form(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{self._called} is immutable: cannot set {name!r}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # only for the type checker, which has it
 
     from .model import Model
+    from .snapshots import Snapshot
 
 __all__ = ["ModelPool"]
 
@@ -260,12 +261,14 @@ class ModelPool(ABC):
         """
         return self._model._to_snapshot(self.state(handle))
 
-    def restore(self, snapshot: bytes) -> int:
+    def restore(self, snapshot: Snapshot) -> int:
         """Begin a session that continues where a snapshot was taken, and return its handle.
 
+        Args:
+            snapshot: bytes, or a file, as of `ModelStream.restore`.
+
         Raises:
-            SnapshotError: it is damaged, or was taken of another model.
-            TypeError: it is no bytes.
+            SnapshotError, TypeError, OSError: as `ModelStream.restore`.
             PoolFullError, ConcurrentUseError: as `open`.
         """
         return self.open(self._model._from_snapshot(snapshot))

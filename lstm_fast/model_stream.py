@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # only for the type checker, which has it
 
     from .model import Model
+    from .snapshots import Snapshot
 
 __all__ = ["ModelStream"]
 
@@ -172,12 +173,19 @@ class ModelStream(ABC):
         """
         return self._model._to_snapshot(self.state)
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Continue from where a snapshot was taken, by a stream or a pool of the same model.
 
+        Args:
+            snapshot: bytes, bytearray or memoryview; or the file that holds them, as a
+                `pathlib.Path` or open in binary mode, which is read from where it stands. A str is
+                refused: it may be a snapshot that was decoded by mistake, and is not a path.
+
         Raises:
-            SnapshotError: it is damaged, or was taken of another model. Nothing has changed.
-            TypeError: it is no bytes.
+            SnapshotError: it is damaged, was taken of another model, or is in no regular file.
+                Nothing has changed.
+            TypeError: it is none of these.
+            OSError: the file cannot be read.
             ConcurrentUseError: another thread is using this stream.
         """
         self.state = self._model._from_snapshot(snapshot)

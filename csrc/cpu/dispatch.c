@@ -28,8 +28,10 @@ const char *lf_isa_name(size_t index) { return index < ISA_COUNT ? all_isas[inde
 const char *lf_isa_missing(size_t index, size_t position) {
     uint32_t missing = index < ISA_COUNT ? missing_features(all_isas[index]) : 0;
     for (uint32_t bit = 1; bit; bit <<= 1)
-        if (missing & bit && position-- == 0)
-            return lf_cpu_feature_name(bit);
+        if (missing & bit && position-- == 0) {
+            const char *const name = lf_cpu_feature_name(bit);
+            return name ? name : "a feature without a name"; /* null says that nothing is missing */
+        }
     return NULL;
 }
 

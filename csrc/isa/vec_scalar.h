@@ -29,17 +29,17 @@ static inline float lf_float(uint32_t bits) {
 static inline vf vf_load(const float *p) { return *p; }
 static inline vf vf_load_any(const float *p) { /* any alignment */
     float a;
-    memcpy(&a, p, sizeof a);
+    memcpy(&a, (const void *)p, sizeof a);
     return a;
 }
-static inline void vf_store_any(float *p, vf a) { memcpy(p, &a, sizeof a); }
+static inline void vf_store_any(float *p, vf a) { memcpy((void *)p, &a, sizeof a); }
 /* The first count < LF_LANES lanes, the others being zeros; what is past them is not touched. */
 static inline vf vf_load_some(const float *p, size_t count) {
     return count ? vf_load_any(p) : 0.0f;
 }
 static inline void vf_store_some(float *p, vf a, size_t count) {
     if (count)
-        memcpy(p, &a, sizeof a);
+        vf_store_any(p, a);
 }
 static inline void vf_store(float *p, vf a) { *p = a; }
 static inline vf vf_set1(float a) { return a; }

@@ -24,7 +24,7 @@ __all__ = ["as_target", "load_target"]
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".safetensors")
 KERAS = (".keras", ".h5", ".hdf5")
-OURS = (".lfm", ".nam")  # whole models that we alone run here
+OURS = (".lfm", ".nam", ".aidax")  # whole models that we alone run here
 WANTED = f"expected a file .onnx, {', '.join((*OURS, '.keras', *TORCH))}, or module:factory"
 
 

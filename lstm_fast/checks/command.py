@@ -296,7 +296,7 @@ def _may_be_whole(options: argparse.Namespace) -> bool:
     if options.no_reference or options.head or options.name or options.weight_dtype:
         return False
     reference = options.reference
-    if reference is None or reference.lower().endswith((".lfm", ".nam", ".keras")):
+    if reference is None or reference.lower().endswith((".lfm", ".nam", ".aidax", ".keras")):
         return True
     return reference.lower().endswith(".onnx") and is_more_than_an_lstm(
         reference, _onnx_options(options)

@@ -21,10 +21,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .._source import Readable, Source
 from .._weights import Weights
-from ..errors import FormatWarning
+from ..errors import FormatWarning, shortened
 from ..lstm import LSTM
 from ._files import FormatError, Found, MissingExtraError, Refused
+from ._inventory import listed
 from ._recognise_ours import FORMATS
 from ._sample import HEAD, Sample
 
@@ -57,7 +59,18 @@ def _imports() -> None:
 
     Never called: a reader is imported when it is needed.
     """
-    from . import keras, nam, onnx, pytorch, safetensors, tf1, tflite  # noqa: F401
+    from . import (  # noqa: F401
+        equinox,
+        keras,
+        nam,
+        npz,
+        onnx,
+        pytorch,
+        rtneural,
+        safetensors,
+        tf1,
+        tflite,
+    )
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -75,60 +88,75 @@ def _choose(sample: Sample, format: str | None) -> str:
     """
     from . import _recognise_others
 
-    path, head = sample.path, sample.head
+    source, head = sample.source, sample.head
     if format is not None and format not in READERS:
         raise ValueError(f"there is no format {format!r}; choose one of {', '.join(READERS)}")
-    is_safetensors = FORMATS["safetensors"].recognise(path, head)
+    is_safetensors = FORMATS["safetensors"].recognise(source, head)
     if text := _recognise_others.certain(sample, is_safetensors=is_safetensors):
-        raise FormatError(f"{path}: {text}")
+        raise FormatError(f"{source}: {text}")
     if format is not None:
-        others = [name for name, one in FORMATS.items() if one.recognise(path, head)]
+        others = [name for name, one in FORMATS.items() if one.recognise(source, head)]
         if others and format not in others:
             raise FormatError(
-                f"{path}: it is no file of the format {format!r}, but of {others[0]!r}; leave "
+                f"{source}: it is no file of the format {format!r}, but of {others[0]!r}; leave "
                 "format out, or name that"
             )
         return format
-    file_name = path.name.lower()
+    file_name = source.name.lower()
     named = [name for name, one in FORMATS.items() if file_name.endswith(one.suffixes)]
     for name in [*named, *FORMATS]:  # a file's name is believed before another format's content
-        if FORMATS[name].recognise(path, head):
+        if FORMATS[name].recognise(source, head):
             return name
     if named:
         return named[0]  # its own error says best what is wrong
     if text := _recognise_others.likely(sample):
-        raise FormatError(f"{path}: {text}")
+        raise FormatError(f"{source}: {text}")
     known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
-    raise FormatError(f"{path}: unknown format; known are {known}; format= names one")
+    raise FormatError(f"{source}: unknown format; known are {known}; format= names one")
 
 
-def _sample(path: Path) -> Sample:
-    """Return how a file begins.
+def _source(given: Readable) -> Source:
+    """Return what is to be read.
 
     Raises:
+        TypeError: it is no path, no bytes and no open file.
         OSError: it cannot be opened.
         FormatError: it is a directory or a pipe, or the common name of a checkpoint's files.
     """
+    try:
+        return Source(given)
+    except (FormatError, FileNotFoundError) as error:
+        if text := _instead(given):
+            raise FormatError(text) from error
+        raise
+
+
+def _instead(given: Any) -> str | None:
+    """Return what a path that is no file leads to, and what to give instead."""
+    if not isinstance(given, (str, os.PathLike)):
+        return None
     from . import _recognise_containers
     from ._next_steps import RESAVE_CHECKPOINT
 
+    path = Path(os.fsdecode(given))
     if path.is_dir():
-        raise FormatError(f"{path}: {_recognise_containers.directory(path)}")
-    if path.exists() and not path.is_file():  # which might never end
-        raise FormatError(f"{path}: it is no regular file but a pipe or device: write it to a file")
+        return f"{path}: {_recognise_containers.directory(path)}"
     if not path.exists() and path.with_name(f"{path.name}.index").exists():
-        raise FormatError(f"{path}: it names a TensorFlow checkpoint: {RESAVE_CHECKPOINT}")
-    with path.open("rb") as file:
-        return Sample(path, file.read(HEAD))
+        return f"{path}: it names a TensorFlow checkpoint: {RESAVE_CHECKPOINT}"
+    return None
 
 
-def read(
-    path: str | os.PathLike[str], format: str | None = None, **options: Any
-) -> list[Found | Refused]:
+def _sample(source: Source) -> Sample:
+    """Return how a file begins."""
+    with source.open() as file:
+        return Sample(source, file.read(HEAD))
+
+
+def read(path: Readable, format: str | None = None, **options: Any) -> list[Found | Refused]:
     """Return every LSTM in a file; in the place of one that cannot be computed, why not.
 
     Args:
-        path: the file.
+        path: the file: its path, what it holds as bytes, or a binary file that is open.
         format: one of READERS; None finds out by the file's name and its first bytes.
         options: of that format's `read`.
 
@@ -138,25 +166,28 @@ def read(
             compute; or a library is missing (`MissingExtraError`).
         TypeError, ValueError: the format is unknown, or has no such option.
     """
+    return _read(_source(path), format, options)
+
+
+def _read(source: Source, format: str | None, options: Mapping[str, Any]) -> list[Found | Refused]:
     from . import _recognise_others
 
-    path = Path(path)
-    sample = _sample(path)
+    sample = _sample(source)
     name = _choose(sample, format)
     module = _module(name)
     _check_options(name, module, options)
     try:
-        found: list[Found | Refused] = module.read(path, **options)
+        found: list[Found | Refused] = module.read(source, **options)
         if found and all(one.error is not None for one in found):
             raise found[0].error or AssertionError
     except MissingExtraError:
         raise
     except FormatError as error:
         if text := _recognise_others.likely(sample):
-            raise FormatError(f"{path}: {text}") from error
+            raise FormatError(f"{source}: {text}") from error
         raise
     except (MemoryError, RecursionError, OverflowError) as error:
-        raise FormatError(f"{path}: damaged: {error or type(error).__name__}") from error
+        raise FormatError(f"{source}: damaged: {error or type(error).__name__}") from error
     return found
 
 
@@ -168,24 +199,29 @@ def _check_options(name: str, module: ModuleType, options: Mapping[str, Any]) ->
             raise TypeError(f"files of format {name} have no option {option}; they have {there}")
 
 
-def no_lstm(path: object) -> FormatError:
+def no_lstm(given: Any) -> FormatError:
     """Return the error for a file in which there is no LSTM: it says what there is."""
     from . import _recognise_others
 
-    text = f"{path}: there is no LSTM in it"
-    if isinstance(path, (str, os.PathLike)) and os.path.isfile(path):
-        sample = _sample(Path(path))
-        if more := _recognise_others.likely(sample):
-            return FormatError(f"{text}: {more}")
-        if more := _contents(_module(_choose(sample, None)), sample.path):
-            return FormatError(f"{text}; {more}")
+    text = f"{given}: there is no LSTM in it"
+    try:
+        source = Source.of(given)
+    except (TypeError, OSError):  # a name that the caller has for it
+        return FormatError(text)
+    sample = _sample(source)
+    if more := _recognise_others.likely(sample):
+        return FormatError(f"{text}: {more}")
+    if more := _contents(_module(_choose(sample, None)), source):
+        return FormatError(f"{text}; {more}")
     return FormatError(text)
 
 
-def _contents(module: ModuleType, path: Path) -> str | None:
+def _contents(module: ModuleType, source: Source) -> str | None:
     """Return in words what there is in a file that a reader has read; None if it cannot say."""
-    try:
-        text: str | None = module.inventory(path) if hasattr(module, "inventory") else None
+    try:  # of a new `Source`, since reading has used up some of the budget of this one
+        text: str | None = None
+        if hasattr(module, "inventory"):
+            text = module.inventory(Source(source))
     except Exception:  # it is no more than a help, and of a file that may be damaged
         return None
     return text
@@ -204,7 +240,7 @@ def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Fo
         return _named(path, found, name)
     good = [one for one in found if isinstance(one, Found)]
     if len(good) > 1:
-        names = ", ".join(repr(one.name) for one in good)
+        names = listed(repr(one.name) for one in good)
         raise FormatError(f"{path}: there are {len(good)} LSTMs in it, say which: name= {names}")
     refused = [one for one in found if isinstance(one, Refused)]
     if not good:
@@ -219,7 +255,7 @@ def _named(path: object, found: Sequence[Found | Refused], name: str) -> Found:
             raise one.error
         if one.name == name and isinstance(one, Found):
             return one
-    names = ", ".join(repr(one.name) for one in found)
+    names = listed(repr(one.name) for one in found)
     text = f"{path}: there is no LSTM named {name!r} in it, but {names}"
     for one in found:
         for index, part in enumerate(one.parts):
@@ -241,7 +277,7 @@ def _part_of(stack: Found | Refused, index: int, name: str) -> str:
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: Readable,
     *,
     name: str | None = None,
     format: str | None = None,
@@ -254,13 +290,15 @@ def load(
     """Read an LSTM from a file, ready to be stepped.
 
     Args:
-        path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, or arrays of
-            TensorFlow 1 as .npz. docs/formats.md lists what each may hold.
+        path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, RTNeural,
+            Equinox, or arrays as .npz. docs/formats.md lists what each may hold. Given by its path;
+            or as bytes, which are what it holds; or as a binary file that is open, such as BytesIO,
+            which is read from where it stands to its end.
         name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.
         format: one of `formats.READERS`; None finds out.
         weight_dtype: see `LSTM.from_state_dict`.
         keep_weights: likewise; what is not kept is read from the file again when it is asked for,
-            as long as it is there and the same.
+            as long as it is there and the same; not where no path was given.
         backend: likewise.
         isa: likewise.
         options: of the format, such as forget_bias for TensorFlow 1; see its module.
@@ -275,11 +313,15 @@ def load(
         FormatWarning: once, with all that was assumed or left out and can change a result.
     """
     options = {key: _settled(value) for key, value in options.items()}
-    found = pick(path, read(path, format, **options), name)
+    source = _source(path)
+    found = pick(source, _read(source, format, options), name)
     if found.assumptions:
-        warnings.warn(f"{path}: {'; '.join(found.assumptions)}", FormatWarning, stacklevel=2)
-    source = partial(_read_again, os.path.abspath(path), name, format, options)
-    return LSTM._build(found.weights, weight_dtype, backend, isa, keep_weights, source)
+        text = shortened(f"{source}: {'; '.join(found.assumptions)}")
+        warnings.warn(text, FormatWarning, stacklevel=2)
+    again = None
+    if source.path is not None:
+        again = partial(_read_again, os.path.abspath(source.path), name, format, options)
+    return LSTM._build(found.weights, weight_dtype, backend, isa, keep_weights, again)
 
 
 def _settled(option: Any) -> Any:

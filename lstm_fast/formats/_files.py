@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NoReturn
 
 from .._extras import install
 from .._weights import Weights
 from ..errors import FormatError
 
-__all__ = ["FormatError", "Found", "MissingExtraError", "Refused", "checked", "size_limit"]
+__all__ = ["FormatError", "Found", "MissingExtraError", "Refused", "checked"]
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,6 @@ class MissingExtraError(FormatError, ImportError):
 
     def __init__(self, path: object, library: str, extra: str) -> None:
         super().__init__(f"{path}: reading it takes the library {library}: {install(extra)}")
-
-
-def size_limit(path: str | os.PathLike[str]) -> int:
-    """Return how many bytes of memory a reader may take for what a file claims to hold.
-
-    A file is untrusted: before memory is taken for a claimed size, compare it with this.
-    """
-    return 2 * Path(path).stat().st_size + (16 << 20)
 
 
 @contextmanager

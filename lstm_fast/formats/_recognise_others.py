@@ -12,8 +12,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .._lfm import MAGIC
+from .._source import Source
 from ._next_steps import ORIGINAL, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, UNPACK
 from ._recognise_containers import json_kind, pickle_kind, zip_kind
+from ._recognise_ours import GZIP, NUMPY, after_first_array, is_nemo, is_tar
 from ._sample import Sample, field, varint
 
 Test = Callable[[Sample], "bool | str"]
@@ -76,11 +78,14 @@ def _openvino(sample: Sample) -> bool:
 
 
 def _openvino_weights(sample: Sample) -> bool:
-    beside = sample.path.with_suffix(".xml")
-    if sample.path.suffix.lower() != ".bin" or not beside.is_file():
+    if sample.source.path is None or sample.source.suffix != ".bin":
         return False
-    with beside.open("rb") as file:
-        return _openvino(Sample(beside, file.read(4096)))
+    beside = sample.source.path.with_suffix(".xml")
+    if not beside.is_file():
+        return False
+    source = Source(beside)
+    with source.open() as file:
+        return _openvino(Sample(source, file.read(4096)))
 
 
 def _message_after_version(sample: Sample) -> tuple[int, int, int] | None:
@@ -146,11 +151,21 @@ def _data_shard(sample: Sample) -> bool:
 
 
 def _tar(sample: Sample) -> bool:
-    return sample.head[257:262] == b"ustar"
+    return is_tar(sample.head) and not is_nemo(sample.source, sample.head)
+
+
+def _gzip(sample: Sample) -> bool:
+    return sample.head.startswith(GZIP) and not is_nemo(sample.source, sample.head)
 
 
 def _zeros(sample: Sample) -> bool:
     return len(sample.head) >= 512 and not any(sample.head)
+
+
+def _one_array(sample: Sample) -> bool:
+    """Whether it holds one array as `numpy.save` writes it, and not several, as of Equinox."""
+    end = after_first_array(sample.head)
+    return sample.head.startswith(NUMPY) and (end is None or end >= sample.size)
 
 
 def _first_words(sample: Sample) -> bool | str:
@@ -212,7 +227,7 @@ CERTAIN = (
     Other("an MXNet parameter file", _begins(b"\x12\x01" + bytes(6)), "export it to ONNX"),
     Other(
         "one NumPy array without a name",
-        _begins(b"\x93NUMPY"),
+        _one_array,
         "np.savez a file of all the arrays under their names, or LSTM.from_state_dict of a dict",
     ),
     Other("a MATLAB file", _begins(b"MATLAB "), "export the network to ONNX (exportONNXNetwork)"),
@@ -236,7 +251,7 @@ CERTAIN = (
 )
 # Few bytes, which the length at the beginning of a safetensors file may equal.
 SHORT = (
-    Other("compressed by gzip", _begins(b"\x1f\x8b\x08"), UNPACK),
+    Other("compressed by gzip", _gzip, UNPACK),
     Other("compressed by bzip2", _begins(b"BZh"), UNPACK),
 )
 LIKELY = (
@@ -259,7 +274,7 @@ LIKELY = (
     Other("a file of Lua Torch", _named(".t7"), "load it there and write its arrays"),
     Other(
         "a file of Flax or JAX",
-        _named(".msgpack", ".eqx", ".orbax"),
+        _named(".msgpack", ".orbax"),
         "write its arrays: np.savez, or LSTM.from_state_dict of a dict under PyTorch's names",
     ),
     Other("a text that begins with {}", _first_words, "give a model"),

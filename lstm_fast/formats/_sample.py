@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+
+from .._source import Source
 
 HEAD = 4096
 
@@ -13,24 +14,24 @@ HEAD = 4096
 class Sample:
     """The first bytes of a file, and what else a test asks for."""
 
-    path: Path
+    source: Source
     head: bytes
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Its size in bytes."""
-        return self.path.stat().st_size
+        return self.source.size
 
     @property
     def name(self) -> str:
         """Its name, in small letters."""
-        return self.path.name.lower()
+        return self.source.name.lower()
 
     def at(self, offset: int, count: int) -> bytes:
         """Return some bytes; fewer where the file ends."""
         if offset < 0 or offset > self.size:
             return b""
-        with self.path.open("rb") as file:
+        with self.source.open() as file:
             file.seek(offset)
             return file.read(count)
 

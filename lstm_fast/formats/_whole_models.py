@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .._source import Readable, Source
 from ..model import Model
 from ..program import Program
-from . import _choose, _sample
+from . import _choose, _sample, _source
 from ._files import FormatError
 
 if TYPE_CHECKING:
     from .._weight_types import WeightDtype
 
-__all__ = ["ENDINGS", "READERS", "load_model", "program_of"]
+__all__ = ["ENDINGS", "READERS", "is_whole", "load_model", "program_of"]
 
-ENDINGS = (".onnx", ".keras", ".nam", ".lfm")  # of files of which whole models are read
+# Of files of which whole models are read.
+ENDINGS = (".onnx", ".keras", ".nam", ".aidax", ".json", ".lfm")
+INDEX = ".index.json"  # of shards, which hold tensors alone
 
 
 class Reader(NamedTuple):
@@ -46,15 +47,31 @@ def _nam() -> Reader:
     return Reader(program)
 
 
+def _rtneural() -> Reader:
+    from .rtneural import program
+
+    return Reader(program)
+
+
 # By the name of the format; each imports its reader.
-READERS: dict[str, Callable[[], Reader]] = {"onnx": _onnx, "keras": _keras, "nam": _nam}
+READERS: dict[str, Callable[[], Reader]] = {
+    "onnx": _onnx,
+    "keras": _keras,
+    "nam": _nam,
+    "rtneural": _rtneural,
+}
 
 
-def program_of(path: Path, options: Mapping[str, Any]) -> Program:
+def is_whole(name: str) -> bool:
+    """Return whether a file of this name may hold a whole model."""
+    return name.lower().endswith(ENDINGS) and not name.lower().endswith(INDEX)
+
+
+def program_of(source: Source, options: Mapping[str, Any]) -> Program:
     """Return what a step of the model in a file computes.
 
     Args:
-        path: the file, of any format but `.lfm`.
+        source: the file, of any format but `.lfm`.
         options: of `load_model`; those that are None are not given.
 
     Raises:
@@ -62,26 +79,26 @@ def program_of(path: Path, options: Mapping[str, Any]) -> Program:
         FormatError: it is damaged or of another format, or cannot be read; or a library is missing.
         TypeError, ValueError: an option is wrong, or not for such a file.
     """
-    name = _choose(_sample(path), None)
+    name = _choose(_sample(source), None)
     if name not in READERS:
         raise FormatError(
-            f"{path}: whole models are read from {', '.join(ENDINGS[:-1])} and {ENDINGS[-1]} "
+            f"{source}: whole models are read from {', '.join(ENDINGS[:-1])} and {ENDINGS[-1]} "
             "files; lstm_fast.load reads the LSTM alone from others"
         )
     reader = READERS[name]()
     given = {key: value for key, value in options.items() if value is not None}
     if unknown := [key for key in given if key not in reader.options]:
         raise ValueError(
-            f"{path}: a file of format {name} is ready as it is, and takes no {unknown[0]}"
+            f"{source}: a file of format {name} is ready as it is, and takes no {unknown[0]}"
         )
     try:
-        return reader.read(path, **given)
+        return reader.read(source, **given)
     except (MemoryError, RecursionError, OverflowError) as error:
-        raise FormatError(f"{path}: damaged: {error or type(error).__name__}") from error
+        raise FormatError(f"{source}: damaged: {error or type(error).__name__}") from error
 
 
 def load_model(
-    path: str | os.PathLike[str],
+    path: Readable,
     *,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
@@ -94,12 +111,13 @@ def load_model(
     backend: str | None = None,
     isa: str | None = None,
 ) -> Model:
-    """Read a whole model from a file: ONNX, Keras 3, Neural Amp Modeler, or our own `.lfm`.
+    """Read a whole model: ONNX, Keras 3, Neural Amp Modeler, RTNeural's JSON, or our own `.lfm`.
 
     All options but the last three are of ONNX; other files are ready as they are.
 
     Args:
-        path: the file.
+        path: the file: its path; or what it holds, as bytes; or a binary file that is open, which
+            is read from where it stands to its end.
         inputs: names of values in the graph where the part that is wanted begins; None: the file's.
         outputs: where it ends, likewise.
         shapes: the shape of an input by name, where the file leaves sizes open.
@@ -129,25 +147,18 @@ def load_model(
         "history": history,
         "time_axis": time_axis,
     }
-    path = Path(path)
-    if _begins_as_lfm(path):
+    source = _source(path)
+    if is_lfm(source):
         if given := [name for name, value in options.items() if value is not None]:
-            raise ValueError(f"{path}: a .lfm file is ready as it is, and takes no {given[0]}")
-        return Model._read(path.read_bytes(), path, weight_dtype, backend, isa)
-    program = program_of(path, options)
-    return Model._check(program, path, weight_dtype, backend, isa)
+            raise ValueError(f"{source}: a .lfm file is ready as it is, and takes no {given[0]}")
+        return Model._read(source.read(), source, weight_dtype, backend, isa)
+    program = program_of(source, options)
+    return Model._check(program, source, weight_dtype, backend, isa)
 
 
-def _begins_as_lfm(path: Path) -> bool:
-    """Return whether a file is one by its name, or its first bytes.
-
-    Raises:
-        OSError: it cannot be opened.
-        FormatError: it is a directory or a pipe.
-    """
+def is_lfm(source: Source) -> bool:
+    """Return whether a file is one by its name, or its first bytes."""
     from .. import _lfm
 
-    if path.exists() and not path.is_file():
-        raise FormatError(f"{path}: it is no regular file")
-    with path.open("rb") as file:
-        return file.read(len(_lfm.MAGIC)) == _lfm.MAGIC or path.suffix.lower() == ".lfm"
+    with source.open() as file:
+        return file.read(len(_lfm.MAGIC)) == _lfm.MAGIC or source.suffix == ".lfm"

@@ -22,6 +22,9 @@ ORDERS: dict[str, str] = {
     "onnx": "iofg",
     "keras": "ifgo",
     "tensorflow1": "igfo",
+    "mlx": "ifgo",
+    "flax": "ifgo",
+    "equinox": "ifgo",
 }
 # r: reset gate; z: update gate; n: the new value (h in ONNX and Keras).
 GRU_ORDERS: dict[str, str] = {"pytorch": "rzn", "onnx": "zrn", "keras": "zrn"}

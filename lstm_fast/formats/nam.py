@@ -14,8 +14,6 @@ An LSTM here gives h of the last layer; the head makes the sound of it, as `load
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,10 +21,12 @@ import numpy as np
 from .._arrays import Float32
 from .._lstm_program import add_layer
 from .._program_writer import Writer
+from .._source import Readable, Source
 from .._weights import LayerWeights, make_weights
 from ..program import Program
 from . import _json, gates
-from ._files import FormatError, Found, checked, size_limit
+from ._files import FormatError, Found, checked
+from ._inventory import brief
 from ._recognise_ours import FORMATS
 
 SUFFIXES, recognise = FORMATS["nam"]
@@ -41,6 +41,11 @@ LEVELS = {  # what the metadata may say, none of which changes what is computed
     "input_level_dbu": "its input was {:g} dBu at full scale; here nothing is scaled",
     "output_level_dbu": "its output was {:g} dBu at full scale; here nothing is scaled",
 }
+
+
+FLOAT64_BYTES, FLOAT32_BYTES = 8, 4
+PARSED_BYTES = _json.COSTS[b","]  # of a number that was parsed
+LAYER_STEPS, LAYER_BYTES = 500, 8192  # of one layer, beside its values
 
 
 class _Model(NamedTuple):
@@ -66,16 +71,16 @@ class _Model(NamedTuple):
         return self.layer_length(0) + above + self.head_length
 
 
-def read(path: str | os.PathLike[str]) -> list[Found]:
+def read(path: Readable) -> list[Found]:
     """Return the LSTM of the file; what its head is, see `head`.
 
     Raises:
         OSError: the file cannot be opened.
         FormatError: it is damaged, or of another architecture.
     """
-    path = Path(path)
-    model = _model(path, _content(path))
-    layers, sources = _layers(path, model), {}
+    source = Source.of(path)
+    model = _model(source, _content(source))
+    layers, sources = _layers(source, model), {}
     for n in range(model.num_layers):
         part = f"layer {n}"
         for kind, text in {
@@ -87,44 +92,44 @@ def read(path: str | os.PathLike[str]) -> list[Found]:
             "c_0": "the initial cell state",
         }.items():
             sources[f"{kind}_l{n}"] = f"{part} of weights: {text}"
-    with checked(path, "weights"):
+    with checked(source, "weights"):
         weights = make_weights(layers)
     note = (
         f"the head, {model.hidden_size} to {model.outputs}, follows the LSTM and is no part of it: "
-        "lstm_fast.formats.nam.head(path) returns its weight and bias"
+        "lstm_fast.formats.nam.head(source) returns its weight and bias"
     )
     return [Found("", weights, sources, (note, WARM_UP))]
 
 
-def head(path: str | os.PathLike[str]) -> tuple[Float32, Float32]:
+def head(path: Readable) -> tuple[Float32, Float32]:
     """Return weight (outputs, H) and bias (outputs,): the output is weight @ h + bias.
 
     Raises:
         OSError: the file cannot be opened.
         FormatError: it is damaged, or of another architecture.
     """
-    path = Path(path)
-    return _head(path, _model(path, _content(path)))
+    source = Source.of(path)
+    return _head(source, _model(source, _content(source)))
 
 
-def program(path: Path) -> Program:
+def program(source: Source) -> Program:
     """Return amp and head as a program: what a player makes of one sample, in the file's scale.
 
     Raises:
         OSError: the file cannot be opened.
         FormatError: it is damaged, or of another architecture.
     """
-    content = _content(path)
-    model, writer = _model(path, content), Writer()
-    with checked(path, "config"):
+    content = _content(source)
+    model, writer = _model(source, content), Writer()
+    with checked(source, "config"):
         given = x = writer.value((model.input_size,))
-    for n, layer in enumerate(_layers(path, model)):
+    for n, layer in enumerate(_layers(source, model)):
         writer.source = f"layer {n}"
-        with checked(path, writer.source):
+        with checked(source, writer.source):
             x = add_layer(writer, x, n, layer)
     writer.source = "head"
-    with checked(path, "head"):
-        y = writer.emit("dense", x, *map(writer.constant, _head(path, model)))
+    with checked(source, "head"):
+        y = writer.emit("dense", x, *map(writer.constant, _head(source, model)))
     for note in (*_notes(content), WARM_UP):
         writer.note(note)
     return writer.program(("input", given), ("output", y))
@@ -147,19 +152,21 @@ def _is_number(value: object) -> bool:
     return type(value) in (int, float) and abs(value) < 1e9  # type: ignore[arg-type]
 
 
-def _head(path: Path, model: _Model) -> tuple[Float32, Float32]:
+def _head(source: Source, model: _Model) -> tuple[Float32, Float32]:
     values = model.values[model.expected - model.head_length :]
     if not np.isfinite(values).all():
-        raise FormatError(f"{path}: head: there are values that are not finite in float32")
+        raise FormatError(f"{source}: head: there are values that are not finite in float32")
     weight = values[: -model.outputs].reshape(model.outputs, model.hidden_size)
     return weight.copy(), values[-model.outputs :].copy()
 
 
-def _layers(path: Path, model: _Model) -> list[LayerWeights]:
+def _layers(source: Source, model: _Model) -> list[LayerWeights]:
     layers, start = [], 0
+    source.budget.work(LAYER_STEPS * model.num_layers, "its layers")
+    source.budget.memory(LAYER_BYTES * model.num_layers + 3 * model.values.nbytes, "its layers")
     for n in range(model.num_layers):
         end = start + model.layer_length(n)
-        with checked(path, f"layer {n}"):
+        with checked(source, f"layer {n}"):
             layers.append(_layer(model, n, model.values[start:end]))
         start = end
     return layers
@@ -177,42 +184,50 @@ def _layer(model: _Model, layer: int, values: Float32) -> LayerWeights:
     return LayerWeights(w_ih, w_hh, bias, np.zeros_like(bias), h_0=h_0, c_0=c_0)
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _read(source: Source) -> bytes:
+    source.budget.memory(source.size if source.path else 0)
+    return source.read()
+
+
+def _content(source: Source) -> dict[str, Any]:
     """Return what the file holds, of the architecture that is read here."""
-    content = _json.parse(path, "JSON", path.read_bytes(), size_limit(path))
+    content = _json.parse(source, "JSON", _read(source))
     if not isinstance(content, dict) or "architecture" not in content:
-        raise FormatError(f"{path}: there is no architecture in it; it is no .nam file")
+        raise FormatError(f"{source}: there is no architecture in it; it is no .nam file")
     if content["architecture"] != "LSTM":
         raise FormatError(
-            f"{path}: its architecture is {str(content['architecture'])[:40]!r}; only 'LSTM' is "
+            f"{source}: its architecture is {brief(content['architecture'], 40)!r}; only 'LSTM' is "
             "read: get the amp as an LSTM, or train it as one"
         )
     return content
 
 
-def _model(path: Path, content: dict[str, Any]) -> _Model:
+def _model(source: Source, content: dict[str, Any]) -> _Model:
     """Return its sizes, checked against the number of its weights, and these."""
     config = content.get("config")
     if not isinstance(config, dict):
-        raise FormatError(f"{path}: config: it is no JSON object")
-    sizes = [_size(path, config, n) for n in ("input_size", "hidden_size", "num_layers")]
-    outputs = _size(path, config, "out_channels") if "out_channels" in config else 1
-    numbers = content.get("weights")
+        raise FormatError(f"{source}: config: it is no JSON object")
+    sizes = [_size(source, config, n) for n in ("input_size", "hidden_size", "num_layers")]
+    outputs = _size(source, config, "out_channels") if "out_channels" in config else 1
+    numbers = content.pop("weights", None)
     if not isinstance(numbers, list) or not all(type(n) in (float, int) for n in numbers):
-        raise FormatError(f"{path}: weights: they are no list of numbers")
-    with checked(path, "weights", OverflowError), np.errstate(over="ignore"):
+        raise FormatError(f"{source}: weights: they are no list of numbers")
+    source.budget.memory((FLOAT64_BYTES + FLOAT32_BYTES) * len(numbers), "weights")
+    with checked(source, "weights", OverflowError), np.errstate(over="ignore"):
         values = np.array(numbers, np.float64).astype(np.float32)
+    # The numbers are free again with the array of float64.
+    source.budget.give_back((PARSED_BYTES + FLOAT64_BYTES) * len(numbers))
     model = _Model(values, sizes[0], sizes[1], sizes[2], outputs)
     if len(values) != model.expected:
         raise FormatError(
-            f"{path}: weights: there are {len(values)}, an LSTM of input_size {sizes[0]}, "
+            f"{source}: weights: there are {len(values)}, an LSTM of input_size {sizes[0]}, "
             f"hidden_size {sizes[1]}, num_layers {sizes[2]} and a head take {model.expected}"
         )
     return model
 
 
-def _size(path: Path, config: dict[str, Any], name: str) -> int:
+def _size(source: Source, config: dict[str, Any], name: str) -> int:
     size = config.get(name)
     if type(size) is not int or not 1 <= size < 2**31:
-        raise FormatError(f"{path}: config: {name} is {str(size)[:40]}, expected 1 or more")
+        raise FormatError(f"{source}: config: {name} is {brief(size, 40)}, expected 1 or more")
     return size

@@ -46,6 +46,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PoolFullError
 from ..model_pool import ModelPool
 from ..pool import StreamPool
+from ..snapshots import Snapshot
 from ._rows import Rows
 from .sessions import Answer, ClosedError, OverloadedError, Post, Receive, Session, StepFailedError
 
@@ -113,7 +114,9 @@ class FrameBatcher:
         return self._waiting
 
     @asynccontextmanager
-    async def session(self, snapshot: bytes | None = None, **told: Any) -> AsyncIterator[Session]:
+    async def session(
+        self, snapshot: Snapshot | None = None, **told: Any
+    ) -> AsyncIterator[Session]:
         """Open a session and close it in the end.
 
         Args:
@@ -123,7 +126,7 @@ class FrameBatcher:
         Raises:
             PoolFullError: the pool is full and may not grow.
             ClosedError: the service is closed.
-            SnapshotError, TypeError: the snapshot is damaged or of another model, or no bytes.
+            SnapshotError, TypeError, OSError: as `ModelPool.restore`.
         """
         session = await self._open(snapshot, told)
         try:
@@ -344,7 +347,9 @@ class FrameBatcher:
         self._watchers.append(watcher)
         return watcher
 
-    async def _open(self, snapshot: bytes | None, told: dict[str, Any]) -> Session:
+    async def _open(self, given: Snapshot | None, told: dict[str, Any]) -> Session:
+        # Of a file once, not each time that there is no room yet.
+        snapshot = None if given is None else self._pool.model._snapshot_bytes(given)
         while not self._closing:
             try:
                 return self._opened(snapshot, told)

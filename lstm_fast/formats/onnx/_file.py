@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._source import Source
 from .._files import FormatError, MissingExtraError
 
 Array: TypeAlias = NDArray[Any]
@@ -40,35 +40,35 @@ class File:
     """One model file, the external files that its tensors name, and the memory it may still take.
 
     Args:
-        path: of the model.
+        source: the model.
 
     Raises:
         OSError: it cannot be opened.
         FormatError: it is no ONNX model, or the library is missing.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, source: Source) -> None:
+        self.source = source
         try:
             import onnx
         except ImportError:
-            raise MissingExtraError(path, "onnx", "onnx") from None
-        data = path.read_bytes()
+            raise MissingExtraError(source, "onnx", "onnx") from None
+        data = source.read()
         self.model: Proto = onnx.ModelProto()
         try:
             self.model.ParseFromString(data)
         except Exception as error:  # what protobuf raises depends on which of its parsers is there
-            raise FormatError(f"{path}: damaged, or no ONNX model: {error}") from error
+            raise FormatError(f"{source}: damaged, or no ONNX model: {error}") from error
         if not self.model.HasField("graph"):
-            raise FormatError(f"{path}: damaged, or no ONNX model: there is no graph in it")
+            raise FormatError(f"{source}: damaged, or no ONNX model: there is no graph in it")
         if self.model.ir_version >= 3 and not self.model.opset_import:  # it stands at the end
             raise FormatError(
-                f"{path}: damaged: the version of its operators (opset_import) is missing, as "
+                f"{source}: damaged: the version of its operators (opset_import) is missing, as "
                 "where a file is cut short: fetch or export it again"
             )
         self._budget = FOLDED_BYTES + 4 * len(data)
         self._kept = KEPT_BYTES + 16 * len(data)
-        self._external: set[Path] = set()
+        self._external: set[Source] = set()
 
     def take(self, size_bytes: int) -> None:
         """Count memory that computing weights is about to take.
@@ -122,46 +122,26 @@ class File:
 
     def _external_bytes(self, tensor: Proto, size_bytes: int) -> bytes:
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        path = self._external_path(entries.get("location", ""))
+        file = self.source.beside(entries.get("location", ""))
         offset, length = (
             int(entries.get(k, d)) for k, d in (("offset", 0), ("length", size_bytes))
         )
-        there = path.stat().st_size
         if length != size_bytes:
             raise ValueError(
-                f"its shape takes {size_bytes} bytes, it claims {length} of {path.name}"
+                f"its shape takes {size_bytes} bytes, it claims {length} of {file.name}"
             )
-        if offset < 0 or offset + length > there:
+        if offset < 0 or offset + length > file.size:
             raise ValueError(
-                f"it claims bytes {offset} to {offset + length} of {path.name}, which has {there}"
+                f"it claims bytes {offset} to {offset + length} of {file.name}, which has "
+                f"{file.size}"
             )
-        if path not in self._external:
-            self._external.add(path)
-            self._budget += 4 * there
-            self._kept += 16 * there
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(length)
-
-    def _external_path(self, location: str) -> Path:
-        """Return where a name leads, which must stay in the model's folder."""
-        names = (PurePosixPath(location), PureWindowsPath(location))
-        if (
-            not location
-            or "\0" in location
-            or any(n.is_absolute() or n.drive or ".." in n.parts for n in names)
-        ):
-            raise ValueError(f"its external data is in {location!r}, outside of the model's folder")
-        path = self.path.parent / location
-        # Also the folder that a link to the model points to: that is how download caches keep both.
-        folders = {self.path.parent.resolve(), self.path.resolve().parent}
-        if not any(path.resolve().is_relative_to(folder) for folder in folders):
-            raise ValueError(f"its external data is in {location!r}, outside of the model's folder")
-        if not path.is_file():  # nor a pipe, which might never end
-            raise FormatError(
-                f"{self.path}: the weights are in another file, {location!r}, which is missing"
-            )
-        return path
+        if file not in self._external:
+            self._external.add(file)
+            self._budget += 4 * file.size
+            self._kept += 16 * file.size
+        with file.open() as opened:
+            opened.seek(offset)
+            return opened.read(length)
 
 
 def _typed(values: Any, dtype: np.dtype[Any], count: int, dims: tuple[int, ...]) -> Array:

@@ -9,15 +9,14 @@ State keeps its shape in the file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..._program_checks import checked as checked_program
+from ..._source import Readable, Source
 from ...program import Program
 from .._files import FormatError, checked
 from ._file import File, Proto
@@ -36,7 +35,7 @@ from ._program_trace import Key, Tracer
 
 
 def program_from_onnx(
-    path: str | os.PathLike[str],
+    path: Readable,
     *,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
@@ -53,7 +52,7 @@ def program_from_onnx(
     time the frames that it still needs.
 
     Args:
-        path: the model.
+        path: the model, by its path, as bytes, or open; see `Source`.
         inputs: values that the caller gives instead of the model's own inputs: names of any values
             in it, so that only what comes behind them runs.
         outputs: values to return instead of the model's own outputs; any in it, likewise.
@@ -76,8 +75,8 @@ def program_from_onnx(
     sizes, fixed = mapping("shapes", shapes), mapping("constants", constants)
     pairs = None if states is None else mapping("states", states)
     kept, times = mapping("history", history), axes(time_axis)
-    file = File(Path(path))
-    with checked(file.path, "the graph", TypeError, AttributeError, OverflowError, LookupError):
+    file = File(Source.of(path))
+    with checked(file.source, "the graph", TypeError, AttributeError, OverflowError, LookupError):
         return _Reader(file, given, sizes, fixed, kept, times).program(wanted, pairs)
 
 
@@ -110,7 +109,7 @@ class _Reader:
         history: Mapping[str, Any],
         time_axis: int | Mapping[str, int],
     ) -> None:
-        self._file, self._path, self._named = file, file.path, inputs
+        self._file, self._path, self._named = file, file.source, inputs
         self._scopes = scopes(file.model)
         self._root = self._scopes[0]
         graph = file.model.graph
@@ -269,7 +268,7 @@ class _Reader:
         """Add an output that nobody asks for: it may be what a state becomes."""
         try:
             computed[name] = self._value(name, "outputs")
-        except ValueError:  # and its text has the path, which is no part of a program
+        except ValueError:  # and its text has the source, which is no part of a program
             self._builder.note(f"output {name} is left out: it takes what is not computed here")
 
     def _needed(self, step: _Step, given: Collection[int]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ class Kept:
 
 
 def finished(
-    path: Path,
+    path: object,
     builder: Builder,
     registers: Registers,
     inputs: Mapping[str, Sym],
@@ -84,7 +83,7 @@ def _frame(shape: Shape, times: Sequence[int]) -> Shape:
     return stripped(frame) if shape else ()
 
 
-def _input(path: Path, builder: Builder, name: str, given: Sym, history: Any) -> Input:
+def _input(path: object, builder: Builder, name: str, given: Sym, history: Any) -> Input:
     """Return an input, of whose last axis so many values come from the steps before."""
     shape = builder.shape(given.tensor)
     try:

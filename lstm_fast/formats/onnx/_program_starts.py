@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from .._files import FormatError
 from ._graph import Scope, label
@@ -43,7 +42,7 @@ def initial_of(tracer: Tracer, scopes: Sequence[Scope], name: str, kind: str) ->
 
 
 def check_starts(
-    path: Path,
+    path: object,
     builder: Builder,
     registers: Registers,
     inputs: Mapping[str, Sym],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .._files import FormatError
 from ._graph import Scope
@@ -50,7 +49,7 @@ class Times:
 
     def __init__(
         self,
-        path: Path,
+        path: object,
         builder: Builder,
         tracer: Tracer,
         inputs_with: Callable[[Mapping[str, int]], Inputs],

@@ -84,7 +84,7 @@ class Tracer:
                 continue
             self._open.add(key)
             if any((id(one[0]), one[1]) in self._open for one in missing):
-                raise FormatError(f"{self.file.path}: value {inner!r} is computed from itself")
+                raise FormatError(f"{self.file.source}: value {inner!r} is computed from itself")
             waiting += missing
         owner, inner = self._owned(scope, name)
         return self.known[id(owner), inner]
@@ -92,7 +92,7 @@ class Tracer:
     def _owned(self, scope: Scope, name: str) -> tuple[Scope, str]:
         owned = scope.owner(name)
         if owned is None:
-            raise FormatError(f"{self.file.path}: nothing in the file computes {name!r}")
+            raise FormatError(f"{self.file.source}: nothing in the file computes {name!r}")
         return owned
 
     def _needs(self, scope: Scope, name: str) -> list[tuple[Scope, str]]:
@@ -160,10 +160,10 @@ class Tracer:
                 self.known[key] = widened(self.file.array(scope.tensors[name]))
                 self.fixed.add(key)
             except (ValueError, OverflowError) as error:
-                raise FormatError(f"{self.file.path}: tensor {name!r}: {error}") from error
+                raise FormatError(f"{self.file.source}: tensor {name!r}: {error}") from error
         elif name not in scope.producers:
             raise FormatError(
-                f"{self.file.path}: {name!r} is an input of the graph that inputs= leaves out: "
+                f"{self.file.source}: {name!r} is an input of the graph that inputs= leaves out: "
                 "name it there, or give it in constants="
             )
         else:
@@ -173,7 +173,7 @@ class Tracer:
         """Compute all outputs of a node whose inputs are known."""
         self._left -= 1
         if self._left < 0:
-            raise FormatError(f"{self.file.path}: it takes more than {MOST_NODES} nodes")
+            raise FormatError(f"{self.file.source}: it takes more than {MOST_NODES} nodes")
         node = scope.nodes[index]
         inside = scope.children.get((index, ""))
         if inside is None and node.op_type == "If":
@@ -272,7 +272,7 @@ class Tracer:
         """Return the error of a node; cut: where it stands, for how to leave it out."""
         hint = self._left_with(cut, node, given) if cut is not None else ""
         what = f"node {label(node)!r} ({node.op_type})"
-        return FormatError(f"{self.file.path}: {what}: {text}{hint}")
+        return FormatError(f"{self.file.source}: {what}: {text}{hint}")
 
 
 def _called(name: str) -> str:

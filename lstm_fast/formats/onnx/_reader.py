@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
+from ..._source import Readable, Source
 from ..._weights import LayerWeights, make_weights
 from .._files import FormatError, Found, Refused, checked
 from ..gates import ORDERS
@@ -32,11 +32,11 @@ MEANT = {
 }
 
 
-def read(path: Path) -> list[Found | Refused]:
+def read(path: Readable) -> list[Found | Refused]:
     """Return every LSTM in a model; see `formats.read`."""
-    path = Path(path)
-    file = File(path)
-    with checked(path, "the graph", TypeError, AttributeError, OverflowError):
+    source = Source.of(path)
+    file = File(source)
+    with checked(source, "the graph", TypeError, AttributeError, OverflowError):
         return _Reader(file).read()
 
 
@@ -53,7 +53,7 @@ class _Part:
 
 class _Reader:
     def __init__(self, file: File) -> None:
-        self._file, self._path = file, file.path
+        self._file, self._path = file, file.source
         self._constants, self._states = Folder(file), Folder(file, batch=True)
 
     def read(self) -> list[Found | Refused]:

@@ -2,72 +2,79 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
-from ..._arrays import Float32
+from ..._source import Readable, Source
 from .. import _state_dicts
-from .._files import FormatError, Found, Refused, checked, size_limit
-from .._recognise_ours import OLD_TORCH, PADDLE, PICKLE, ZIP
-from .._state_dicts import Tensor
-from ._checkpoints import Search, StateDict
-from ._legacy import Legacy
-from ._pickle_machine import TooLargeError
-from ._pickle_values import Dict, described, parts, printable
-from ._tensors import Tensors, Values
-from ._zip_file import PACK_AGAIN, Archive
+from .._files import FormatError, Found, Refused
+from .._recognise_ours import ZIP, exported_root, is_nemo, torch_root
+from .._state_dicts import Patterns, Tensor
+from . import _exported, _nemo, _shards
+from ._checkpoints import StateDict
+from ._members import Members
+from ._opened import HEAD_BYTES, in_zip, opened, state_dicts, stored
+from ._pickle_values import described, parts, printable
+from ._tensors import Tensors
+from ._zip_file import Archive
 
-Patterns: TypeAlias = "str | Iterable[str]"  # of `ignore`
-
-HEAD_BYTES = 512
-TAR = b"ustar"
-TAR_PLACE = 257
 QUANTIZED = ("_all_weight_values", "_packed_params")
 NAMES_SHOWN = 12
-MOST_SHARED = 8  # what tensors with several names may take more, as float32, than the file
 
 
-def read(
-    path: str | os.PathLike[str], *, ignore: str | Iterable[str] = ()
-) -> list[Found | Refused]:
+def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Refused]:
     """Return every LSTM under PyTorch's names, in a state dict, whatever is around it, or a module.
 
     Args:
-        path: the file.
+        path: the file, by its path, as bytes, or open, see `Source`; or the index
+            (pytorch_model.bin.index.json) beside its shards, by its path.
         ignore: patterns of names, as of `fnmatch`, of tensors that are left out.
 
     Raises:
         OSError: the file cannot be opened.
         FormatError: it is damaged, or there is no LSTM in it.
     """
-    path = Path(path)
-    with path.open("rb") as file:
+    source = Source.of(path)
+    if source.name.endswith(".json"):
+        return _shards.read(source, ignore)
+    with source.open() as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)
+        if is_nemo(source, head):
+            return _read_saved(_nemo.weights(source, file), ignore)
         if head.startswith(ZIP):
-            return _read_zip(path, Archive(path, file), ignore)
-        if head[TAR_PLACE:].startswith(TAR):
-            raise FormatError(
-                f"{path}: a tar file. Where PyTorch before 0.1.10 wrote it, load it with PyTorch "
-                "and save its state dict again; else unpack it"
-            )
-        return _read_pickle(path, Legacy(file, path.stat().st_size), head, ignore)
+            return _read_zip(Members(source, file), ignore)
+        top, _ = opened(source, file)
+        return _find(source, top, ignore)
 
 
-def _read_zip(path: Path, archive: Archive, ignore: Patterns) -> list[Found | Refused]:
-    top = _unpickled(path, archive.load)
-    if archive.is_compressed and not archive.is_script:
-        raise FormatError(f"{path}: it is compressed; {PACK_AGAIN}")
-    return _find(path, top, ignore, archive)
+def _read_zip(members: Members, ignore: Patterns) -> list[Found | Refused]:
+    root = None if torch_root(members.members) is not None else exported_root(members.members)
+    if root is None:
+        top, archive = in_zip(members)
+        return _find(members.source, top, ignore, archive)
+    saved = _exported.saved(members, root)
+    if saved is not None:
+        return _read_saved(saved, ignore)
+    tensors = _exported.tensors(members, root)
+    found = _state_dicts.find(members.source, tensors, members.source.budget, ignore)
+    if not found:
+        raise _no_lstm(members.source, list(tensors))
+    return found
+
+
+def _read_saved(source: Source, ignore: Patterns) -> list[Found | Refused]:
+    """Return the LSTMs in a file of torch.save that was a part of another."""
+    with source.open() as file:
+        top, archive = opened(source, file)
+        return _find(source, top, ignore, archive)
 
 
 def _constants(archive: Archive | None) -> int:
     """Return how many tensors are constants of TorchScript's code, which have no names."""
     if archive is None or not archive.is_script:
         return 0
-    tensors = Tensors(0)
+    tensors = Tensors(archive.source.budget)
     try:
         constants = parts(archive.load("constants.pkl"))
         return sum(tensors.find(value) is not None for _, value in constants)
@@ -75,51 +82,11 @@ def _constants(archive: Archive | None) -> int:
         return 0  # another error says more
 
 
-def _read_pickle(
-    path: Path, legacy: Legacy, head: bytes, ignore: Patterns
-) -> list[Found | Refused]:
-    try:
-        top = _unpickled(path, legacy.load)
-    except FormatError as error:
-        if "joblib" in legacy.machine.packages:
-            raise FormatError(
-                f"{path}: joblib wrote it, with arrays between its pickles; load it with joblib "
-                "and save a dict of its arrays with pickle.dump or numpy.savez"
-            ) from error
-        is_large = isinstance(error.__cause__, TooLargeError)
-        if not is_large and not head.startswith((PICKLE, OLD_TORCH)):
-            text = str(error).removeprefix(f"{path}: ")
-            raise FormatError(
-                f"{path}: it is neither a zip file nor a pickle, which PyTorch's files are; {text}"
-            ) from error
-        raise
-    if isinstance(top, Dict) and PADDLE in top.entries():
-        raise FormatError(
-            f"{path}: PaddlePaddle wrote it; load it there and save its arrays under PyTorch's "
-            "names, with pickle.dump or numpy.savez"
-        )
-    return _find(path, top, ignore)
-
-
-def _unpickled(path: Path, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except TooLargeError as error:
-        raise FormatError(
-            f"{path}: the pickle in it is too large for a file of weights; save only the weights: "
-            "torch.save(model.state_dict(), ...)"
-        ) from error
-    except ValueError as error:
-        raise FormatError(f"{path}: damaged: {error}") from error
-
-
 def _find(
-    path: Path, top: Any, ignore: Patterns, archive: Archive | None = None
+    source: Source, top: Any, ignore: Patterns, archive: Archive | None = None
 ) -> list[Found | Refused]:
     """Return the LSTMs in an unpickled object."""
-    limit = size_limit(path)
-    with checked(path, "pickle"):
-        dicts = Search(Tensors(limit)).run(top)
+    dicts = state_dicts(source, top)
     with_lstm = [one for one in dicts if one.has_lstm]
     alone = len(with_lstm) == 1  # then what is around it needs no name
     tensors: dict[str, Tensor] = {}
@@ -128,31 +95,19 @@ def _find(
         prefix = "" if alone else one.place
         for name, values in one.tensors.items():
             if prefix + name in tensors:
-                raise FormatError(f"{path}: two tensors in it are {printable(prefix + name)}")
-            tensors[prefix + name] = _stored(path, one.place + name, values)
+                raise FormatError(f"{source}: two tensors in it are {printable(prefix + name)}")
+            tensors[prefix + name] = stored(source, one.place + name, values)
         for name, reason in one.quantized.items():
-            error = _quantized(f"{path}: {printable(one.place + reason)}")
+            error = _quantized(f"{source}: {printable(one.place + reason)}")
             refused.append(Refused((prefix + name).removesuffix("."), error))
     try:
-        most = limit + MOST_SHARED * path.stat().st_size
-        found = _state_dicts.find(path, tensors, most, ignore)
+        found = _state_dicts.find(source, tensors, source.budget, ignore)
     except FormatError as error:
         texts = [str(error), *(str(one.error) for one in refused[:1])]
         raise FormatError("; ".join(texts)) from error
     if not found:
-        raise refused[0].error if refused else _nothing(path, top, dicts, archive)
+        raise refused[0].error if refused else _nothing(source, top, dicts, archive)
     return [*found, *refused]
-
-
-def _stored(path: object, name: str, values: Values) -> Tensor:
-    """Return a tensor whose errors name the file and the tensor."""
-    title = printable(name)
-
-    def read() -> Float32:
-        with checked(path, title):
-            return values.read()
-
-    return Tensor(values.shape, f"{title}, {values.dtype}", read)
 
 
 def _quantized(title: str) -> FormatError:
@@ -163,23 +118,28 @@ def _quantized(title: str) -> FormatError:
     )
 
 
-def _nothing(path: Path, top: Any, dicts: list[StateDict], archive: Archive | None) -> FormatError:
+def _nothing(
+    source: Source, top: Any, dicts: list[StateDict], archive: Archive | None
+) -> FormatError:
     """Return the error that says what there is where there is no LSTM."""
     names = [one.place + name for one in dicts for name in one.tensors]
     constants = _constants(archive)
     if constants and not names:
         return FormatError(
-            f"{path}: there is no LSTM in it, but code with {constants} tensors as constants, as "
+            f"{source}: there is no LSTM in it, but code with {constants} tensors as constants, as "
             "torch.jit.freeze leaves them; save the module before it is frozen or optimized"
         )
     if not names:
-        return FormatError(f"{path}: there is no LSTM in it, and no tensor, but {described(top)}")
-    shown = ", ".join(printable(name, 80) for name in names[:NAMES_SHOWN])
-    more = ", ..." if len(names) > NAMES_SHOWN else ""
+        return FormatError(f"{source}: there is no LSTM in it, and no tensor, but {described(top)}")
     packed = next((one.place + one.packed for one in dicts if one.packed), None)
-    if packed is not None:
-        more += f"; {printable(packed)} was quantized by PyTorch"
+    more = "" if packed is None else f"; {printable(packed)} was quantized by PyTorch"
+    return _no_lstm(source, names, more)
+
+
+def _no_lstm(source: Source, names: list[str], more: str = "") -> FormatError:
+    some = ", ".join(printable(name, 80) for name in names[:NAMES_SHOWN])
+    some += ", ..." if len(names) > NAMES_SHOWN else ""
     return FormatError(
-        f"{path}: there is no LSTM in it (no weight_ih_l0 and weight_hh_l0), but "
-        f"{len(names)} tensors: {shown}{more}"
+        f"{source}: there is no LSTM in it (no weight_ih_l0 and weight_hh_l0), but "
+        f"{len(names)} tensors: {some}{more}"
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import zipfile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..._arrays import Float32
+from ..._source import Readable, Source
 from ..._weights import Direction, Weights
 from ...cell import ActivationLike, Cell
+from .. import _zip
 from .._files import FormatError, Found, Refused, checked
 from .._inventory import listed
 from ._cells import FORGET_BIAS, from_arrays, to_forget_bias
@@ -82,7 +81,7 @@ class _Made(NamedTuple):
 
 
 def read(
-    path: str | os.PathLike[str],
+    path: Readable,
     *,
     forget_bias: float | None = None,
     cell_clip: float | None = None,
@@ -96,7 +95,8 @@ def read(
     both; stacks that run apart from each other in each direction are two.
 
     Args:
-        path: the file, such as np.savez(path, **{v.name: value, ...}) writes it.
+        path: the file, such as np.savez(path, **{v.name: value, ...}) writes it: its path, its
+            bytes, or open; see `Source`.
         forget_bias: what the cells add to the forget gate at run time; it must be given.
         cell_clip: as the cells were made with it; infinity says that there is none, None assumes
             it.
@@ -108,12 +108,12 @@ def read(
         FormatError: it is damaged, or forget_bias is missing.
         TypeError, ValueError: an option has the wrong type or makes no sense.
     """
-    path = Path(path)
+    source = Source.of(path)
     if forget_bias is not None:
         to_forget_bias(forget_bias)
     made = _Made(activation, cell_clip, proj_clip)
     made.check()
-    arrays, refused = read_arrays(path)
+    arrays, refused = read_arrays(source)
     stacks: dict[str, dict[_Place, dict[str, tuple[str, Value]]]] = {}
     for name, value in arrays.items():
         match = NAME.fullmatch(name)
@@ -121,18 +121,18 @@ def read(
         place = _place(scope)
         stacks.setdefault(place.stack, {}).setdefault(place, {})[kind] = (name, value)
     if stacks and forget_bias is None:
-        raise FormatError(f"{path}: {FORGET_BIAS}")
+        raise FormatError(f"{source}: {FORGET_BIAS}")
     found: list[Found | Refused] = [Refused(name, error) for name, error in refused.items()]
     for stack, places in stacks.items():
         try:
-            found.append(_found(path, stack, places, forget_bias, made))
+            found.append(_found(source, stack, places, forget_bias, made))
         except FormatError as error:
-            found.append(Refused(stack, error))
+            found.append(Refused(stack, FormatError(str(error))))  # without a traceback's values
     return sorted(found, key=lambda one: one.name)
 
 
 def _found(
-    path: Path,
+    source: Source,
     stack: str,
     places: dict[_Place, dict[str, tuple[str, Value]]],
     forget_bias: float | None,
@@ -145,9 +145,11 @@ def _found(
         "bidirectional" if both else "reverse" if ordered[0].backward else "forward"
     )
     ways = (False, True) if both else (ordered[0].backward,)
-    wanted = [(n, way) for n in range(ordered[-1].layer + 1) for way in ways]
+    layers_count = ordered[-1].layer + 1
+    is_whole = len(ordered) == layers_count * len(ways)
+    wanted = [(n, way) for n in range(layers_count if is_whole else 0) for way in ways]
     if [(place.layer, place.backward) for place in ordered] != wanted:
-        raise FormatError(f"{path}: {stack}: cells are missing, or there are some twice")
+        raise FormatError(f"{source}: {stack}: cells are missing, or there are some twice")
     layers: list[dict[str, Float32]] = []
     for place in ordered:
         layer: dict[str, Float32] = {}
@@ -156,7 +158,7 @@ def _found(
                 raise value
             layer[kind] = value
         layers.append(layer)
-    with checked(path, stack or "cell", TypeError):
+    with checked(source, stack or "cell", TypeError):
         weights = from_arrays(layers, forget_bias=forget_bias, direction=direction, **made.options)
     sources = {}
     for index, place in enumerate(ordered):
@@ -189,10 +191,9 @@ def _sources(names: dict[str, str], suffix: str, forget_bias: float | None) -> d
     return {kind + suffix: text for kind, text in texts.items()}
 
 
-def inventory(path: Path) -> str:
+def inventory(source: Source) -> str:
     """Return in words what there is in a file without an LSTM."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    names = [name.removesuffix(".npy") for name in _zip.names(source)]
     return (
         f"there are arrays {listed(names)}; those of a cell are called {', '.join(ARRAYS[:2])} "
         "under a scope with lstm in its last part, as in rnn/lstm_cell/kernel"

@@ -10,13 +10,13 @@ import math
 import struct
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..._arrays import Float32
+from ..._source import Source
 from .._files import FormatError, MissingExtraError, checked
 from .._recognise_ours import TFLITE
 
@@ -64,17 +64,17 @@ def _names(enum: Any) -> dict[int, str]:
 class File:
     """A file's bytes with what of its structure is safe to use."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: Source) -> None:
         try:
             import tflite
         except ImportError as error:
-            raise MissingExtraError(path, "tflite", "tflite") from error
+            raise MissingExtraError(source, "tflite", "tflite") from error
         self.schema: Any = tflite
-        self.path = path
-        self.data = path.read_bytes()
+        self.source = source
+        self.data = source.read()
         if self.data[4:8] != TFLITE:
             raise FormatError(
-                f"{path}: not a TFLite file: its identifier is {self.data[4:8]!r}, not {TFLITE!r}"
+                f"{source}: not a TFLite file: its identifier is {self.data[4:8]!r}, not {TFLITE!r}"
             )
         # Entries of lists; twice, for a list may be used by several. And bytes of weights: what is
         # stored in one byte becomes four, and a coupled gate's rows are zeros that no file holds.
@@ -90,7 +90,7 @@ class File:
 
     def reading(self, part: str) -> AbstractContextManager[None]:
         """Turn what the accessors raise on damaged bytes into an error that names the part."""
-        return checked(self.path, part, struct.error, IndexError, TypeError, OverflowError)
+        return checked(self.source, part, struct.error, IndexError, TypeError, OverflowError)
 
     def _count(self, number: int, size: int, limit: int | None, what: str) -> int:
         """Charge a list's entries, of that many bytes, and return their number."""
@@ -126,7 +126,7 @@ class File:
         """Charge memory for so many float32 values, before it is taken."""
         self._memory -= 4 * count
         if self._memory < 0:
-            raise FormatError(f"{self.path}: its LSTMs claim more weights than it can hold")
+            raise FormatError(f"{self.source}: its LSTMs claim more weights than it can hold")
 
     def _raw(self, tensor: Tensor) -> NDArray[np.uint8]:
         """Return a tensor's bytes, without a copy; empty where it is no constant."""
@@ -163,7 +163,7 @@ class File:
         """Return a constant as float32; dequantised where it is quantised."""
         if tensor.type not in STORED:
             raise FormatError(
-                f"{self.path}: {tensor} is {tensor.type}; weights are {', '.join(STORED)}"
+                f"{self.source}: {tensor} is {tensor.type}; weights are {', '.join(STORED)}"
             )
         stored = self.values(tensor, STORED[tensor.type])
         with self.reading(str(tensor)):

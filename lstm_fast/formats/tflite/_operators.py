@@ -74,7 +74,7 @@ class Graph:
             if self.file.is_constant(source):
                 return source
         by = f"computed by {maker}" if maker else "an input of the graph"
-        raise FormatError(f"{self.file.path}: {tensor} is {by}; weights must be constants")
+        raise FormatError(f"{self.file.source}: {tensor} is {by}; weights must be constants")
 
 
 @dataclass
@@ -166,7 +166,7 @@ class _Reader:
         self.sources: dict[str, list[str]] = {}
 
     def refuse(self, text: str) -> FormatError:
-        return FormatError(f"{self.graph.file.path}: {self.operator}: {text}")
+        return FormatError(f"{self.graph.file.source}: {self.operator}: {text}")
 
     def check(self) -> None:
         """Refuse what is no float LSTM, and what has not all of its parts."""
@@ -288,10 +288,10 @@ def integer_text(what: str, tensor: Tensor) -> str:
 def check_input(graph: Graph, operator: Operator) -> None:
     """Refuse an operator whose input is not float32."""
     if not operator.inputs or not operator.outputs:
-        raise FormatError(f"{graph.file.path}: {operator}: has no inputs or no outputs")
+        raise FormatError(f"{graph.file.source}: {operator}: has no inputs or no outputs")
     tensor = graph.subgraph.tensor(operator.inputs[0])
     if tensor.type != "FLOAT32":
-        raise FormatError(f"{graph.file.path}: {operator}: {integer_text('its input', tensor)}")
+        raise FormatError(f"{graph.file.source}: {operator}: {integer_text('its input', tensor)}")
 
 
 def is_basic(graph: Graph, operator: Operator) -> bool:
@@ -304,7 +304,7 @@ def is_basic(graph: Graph, operator: Operator) -> bool:
 
 def _basic_layer(graph: Graph, operator: Operator) -> Layer:
     """Read the basic kernel: weights (4H, I + H), the input's columns first, gates i, g, f, o."""
-    part = f"{graph.file.path}: {operator}"
+    part = f"{graph.file.source}: {operator}"
     if len(operator.inputs) != 5:
         raise FormatError(f"{part}: has {len(operator.inputs)} inputs, not 5")
     options = options_of(graph, operator)
@@ -325,7 +325,7 @@ def _basic_layer(graph: Graph, operator: Operator) -> Layer:
         )
     graph.file.values(weights, STORED[weights.type])
     graph.file.take_memory(math.prod(shape))
-    with checked(graph.file.path, str(operator)):
+    with checked(graph.file.source, str(operator)):
         rows = to_pytorch(graph.file.floats(weights), BASIC_ORDER)
         bias_ih = to_pytorch(graph.file.floats(bias), BASIC_ORDER)
     inputs = shape[1] - units
@@ -349,10 +349,10 @@ def read_layers(graph: Graph, operator: Operator) -> list[Layer]:
     check_input(graph, operator)
     if is_basic(graph, operator):
         return [_basic_layer(graph, operator)]
-    with checked(graph.file.path, str(operator)):
+    with checked(graph.file.source, str(operator)):
         directions = input_names(operator)
     if operator.code == BIDIRECTIONAL and any(index >= 0 for index in operator.inputs[39:]):
         raise FormatError(
-            f"{graph.file.path}: {operator}: has an auxiliary input, which is not supported"
+            f"{graph.file.source}: {operator}: has an auxiliary input, which is not supported"
         )
     return [_Reader(graph, operator, places).layer() for places in directions]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
+from ..._source import Readable, Source
 from ..._weights import Weights, make_weights
 from .._files import FormatError, Found, Refused, checked
 from .._inventory import counted
@@ -15,14 +15,14 @@ from ._stacks import Node, stacks_of
 PRODUCTS = {"FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D"}
 
 
-def read(path: Path) -> list[Found | Refused]:
+def read(path: Readable) -> list[Found | Refused]:
     """Return every LSTM in a file.
 
     Raises:
         FormatError: it is damaged, or has none that is an operator of its own, but equations that
             look like one; or the library tflite is missing.
     """
-    file = File(path)
+    file = File(Source.of(path))
     found: list[Found | Refused] = []
     for subgraph in file.subgraphs:
         if set(CODES).isdisjoint(subgraph.codes):
@@ -35,9 +35,9 @@ def read(path: Path) -> list[Found | Refused]:
     return found
 
 
-def inventory(path: Path) -> str:
+def inventory(source: Source) -> str:
     """Return in words what there is in a file without an LSTM."""
-    counts = Counter(code for subgraph in File(path).subgraphs for code in subgraph.codes)
+    counts = Counter(code for subgraph in File(source).subgraphs for code in subgraph.codes)
     return f"there are operators {counted(counts)}" if counts else "there is no operator"
 
 
@@ -79,7 +79,7 @@ def _unused(base: str, taken: set[str]) -> str:
 
 def _made(graph: Graph, stack: list[Node], name: str) -> Found:
     layers = [layer for node in stack for layer in node.layers]
-    with checked(graph.file.path, f"{stack[0].operators[0]}"):
+    with checked(graph.file.source, f"{stack[0].operators[0]}"):
         weights = make_weights([layer.weights for layer in layers], stack[0].direction)
     notes = [note for layer in layers for note in layer.notes]
     if stack[0].time_major:
@@ -105,8 +105,8 @@ def _explain(file: File) -> None:
     if "WHILE" in codes or is_decomposed:
         how = "a WHILE loop" if "WHILE" in codes else "its parts, for each step"
         raise FormatError(
-            f"{file.path}: there is no LSTM operator in it, but {how}: the converter wrote "
+            f"{file.source}: there is no LSTM operator in it, but {how}: the converter wrote "
             "the cell's equations out. It fuses keras.layers.LSTM with its default activations, "
             "without unroll or a mask, converted from a concrete function with a fixed batch size; "
-            f"or load the Keras file. In it {inventory(file.path)}"
+            f"or load the Keras file. In it {inventory(file.source)}"
         )

@@ -1,0 +1,251 @@
+"""What is read: a file by its path, an open file, or bytes that are at hand."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, BinaryIO, TypeAlias
+
+from ._budget import Budget
+from .errors import FormatError
+
+__all__ = ["Readable", "Source"]
+
+# bytes are what a file holds, and never its path.
+Readable: TypeAlias = "str | os.PathLike[Any] | bytes | bytearray | memoryview | BinaryIO | Source"
+OPENING_STEPS = 200  # of a file beside, with looking where its links lead
+FLAGS = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # of which a system has some
+
+
+class Source:
+    """A file that nobody vouches for, and what reading it may take.
+
+    Devices, pipes and sockets are refused: they might never end.
+
+    path: None where bytes or an open file were given.
+    name: of the file, without its folders; "" without one.
+    size: in bytes.
+    """
+
+    path: Path | None
+    name: str
+    size: int
+    _title: str
+    _data: bytes | None
+
+    def __init__(
+        self, given: Readable, error: type[ValueError] = FormatError, most: int | None = None
+    ) -> None:
+        """Look at what was given; an open file is read to its end, from where it stands.
+
+        Args:
+            given: a path; bytes, bytearray or memoryview of what the file holds; or a binary file
+                that is open for reading, such as BytesIO.
+            error: what is raised for what is no regular file.
+            most: bytes that it may have; no more are read of an open file. None: any number.
+
+        Raises:
+            TypeError: it is none of these, such as a file in text mode.
+            OSError: it cannot be opened.
+            FormatError (`error`): it is no regular file, or too large.
+        """
+        self._error = error
+        self._beside: dict[str, Source] = {}
+        self._identified: dict[tuple[int, int], Source] = {}
+        self._data = None
+        self.path = None
+        if isinstance(given, Source):
+            self._title, self._data, self.path = given._title, given._data, given.path
+            self.name = given.name
+        elif isinstance(given, (bytes, bytearray, memoryview)):
+            self._title, self._data, self.name = f"<{type(given).__name__}>", bytes(given), ""
+        elif isinstance(given, (str, os.PathLike)):
+            self.path = Path(os.fsdecode(given))
+            self._title, self.name = str(self.path), self.path.name
+        else:
+            self._title, self.name = _title(given)
+            self._data = _contents(given, self._title, error, most)
+        if self._data is None:
+            with self.open() as file:
+                self.size = os.fstat(file.fileno()).st_size
+        else:
+            self.size = len(self._data)
+        if most is not None and self.size > most:
+            raise error(f"{self._title}: it has more than {most} bytes, the most that it may have")
+
+    @classmethod
+    def of(cls, given: Readable) -> Source:
+        """Return a `Source` that was given as it is, with what is left of its budget; or a new one.
+
+        Raises:
+            TypeError, OSError, FormatError: see `Source`.
+        """
+        return given if isinstance(given, Source) else cls(given)
+
+    def __str__(self) -> str:
+        return self._title
+
+    @property
+    def suffix(self) -> str:
+        """The end of its name from the last full stop, in small letters."""
+        return Path(self.name).suffix.lower()
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What reading it may take, shared by all that read this object."""
+        return Budget(self, self.size, self._error)
+
+    def open(self) -> BinaryIO:
+        """Return the file, open for reading at its beginning. It is the caller's.
+
+        Raises:
+            OSError: it cannot be opened.
+            FormatError: it is no regular file, or none any more.
+        """
+        if self.path is None:
+            return io.BytesIO(self._data or b"")
+        return _opened(self.path, self._error)
+
+    def read(self) -> bytes:
+        """Return what it holds: as much as there was at first.
+
+        Raises:
+            OSError, FormatError: see `open`.
+        """
+        if self._data is not None:
+            return self._data
+        with self.open() as file:
+            return file.read(self.size)
+
+    def part(self, name: str, data: bytes) -> Source:
+        """Return what a part of this file holds, as a file of that name within its budget."""
+        found = Source(data, self._error)
+        found._title, found.name = f"{self}: {shown(name)}", name
+        found.budget = self.budget
+        return found
+
+    def beside(self, name: str) -> Source:
+        """Return a file of the same folder, or of a folder in it, by its relative path.
+
+        It shares the budget of this one, to which it adds.
+
+        A link may lead to where this file itself is: download caches keep all files of a model in
+        one folder, and link to them.
+
+        Raises:
+            ValueError: the name, or the link there, leads out of the folder; this is no file with a
+                path; or there is no such regular file.
+            OSError: it cannot be opened.
+        """
+        if name in self._beside:
+            return self._beside[name]
+        if self.path is None:
+            raise ValueError(
+                f"there is more of it in another file, {shown(name)}, which is looked for beside "
+                "it: give the path of the file, not what it holds"
+            )
+        names = (PurePosixPath(name), PureWindowsPath(name))
+        if (
+            not name
+            or "\0" in name
+            or any(one.is_absolute() or one.drive or ".." in one.parts for one in names)
+        ):
+            raise ValueError(f"{shown(name)} is outside of the file's folder")
+        path = self.path.parent / name
+        try:
+            folders = {self.path.parent.resolve(), self.path.resolve().parent}
+            target = path.resolve()
+        except (OSError, RuntimeError):  # RuntimeError before Python 3.13
+            raise ValueError(f"{shown(name)} is a link that leads to itself") from None
+        if not any(target.is_relative_to(folder) for folder in folders):
+            raise ValueError(f"{shown(name)} is a link out of the file's folder")
+        try:
+            is_there = path.exists()
+        except OSError:  # a name that is too long for one
+            is_there = False
+        if not is_there:
+            raise ValueError(f"{shown(name)} is missing beside it")
+        # One file may have several names, of which only the first adds to the budget.
+        self.budget.work(OPENING_STEPS, "opening the files beside it")
+        found = self._identified.setdefault(_identity(path), Source(path, self._error))
+        if "budget" not in vars(found):
+            if _identity(self.path) != _identity(path):
+                self.budget.add(found.size)
+            found.budget = self.budget
+        self._beside[name] = found
+        return found
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from all others, whatever its name is."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def shown(name: str) -> str:
+    """Return a name of a file's for an error, which stays short whatever the name is."""
+    return repr(name) if len(name) <= 80 else f"{name[:80]!r}..."
+
+
+def _title(file: Any) -> tuple[str, str]:
+    """Return what an open file is called in errors, and its name."""
+    name = getattr(file, "name", None)
+    if isinstance(name, (str, bytes)) and name:
+        path = os.fsdecode(name)
+        return path, Path(path).name
+    return f"<{type(file).__name__}>", ""
+
+
+def _contents(file: Any, title: str, error: type[ValueError], most: int | None) -> bytes:
+    """Return what an open file holds from where it stands; of one too large, a byte too much."""
+    if isinstance(file, io.TextIOBase) or not callable(getattr(file, "read", None)):
+        kind = "a file in text mode" if isinstance(file, io.TextIOBase) else type(file).__name__
+        raise TypeError(
+            f"what is read is a path, bytes, or a file that is open in binary mode ('rb'), found "
+            f"{kind}"
+        )
+    try:
+        mode = os.fstat(file.fileno()).st_mode
+    except (OSError, AttributeError, TypeError, ValueError):  # such as BytesIO, which has none
+        mode = stat.S_IFREG
+    _check_regular(mode, title, error, "give what it holds, file.read()")
+    data = file.read() if most is None else file.read(most + 1)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{title}: it gave {type(data).__name__}, not bytes: open it with 'rb'")
+    return bytes(data)
+
+
+def _opened(path: Path, error: type[ValueError]) -> BinaryIO:
+    try:
+        _check_regular(os.stat(path).st_mode, str(path), error)  # opening some devices does things
+        file = io.open(path, "rb", opener=_opener)  # noqa: SIM115, UP020  (which tests replace)
+    except OSError as failed:
+        if failed.errno == errno.ELOOP:
+            raise error(f"{path}: it is a link that leads to itself") from None
+        raise
+    try:  # which may have been put in its place since
+        _check_regular(os.fstat(file.fileno()).st_mode, str(path), error)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _opener(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end of a pipe."""
+    return os.open(path, flags | sum(getattr(os, name, 0) for name in FLAGS))
+
+
+def _check_regular(
+    mode: int, title: str, error: type[ValueError], step: str = "write it to a file"
+) -> None:
+    if stat.S_ISDIR(mode):
+        raise error(f"{title}: it is a directory: give a file in it")
+    if not stat.S_ISREG(mode):
+        raise error(
+            f"{title}: it is no regular file but a pipe or device, which might never end: {step}"
+        )
