@@ -12,28 +12,29 @@ typedef float32x4_t vf;
 typedef uint32x4_t vm; /* a mask: all bits of a lane, or none */
 
 static inline vf vf_load(const float *p) { return vld1q_f32(p); }
-static inline vf vf_load_any(const float *p) { return vld1q_f32(p); }
-static inline void vf_store_any(float *p, vf a) { vst1q_f32(p, a); }
+static inline vf vf_load_any(const float *p) {
+    vf a;
+    memcpy(&a, (const void *)p, sizeof a);
+    return a;
+}
+static inline void vf_store_any(float *p, vf a) { memcpy((void *)p, &a, sizeof a); }
 static inline vf vf_load_some(const float *p, size_t count) {
-    const vf none = vdupq_n_f32(0.0f);
-    switch (count) {
-    case 1:
-        return vld1q_lane_f32(p, none, 0);
-    case 2:
-        return vcombine_f32(vld1_f32(p), vget_low_f32(none));
-    case 3:
-        return vld1q_lane_f32(p + 2, vcombine_f32(vld1_f32(p), vget_low_f32(none)), 2);
-    default:
-        return none;
-    }
+    float32x2_t pair = vdup_n_f32(0.0f);
+    float last = 0.0f;
+    if (count & 2)
+        memcpy(&pair, (const void *)p, sizeof pair);
+    if (count & 1)
+        memcpy(&last, (const void *)(p + (count & 2)), sizeof last);
+    const float32x2_t single = vset_lane_f32(last, vdup_n_f32(0.0f), 0);
+    return count & 2 ? vcombine_f32(pair, single) : vcombine_f32(single, pair);
 }
 static inline void vf_store_some(float *p, vf a, size_t count) {
-    if (count >= 2)
-        vst1_f32(p, vget_low_f32(a));
-    if (count == 1)
-        vst1q_lane_f32(p, a, 0);
-    else if (count == 3)
-        vst1q_lane_f32(p + 2, a, 2);
+    const float32x2_t pair = vget_low_f32(a);
+    const float last = count & 2 ? vgetq_lane_f32(a, 2) : vgetq_lane_f32(a, 0);
+    if (count & 2)
+        memcpy((void *)p, &pair, sizeof pair);
+    if (count & 1)
+        memcpy((void *)(p + (count & 2)), &last, sizeof last);
 }
 static inline void vf_store(float *p, vf a) { vst1q_f32(p, a); }
 static inline vf vf_set1(float a) { return vdupq_n_f32(a); }

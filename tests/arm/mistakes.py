@@ -28,7 +28,8 @@ VECTORS = [
     ("vld1q_u32(lf_eighths + 4)", "vld1q_u32(lf_eighths)"),
     ("return vcvtnq_s32_f32(a);", "return vcvtq_s32_f32(a);"),  # towards zero
     ("return vshrq_n_s32(a, 23);", "return vshrq_n_s32(a, 22);"),
-    ("vst1q_lane_f32(p + 2, a, 2)", "vst1q_lane_f32(p + 2, a, 3)"),
+    ("vgetq_lane_f32(a, 2)", "vgetq_lane_f32(a, 3)"),
+    ("return count & 2 ? vcombine_f32(pair, single)", "return count ? vcombine_f32(pair, single)"),
     ("vdupq_n_s32(INT32_MAX)", "vdupq_n_s32(-1)"),
 ]
 ALL = [

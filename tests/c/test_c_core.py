@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-from c_programs import FLAGS, PROGRAMS, WRAP
+from c_programs import FLAGS, PROGRAMS, WAITS, WRAP
 
 from conftest import known_isas
 
