@@ -222,21 +222,37 @@ def own(value: Float32, source: NDArray[Any]) -> Float32:
     """Return value as a C-contiguous array that nobody else can change.
 
     source: what value was made from. Where they may share memory, value is copied, but for memory
-    of bytes, which nobody can change.
+    that nobody can change.
     """
-    if np.may_share_memory(value, source) and not _is_of_bytes(value):
+    if np.may_share_memory(value, source) and not _is_frozen(value):
         value = np.array(value, np.float32, order="C")
     value = np.ascontiguousarray(value)
     value.flags.writeable = False
     return value
 
 
-def _is_of_bytes(value: Float32) -> bool:
-    """Whether its memory is that of a bytes object, all of it."""
+class _Frozen:
+    """Memory that only arrays which cannot be written have."""
+
+    def __init__(self, values: Float32) -> None:
+        self.values = values  # which keeps the memory
+        address, _ = values.__array_interface__["data"]
+        self.__array_interface__ = {**values.__array_interface__, "data": (address, True)}
+
+
+def frozen(values: Float32) -> Float32:
+    """Return new values that nobody else has as an array that nobody can change; not copied."""
+    return np.asarray(_Frozen(np.ascontiguousarray(values)))
+
+
+def _is_frozen(value: Float32) -> bool:
+    """Whether its memory is that of a bytes object, or of `frozen`, all of it."""
     base: Any = value
     while isinstance(base, np.ndarray):
         base = base.base
-    return type(base) is bytes and len(base) == value.nbytes and value.flags.c_contiguous
+    size = len(base) if type(base) is bytes else 0
+    size = base.values.nbytes if type(base) is _Frozen else size
+    return size == value.nbytes and value.flags.c_contiguous
 
 
 def _owned(layer: LayerWeights) -> LayerWeights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ ZIP = b"PK\x03\x04"
 NUMPY = b"\x93NUMPY"
 INDEX = ".index.json"
 WEIGHT_MAP = b'"weight_map"'  # of an index of shards
+# One of these is among the names of an LSTM or GRU of PyTorch, MLX and Flax.
+KNOWN_NAMES = re.compile(r"weight_ih|Wx|([ih][ir]|dense_i)[./]kernel")
 TFLITE = b"TFL3"  # behind the first four bytes
 PICKLE = b"\x80"  # of protocol 2 and newer
 NEWEST_PICKLE = 5  # its protocol
@@ -155,6 +158,9 @@ def _is_npz(source: Source, head: bytes) -> bool:
 
 
 def _has_known_names(names: list[str]) -> bool:
+    """Return whether an LSTM, or a GRU, is told by names of PyTorch, MLX or Flax."""
+    if KNOWN_NAMES.search("\n".join(names)) is None:  # for speed
+        return False
     from .._parameter_names import prefixes
     from . import _other_names
 

@@ -17,7 +17,7 @@ from .._computed_parameters import FIRST, form_of
 from .._other_tensors import listed
 from .._parameter_names import Group, as_patterns, grouped, is_ignored
 from .._source import shown
-from .._weights import Weights
+from .._weights import Weights, frozen
 from . import gates
 from ._files import FormatError, Found, MissingExtraError, Refused, checked
 
@@ -41,7 +41,7 @@ COMPUTED_BYTES = 20  # for each value that is computed from others, in float64
 def decode(data: bytes, dtype: str) -> Float32:
     """Return the values that these bytes are in one of DTYPES; what is too large is infinite.
 
-    They are of bytes, which nobody can change and which therefore need not be copied.
+    They are of memory that nobody can change, and which therefore need not be copied.
     """
     values = np.frombuffer(data, DTYPES[dtype])
     if dtype == "F32" and values.dtype == np.float32:
@@ -52,12 +52,18 @@ def decode(data: bytes, dtype: str) -> Float32:
         values = np.left_shift(wide, 16, out=wide).view("<f4")
     with np.errstate(over="ignore"):
         values = values.astype(np.float32, copy=False)
-    return np.frombuffer(values.tobytes(), np.float32)
+    return frozen(values)
 
 
 @contextmanager
 def reading(
-    budget: Budget, count: int, reach: int, dtype: str, *, swaps: bool = False
+    budget: Budget,
+    count: int,
+    reach: int,
+    dtype: str,
+    *,
+    swaps: bool = False,
+    moves: bool = False,
 ) -> Iterator[None]:
     """Charge what it takes to read values; of the memory, what is not theirs is given back.
 
@@ -67,15 +73,16 @@ def reading(
         reach: of those that are read for them, which may be more where they lie far apart.
         dtype: one of DTYPES.
         swaps: whether their bytes are reversed.
+        moves: whether they lie in another order, or apart.
 
     Raises:
         FormatError: it is more than a file of this size is worth.
     """
     raw = reach * ITEM_BYTES[dtype]
     if dtype == "F32":
-        peak = 4 * count + (raw if reach != count else 0)
+        peak = 4 * count + (raw if moves else 0)
     else:
-        peak = max(raw + 4 * reach, 8 * reach, 4 * reach + 4 * count)
+        peak = max(raw + 4 * reach, 4 * reach + (4 * count if moves else 0))
     peak += raw if swaps else 0
     budget.memory(peak, "reading a tensor")
     kept = 0

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from .._arrays import Float32
 from .._source import Readable, Source
-from . import _npy, _other_names
+from . import _npy, _other_names, _zip
 from ._files import FormatError, Found, Refused, checked
 from ._inventory import listed
 from ._recognise_ours import FORMATS
@@ -54,11 +54,10 @@ def _damage() -> Iterator[None]:
 
 @contextmanager
 def _archive(source: Source) -> Iterator[zipfile.ZipFile]:
-    with source.open() as file:
+    with source.open() as file, ExitStack() as stack:
         with checked(source, "zip file"), _damage():
-            archive = zipfile.ZipFile(file)
-        with archive:
-            yield archive
+            archive = stack.enter_context(_zip.opened(source, file))
+        yield archive
 
 
 def _tensors(source: Source) -> dict[str, Tensor]:

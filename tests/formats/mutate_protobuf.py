@@ -176,15 +176,8 @@ def _change(root: list[Field], rng: random.Random, room: int) -> int:
         other = rng.choice(values)
         one.value = copied(other).value
         return _size(other)
-    elif kind == 5:  # another name of those that are there
-        names = [f for each in messages for f in each if isinstance(f.value, bytes)]
-        names = [f for f in names if f.wire == BYTES and len(f.value) < 200]
-        if len(names) > 1:
-            rng.choice(names).value = rng.choice(names).value
-    elif kind == 6:
-        numbers = [f for each in messages for f in each if f.wire == VARINT]
-        if numbers:
-            rng.choice(numbers).value = rng.choice(NUMBERS)
+    elif kind in (5, 6):
+        _change_value(messages, rng, kind)
     elif kind == 7:
         _change_bytes(messages, rng)
     elif kind in (8, 9):
@@ -192,6 +185,18 @@ def _change(root: list[Field], rng: random.Random, room: int) -> int:
     else:  # numbers, packed or one by one
         return _add_numbers(fields, at, rng, room)
     return 0
+
+
+def _change_value(messages: list[list[Field]], rng: random.Random, kind: int) -> None:
+    if kind == 5:  # another name of those that are there
+        names = [f for each in messages for f in each if isinstance(f.value, bytes)]
+        names = [f for f in names if f.wire == BYTES and len(f.value) < 200]
+        if len(names) > 1:
+            rng.choice(names).value = rng.choice(names).value
+        return
+    numbers = [f for each in messages for f in each if f.wire == VARINT]
+    if numbers:
+        rng.choice(numbers).value = rng.choice(NUMBERS)
 
 
 def _change_kind(one: Field, fields: list[Field], rng: random.Random, kind: int) -> None:

@@ -19,6 +19,7 @@ MODULES = {
     ".tflite": "mutate_flatbuffer",
     ".json": "mutate_json",
     ".nam": "mutate_json",
+    ".aidax": "mutate_json",
     "pytorch": "mutate_pickle",
 }
 

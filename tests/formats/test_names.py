@@ -249,7 +249,7 @@ def test_a_bomb_is_refused():
     zeros = one_array(np.zeros((16, 1_000_000), np.float32))
     data = member(zeros, compression=zipfile.ZIP_DEFLATED)
     assert len(data) < 100_000
-    with pytest.raises(FormatError, match="more than the file can hold"):
+    with pytest.raises(FormatError, match=r"more than the (file can hold|\d+ that are left)"):
         formats.read(data)
 
 

@@ -305,7 +305,7 @@ def test_damaged_files_are_refused_or_read(tmp_path, name, read):
 
 def test_many_tensors_take_no_long_time():
     state = {f"{n}.weight_ih_l0": [[1]] for n in range(40_000)}
-    with pytest.raises(FormatError, match="reading its tensors takes more work than a file"):
+    with pytest.raises(FormatError, match=r"too many values|takes more work than a file of"):
         formats.read(json.dumps(state).encode())
 
 

@@ -1,4 +1,4 @@
-"""Programs of torch.export, NeMo's tar files, indices of shards: read, and refused where damaged.
+"""Programs of torch.export, NeMo's tar files, indices of shards: read, or refused where damaged.
 
 The files are written by hand here, as the frameworks write them; test_torch_family_live.py has some
 of their own.
@@ -164,14 +164,14 @@ def test_programs_of_before(name, tmp_path, saved):
         (3, "expected a JSON object"),
         ({"path_name": 3, "tensor_meta": {}}, "makes no sense"),
         ({"path_name": "x", "tensor_meta": 3}, "makes no sense"),
-        (meta("weight_1", (16, 5)), "reaches beyond its storage"),
+        (meta("weight_1", (16, 5)), "has shape"),
         (meta("weight_1", (16, 4), (-4, 1)), "layout makes no sense"),
         (meta("weight_1", (16, 4), (4, 1), 2**62), "reaches beyond its storage"),
         (meta("weight_1", (16, 4), dtype=29), "a tensor of torch"),
         (meta("weight_1", (16, 4), dtype=[7]), "a tensor of torch"),
         (meta("../weight_1", (16, 4)), "beyond its storage|there is no"),
         (meta("weight_1", ()), "has shape|expected"),
-        (meta("weight_1", (16, 2**40), (0, 0)), "would take"),
+        (meta("weight_1", (16, 2**40), (0, 0)), "has shape"),
     ],
 )
 def test_entries_that_make_no_sense(entry, words, tmp_path):
@@ -186,9 +186,9 @@ def test_programs_without_weights(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m/archive_format", "pt2")
         archive.writestr("m/data/aotinductor/model/a.so", "x")
-    with pytest.raises(FormatError, match="no weights in it: give what torch.export.save wrote"):
+    with pytest.raises(FormatError, match="no weights in it: give what torch"):
         formats.read(path)
-    with pytest.raises(FormatError, match="there is no LSTM in it .* but 1 tensors: head.weight"):
+    with pytest.raises(FormatError, match=r"there is no LSTM in it .* but 1 tensors: head\.weight"):
         formats.read(exported(path, {"head.weight": meta("weight_0", (2, 2))}))
     for text in ("[]", "{", '{"config": 3}'):
         with zipfile.ZipFile(path, "w") as archive:
@@ -264,7 +264,7 @@ def test_a_bomb_in_gzip(tmp_path):
     with pytest.raises(FormatError, match="a member of it would take 17179869184 bytes"):
         formats.read(path)
     header.name = "a"
-    with gzip.open(path, "wb", compresslevel=1) as file:
+    with gzip.open(path, "wb", compresslevel=9) as file:
         file.write(header.tobuf())
         for _ in range(400):
             file.write(bytes(1 << 20))
@@ -278,10 +278,14 @@ def test_damaged_tar_files(mode, tmp_path, saved):
         tmp_path / "m.nemo", {"model_config.yaml": CONFIG, "model_weights.ckpt": saved}, mode
     )
     sound = path.read_bytes()
-    for cut in range(0, len(sound) - 1024, 97):
+    refused = 0
+    for cut in range(0, len(sound) - 8, 97):
         path.write_bytes(sound[:cut])
-        with pytest.raises(FormatError):
-            formats.read(path)
+        try:
+            assert is_right(path)  # only what follows the last member is missing
+        except FormatError:
+            refused += 1
+    assert refused > 5
     for mutant in damaged(sound, 150, 1):
         path.write_bytes(mutant)
         try:
@@ -320,7 +324,8 @@ def test_shards(tmp_path):
     path = sharded(tmp_path)
     assert is_right(path)
     assert is_right(path.rename(tmp_path / "other.index.json"))
-    with pytest.raises(FormatError, match="pytorch_model.bin.index.json"):
+    (tmp_path / "other.index.json").rename(path)
+    with pytest.raises(FormatError, match=r"pytorch_model\.bin\.index\.json"):
         formats.read(tmp_path)
 
 
@@ -331,11 +336,11 @@ def test_shards_that_are_missing(tmp_path):
     with pytest.raises(FormatError, match="'bias_hh_l0': it is not in 'pytorch_model-00002"):
         formats.read(path)
     shard.unlink()
-    with pytest.raises(FormatError, match="00002-of-00002.bin' is missing beside it"):
+    with pytest.raises(FormatError, match=r"00002-of-00002\.bin' is missing beside it"):
         formats.read(path)
     for name in ("../a.bin", "/a.bin", "a" * 300 + ".bin"):
         path.write_text(json.dumps({"weight_map": {"weight_ih_l0": name}}))
-        with pytest.raises(FormatError, match="outside of the file's folder|is missing beside it"):
+        with pytest.raises(FormatError, match=r"outside of the file's folder|is missing beside it"):
             formats.read(path)
 
 

@@ -54,11 +54,14 @@ def is_its(torch, path, rnn):
         assert excess_of_run(found.weights, run_of(torch, rnn)) <= 1
 
 
-def exported(torch, model, path, dtype=None):
+def program_of(torch, model, dtype=None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(model, (torch.zeros(1, 4, 3, dtype=dtype),))
-        torch.export.save(program, path)
+        return torch.export.export(model, (torch.zeros(1, 4, 3, dtype=dtype),))
+
+
+def exported(torch, model, path, dtype=None):
+    torch.export.save(program_of(torch, model, dtype), path)
 
 
 def test_torch_export(torch, tmp_path):
@@ -90,8 +93,7 @@ def test_the_layout_of_before(torch, tmp_path):
     import zipfile
 
     model = model_of(torch, batch_first=True)
-    program = torch.export.export(model, (torch.zeros(1, 4, 3),))
-    artifact = serialize(program)
+    artifact = serialize(program_of(torch, model))
     path = tmp_path / "m.pt2"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("serialized_exported_program.json", artifact.exported_program)

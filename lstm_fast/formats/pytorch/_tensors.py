@@ -12,6 +12,7 @@ import numpy as np
 
 from ..._arrays import Float32
 from ..._budget import Budget
+from ..._weights import frozen
 from .._state_dicts import decode, reading
 from ._legacy import Nested
 from ._pickle_values import Dict, Global, Object, contents, encoded
@@ -158,15 +159,18 @@ class Tensors:
         key = (storage.key, dtype, offset, shape, strides)
         if key in self._read_before:
             return self._read_before[key]
-        with reading(self._budget, count, reach, READABLE[dtype], swaps=storage.is_big_endian):
+        plain = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        moves = any(n > 1 and a != b for n, a, b in zip(shape, strides, plain, strict=True))
+        swaps = storage.is_big_endian
+        with reading(self._budget, count, reach, READABLE[dtype], swaps=swaps, moves=moves):
             values = decode(_raw(storage, item, offset, reach), READABLE[dtype])
             # A dimension of one value may have any stride.
             byte_strides = [
                 4 * step if length > 1 else 0 for length, step in zip(shape, strides, strict=True)
             ]
             view = np.lib.stride_tricks.as_strided(values, shape, byte_strides, writeable=False)
-            if not view.flags.c_contiguous or count != reach:
-                values = np.frombuffer(view.tobytes(), np.float32)
+            if moves:
+                values = frozen(np.array(view, order="C"))
             self._read_before[key] = values.reshape(shape)
             return self._read_before[key]
 
@@ -197,14 +201,15 @@ class Tensors:
         item, held, count = ITEM_BYTES[dtype], encoded(data), math.prod(shape)
         if not isinstance(held, (str, bytes)) or len(held) != count * item:
             raise ValueError("damaged: its shape does not fit its bytes")
-        with reading(self._budget, count, count, READABLE[dtype], swaps=order == ">"):
+        moves, swaps = is_fortran and len(shape) > 1, order == ">"
+        with reading(self._budget, count, count, READABLE[dtype], swaps=swaps, moves=moves):
             data = contents(held)
             if data is None:
                 raise ValueError("damaged: its bytes are kept as text that is none of them")
             values = decode(_swapped(data, item) if order == ">" else data, READABLE[dtype])
-            if is_fortran and len(shape) > 1:
+            if moves:
                 view = values.reshape(shape, order="F")
-                values = np.frombuffer(view.tobytes(), np.float32)
+                values = frozen(np.array(view, order="C"))
             return values.reshape(shape)
 
 
