@@ -6,6 +6,7 @@
 #   make test-slow  the exhaustive part: activations over all 2^32 floats, 10,000 sequences of calls
 #                   on pools, each mistake in each shape (up to 40 minutes; SLOW=tests/pools: of these)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)
+#   make test-arm   the core and some Python tests on Arm, and golden bits on other x86-64 CPUs, under qemu
 #   make conformance  readers, variants and voice activity against PyTorch, Keras, TFLite and silero-vad themselves
 #                     (installs them)
 #   make integrations  the plug-ins for pipecat and LiveKit beside their own (installs both, 330 MB)
@@ -34,7 +35,7 @@ INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
 PY_FILES := lstm_fast tests examples benchmarks setup.py .ci $(wildcard docs/*.py)
 
-.PHONY: help demo serve test test-slow test-emulated conformance integrations mutants fuzz bench docs lint warnings format clean
+.PHONY: help demo serve test test-slow test-emulated test-arm conformance integrations mutants fuzz bench docs lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -92,6 +93,10 @@ test-emulated: $(VENV)/test.stamp
 	@ls $(EMULATED)/lstm_fast/_native*.so >/dev/null # without, the tests would pass on Numba
 	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider $(PARALLEL) tests/backends/test_bits.py \
 	  tests/pools/test_pool.py tests/variants/test_variant_oracle.py
+
+# Which says what is missing, by the names of Debian's packages. OPTIONS=--all: more files and the largest shapes, an hour
+test-arm: $(VENV)/test.stamp
+	$(BIN)/python -m tests.arm $(OPTIONS)
 
 # The CPU build of torch, where it is found; newer ones bring gigabytes for GPUs.
 $(VENV)/conformance.stamp: $(VENV)/test.stamp
