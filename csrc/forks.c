@@ -1,6 +1,8 @@
 /* Which process this is, of those that forks have made of one another. */
 #include "forks.h"
 
+#include "waits.h"
+
 _Atomic uint32_t lf_process_number = 1;
 
 #if defined(_WIN32)
@@ -10,6 +12,7 @@ int lf_watch_forks(void) { return 1; }
 
 static void begin_in_child(void) {
     atomic_fetch_add_explicit(&lf_process_number, 1, memory_order_relaxed);
+    lf_forget_sleepers();
 }
 
 int lf_watch_forks(void) {

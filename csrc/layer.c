@@ -1,13 +1,12 @@
 /* Packs an LSTM layer: two matrices in one block of panels, and behind them what a variant has. */
-#include <string.h>
-
+#include "anywhere.h"
 #include "matrix.h"
 #include "model.h"
 #include "tuning.h"
 
 float lf_bias(const lf_layer_weights *layer, size_t row) {
-    return (layer->bias_ih ? layer->bias_ih[row] : 0.0f) +
-           (layer->bias_hh ? layer->bias_hh[row] : 0.0f);
+    return (layer->bias_ih ? lf_float_at(layer->bias_ih, row) : 0.0f) +
+           (layer->bias_hh ? lf_float_at(layer->bias_hh, row) : 0.0f);
 }
 
 /*
@@ -81,15 +80,16 @@ static void pack_projection(const lf_isa *isa, lf_geometry g, const lf_matrix *m
     for (size_t row = 0; row < layer->output_size; row++) {
         const float scale =
             lf_pack_row(m, g, isa->int8_offset, row, weights->weight_hr + row * m->columns);
-        lf_pack_bias(m, g, 1, row, weights->bias_hr ? weights->bias_hr[row] : 0.0f, &scale);
+        const float bias = weights->bias_hr ? lf_float_at(weights->bias_hr, row) : 0.0f;
+        lf_pack_bias(m, g, 1, row, bias, &scale);
     }
 }
 
 /* [rows][H] to [rows][padded_hidden]. */
 static void copy_rows(float *out, const float *values, size_t rows, const lf_layer *layer) {
     for (size_t row = 0; row < rows; row++)
-        memcpy(out + row * layer->padded_hidden, values + row * layer->hidden_size,
-               layer->hidden_size * sizeof(float));
+        lf_copy_floats(out + row * layer->padded_hidden, values + row * layer->hidden_size,
+                       layer->hidden_size);
 }
 
 static void pack_variant(char *out, const lf_isa *isa, lf_geometry g, const lf_layer *layer,

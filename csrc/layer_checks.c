@@ -1,12 +1,13 @@
 /* Whether the weights of an LSTM layer make sense, and fit their type. */
 #include <math.h>
 
+#include "anywhere.h"
 #include "matrix.h"
 #include "model.h"
 
 static int all_finite(const float *values, size_t count) {
     for (size_t j = 0; j < count; j++)
-        if (!isfinite(values[j]))
+        if (!isfinite(lf_float_at(values, j)))
             return 0;
     return 1;
 }
@@ -28,7 +29,7 @@ static lf_status check_layer(const lf_layer_weights *layer, size_t input_size, s
 
 static int all_fit_float16(const float *values, size_t count) {
     for (size_t j = 0; j < count; j++)
-        if (!lf_fits_float16(values[j]))
+        if (!lf_fits_float16(lf_float_at(values, j)))
             return 0;
     return 1;
 }

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "anywhere.h"
+
 static uint32_t bits_of(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -32,7 +34,7 @@ int lf_fits_float16(float value) { return (to_float16(value) & 0x7C00u) != 0x7C0
 static float int8_scale(const float *row, size_t columns) {
     float largest = 0;
     for (size_t k = 0; k < columns; k++)
-        largest = fmaxf(largest, fabsf(row[k]));
+        largest = fmaxf(largest, fabsf(lf_float_at(row, k)));
     return largest < 0x1p-100f ? 0 : largest / 127.0f;
 }
 
@@ -43,18 +45,18 @@ float lf_pack_row(const lf_matrix *m, lf_geometry g, int offset, size_t row, con
     switch (g.type) {
     case LF_FLOAT32:
         for (size_t k = 0; k < m->columns; k++)
-            memcpy(out + (k * rows + at) * sizeof(float), &values[k], sizeof(float));
+            lf_copy_floats(out + (k * rows + at) * sizeof(float), values + k, 1);
         return 1;
     case LF_FLOAT16:
         for (size_t k = 0; k < m->columns; k++) {
-            const uint16_t half = to_float16(values[k]);
+            const uint16_t half = to_float16(lf_float_at(values, k));
             memcpy(out + (k * rows + at) * sizeof half, &half, sizeof half);
         }
         return 1;
     case LF_INT8: {
         const float scale = int8_scale(values, m->columns);
         for (size_t k = 0; k < m->columns; k++) {
-            const int quant = scale > 0 ? (int)nearbyintf(values[k] / scale) : 0;
+            const int quant = scale > 0 ? (int)nearbyintf(lf_float_at(values, k) / scale) : 0;
             out[(k / g.group * rows + at) * g.group + k % g.group] = (char)(quant + offset);
         }
         return scale;

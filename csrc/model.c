@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "anywhere.h"
 #include "cpu/cpu.h"
 #include "forks.h"
 #include "matrix.h"
@@ -50,9 +51,9 @@ static lf_status make_start(lf_model *model, const lf_layer_weights *layers) {
         float *h = model->start + l * model->padded_output;
         float *c = model->start + h_floats + l * model->padded_hidden;
         if (layers[l].h_0)
-            memcpy(h, layers[l].h_0, model->output_size * sizeof(float));
+            lf_copy_floats(h, layers[l].h_0, model->output_size);
         if (layers[l].c_0)
-            memcpy(c, layers[l].c_0, model->hidden_size * sizeof(float));
+            lf_copy_floats(c, layers[l].c_0, model->hidden_size);
     }
     model->isa->canonicalise_f32(model->start, floats);
     return LF_OK;
@@ -170,16 +171,18 @@ void lf_model_destroy(lf_model *model) {
     lf_free(model);
 }
 
-size_t lf_model_packed_bytes(const lf_model *model) { return model->packed_bytes; }
+size_t lf_model_packed_bytes(const lf_model *model) { return model ? model->packed_bytes : 0; }
 
-lf_weight_type lf_model_weight_type(const lf_model *model) { return model->weight_type; }
+lf_weight_type lf_model_weight_type(const lf_model *model) {
+    return model ? model->weight_type : LF_FLOAT32;
+}
 
-const char *lf_model_isa(const lf_model *model) { return model->isa->name; }
+const char *lf_model_isa(const lf_model *model) { return model ? model->isa->name : NULL; }
 
-size_t lf_model_input_size(const lf_model *model) { return model->input_size; }
+size_t lf_model_input_size(const lf_model *model) { return model ? model->input_size : 0; }
 
-size_t lf_model_hidden_size(const lf_model *model) { return model->hidden_size; }
+size_t lf_model_hidden_size(const lf_model *model) { return model ? model->hidden_size : 0; }
 
-size_t lf_model_output_size(const lf_model *model) { return model->output_size; }
+size_t lf_model_output_size(const lf_model *model) { return model ? model->output_size : 0; }
 
-size_t lf_model_num_layers(const lf_model *model) { return model->num_layers; }
+size_t lf_model_num_layers(const lf_model *model) { return model ? model->num_layers : 0; }

@@ -1,7 +1,6 @@
 /* Looking at the kernels from outside: single activations for tests, the machine's limits for
  * benchmarks. */
-#include <string.h>
-
+#include "anywhere.h"
 #include "kernel.h"
 #include "lstm_fast_probes.h"
 
@@ -16,9 +15,9 @@ lf_status lf_activate_f32(const char *isa_name, const lf_function *function, con
     lf_status status = lf_isa_choose(isa_name, &index);
     for (size_t done = 0; status == LF_OK && done < count; done += CHUNK) {
         size_t n = count - done < CHUNK ? count - done : CHUNK;
-        memcpy(values, x + done, n * sizeof *values);
+        lf_copy_floats(values, x + done, n);
         lf_isa_at(index)->activate_f32(function, values, CHUNK);
-        memcpy(y + done, values, n * sizeof *values);
+        lf_copy_floats(y + done, values, n);
     }
     return status;
 }

@@ -2,12 +2,14 @@
 
 #include <string.h>
 
+#include "anywhere.h"
+
 void lf_state_read(const lf_model *model, const float *h, const float *c, float *h_out,
                    float *c_out) {
     const size_t P = model->output_size, H = model->hidden_size;
     for (size_t l = 0; l < model->num_layers; l++) {
-        memcpy(h_out + l * P, h + l * model->padded_output, P * sizeof(float));
-        memcpy(c_out + l * H, c + l * model->padded_hidden, H * sizeof(float));
+        lf_copy_floats(h_out + l * P, h + l * model->padded_output, P);
+        lf_copy_floats(c_out + l * H, c + l * model->padded_hidden, H);
     }
 }
 
@@ -17,8 +19,8 @@ void lf_state_write(const lf_model *model, float *h, float *c, const float *h_in
     memset(h, 0, lf_h_floats(model) * sizeof(float)); /* the padding, too: it may hold NaN */
     memset(c, 0, lf_c_floats(model) * sizeof(float));
     for (size_t l = 0; l < model->num_layers; l++) {
-        memcpy(h + l * model->padded_output, h_in + l * P, P * sizeof(float));
-        memcpy(c + l * model->padded_hidden, c_in + l * H, H * sizeof(float));
+        lf_copy_floats(h + l * model->padded_output, h_in + l * P, P);
+        lf_copy_floats(c + l * model->padded_hidden, c_in + l * H, H);
     }
     model->isa->canonicalise_f32(h, lf_h_floats(model));
     model->isa->canonicalise_f32(c, lf_c_floats(model));

@@ -73,6 +73,11 @@ enum { LF_PLACEMENT_PASSES = 32, LF_PLACEMENT_SETTLES = 16 };
 #define LF_PLAIN_PIECE_BYTES ((size_t)8 << 20)
 #define LF_LEAST_STEP_BYTES ((size_t)4 << 10)
 
+/* A call that waits for another one looks so often, letting others run in between, before it falls asleep: a millisecond
+ * or so, after which falling asleep and being woken cost next to nothing. Zen 5: "Waiting awake and asleep", two threads
+ * with one workspace 3 to 15 % with 100. And of a real-time priority, where those below it don't run meanwhile. */
+enum { LF_TURNS_AWAKE = 4000, LF_REAL_TIME_TURNS_AWAKE = 100 };
+
 /* Where weights are used for many rows: the bytes of weights that are read in the time of a multiply-add, with vectors
  * and in plain C. And the multiply-adds in the time of anything else that is done to an element. */
 enum { LF_MULTIPLY_ADD_COSTS = 1, LF_PLAIN_MULTIPLY_ADD_COSTS = 4 };

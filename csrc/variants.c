@@ -1,6 +1,7 @@
 /* Cells that are not the plain one: whether their options make sense. */
 #include <math.h>
 
+#include "anywhere.h"
 #include "model.h"
 
 static const lf_cell_options plain_cell = {
@@ -37,7 +38,7 @@ static int is_bound(float clip) { return isfinite(clip) && clip >= 0; }
 
 static int is_finite(const float *values, size_t count) {
     for (size_t j = 0; values && j < count; j++)
-        if (!isfinite(values[j]))
+        if (!isfinite(lf_float_at(values, j)))
             return 0;
     return 1;
 }

@@ -111,13 +111,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "or delete it to begin all calls anew"
         )
     try:
-        content = json.loads(text)
+        content = json.loads(text.decode("ascii"))
         tick, snapshots = content["tick"], content["snapshots"]
         if type(tick) is not int or not 0 <= tick < TICKS:
-            raise ValueError(f"its tick is {tick!r}, expected 0 to {TICKS - 1}")
+            raise ValueError(f"its tick is none of 0 to {TICKS - 1}")
         return Checkpoint(tick, {call: bytes.fromhex(one) for call, one in snapshots.items()})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no checkpoint of this service: {error!r}") from None
+        why = str(error)[:200]  # which may have all of a file in it
+        raise CheckpointError(f"{path} is not a checkpoint of this service: {why}") from None
 
 
 def restore(pool: StreamPool, checkpoint: Checkpoint) -> dict[str, int]:

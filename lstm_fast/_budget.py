@@ -57,6 +57,19 @@ class Budget:
             )
         self.memory_left -= count_bytes
 
+    def charge(self, steps: float, count_bytes: int, what: str) -> None:
+        """Charge both, of what is done often.
+
+        Raises:
+            FormatError: see `memory` and `work`.
+        """
+        if count_bytes > self.memory_left or steps > self.work_left:
+            self.memory(count_bytes, what)
+            self.work(steps)
+        else:
+            self.memory_left -= count_bytes
+            self.work_left -= steps
+
     def give_back(self, count_bytes: int) -> None:
         """Return memory that was charged and is free again."""
         self.memory_left += count_bytes

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ._budget import Budget
 from ._program_checks import MAX_NOTE, MAX_TENSORS, MAX_TEXT, checked
 from ._program_shapes import check_shape
 from .errors import FormatError
@@ -34,6 +35,12 @@ STORED: Mapping[str, np.dtype[Any]] = {
     "int64": np.dtype("<i8"),
     "bool": np.dtype("u1"),
 }
+# What a file becomes: bytes and steps for an operation; for all else that is counted; for a word of
+# its records; and steps for a byte of it.
+OP_BYTES, OP_STEPS = 900, 25
+RECORD_BYTES, RECORD_STEPS = 250, 4
+WORD_BYTES, WORD_STEPS = 40, 0.2
+BYTE_STEPS = 0.005
 CODES = {one.number: one for one in OPERATIONS.values()}
 
 T = TypeVar("T")
@@ -242,12 +249,13 @@ def _chosen(choices: tuple[T, ...], number: int) -> T:
     return choices[number]
 
 
-def from_bytes(data: bytes, where: object = ".lfm") -> Program:
+def from_bytes(data: bytes, where: object = ".lfm", budget: Budget | None = None) -> Program:
     """Return the program in the bytes of a file. Its constants are views of them.
 
     Args:
         data: the bytes, which are not trusted.
         where: what errors begin with: the file.
+        budget: is charged for what is made of them; None makes one by their size.
 
     Raises:
         FormatError: they are damaged, of an unknown version, or no such program.
@@ -259,8 +267,18 @@ def from_bytes(data: bytes, where: object = ".lfm") -> Program:
     checksum = hashlib.sha256(memoryview(data)[:-CHECKSUM_BYTES]).digest()
     if checksum != data[-CHECKSUM_BYTES:]:
         raise FormatError(f"{where}: its checksum does not fit: it is damaged or cut short")
+    budget = budget or Budget(where, len(data))
     try:
-        program = _parse(_Reader(data))
+        reader = _Reader(data)
+        ops, records, words = reader.many[5], sum(reader.many), len(reader.words)
+        size = OP_BYTES * ops + RECORD_BYTES * records + WORD_BYTES * words + 4 * len(reader.text)
+        budget.memory(size + reader.blob_at, "what its records make")
+        steps = OP_STEPS * ops + RECORD_STEPS * records + WORD_STEPS * words
+        budget.work(steps + BYTE_STEPS * len(data))
+        budget.memory(len(data), "its one form, for comparison")
+        program = _parse(reader)
+    except FormatError:
+        raise
     except ValueError as error:
         raise FormatError(f"{where}: {error}") from None
     result = checked(program, where)

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ._parameter_names import SEPARATOR
+from ._source import shown
 
 COUNTERS = frozenset({
     "num_batches_tracked", "n_averaged", "num_updates", "global_step", "step", "steps", "epoch",
@@ -222,5 +223,5 @@ def _pattern(name: str, prefix: str) -> str:
 
 def listed(names: list[str]) -> str:
     """Return the first of the names, and how many more there are."""
-    text = ", ".join(map(repr, names[:SHOWN]))
+    text = ", ".join(map(shown, names[:SHOWN]))
     return f"{text} and {len(names) - SHOWN} more" if len(names) > SHOWN else text

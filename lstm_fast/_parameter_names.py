@@ -108,9 +108,10 @@ def _outer(prefix: str) -> str:
     return prefix[: prefix[:-1].rfind(".") + 1]
 
 
-def _above(parts: dict[str, Part]) -> dict[str, list[str]]:
-    """Return the pieces that stand one module above their LSTM, and the prefixes that it may have.
+def _above(parts: dict[str, Part]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the pieces that stand one module above their LSTM, and which LSTMs there are below it.
 
+    The pieces with the prefix of that module; the prefixes of LSTMs by that of the module.
     As with fastai's dropout of weights: "rnn.weight_hh_l0_raw" and "rnn.module.bias_hh_l0".
     """
     plain = {part.prefix for part in parts.values() if part.is_core and not part.piece}
@@ -127,22 +128,32 @@ def _above(parts: dict[str, Part]) -> dict[str, list[str]]:
     for prefix in sorted(plain):
         if prefix:
             inner.setdefault(_outer(prefix), []).append(prefix)
-    return {
-        name: inner[part.prefix]
+    pieces = {
+        name: part.prefix
         for name, part in parts.items()
         if part.is_core and part.piece and part.prefix not in own and part.prefix in inner
     }
+    return pieces, inner
 
 
 def _prefixes(names: Iterable[Any]) -> tuple[set[str], dict[str, list[str]]]:
-    """Return the prefixes of LSTMs; and of which ones a piece may be that stands above them."""
+    """Return the prefixes of LSTMs; and of which ones a piece may be that stands above them.
+
+    Many pieces may stand above many prefixes: those of one module have one list of them.
+    """
     parts = _parts(names)
-    above = _above(parts)
+    pieces, inner = _above(parts)
     found: set[str] = set()
+    outer: set[str] = set()
     for name, part in parts.items():
         if part.parameter.kind == "weight_ih" and part.piece in FIRST:
-            found.update(above.get(name, [part.prefix]))
-    return found, {name: [one for one in owners if one in found] for name, owners in above.items()}
+            (outer if name in pieces else found).add(part.prefix)
+    for prefix in outer:
+        found.update(inner[prefix])
+    of_module = {
+        prefix: [one for one in inner[prefix] if one in found] for prefix in set(pieces.values())
+    }
+    return found, {name: of_module[prefix] for name, prefix in pieces.items()}
 
 
 def prefixes(names: Iterable[Any]) -> list[str]:
@@ -185,7 +196,7 @@ def grouped(names: Iterable[Any], asked: str | None = None) -> dict[str, Group]:
 def _owner(name: str, groups: dict[str, Group], asked: str | None) -> str | None:
     """Return the longest of the prefixes that the name begins with."""
     longest = "" if "" in groups else None
-    for separator in islice(SEPARATOR.finditer(name), MOST_SEPARATORS):
+    for separator in islice(SEPARATOR.finditer(name, 0, LONGEST_NAME), MOST_SEPARATORS):
         if name[: separator.end()] in groups:
             longest = name[: separator.end()]
     if asked is not None and name.startswith(asked) and len(asked) > len(longest or ""):
@@ -197,7 +208,7 @@ def as_patterns(ignore: Any) -> tuple[str, ...]:
     """Return the patterns of `ignore=`, which may be one string.
 
     Raises:
-        TypeError: it is no string and no sequence of strings.
+        TypeError: it is not a string and no sequence of strings.
     """
     if not isinstance(ignore, Iterable):
         raise TypeError(f"ignore is a pattern or a list of them, found {type(ignore).__name__}")

@@ -17,6 +17,7 @@ __all__ = ["Readable", "Source"]
 
 # bytes are what a file holds, and never its path.
 Readable: TypeAlias = "str | os.PathLike[Any] | bytes | bytearray | memoryview | BinaryIO | Source"
+OPENING_STEPS = 200  # of a file beside, with looking where its links lead
 FLAGS = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # of which a system has some
 
 
@@ -36,21 +37,25 @@ class Source:
     _title: str
     _data: bytes | None
 
-    def __init__(self, given: Readable, error: type[ValueError] = FormatError) -> None:
+    def __init__(
+        self, given: Readable, error: type[ValueError] = FormatError, most: int | None = None
+    ) -> None:
         """Look at what was given; an open file is read to its end, from where it stands.
 
         Args:
             given: a path; bytes, bytearray or memoryview of what the file holds; or a binary file
                 that is open for reading, such as BytesIO.
-            error: what is raised for what is no regular file.
+            error: what is raised for what is not a regular file.
+            most: bytes that it may have; no more are read of an open file. None: any number.
 
         Raises:
             TypeError: it is none of these, such as a file in text mode.
             OSError: it cannot be opened.
-            FormatError (`error`): it is no regular file.
+            FormatError (`error`): it is not a regular file, or too large.
         """
         self._error = error
         self._beside: dict[str, Source] = {}
+        self._identified: dict[tuple[int, int], Source] = {}
         self._data = None
         self.path = None
         if isinstance(given, Source):
@@ -63,12 +68,14 @@ class Source:
             self._title, self.name = str(self.path), self.path.name
         else:
             self._title, self.name = _title(given)
-            self._data = _contents(given, self._title, error)
+            self._data = _contents(given, self._title, error, most)
         if self._data is None:
             with self.open() as file:
                 self.size = os.fstat(file.fileno()).st_size
         else:
             self.size = len(self._data)
+        if most is not None and self.size > most:
+            raise error(f"{self._title}: it has more than {most} bytes, the most that it may have")
 
     @classmethod
     def of(cls, given: Readable) -> Source:
@@ -97,7 +104,7 @@ class Source:
 
         Raises:
             OSError: it cannot be opened.
-            FormatError: it is no regular file, or none any more.
+            FormatError: it is not a regular file, or none any more.
         """
         if self.path is None:
             return io.BytesIO(self._data or b"")
@@ -114,6 +121,13 @@ class Source:
         with self.open() as file:
             return file.read(self.size)
 
+    def part(self, name: str, data: bytes) -> Source:
+        """Return what a part of this file holds, as a file of that name within its budget."""
+        found = Source(data, self._error)
+        found._title, found.name = f"{self}: {shown(name)}", name
+        found.budget = self.budget
+        return found
+
     def beside(self, name: str) -> Source:
         """Return a file of the same folder, or of a folder in it, by its relative path.
 
@@ -123,8 +137,8 @@ class Source:
         one folder, and link to them.
 
         Raises:
-            ValueError: the name, or the link there, leads out of the folder; this is no file with a
-                path; or there is no such regular file.
+            ValueError: the name, or the link there, leads out of the folder; this is not a file
+                with a path; or there is no such regular file.
             OSError: it cannot be opened.
         """
         if name in self._beside:
@@ -149,13 +163,27 @@ class Source:
             raise ValueError(f"{shown(name)} is a link that leads to itself") from None
         if not any(target.is_relative_to(folder) for folder in folders):
             raise ValueError(f"{shown(name)} is a link out of the file's folder")
-        if not path.exists():
+        try:
+            is_there = path.exists()
+        except OSError:  # a name that is too long for one
+            is_there = False
+        if not is_there:
             raise ValueError(f"{shown(name)} is missing beside it")
-        found = Source(path, self._error)
-        self.budget.add(found.size)
-        found.budget = self.budget
+        # One file may have several names, of which only the first adds to the budget.
+        self.budget.work(OPENING_STEPS, "opening the files beside it")
+        found = self._identified.setdefault(_identity(path), Source(path, self._error))
+        if "budget" not in vars(found):
+            if _identity(self.path) != _identity(path):
+                self.budget.add(found.size)
+            found.budget = self.budget
         self._beside[name] = found
         return found
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from all others, whatever its name is."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def shown(name: str) -> str:
@@ -172,8 +200,8 @@ def _title(file: Any) -> tuple[str, str]:
     return f"<{type(file).__name__}>", ""
 
 
-def _contents(file: Any, title: str, error: type[ValueError]) -> bytes:
-    """Return what an open file holds from where it stands."""
+def _contents(file: Any, title: str, error: type[ValueError], most: int | None) -> bytes:
+    """Return what an open file holds from where it stands; of one too large, a byte too much."""
     if isinstance(file, io.TextIOBase) or not callable(getattr(file, "read", None)):
         kind = "a file in text mode" if isinstance(file, io.TextIOBase) else type(file).__name__
         raise TypeError(
@@ -185,7 +213,7 @@ def _contents(file: Any, title: str, error: type[ValueError]) -> bytes:
     except (OSError, AttributeError, TypeError, ValueError):  # such as BytesIO, which has none
         mode = stat.S_IFREG
     _check_regular(mode, title, error, "give what it holds, file.read()")
-    data = file.read()
+    data = file.read() if most is None else file.read(most + 1)
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"{title}: it gave {type(data).__name__}, not bytes: open it with 'rb'")
     return bytes(data)
@@ -219,5 +247,5 @@ def _check_regular(
         raise error(f"{title}: it is a directory: give a file in it")
     if not stat.S_ISREG(mode):
         raise error(
-            f"{title}: it is no regular file but a pipe or device, which might never end: {step}"
+            f"{title}: it is not a regular file but a pipe or device, which might never end: {step}"
         )

@@ -221,13 +221,38 @@ def make_weights(
 def own(value: Float32, source: NDArray[Any]) -> Float32:
     """Return value as a C-contiguous array that nobody else can change.
 
-    source: what value was made from. Where they may share memory, value is copied.
+    source: what value was made from. Where they may share memory, value is copied, but for memory
+    that nobody can change.
     """
-    if np.may_share_memory(value, source):
+    if np.may_share_memory(value, source) and not _is_frozen(value):
         value = np.array(value, np.float32, order="C")
     value = np.ascontiguousarray(value)
     value.flags.writeable = False
     return value
+
+
+class _Frozen:
+    """Memory that only arrays which cannot be written have."""
+
+    def __init__(self, values: Float32) -> None:
+        self.values = values  # which keeps the memory
+        address, _ = values.__array_interface__["data"]
+        self.__array_interface__ = {**values.__array_interface__, "data": (address, True)}
+
+
+def frozen(values: Float32) -> Float32:
+    """Return new values that nobody else has as an array that nobody can change; not copied."""
+    return np.asarray(_Frozen(np.ascontiguousarray(values)))
+
+
+def _is_frozen(value: Float32) -> bool:
+    """Whether its memory is that of a bytes object, or of `frozen`, all of it."""
+    base: Any = value
+    while isinstance(base, np.ndarray):
+        base = base.base
+    size = len(base) if type(base) is bytes else 0
+    size = base.values.nbytes if type(base) is _Frozen else size
+    return size == value.nbytes and value.flags.c_contiguous
 
 
 def _owned(layer: LayerWeights) -> LayerWeights:
@@ -293,7 +318,7 @@ def check_weight_dtype(weights: Weights, weight_dtype: str) -> None:
     """Refuse a dtype that is unknown, or that can't hold these weights.
 
     Raises:
-        TypeError: weight_dtype is no string.
+        TypeError: weight_dtype is not a string.
         ValueError: it is none of WEIGHT_DTYPES; a weight is too large for float16; or a row has so
             many int8 products that their sum could overflow 32 bits.
     """

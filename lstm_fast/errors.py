@@ -16,6 +16,9 @@ __all__ = [
 ]
 
 
+LONGEST_TEXT = 2000  # characters of an error
+
+
 class LstmFastError(Exception):
     """Base of the errors that only lstm_fast raises."""
 
@@ -37,26 +40,82 @@ class BackendUnavailableError(LstmFastError, RuntimeError):
 
 
 class StaleHandleError(LstmFastError, ValueError):
-    """A handle names no open session of this pool. Nothing has changed, for any session."""
+    """A handle names no open session of this pool. Nothing has changed, for any session.
+
+    Example:
+        >>> import lstm_fast
+        >>> pool = lstm_fast.LSTM.random(3, 4).pool(1)
+        >>> handle = pool.open()
+        >>> pool.close(handle)
+        >>> try:
+        ...     pool.reset(handle)
+        ... except lstm_fast.StaleHandleError:
+        ...     print("closed")
+        closed
+    """
 
 
 class PoolFullError(LstmFastError, RuntimeError):
-    """As many sessions are open as the pool has room for; `StreamPool.grow` makes more."""
+    """As many sessions are open as the pool has room for; `StreamPool.grow` makes more.
+
+    Example:
+        >>> import lstm_fast
+        >>> pool = lstm_fast.LSTM.random(3, 4).pool(1)
+        >>> handle = pool.open()
+        >>> try:
+        ...     pool.open()
+        ... except lstm_fast.PoolFullError:
+        ...     pool.grow(1)
+        >>> pool.capacity
+        2
+    """
 
 
 class SnapshotError(LstmFastError, ValueError):
-    """A snapshot is damaged, or belongs to other weights. Nothing was restored."""
+    """A snapshot is damaged, or belongs to other weights. Nothing was restored.
+
+    Example:
+        >>> import lstm_fast
+        >>> data = lstm_fast.LSTM.random(3, 4, seed=0).stream().snapshot()
+        >>> try:
+        ...     lstm_fast.LSTM.random(3, 4, seed=1).stream().restore(data)
+        ... except lstm_fast.SnapshotError:
+        ...     print("of other weights")
+        of other weights
+    """
 
 
 class WeightsNotKeptError(LstmFastError, RuntimeError):
-    """An LSTM was asked for float32 weights that it neither kept nor can read again."""
+    """An LSTM was asked for float32 weights that it neither kept nor can read again.
+
+    Example:
+        >>> import lstm_fast
+        >>> weights = lstm_fast.LSTM.random(3, 4).state_dict()
+        >>> small = lstm_fast.LSTM.from_state_dict(weights, weight_dtype="int8")
+        >>> try:
+        ...     small.state_dict()
+        ... except lstm_fast.WeightsNotKeptError:
+        ...     print("keep_weights=True keeps them")
+        keep_weights=True keeps them
+    """
 
 
 class FormatError(LstmFastError, ValueError):
     """A file is damaged, cut short, of another format, or holds no LSTM that can be read.
 
-    The text names the file and the part of it.
+    The text names the file and the part of it. It stays short, whatever names a file has.
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(shortened(one) if isinstance(one, str) else one for one in args))
+
+
+def shortened(text: str) -> str:
+    """Return a text of at most `LONGEST_TEXT` characters: its beginning and its end."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    half = LONGEST_TEXT // 2 - 3
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 class FormatWarning(UserWarning):

@@ -29,10 +29,19 @@ class Model:
     Make one with `lstm_fast.load_model`, or `from_program`; then `stream()` gives one session each.
     It pickles as the bytes of its `.lfm` file and is packed anew where it lands; copying returns
     the object itself. An `LSTM` is one, too, with PyTorch's words for what it has.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, load_model
+        >>> model = load_model(LSTM.random(3, 4).to_bytes())  # any .lfm, .onnx, .keras or .nam file
+        >>> [*model.inputs], [*model.outputs], [*model.states]
+        (['x'], ['y'], ['h_l0', 'c_l0'])
+        >>> model.stream().step(np.zeros(3, np.float32)).shape
+        (4,)
     """
 
     __slots__ = (
-        *("__weakref__", "_asked", "_backend", "_bytes", "_core", "_inputs", "_outputs"),
+        *("__weakref__", "_asked", "_backend", "_bytes", "_core", "_form", "_inputs", "_outputs"),
         *("_of_samples", "_program", "_states", "_types"),
     )
 
@@ -45,6 +54,7 @@ class Model:
     _types: Types
     _of_samples: bool  # its sessions refuse integers, which would be samples that nobody scaled
     _bytes: bytes
+    _form: snapshots.Form  # once it is asked for
     _inputs: Mapping[str, Tensor]
     _outputs: Mapping[str, Tensor]
     _states: Mapping[str, Tensor]
@@ -77,7 +87,7 @@ class Model:
                 LSTM_FAST_ISA, or else the best of this CPU. All give the same bits.
 
         Raises:
-            TypeError: program is no Program, or a name no string.
+            TypeError: program is not a Program, or a name is not a string.
             FormatError: the program is wrong; the text names the operation.
             ValueError: weight_dtype, backend or isa is unknown, or not for this CPU or program; or
                 a weight is too large for its type.
@@ -126,7 +136,7 @@ class Model:
         The other arguments, and what else is raised: see `from_program`.
 
         Raises:
-            TypeError: data is no bytes.
+            TypeError: data is not bytes.
             FormatError: they are damaged, of another version, or no such file.
         """
         cls._refuse_others("from_bytes(data)")
@@ -289,7 +299,7 @@ class Model:
                 at most 8.
 
         Raises:
-            TypeError: a number is no integer.
+            TypeError: a number is not an integer.
             ValueError: it is out of range.
             MemoryError: there is not enough.
         """
@@ -322,11 +332,24 @@ class Model:
 
     def _to_snapshot(self, state: Any) -> bytes:
         """Return a snapshot."""
-        return snapshots.pack_model(self, state)
+        return snapshots.pack_model(self._snapshot_form(), self, state)
 
-    def _from_snapshot(self, snapshot: bytes) -> State:
+    def _from_snapshot(self, snapshot: snapshots.Snapshot) -> State:
         """Return the state in a snapshot."""
-        return snapshots.unpack_model(self, snapshot)
+        return snapshots.unpack_model(self._snapshot_form(), self, snapshot)
+
+    def _snapshot_bytes(self, snapshot: snapshots.Snapshot) -> bytes:
+        """Return what was given for a snapshot as bytes."""
+        return snapshots.to_bytes(snapshot, self._snapshot_form().most)
+
+    def _snapshot_form(self) -> snapshots.Form:
+        """Return what its snapshots look like; made once, for the weights of an LSTM are hashed."""
+        if not hasattr(self, "_form"):
+            object.__setattr__(self, "_form", self._make_form())
+        return self._form
+
+    def _make_form(self) -> snapshots.Form:
+        return snapshots.model_form(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{self._called} is immutable: cannot set {name!r}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # only for the type checker, which has it
 
     from .model import Model
+    from .snapshots import Snapshot
 
 __all__ = ["ModelStream"]
 
@@ -32,6 +33,18 @@ class ModelStream(ABC):
     caller gets `ConcurrentUseError`. After a fork it goes on in the child; where another thread was
     stepping it at that moment, each call there raises `ForkedError` until it is reset or given a
     state (docs/forks.md).
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, Model
+        >>> model = Model.from_program(LSTM.random(3, 4).program)
+        >>> stream = model.stream()
+        >>> y = stream.step({"x": np.ones(3, np.float32)})  # by name, or the array alone
+        >>> data = stream.snapshot()
+        >>> again = model.stream()
+        >>> again.restore(data)
+        >>> bool((again.step(np.ones(3)) == stream.step(np.ones(3))).all())
+        True
     """
 
     __slots__ = ()  # a backend's class has them: it may have a second base with fields, in C
@@ -80,8 +93,8 @@ class ModelStream(ABC):
         """Advance by T frames: the same bits as T calls of `step`.
 
         In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
-        Ctrl-C's does, the state is as it was before; what is in `out` means nothing then, nor does
-        it where a later step has an index that is beyond a table.
+        Ctrl-C's does, the state is as it was before; what is in `out` is then undefined, as it
+        is where a later step has an index that is beyond a table.
 
         Args:
             xs: as x of `step`, with an axis of T steps in front of every input; T may be 0.
@@ -134,7 +147,7 @@ class ModelStream(ABC):
         changes nothing. A model without state has an empty mapping.
 
         Raises:
-            TypeError: assigned is no mapping, or its values are not of their kind.
+            TypeError: assigned is not a mapping, or its values are not of their kind.
             ValueError: a name is missing or unknown, or a shape does not fit.
             ConcurrentUseError: another thread is using this stream.
         """
@@ -172,12 +185,19 @@ class ModelStream(ABC):
         """
         return self._model._to_snapshot(self.state)
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Continue from where a snapshot was taken, by a stream or a pool of the same model.
 
+        Args:
+            snapshot: bytes, bytearray or memoryview; or the file that holds them, as a
+                `pathlib.Path` or open in binary mode, which is read from where it stands. A str is
+                refused: it may be a snapshot that was decoded by mistake, and is not a path.
+
         Raises:
-            SnapshotError: it is damaged, or was taken of another model. Nothing has changed.
-            TypeError: it is no bytes.
+            SnapshotError: it is damaged, was taken of another model, or is in no regular file.
+                Nothing has changed.
+            TypeError: it is none of these.
+            OSError: the file cannot be read.
             ConcurrentUseError: another thread is using this stream.
         """
         self.state = self._model._from_snapshot(snapshot)

@@ -4,7 +4,7 @@ Layout, little-endian:
 
     8 bytes    b"LSTMFAST"
     4 bytes    the length of the header
-    header     JSON in UTF-8
+    header     JSON in ASCII
     state      the values
     32 bytes   SHA-256 of everything before
 
@@ -18,13 +18,19 @@ those of the entries, one after the other, in C's order. An entry has the name, 
 "int64" or "bool", a byte each) and shape of one value that a session keeps, in the order of
 `Model.states`. The fingerprint is that of the program (`Model.fingerprint`); weight_dtype is a
 name, or an object from the numbers of operations to names.
+
+The text of a header is what `json.dumps` makes of these facts in this order, so a model knows every
+byte of it. A reader compares them all, here and in C: it parses nothing, and takes nothing else.
 """
 
 from __future__ import annotations
 
+import math
+import os
+import re
 import struct
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +44,21 @@ if TYPE_CHECKING:
     from ._weights import Weights
     from .lstm import LSTM
     from .model import Model
+    from .program import Tensor
+
+Snapshot: TypeAlias = "bytes | bytearray | memoryview | os.PathLike[Any] | BinaryIO"
 
 MAGIC = b"LSTMFAST"
 VERSION, MODEL_VERSION = 1, 2
 LENGTH = struct.Struct("<I")
 CHECKSUM_BYTES = 32
+OTHERS = 1 << 20  # bytes that a snapshot may have too much, and still be told what it is
+SHOWN = 30  # bytes of what does not fit, in an error
+VERSIONED = re.compile(rb'\{"version": ([0-9]{1,9})\b')
+WEIGHTS = re.compile(
+    VERSIONED.pattern
+    + rb', "fingerprint": "([0-9a-f]{64})", "weight_dtype": ("[a-z0-9]{1,9}"|\{[ -z|~]*\})'
+)
 FLOAT = np.dtype("<f4")
 STORED: Mapping[str, np.dtype[Any]] = {
     "float32": FLOAT,
@@ -55,79 +71,128 @@ OF_WHAT = {VERSION: "an LSTM", MODEL_VERSION: "a whole model"}
 # twelfth of what NumPy takes.
 
 
-def _sha256(data: bytes) -> hashlib._Hash:
+def _sha256(data: bytes | memoryview) -> hashlib._Hash:
     import hashlib
 
     return hashlib.sha256(data)
 
 
-def _closed(facts: Mapping[str, Any], values: bytes) -> bytes:
-    """Return a snapshot with that header and these values."""
+class Form(NamedTuple):
+    """What all snapshots of a model have in common; made once, when the first is taken or read.
+
+    facts: what the header says. header: what they begin with, up to their values. size: of the
+    values, in bytes.
+    """
+
+    facts: dict[str, Any]
+    header: bytes
+    size: int
+
+    @property
+    def most(self) -> int:
+        """Bytes of a snapshot that is looked at: others may have more than these."""
+        return len(self.header) + self.size + CHECKSUM_BYTES + OTHERS
+
+
+def _form(facts: dict[str, Any], size: int) -> Form:
     import json
 
-    header = json.dumps(facts).encode()
-    body = MAGIC + LENGTH.pack(len(header)) + header + values
+    text = json.dumps(facts).encode()
+    return Form(facts, MAGIC + LENGTH.pack(len(text)) + text, size)
+
+
+def _closed(form: Form, values: bytes) -> bytes:
+    """Return a snapshot with these values."""
+    body = form.header + values
     return body + _sha256(body).digest()
 
 
-def _opened(snapshot: Any, version: int, keys: Sequence[str]) -> tuple[dict[str, Any], bytes]:
-    """Return the header of a snapshot of that version, with all these keys, and its values.
+def _opened(snapshot: Any, form: Form) -> memoryview:
+    """Return the values in a snapshot of that form.
 
     Raises:
-        TypeError: it is no bytes.
-        SnapshotError: it is no snapshot, is damaged, or of another version.
+        TypeError, OSError: see `to_bytes`.
+        SnapshotError: it is not a snapshot, is damaged, or of another form.
     """
-    if not isinstance(snapshot, (bytes, bytearray, memoryview)):
-        raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
-    data = bytes(snapshot)
+    data = to_bytes(snapshot, form.most)
     if not data.startswith(MAGIC):
-        raise SnapshotError(f"this is no snapshot of lstm_fast: it does not begin with {MAGIC!r}")
-    body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
-    if _sha256(body).digest() != checksum:
-        raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")
-    try:
-        header, values = _parts(body)
-        found = header["version"]
-        named = {key: header[key] for key in keys} if found == version else {}
-    except (ValueError, TypeError, KeyError, struct.error) as error:
-        raise SnapshotError(f"the snapshot is none that lstm_fast wrote: {error!r}") from None
-    if found != version:
-        of_what = f" here: it is of {OF_WHAT[found]}" if found in OF_WHAT else ""
         raise SnapshotError(
-            f"the snapshot has version {found}, this lstm_fast reads {version}{of_what}"
+            f"this is not a snapshot of lstm_fast: it does not begin with {MAGIC!r}"
         )
-    return named, values
+    body = memoryview(data)[:-CHECKSUM_BYTES]
+    if _sha256(body).digest() != data[-CHECKSUM_BYTES:]:
+        raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")
+    if not data.startswith(form.header):
+        raise SnapshotError(_difference(bytes(body), form))
+    values = body[len(form.header) :]
+    if len(values) != form.size:
+        raise SnapshotError(f"the snapshot holds {len(values)} bytes, expected {form.size}")
+    return values
 
 
-def _parts(body: bytes) -> tuple[dict[str, Any], bytes]:
+def to_bytes(snapshot: Any, most: int) -> bytes:
+    """Return the bytes of a snapshot that has at most so many, also where they are in a file.
+
+    Raises:
+        TypeError: it is neither bytes nor a file.
+        SnapshotError: it has more, or is in no regular file.
+        OSError: its file cannot be read.
+    """
+    if isinstance(snapshot, os.PathLike) or hasattr(snapshot, "read"):
+        from ._source import Source
+
+        return Source(snapshot, SnapshotError, most).read()
+    # A str may well be a snapshot that somebody has decoded, and names no file for that reason.
+    if not isinstance(snapshot, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            f"a snapshot is bytes, found {type(snapshot).__name__}; one that is in a file is given "
+            "as a pathlib.Path, or as the file, open in binary mode"
+        )
+    size = len(snapshot) if isinstance(snapshot, bytes) else memoryview(snapshot).nbytes
+    if size > most:
+        raise SnapshotError(f"the snapshot has {size} bytes, expected {most} at most")
+    return bytes(snapshot)
+
+
+def _difference(body: bytes, form: Form) -> str:
+    """Say what is wrong with a snapshot that begins otherwise than those of that form."""
     import json
 
     begin = len(MAGIC) + LENGTH.size
-    (size,) = LENGTH.unpack_from(body, len(MAGIC))
-    header = json.loads(body[begin : begin + size])
-    if not isinstance(header, dict):
-        raise TypeError(f"its header is {type(header).__name__}")
-    return header, body[begin + size :]
-
-
-def _check_weights(header: Mapping[str, Any], fingerprint: str, weight_dtype: Any) -> None:
-    """Refuse a snapshot of other weights."""
-    if (header["fingerprint"], header["weight_dtype"]) == (fingerprint, weight_dtype):
-        return
-    is_other_type = header["weight_dtype"] != weight_dtype
-    bound = "; a snapshot is bound to the type of the weights, too" if is_other_type else ""
-    raise SnapshotError(
-        f"the snapshot was taken with other weights ({header['weight_dtype']}, fingerprint "
-        f"{str(header['fingerprint'])[:12]}...) than these ({weight_dtype}, "
-        f"{fingerprint[:12]}...){bound}"
+    if version := VERSIONED.match(body, begin):
+        number, expected = int(version[1]), form.facts["version"]
+        here = f" here: it is of {OF_WHAT[number]}" if number in OF_WHAT else ""
+        if number != expected:
+            return f"the snapshot has version {number}, this lstm_fast reads {expected}{here}"
+    if found := WEIGHTS.match(body, begin):
+        theirs = found[2].decode(), found[3].decode("ascii", "replace")
+        ours = form.facts["fingerprint"], json.dumps(form.facts["weight_dtype"])
+        if theirs != ours:
+            is_other_type = theirs[1] != ours[1]
+            bound = "; a snapshot is bound to the type of the weights, too" if is_other_type else ""
+            return (
+                f"the snapshot was taken with other weights ({_shown(theirs[1])}, fingerprint "
+                f"{theirs[0][:12]}...) than these ({_shown(ours[1])}, {ours[0][:12]}...){bound}"
+            )
+    places = [*range(begin, len(form.header)), *range(begin)]  # the length says least
+    at = next(at for at in places if body[at : at + 1] != form.header[at : at + 1])
+    return (
+        f"the snapshot is none that lstm_fast wrote: its byte {at} begins "
+        f"{body[at : at + SHOWN]!r}, expected {form.header[at : at + SHOWN]!r}"
     )
+
+
+def _shown(weight_dtype: str) -> str:
+    """Return the JSON of a weight_dtype as an error has room for it."""
+    text = weight_dtype.strip('"')
+    return text if len(text) <= 2 * SHOWN else text[: 2 * SHOWN] + "..."
 
 
 # ---- of an LSTM ----
 
 
-def pack(lstm: LSTM, state: LSTMState) -> bytes:
-    """Return the snapshot of that state."""
+def form(lstm: LSTM) -> Form:
+    """Return what snapshots of that LSTM look like."""
     facts = {
         "version": VERSION,
         "fingerprint": lstm.fingerprint,
@@ -137,24 +202,24 @@ def pack(lstm: LSTM, state: LSTMState) -> bytes:
     }
     if lstm.proj_size:
         facts["proj_size"] = lstm.proj_size
-    return _closed(facts, b"".join(part.astype(FLOAT).tobytes() for part in state))
+    values = lstm.num_layers * (lstm.output_size + lstm.hidden_size)
+    return _form(facts, values * FLOAT.itemsize)
 
 
-def unpack(lstm: LSTM, snapshot: Any) -> LSTMState:
+def pack(form: Form, state: LSTMState) -> bytes:
+    """Return the snapshot of that state."""
+    return _closed(form, b"".join(part.astype(FLOAT).tobytes() for part in state))
+
+
+def unpack(form: Form, lstm: LSTM, snapshot: Any) -> LSTMState:
     """Return the state in a snapshot, if it was taken with these very weights.
 
     Raises:
-        TypeError: it is no bytes.
-        SnapshotError: it is no snapshot, is damaged, of another version, or of other weights.
+        TypeError, OSError: see `to_bytes`.
+        SnapshotError: it is not a snapshot, is damaged, of another version, or of other weights.
     """
-    header, values = _opened(snapshot, VERSION, ("fingerprint", "weight_dtype"))
-    _check_weights(header, lstm.fingerprint, lstm.weight_dtype)
     layers, width = lstm.num_layers, lstm.output_size
-    expected = layers * (width + lstm.hidden_size)
-    if len(values) != expected * FLOAT.itemsize:
-        found = len(values) / FLOAT.itemsize
-        raise SnapshotError(f"the snapshot holds {found:g} values, expected {expected}")
-    state = np.frombuffer(values, FLOAT).astype(np.float32)
+    state = np.frombuffer(_opened(snapshot, form), FLOAT).astype(np.float32)
     h, c = np.split(state, [layers * width])
     return LSTMState(h.reshape(layers, width), c.reshape(layers, lstm.hidden_size))
 
@@ -177,52 +242,48 @@ def fingerprint(weights: Weights, weight_dtype: str) -> str:
 # ---- of a whole model ----
 
 
-def pack_model(model: Model, state: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return the snapshot of that state."""
+def model_form(model: Model) -> Form:
+    """Return what snapshots of that model look like."""
     facts = {
         "version": MODEL_VERSION,
         "fingerprint": model.fingerprint,
         "weight_dtype": _weight_dtype(model),
-        "entries": _entries(model),
+        "entries": [
+            {"name": name, "dtype": one.kind, "shape": [*one.shape]}
+            for name, one in model.states.items()
+        ],
     }
+    return _form(facts, sum(map(_bytes_of, model.states.values())))
+
+
+def pack_model(form: Form, model: Model, state: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the snapshot of that state."""
     stored = [state[name].astype(STORED[one.kind]) for name, one in model.states.items()]
-    return _closed(facts, b"".join(value.tobytes() for value in stored))
+    return _closed(form, b"".join(value.tobytes() for value in stored))
 
 
-def unpack_model(model: Model, snapshot: Any) -> dict[str, NDArray[Any]]:
+def unpack_model(form: Form, model: Model, snapshot: Any) -> dict[str, NDArray[Any]]:
     """Return the state in a snapshot, if it was taken of this very program and types of weights.
 
     Raises:
-        TypeError: it is no bytes.
-        SnapshotError: it is no snapshot, is damaged, of another version, or of another model.
+        TypeError, OSError: see `to_bytes`.
+        SnapshotError: it is not a snapshot, is damaged, of another version, or of another model.
     """
-    header, values = _opened(snapshot, MODEL_VERSION, ("fingerprint", "weight_dtype", "entries"))
-    _check_weights(header, model.fingerprint, _weight_dtype(model))
-    if header["entries"] != _entries(model):
-        raise SnapshotError(f"the snapshot holds {header['entries']}, expected {_entries(model)}")
-    sizes = [STORED[one.kind].itemsize * _count(one.shape) for one in model.states.values()]
-    if len(values) != sum(sizes):
-        raise SnapshotError(f"the snapshot holds {len(values)} bytes, expected {sum(sizes)}")
+    values = _opened(snapshot, form)
     state, begin = {}, 0
-    for (name, one), size in zip(model.states.items(), sizes, strict=True):
-        stored = np.frombuffer(values[begin : begin + size], STORED[one.kind])
+    for name, one in model.states.items():
+        end = begin + _bytes_of(one)
+        stored = np.frombuffer(values[begin:end], STORED[one.kind])
         state[name] = stored.astype(one.kind).reshape(one.shape)
-        begin += size
+        begin = end
     return state
 
 
-def _entries(model: Model) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "dtype": one.kind, "shape": [*one.shape]}
-        for name, one in model.states.items()
-    ]
-
-
 def _weight_dtype(model: Model) -> Any:
-    """Return how a model's weights are stored, as JSON gives it back."""
+    """Return how a model's weights are stored, as JSON has it."""
     given = model.weight_dtype
     return given if isinstance(given, str) else {str(n): name for n, name in given.items()}
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64))
+def _bytes_of(value: Tensor) -> int:
+    return STORED[value.kind].itemsize * math.prod(value.shape)

@@ -28,8 +28,10 @@ const char *lf_isa_name(size_t index) { return index < ISA_COUNT ? all_isas[inde
 const char *lf_isa_missing(size_t index, size_t position) {
     uint32_t missing = index < ISA_COUNT ? missing_features(all_isas[index]) : 0;
     for (uint32_t bit = 1; bit; bit <<= 1)
-        if (missing & bit && position-- == 0)
-            return lf_cpu_feature_name(bit);
+        if (missing & bit && position-- == 0) {
+            const char *const name = lf_cpu_feature_name(bit);
+            return name ? name : "a feature without a name"; /* null says that nothing is missing */
+        }
     return NULL;
 }
 
@@ -81,7 +83,7 @@ const char *lf_status_text(int status) {
     case LF_ERR_HANDLE:
         return "the handle is stale, belongs to another pool or was never given out";
     case LF_ERR_REPEATED:
-        return "a handle stands twice in one call";
+        return "a handle is given twice in one call";
     case LF_ERR_FULL:
         return "every slot of the pool is taken";
     case LF_ERR_FORKED:

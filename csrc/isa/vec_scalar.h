@@ -7,6 +7,7 @@
 #define LF_WIDE_PANEL 2 /* so many narrow panels */
 #define LF_HAS_NARROW_PANELS 0
 #define LF_KEEPS_CONSTANTS 1 /* those of sigmoid and tanh are four bytes each in any case */
+#define LF_LOADS_AT_ONCE 1   /* of one k, that may change their order */
 #define LF_TILE_ROWS 2       /* times four gates, and an operand each, fit the registers */
 #define LF_TILE_QUICKEST 2
 #define LF_EACH_TILE LF_UP_TO_2
@@ -28,20 +29,22 @@ static inline float lf_float(uint32_t bits) {
 static inline vf vf_load(const float *p) { return *p; }
 static inline vf vf_load_any(const float *p) { /* any alignment */
     float a;
-    memcpy(&a, p, sizeof a);
+    memcpy(&a, (const void *)p, sizeof a);
     return a;
 }
-static inline void vf_store_any(float *p, vf a) { memcpy(p, &a, sizeof a); }
+static inline void vf_store_any(float *p, vf a) { memcpy((void *)p, &a, sizeof a); }
 /* The first count < LF_LANES lanes, the others being zeros; what is past them is not touched. */
 static inline vf vf_load_some(const float *p, size_t count) {
     return count ? vf_load_any(p) : 0.0f;
 }
 static inline void vf_store_some(float *p, vf a, size_t count) {
     if (count)
-        memcpy(p, &a, sizeof a);
+        vf_store_any(p, a);
 }
 static inline void vf_store(float *p, vf a) { *p = a; }
 static inline vf vf_set1(float a) { return a; }
+/* In a loop over a vector: how it is read best. */
+static inline vf vf_broadcast(const float *p) { return vf_set1(*p); }
 static inline vf vf_add(vf a, vf b) { return a + b; }
 static inline vf vf_sub(vf a, vf b) { return a - b; }
 static inline vf vf_mul(vf a, vf b) { return a * b; }

@@ -2,23 +2,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../anywhere.h"
 #include "../overlap.h"
 #include "pool.h"
 
-/* One of pool->threads workspaces; its number, from 1, is also the owner of what the call claims. */
+/* One of pool->threads workspaces; its number, from 1, is also the owner of what the call claims. 0: none is free. */
 static uint32_t take_work(lf_pool *pool) {
-    for (;;) {
-        for (size_t n = 0; n < pool->threads; n++)
-            if (!atomic_flag_test_and_set_explicit(&pool->work[n].taken, memory_order_acquire))
-                return (uint32_t)n + 1;
-        lf_wait_a_little();
-    }
+    for (size_t n = 0; n < pool->threads; n++)
+        if (!atomic_flag_test_and_set_explicit(&pool->work[n].taken, memory_order_acquire))
+            return (uint32_t)n + 1;
+    return 0;
 }
 
 static lf_work *work_of(lf_pool *pool, const lf_claim *claims) {
     return &pool->work[(claims->owner & ~LF_LOOKS) - 1];
 }
 
+/* Leaving must follow: only then those who wait for one are told. */
 static void give_back(lf_pool *pool, const lf_claim *claims) {
     atomic_flag_clear_explicit(&work_of(pool, claims)->taken, memory_order_release);
 }
@@ -35,7 +35,8 @@ static lf_status use_all(lf_pool *pool, const unsigned long long *handles, size_
                          uint32_t looks, lf_claim *claims, size_t *bad) {
     if (!lf_pool_enter(pool))
         return refuse(LF_ERR_BUSY, count, bad);
-    claims->owner = take_work(pool) | looks;
+    const uint32_t work = take_work(pool);
+    claims->owner = (work ? work : lf_pool_wait_for(pool, take_work)) | looks;
     const lf_status status = lf_pool_claim_all(pool, handles, count, claims, bad);
     if (status == LF_OK)
         return LF_OK;
@@ -56,7 +57,7 @@ static lf_status check_run(const lf_pool *pool, const unsigned long long *handle
     if (!pool || (count && !handles) || (frames && (!inputs || !outputs)))
         return refuse(LF_ERR_ARGUMENT, count, bad);
     for (size_t n = 0; lengths && n < count; n++)
-        if (lengths[n] > steps) {
+        if (lf_length_at(lengths, n) > steps) {
             if (bad)
                 *bad = n;
             return LF_ERR_SHAPE;
@@ -77,12 +78,12 @@ static lf_status check_run(const lf_pool *pool, const unsigned long long *handle
 /* Copies the states of a call's sessions to `before`, or where that is null each beside itself; or back. */
 static void copy_states(lf_pool *pool, const lf_claim *claims, float *before, int back) {
     const size_t floats = pool->state_floats;
-    uint32_t at = claims->first;
+    uint32_t at = lf_linked(&claims->first);
     for (size_t n = 0; n < claims->count; n++) {
         lf_slot *slot = &pool->room.slots[at];
         float *const state = lf_slot_state(pool, slot);
         float *const copy = before ? before + n * floats : state + floats;
-        at = slot->next;
+        at = lf_linked(&slot->next);
         memcpy(back ? state : copy, back ? copy : state, floats * sizeof(float));
     }
 }
@@ -133,11 +134,11 @@ lf_status lf_pool_step_f32(lf_pool *pool, const unsigned long long *handles, siz
 
 /* Those without any step are still prepared after a piece. */
 static void count_prepared(const lf_pool *pool, lf_claim *claims) {
-    uint32_t at = claims->first;
+    uint32_t at = lf_linked(&claims->first);
     claims->prepared = 0;
     for (size_t n = 0; n < claims->count; n++) {
         claims->prepared += pool->room.slots[at].prepared != LF_NONE;
-        at = pool->room.slots[at].next;
+        at = lf_linked(&pool->room.slots[at].next);
     }
 }
 

@@ -1,4 +1,5 @@
 /* Taking sessions for a call, and giving them back. */
+#include "../anywhere.h"
 #include "pool.h"
 
 /* Takes the session for `owner`; on LF_OK it is to be released. */
@@ -37,7 +38,7 @@ void lf_slot_release(lf_slot *slot) {
 static void release_many(lf_pool *pool, uint32_t first, size_t count) {
     for (; count; count--) {
         lf_slot *slot = &pool->room.slots[first];
-        first = slot->next;
+        first = lf_linked(&slot->next);
         lf_slot_release(slot);
     }
 }
@@ -45,20 +46,21 @@ static void release_many(lf_pool *pool, uint32_t first, size_t count) {
 /* All or none of them, for claims->owner. */
 lf_status lf_pool_claim_all(lf_pool *pool, const unsigned long long *handles, size_t count,
                             lf_claim *claims, size_t *bad) {
-    uint32_t *link = &claims->first;
-    claims->first = LF_NONE;
+    lf_link *link = &claims->first;
+    lf_link_to(link, LF_NONE);
     claims->count = count;
     claims->prepared = 0;
     for (size_t n = 0; n < count; n++) {
         lf_slot *slot;
-        const lf_status status = lf_pool_claim(pool, handles[n], claims->owner, &slot);
+        const lf_status status =
+            lf_pool_claim(pool, lf_handle_at(handles, n), claims->owner, &slot);
         if (status != LF_OK) {
-            release_many(pool, claims->first, n);
+            release_many(pool, lf_linked(&claims->first), n);
             if (bad)
                 *bad = n;
             return status;
         }
-        *link = (uint32_t)(slot - pool->room.slots);
+        lf_link_to(link, (uint32_t)(slot - pool->room.slots));
         link = &slot->next;
         claims->prepared += slot->prepared != LF_NONE;
     }
@@ -66,5 +68,5 @@ lf_status lf_pool_claim_all(lf_pool *pool, const unsigned long long *handles, si
 }
 
 void lf_pool_release_all(lf_pool *pool, const lf_claim *claims) {
-    release_many(pool, claims->first, claims->count);
+    release_many(pool, lf_linked(&claims->first), claims->count);
 }

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "../waits.h"
 #include "pool.h"
 
 static void mend_room(lf_pool *pool) {
@@ -35,32 +36,30 @@ static void mend_slot(lf_pool *pool, lf_slot *slot) {
 
 /* Also counts what is open. */
 static void mend_slots(lf_pool *pool) {
-    pool->free_slot = LF_NONE;
-    pool->open_count = 0;
+    size_t open_count = 0;
+    lf_empty_list(&pool->free_slots);
     for (size_t n = pool->room.capacity; n-- > 0;) {
         lf_slot *slot = &pool->room.slots[n];
         mend_slot(pool, slot);
-        if (atomic_load(&slot->handle)) {
-            pool->open_count++;
-        } else {
-            slot->next = pool->free_slot;
-            pool->free_slot = (uint32_t)n;
-        }
+        if (atomic_load(&slot->handle))
+            open_count++;
+        else
+            lf_give_place(&pool->free_slots, lf_slot_links(pool), (uint32_t)n);
     }
+    atomic_store(&pool->open_count, open_count);
 }
 
 /* next_prepared is first where those that are in use are marked, then the list of the others. */
 static void mend_prepared(lf_pool *pool) {
-    memset(pool->next_prepared, 0, pool->prepared * sizeof *pool->next_prepared);
+    for (size_t n = 0; n < pool->prepared; n++)
+        lf_link_to(&pool->next_prepared[n], 0);
     for (size_t n = 0; n < pool->room.capacity; n++)
         if (pool->room.slots[n].prepared != LF_NONE)
-            pool->next_prepared[pool->room.slots[n].prepared] = LF_NONE;
-    pool->free_prepared = LF_NONE;
+            lf_link_to(&pool->next_prepared[pool->room.slots[n].prepared], LF_NONE);
+    lf_empty_list(&pool->free_prepared);
     for (size_t n = pool->prepared; n-- > 0;)
-        if (pool->next_prepared[n] != LF_NONE) {
-            pool->next_prepared[n] = pool->free_prepared;
-            pool->free_prepared = (uint32_t)n;
-        }
+        if (lf_linked(&pool->next_prepared[n]) != LF_NONE)
+            lf_give_place(&pool->free_prepared, lf_kept_links(pool), (uint32_t)n);
 }
 
 /* May begin again anywhere: a fork may come in the middle of this, too. */
@@ -70,8 +69,12 @@ static void mend(lf_pool *pool) {
     mend_prepared(pool);
     for (size_t n = 0; n < pool->threads; n++)
         atomic_flag_clear(&pool->work[n].taken);
-    atomic_flag_clear(&pool->lock);
-    atomic_store(&pool->users, 0);
+    atomic_store(&pool->users, 0); /* nor is there anybody who waits */
+}
+
+void lf_pool_end_mending(lf_pool *pool) {
+    atomic_store_explicit(&pool->process, lf_process(), memory_order_release);
+    lf_wake_all(&pool->process);
 }
 
 void lf_pool_mend(lf_pool *pool) {
@@ -80,9 +83,10 @@ void lf_pool_mend(lf_pool *pool) {
     while (found != now)
         if (atomic_compare_exchange_weak(&pool->mending, &found, now)) {
             mend(pool);
-            atomic_store_explicit(&pool->process, now, memory_order_release);
+            lf_pool_end_mending(pool);
             return;
         }
-    while (atomic_load_explicit(&pool->process, memory_order_acquire) != now)
-        lf_wait_a_little();
+    uint32_t before;
+    while ((before = atomic_load_explicit(&pool->process, memory_order_acquire)) != now)
+        lf_sleep_while(&pool->process, before);
 }

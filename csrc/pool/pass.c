@@ -1,6 +1,7 @@
 /* What a pool computes: the sessions of a call in batches, each through all layers. */
 #include <string.h>
 
+#include "../anywhere.h"
 #include "../pass.h"
 #include "pool.h"
 
@@ -122,7 +123,7 @@ static lf_status run(lf_pool *pool, lf_work *work, size_t sessions, int prepared
     for (size_t t = frames->first; status == LF_OK && t < frames->end; t++) {
         size_t left = 0;
         for (size_t s = 0; frames->lengths && s < sessions; s++) {
-            const size_t n = work->numbers[s], length = frames->lengths[n];
+            const size_t n = work->numbers[s], length = lf_length_at(frames->lengths, n);
             if (t < length) {
                 work->slots[left] = work->slots[s];
                 work->numbers[left++] = n;
@@ -156,14 +157,14 @@ lf_status lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, cons
     size_t remaining[2] = {claim->count - claim->prepared, claim->prepared};
     /* Those that are prepared leave out a half, so batches are of one kind. */
     for (int prepared = 0; prepared < 2; prepared++) {
-        uint32_t at = claim->first;
+        uint32_t at = lf_linked(&claim->first);
         size_t number = 0;
         while (status == LF_OK && remaining[prepared]) {
             const size_t batches = (remaining[prepared] + pool->most - 1) / pool->most;
             const size_t sessions = remaining[prepared] / batches;
             for (size_t s = 0; s < sessions; number++) {
                 lf_slot *slot = &pool->room.slots[at];
-                at = slot->next;
+                at = lf_linked(&slot->next);
                 if ((slot->prepared != LF_NONE) != prepared)
                     continue;
                 work->slots[s] = slot;
@@ -173,7 +174,7 @@ lf_status lf_pool_pass(lf_pool *pool, lf_work *work, const lf_claim *claim, cons
             uint32_t ahead = at;
             for (size_t s = 0; s < remaining[prepared] && s < pool->most; s++) {
                 prefetch_state(pool, &pool->room.slots[ahead]);
-                ahead = pool->room.slots[ahead].next;
+                ahead = lf_linked(&pool->room.slots[ahead].next);
             }
             status = run(pool, work, sessions, prepared, frames, bad);
         }
@@ -196,10 +197,10 @@ static void prepare(lf_pool *pool, lf_work *work, size_t sessions) {
 
 size_t lf_pool_prepare_pass(lf_pool *pool, lf_work *work, const lf_claim *claim) {
     size_t ready = 0, sessions = 0;
-    uint32_t at = claim->first;
+    uint32_t at = lf_linked(&claim->first);
     for (size_t n = 0; n < claim->count; n++) {
         lf_slot *slot = &pool->room.slots[at];
-        at = slot->next;
+        at = lf_linked(&slot->next);
         if (slot->prepared != LF_NONE)
             ready++;
         else if (lf_pool_keep(pool, slot))

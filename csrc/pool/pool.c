@@ -2,14 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../anywhere.h"
 #include "pool.h"
 
-static void add_slots(lf_pool *pool, lf_slot *slots, size_t first, size_t end) {
-    for (size_t n = end; n-- > first;) {
-        slots[n].prepared = LF_NONE;
-        slots[n].next = pool->free_slot;
-        pool->free_slot = (uint32_t)n;
-    }
+/* From the first one on; they are in the room, but in no list yet. */
+static void add_slots(lf_pool *pool, size_t first) {
+    lf_give_places(&pool->free_slots, lf_slot_links(pool), first, pool->room.capacity);
 }
 
 /* A fork finds this not begun, or all that is needed to do it again. */
@@ -53,8 +51,10 @@ lf_status lf_pool_grow(lf_pool *pool, size_t more) {
                 memcpy(room.slots, old.slots, old.capacity * sizeof *room.slots);
                 memcpy(room.states, old.states, old_bytes);
             }
-            add_slots(pool, room.slots, old.capacity, capacity);
+            for (size_t n = old.capacity; n < capacity; n++)
+                room.slots[n].prepared = LF_NONE;
             move_to(pool, &room);
+            add_slots(pool, old.capacity);
             forget(&old, old_bytes);
         } else {
             lf_free(room.slots);
@@ -87,8 +87,8 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
     atomic_store(&pool->process, lf_process());
     pool->threads = threads;
     pool->prepared = prepared;
-    atomic_flag_clear(&pool->lock);
-    pool->free_slot = pool->free_prepared = LF_NONE;
+    lf_empty_list(&pool->free_slots);
+    lf_empty_list(&pool->free_prepared);
     pool->state_floats =
         plan ? plan->state_bytes / sizeof(float)
              : lf_round_up(lf_h_floats(model) + lf_c_floats(model), LF_ALIGNMENT / sizeof(float));
@@ -100,8 +100,7 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
     pool->work = lf_work_create(model, threads, &pool->work_bytes);
     lf_status status = LF_ERR_MEMORY;
     if (pool->next_prepared && pool->kept && pool->work) {
-        for (size_t n = prepared; n-- > 0; pool->free_prepared = (uint32_t)n)
-            pool->next_prepared[n] = pool->free_prepared;
+        lf_give_places(&pool->free_prepared, lf_kept_links(pool), 0, prepared);
         status = lf_pool_grow(pool, capacity);
     }
     if (status != LF_OK) {
@@ -124,6 +123,8 @@ void lf_pool_destroy(lf_pool *pool) {
 }
 
 size_t lf_pool_bytes(lf_pool *pool) {
+    if (!pool)
+        return 0;
     const size_t capacity = lf_pool_capacity(pool);
     const size_t states = lf_state_at(pool, capacity) * sizeof(float);
     const size_t kept = sizeof *pool->next_prepared + pool->kept_floats * sizeof(float);
@@ -132,6 +133,8 @@ size_t lf_pool_bytes(lf_pool *pool) {
 }
 
 size_t lf_pool_capacity(lf_pool *pool) {
+    if (!pool)
+        return 0;
     lf_pool_enter_in_time(pool);
     const size_t capacity = pool->room.capacity;
     lf_pool_leave(pool, LF_OK);
@@ -139,20 +142,21 @@ size_t lf_pool_capacity(lf_pool *pool) {
 }
 
 size_t lf_pool_open_count(lf_pool *pool) {
+    if (!pool)
+        return 0;
     lf_pool_arrive(pool);
-    lf_pool_lock(pool);
-    const size_t count = pool->open_count;
-    lf_pool_unlock(pool);
-    return count;
+    return atomic_load_explicit(&pool->open_count, memory_order_relaxed);
 }
 
 size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) {
     size_t count = 0;
+    if (!pool)
+        return 0;
     lf_pool_enter_in_time(pool);
     for (size_t n = 0; n < pool->room.capacity; n++) {
         const unsigned long long handle = atomic_load(&pool->room.slots[n].handle);
-        if (handle && count++ < most)
-            handles[count - 1] = handle;
+        if (handle && count++ < most && handles)
+            lf_put_handle(handles, count - 1, handle);
     }
     lf_pool_leave(pool, LF_OK);
     return count;
@@ -160,6 +164,8 @@ size_t lf_pool_handles(lf_pool *pool, unsigned long long *handles, size_t most) 
 
 int lf_pool_is_open(lf_pool *pool, unsigned long long handle) {
     const size_t index = lf_handle_slot(handle);
+    if (!pool)
+        return 0;
     lf_pool_enter_in_time(pool);
     const int open = handle && index < pool->room.capacity &&
                      atomic_load(&pool->room.slots[index].handle) == handle;

@@ -1,5 +1,5 @@
 /*
- * A pool from inside, of LSTMs or of whole models: the sessions of these have the state, and the steps, of their plan. The files build on each other in this order: lock.c and handles.c; mend.c, what a fork leaves;
+ * A pool from inside, of LSTMs or of whole models: the sessions of these have the state, and the steps, of their plan. The files build on each other in this order: places.c and handles.c; mend.c, what a fork leaves;
  * enter.c, who is inside; claims.c, whose a session is; kept.c, prepared halves; work.c, workspaces; pass.c, what is
  * computed; then what callers call: pool.c, sessions.c and calls.c.
  */
@@ -15,6 +15,21 @@
 
 #define LF_NONE UINT32_MAX
 
+/* Which place comes next, or LF_NONE. Another thread may look at one that is none of its business, and learns so later. */
+typedef _Atomic uint32_t lf_link;
+static inline uint32_t lf_linked(const lf_link *link) {
+    return atomic_load_explicit(link, memory_order_relaxed);
+}
+static inline void lf_link_to(lf_link *link, uint32_t place) {
+    atomic_store_explicit(link, place, memory_order_relaxed);
+}
+
+/* Where the links of places are: that of the first one, and how many bytes they are apart. */
+typedef struct lf_links {
+    char *first;
+    size_t stride;
+} lf_links;
+
 /* The compiler must not leave out what was stored there before. */
 #define LF_KEEP_STORES(pointer) __asm__ volatile("" : : "r"(pointer) : "memory")
 
@@ -22,7 +37,7 @@
 typedef struct lf_slot {
     _Atomic unsigned long long handle; /* of the session that lives here; 0: none */
     _Atomic unsigned long long key;    /* the handle while nobody uses it, who does, or 0: none */
-    uint32_t next;                     /* among the free slots, or among those of one call */
+    lf_link next;                      /* among the free slots, or among those of one call */
     uint32_t prepared;                 /* which of pool->kept is its own; LF_NONE: none */
 } lf_slot;
 
@@ -63,28 +78,31 @@ struct lf_pool {
     lf_engine engine;
     _Atomic uint32_t process; /* in which the rest is in order: see mend.c */
     _Atomic uint32_t mending; /* in which it is being put in order */
-    atomic_flag lock;         /* for the two lists of what is free, and the count */
-    _Atomic int32_t users;    /* calls inside; negative while it grows */
-    size_t open_count;
+    _Atomic int64_t users; /* calls inside, and who waits: see enter.c; negative while it grows */
+    _Atomic uint32_t
+        turn; /* another one after each time that there may be what somebody waits for */
+    _Atomic size_t open_count;
     lf_pool_room room;
     lf_pool_room next_room; /* whole where is_moving: then it is to be the room */
     _Atomic int is_moving;
-    size_t state_floats; /* whole cache lines, so that no two sessions share one */
-    size_t slot_floats;  /* twice as many where a call may fail half way */
-    size_t most;         /* sessions in a batch */
-    uint32_t free_slot;
-    size_t prepared; /* how many sessions' halves there is room for */
+    size_t state_floats;         /* whole cache lines, so that no two sessions share one */
+    size_t slot_floats;          /* twice as many where a call may fail half way */
+    size_t most;                 /* sessions in a batch */
+    _Atomic uint64_t free_slots; /* see places.c */
+    size_t prepared;             /* how many sessions' halves there is room for */
     float *
         kept; /* [prepared][kept_floats]: recurrent sums, [L][LF_GATES * padded_hidden]; or as a plan has them */
     size_t kept_floats;
-    uint32_t *next_prepared, free_prepared;
+    lf_link *next_prepared;         /* [prepared] */
+    _Atomic uint64_t free_prepared; /* see places.c */
     size_t threads, work_bytes;
     lf_work *work; /* [threads] */
 };
 
 /* The sessions that one call has taken, linked in the order of its handles. */
 typedef struct lf_claim {
-    uint32_t owner, first;
+    uint32_t owner;
+    lf_link first;
     size_t count, prepared; /* how many there are, and how many of them are prepared */
 } lf_claim;
 
@@ -115,6 +133,14 @@ static inline float *lf_slot_kept(const lf_pool *pool, const lf_slot *slot) {
     return pool->kept + slot->prepared * pool->kept_floats;
 }
 
+static inline lf_links lf_slot_links(const lf_pool *pool) {
+    return (lf_links){(char *)&pool->room.slots->next, sizeof *pool->room.slots};
+}
+
+static inline lf_links lf_kept_links(const lf_pool *pool) {
+    return (lf_links){(char *)pool->next_prepared, sizeof *pool->next_prepared};
+}
+
 static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
     return lf_slot_state(pool, slot) + pool->model->num_layers * pool->model->padded_output;
 }
@@ -130,23 +156,28 @@ static inline float *lf_slot_c(const lf_pool *pool, const lf_slot *slot) {
 #define LF_LOOKS (UINT32_C(1) << 30)
 #define LF_ENDS (UINT32_C(1) << 29)
 
-/* lock.c: for a few instructions. */
-void lf_wait_a_little(void);
-void lf_pool_lock(lf_pool *pool);
-void lf_pool_unlock(lf_pool *pool);
+/* places.c: LF_NONE where none is free. Any number of threads at once, and none waits for another. give_places: from
+ * first on, before end, so that the first one is taken first. */
+void lf_empty_list(_Atomic uint64_t *list);
+uint32_t lf_take_place(_Atomic uint64_t *list, lf_links links);
+void lf_give_place(_Atomic uint64_t *list, lf_links links, uint32_t place);
+void lf_give_places(_Atomic uint64_t *list, lf_links links, size_t first, size_t end);
 
 /* handles.c. lf_handle_slot: of a handle, which may be made up. */
 void lf_seed_handles(const void *anything);
 unsigned long long lf_new_handle(size_t slot);
 size_t lf_handle_slot(unsigned long long handle);
 
-/* mend.c: puts in order what a fork has left, once per process; any thread may come. */
+/* mend.c: puts in order what a fork has left, once per process; any thread may come. end_mending lets the others in. */
 void lf_pool_mend(lf_pool *pool);
+void lf_pool_end_mending(lf_pool *pool);
 
 /* enter.c. arrive mends what a fork has left, as the others do, too. 0 while the pool grows, and for enter_alone also
- * while any call is inside; enter_in_time waits. leave returns the status. */
+ * while any call is inside; enter_in_time waits. leave returns the status. wait_for: until take(pool) is not 0, which it is for somebody as soon as
+ * another call leaves; returns that. */
 void lf_pool_arrive(lf_pool *pool);
 int lf_pool_enter(lf_pool *pool);
+uint32_t lf_pool_wait_for(lf_pool *pool, uint32_t (*take)(lf_pool *pool));
 void lf_pool_enter_in_time(lf_pool *pool);
 lf_status lf_pool_leave(lf_pool *pool, lf_status status);
 int lf_pool_enter_alone(lf_pool *pool);

@@ -18,15 +18,10 @@ static void start(lf_pool *pool, lf_slot *slot) {
 static lf_status open_from(lf_pool *pool, const void *values, unsigned long long *handle) {
     if (!lf_pool_enter(pool))
         return LF_ERR_BUSY;
-    lf_pool_lock(pool);
-    const uint32_t index = pool->free_slot;
-    if (index != LF_NONE) {
-        pool->free_slot = pool->room.slots[index].next;
-        pool->open_count++;
-    }
-    lf_pool_unlock(pool);
+    const uint32_t index = lf_take_place(&pool->free_slots, lf_slot_links(pool));
     if (index == LF_NONE)
         return lf_pool_leave(pool, LF_ERR_FULL);
+    atomic_fetch_add_explicit(&pool->open_count, 1, memory_order_relaxed);
     lf_slot *slot = &pool->room.slots[index];
     if (values)
         lf_snapshot_take(pool->model, values, lf_slot_state(pool, slot), lf_slot_c(pool, slot));
@@ -81,11 +76,8 @@ lf_status lf_pool_close(lf_pool *pool, unsigned long long handle) {
     zero(pool, slot);
     atomic_store_explicit(&slot->handle, 0, memory_order_relaxed);
     lf_slot_release(slot);
-    lf_pool_lock(pool);
-    slot->next = pool->free_slot;
-    pool->free_slot = (uint32_t)(slot - pool->room.slots);
-    pool->open_count--;
-    lf_pool_unlock(pool);
+    atomic_fetch_sub_explicit(&pool->open_count, 1, memory_order_relaxed);
+    lf_give_place(&pool->free_slots, lf_slot_links(pool), (uint32_t)(slot - pool->room.slots));
     return lf_pool_leave(pool, LF_OK);
 }
 

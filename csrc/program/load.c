@@ -65,20 +65,22 @@ lf_status lf_model_load(const void *bytes, size_t size, const char *isa, lf_mode
     return lf_model_load_as(bytes, size, NULL, 0, isa, model);
 }
 
-size_t lf_model_input_count(const lf_model *model) { return model->values.input_count; }
+size_t lf_model_input_count(const lf_model *model) { return model ? model->values.input_count : 0; }
 
-size_t lf_model_output_count(const lf_model *model) { return model->values.output_count; }
+size_t lf_model_output_count(const lf_model *model) {
+    return model ? model->values.output_count : 0;
+}
 
-size_t lf_model_state_count(const lf_model *model) { return model->values.state_count; }
+size_t lf_model_state_count(const lf_model *model) { return model ? model->values.state_count : 0; }
 
 const lf_value_info *lf_model_input(const lf_model *model, size_t n) {
-    return n < model->values.input_count ? &model->values.inputs[n] : NULL;
+    return n < lf_model_input_count(model) ? &model->values.inputs[n] : NULL;
 }
 
 const lf_value_info *lf_model_output(const lf_model *model, size_t n) {
-    return n < model->values.output_count ? &model->values.outputs[n] : NULL;
+    return n < lf_model_output_count(model) ? &model->values.outputs[n] : NULL;
 }
 
 const lf_value_info *lf_model_state(const lf_model *model, size_t n) {
-    return n < model->values.state_count ? &model->values.states[n] : NULL;
+    return n < lf_model_state_count(model) ? &model->values.states[n] : NULL;
 }

@@ -24,7 +24,7 @@ __all__ = ["as_target", "load_target"]
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".safetensors")
 KERAS = (".keras", ".h5", ".hdf5")
-OURS = (".lfm", ".nam")  # whole models that we alone run here
+OURS = (".lfm", ".nam", ".aidax")  # whole models that we alone run here
 WANTED = f"expected a file .onnx, {', '.join((*OURS, '.keras', *TORCH))}, or module:factory"
 
 
@@ -75,7 +75,7 @@ def load_target(
         raise TargetError(f"{text}: Keras: give module:factory, whose model has stateful=True")
     module, separator, attribute = text.partition(":")
     if not separator or not module or not attribute:
-        raise TargetError(f"{text!r} is no target: {WANTED}")
+        raise TargetError(f"{text!r} is not a target: {WANTED}")
     return _of_module(module, attribute, input_size, origin, vad)
 
 

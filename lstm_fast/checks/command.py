@@ -165,8 +165,8 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
 def _check(options: argparse.Namespace) -> int:
     """Run the checks; return the exit status.
 
-    Whatever a target raises before the first check is one line, also what is no Exception, such as
-    SystemExit: without this, a target that calls `sys.exit(0)` would have passed.
+    Whatever a target raises before the first check is one line, also what is not an Exception, such
+    as SystemExit: without this, a target that calls `sys.exit(0)` would have passed.
     """
     try:
         report = _report(options)
@@ -296,7 +296,7 @@ def _may_be_whole(options: argparse.Namespace) -> bool:
     if options.no_reference or options.head or options.name or options.weight_dtype:
         return False
     reference = options.reference
-    if reference is None or reference.lower().endswith((".lfm", ".nam", ".keras")):
+    if reference is None or reference.lower().endswith((".lfm", ".nam", ".aidax", ".keras")):
         return True
     return reference.lower().endswith(".onnx") and is_more_than_an_lstm(
         reference, _onnx_options(options)

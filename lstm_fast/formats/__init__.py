@@ -23,9 +23,10 @@ from typing import Any
 
 from .._source import Readable, Source
 from .._weights import Weights
-from ..errors import FormatWarning
+from ..errors import FormatWarning, shortened
 from ..lstm import LSTM
 from ._files import FormatError, Found, MissingExtraError, Refused
+from ._inventory import listed
 from ._recognise_ours import FORMATS
 from ._sample import HEAD, Sample
 
@@ -58,7 +59,18 @@ def _imports() -> None:
 
     Never called: a reader is imported when it is needed.
     """
-    from . import keras, nam, onnx, pytorch, safetensors, tf1, tflite  # noqa: F401
+    from . import (  # noqa: F401
+        equinox,
+        keras,
+        nam,
+        npz,
+        onnx,
+        pytorch,
+        rtneural,
+        safetensors,
+        tf1,
+        tflite,
+    )
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -86,7 +98,7 @@ def _choose(sample: Sample, format: str | None) -> str:
         others = [name for name, one in FORMATS.items() if one.recognise(source, head)]
         if others and format not in others:
             raise FormatError(
-                f"{source}: it is no file of the format {format!r}, but of {others[0]!r}; leave "
+                f"{source}: it is not a file of the format {format!r}, but of {others[0]!r}; leave "
                 "format out, or name that"
             )
         return format
@@ -107,7 +119,7 @@ def _source(given: Readable) -> Source:
     """Return what is to be read.
 
     Raises:
-        TypeError: it is no path, no bytes and no open file.
+        TypeError: it is not a path, no bytes and no open file.
         OSError: it cannot be opened.
         FormatError: it is a directory or a pipe, or the common name of a checkpoint's files.
     """
@@ -120,7 +132,7 @@ def _source(given: Readable) -> Source:
 
 
 def _instead(given: Any) -> str | None:
-    """Return what a path that is no file leads to, and what to give instead."""
+    """Return what a path that is not a file leads to, and what to give instead."""
     if not isinstance(given, (str, os.PathLike)):
         return None
     from . import _recognise_containers
@@ -228,7 +240,7 @@ def pick(path: object, found: Sequence[Found | Refused], name: str | None) -> Fo
         return _named(path, found, name)
     good = [one for one in found if isinstance(one, Found)]
     if len(good) > 1:
-        names = ", ".join(repr(one.name) for one in good)
+        names = listed(repr(one.name) for one in good)
         raise FormatError(f"{path}: there are {len(good)} LSTMs in it, say which: name= {names}")
     refused = [one for one in found if isinstance(one, Refused)]
     if not good:
@@ -243,7 +255,7 @@ def _named(path: object, found: Sequence[Found | Refused], name: str) -> Found:
             raise one.error
         if one.name == name and isinstance(one, Found):
             return one
-    names = ", ".join(repr(one.name) for one in found)
+    names = listed(repr(one.name) for one in found)
     text = f"{path}: there is no LSTM named {name!r} in it, but {names}"
     for one in found:
         for index, part in enumerate(one.parts):
@@ -278,8 +290,8 @@ def load(
     """Read an LSTM from a file, ready to be stepped.
 
     Args:
-        path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, or arrays of
-            TensorFlow 1 as .npz. docs/formats.md lists what each may hold. It is given by its path;
+        path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, RTNeural,
+            Equinox, or arrays as .npz. docs/formats.md lists what each may hold. Given by its path;
             or as bytes, which are what it holds; or as a binary file that is open, such as BytesIO,
             which is read from where it stands to its end.
         name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.
@@ -299,12 +311,19 @@ def load(
 
     Warns:
         FormatWarning: once, with all that was assumed or left out and can change a result.
+
+    Example:
+        >>> import lstm_fast
+        >>> lstm_fast.load(b"neither weights nor anything else")
+        Traceback (most recent call last):
+        lstm_fast.errors.FormatError: ...
     """
     options = {key: _settled(value) for key, value in options.items()}
     source = _source(path)
     found = pick(source, _read(source, format, options), name)
     if found.assumptions:
-        warnings.warn(f"{source}: {'; '.join(found.assumptions)}", FormatWarning, stacklevel=2)
+        text = shortened(f"{source}: {'; '.join(found.assumptions)}")
+        warnings.warn(text, FormatWarning, stacklevel=2)
     again = None
     if source.path is not None:
         again = partial(_read_again, os.path.abspath(source.path), name, format, options)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from .._extras import install
-from .._source import Source
 from .._weights import Weights
 from ..errors import FormatError
 
-__all__ = ["FormatError", "Found", "MissingExtraError", "Refused", "checked", "size_limit"]
+__all__ = ["FormatError", "Found", "MissingExtraError", "Refused", "checked"]
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,6 @@ class MissingExtraError(FormatError, ImportError):
 
     def __init__(self, path: object, library: str, extra: str) -> None:
         super().__init__(f"{path}: reading it takes the library {library}: {install(extra)}")
-
-
-def size_limit(source: Source) -> int:
-    """Return how many bytes of memory a reader may take for what a file claims to hold.
-
-    A file is untrusted: before memory is taken for a claimed size, compare it with this.
-    """
-    return 2 * source.size + (16 << 20)
 
 
 @contextmanager

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from reprlib import Repr
+from typing import Any
 
 MOST = 12
 LONGEST = 80  # of a name that is shown
+VALUES = Repr()
+VALUES.maxlist = VALUES.maxdict = VALUES.maxtuple = MOST
+VALUES.maxstring = VALUES.maxother = VALUES.maxlong = LONGEST
 
 
 def counted(counts: Counter[str]) -> str:
@@ -21,8 +26,14 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(map(_short, every[:MOST])) + _more(len(every))
 
 
+def brief(value: Any, longest: int = LONGEST) -> str:
+    """Return how a value of any kind begins, without taking more of it than is shown."""
+    return (value if isinstance(value, str) else VALUES.repr(value))[:longest]
+
+
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+    some = name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
+    return some if some.isprintable() else repr(some)[1:-1]
 
 
 def _more(count: int) -> str:

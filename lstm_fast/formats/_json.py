@@ -5,31 +5,54 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .._source import Source
 from ._files import FormatError, checked
 
 # What Python takes at most for each of these characters, in bytes: a number and its place in a
-# list, an empty dict, an empty list, half of a short string, a name's place in a dict.
-COSTS = {b",": 36, b"{": 256, b"[": 96, b'"': 36, b":": 112}
+# list, a dict with one value, a list with one, half of a short string, a name's place in a dict and
+# in the parser's own list of names.
+COSTS = {b",": 36, b"{": 256, b"[": 120, b'"': 36, b":": 200}
+STEPS_A_BYTE, STEPS_A_VALUE = 0.02, 0.1
 LARGE = 4 << 20
+WIDEST = 4  # bytes of a character, in a text with one that takes so many
 
 
-def parse(path: object, part: str, data: bytes, limit: int) -> Any:
+def parse(source: Source, part: str, data: bytes, limit: int | None = None) -> Any:
     """Return what a JSON text holds.
 
     Args:
-        path: the file, for errors.
+        source: the file, whose budget is charged.
         part: which part of it this is, for errors.
         data: the text, in UTF-8.
-        limit: how many bytes of memory its values may take.
+        limit: how many bytes of memory its values may take, in place of the budget.
 
     Raises:
-        FormatError: it is no JSON, or holds too many values.
+        FormatError: it is not JSON, or holds too many values.
     """
-    cost = sum(size * data.count(character) for character, size in COSTS.items())
-    if cost > limit:
-        raise FormatError(f"{path}: {part}: there are too many values for a file of this size")
-    # One emoji makes a whole text take four bytes per character. A large one is therefore taken
-    # as a character per byte; what is lost are the accents in its names.
-    encoding = "utf-8" if data.isascii() or len(data) <= LARGE else "latin-1"
-    with checked(path, part, RecursionError):
+    counts = {character: data.count(character) for character in COSTS}
+    cost = sum(COSTS[character] * count for character, count in counts.items())
+    is_plain = data.isascii()
+    if limit is not None:
+        if cost > limit:
+            raise FormatError(
+                f"{source}: {part}: there are too many values for a file of this size"
+            )
+        return _parsed(source, part, data, is_plain)
+    # One emoji makes a whole text take four bytes per character, also one that is written \u.
+    cost += len(data) * (1 if is_plain and b"\\u" not in data else WIDEST)
+    what = f"{part}: what it holds"
+    steps = STEPS_A_BYTE * len(data) + STEPS_A_VALUE * sum(counts.values())
+    source.budget.memory(cost, what)
+    source.budget.work(steps, what)
+    text_bytes = len(data) * (1 if is_plain or len(data) > LARGE else WIDEST)
+    source.budget.memory(text_bytes, what)
+    value = _parsed(source, part, data, is_plain)
+    source.budget.give_back(text_bytes)
+    return value
+
+
+def _parsed(source: Source, part: str, data: bytes, is_plain: bool) -> Any:
+    # A large text is taken as a character per byte; what is lost are the accents in its names.
+    encoding = "utf-8" if is_plain or len(data) <= LARGE else "latin-1"
+    with checked(source, part, RecursionError):
         return json.loads(data.decode(encoding))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
+from . import _json, _zip
+from ._files import FormatError
 from ._inventory import listed
 from ._next_steps import ORIGINAL, PADDLE, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, TENSORFLOW_JS
+from ._recognise_ours import FORMATS, TORCH_INDEX, exported_root, torch_root
 from ._sample import Sample
 
 INDEX = ".safetensors.index.json"  # of shards, which need not be given
 SUFFIXES = (
     INDEX,
+    TORCH_INDEX,
     ".safetensors",
-    *(".pt", ".pth", ".ckpt", ".jit", ".onnx", ".keras", ".h5", ".hdf5"),
-    *(".tflite", ".lite", ".nam", ".npz", ".bin"),
+    *(".pt", ".pth", ".ckpt", ".jit", ".pt2", ".nemo", ".onnx", ".keras", ".h5", ".hdf5"),
+    *(".tflite", ".lite", ".nam", ".aidax", ".npz", ".eqx", ".bin"),
 )
+INDEXES = (INDEX, TORCH_INDEX)
 MOST_ENTRIES = 2_000  # of a directory that are looked at
 LARGEST_JSON = 1 << 20
 PT2 = (
@@ -33,14 +36,14 @@ CUT_ZIP = (
 )
 # What a zip file is, by the names of files and folders of which it has one.
 ZIPS = (
-    ({"serialized_exported_program.json", "serialized_exported_program.pt"}, PT2),
-    ({"archive_format", "aotinductor", "model_weights_config.json"}, PT2),
+    ({"serialized_exported_program.pt", "aotinductor", "model_weights_config.json"}, PT2),
     ({"com.apple.CoreML", "coremldata.bin"}, f"a Core ML package: {ORIGINAL}"),
     ({"saved_model.pb"}, f"a zipped TensorFlow SavedModel: unpack it; {RESAVE_SAVED_MODEL}"),
     ({"MAR-INF"}, "a TorchServe archive: unpack it and give the .pt or .pth in it"),
     ({"coefficients.bin"}, "a Deeplearning4j model: write its arrays by LSTM.from_state_dict"),
     ({"[Content_Types].xml"}, "a document of an office program: give a model"),
 )
+MARKS = READ_HERE.union(*(marks for marks, _ in ZIPS))
 # What a JSON text is, by its keys, of which it has one, or all where they are a tuple.
 JSONS: tuple[tuple[set[str] | tuple[str, ...], str], ...] = (
     ({"modelTopology", "weightsManifest"}, f"a TensorFlow.js model: {TENSORFLOW_JS}"),
@@ -64,13 +67,19 @@ def zip_kind(sample: Sample) -> bool | str:
     if not sample.head.startswith(b"PK\x03\x04"):
         return False
     try:
-        with sample.source.open() as file, zipfile.ZipFile(file) as archive:
+        with sample.source.open() as file, _zip.opened(sample.source, file) as archive:
             names = archive.namelist()
-            if any(name.endswith("data.pkl") for name in names):
+            if torch_root(names) is not None or exported_root(names) is not None:
                 return False  # of PyTorch, whose reader says what is wrong
+    except FormatError:  # there are too many, which its reader says
+        return False
     except Exception:  # zipfile has many errors for damaged files
         return False if ZIP_END in sample.end else CUT_ZIP
-    parts = {part for name in names for part in name.split("/")}
+    return _zip_kind(names)
+
+
+def _zip_kind(names: list[str]) -> bool | str:
+    parts = {part for name in names for part in MARKS.intersection(name.split("/"))}
     if READ_HERE & parts or all(name.endswith(".npy") for name in names):
         return False  # of Keras or NumPy, whose reader says what is wrong
     for marks, text in ZIPS:
@@ -103,19 +112,22 @@ def json_kind(sample: Sample) -> bool | str:
     """Tell what a JSON text is that no reader takes."""
     if not sample.text or sample.text[0] not in "{[":
         return False
+    if any(FORMATS[name].recognise(sample.source, sample.head) for name in ("nam", "rtneural")):
+        return False  # whose reader says what is wrong
     if sample.size > LARGEST_JSON:
         return "a JSON text without weights: give the file with the weights"
     try:
-        content = json.loads(sample.source.read().decode("utf-8-sig"))
-    except (ValueError, RecursionError):
+        data = sample.source.read().removeprefix(b"\xef\xbb\xbf")
+        content = _json.parse(sample.source, "JSON", data)
+    except FormatError:
         return False
     return _json_kind(sample, content if isinstance(content, dict) else {})
 
 
 def _json_kind(sample: Sample, content: dict[str, Any]) -> bool | str:
     keys = set(content)
-    if {"architecture", "weights"} <= keys:
-        return False  # of Neural Amp Modeler, whose reader says what is wrong
+    if "layers" in keys or "state_dict" in keys:
+        return False  # of RTNeural, likewise
     if "weight_map" in keys:
         return _index_kind(sample, content["weight_map"])
     for marks, kind in JSONS:
@@ -130,8 +142,8 @@ def _json_kind(sample: Sample, content: dict[str, Any]) -> bool | str:
 def _index_kind(sample: Sample, shards: Any) -> bool | str:
     """Tell what an index of shards is."""
     names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
-    if not all(name.endswith(".safetensors") for name in names):
-        return f"an index of shards in PyTorch's format: give one of {listed(names)}"
+    if not all(name.endswith((".safetensors", ".bin")) for name in names):
+        return f"an index of shards in another format: give one of {listed(names)}"
     if sample.name.endswith(".index.json"):
         return False  # whose reader says what is wrong
     return f"an index of shards: its name has to end in .index.json, beside {listed(names)}"
@@ -154,7 +166,7 @@ def directory(path: Path) -> str:
             inside += [
                 f"{entry.name}/{one.name}" for one in below if one.name.lower().endswith(SUFFIXES)
             ]
-    inside = [name for name in inside if name.endswith(INDEX)] or sorted(inside, key=_preference)
+    inside = [name for name in inside if name.endswith(INDEXES)] or sorted(inside, key=_preference)
     if len(inside) == 1:
         return f"it is a directory: give {path / inside[0]}"
     if inside:

@@ -15,6 +15,7 @@ from .._lfm import MAGIC
 from .._source import Source
 from ._next_steps import ORIGINAL, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, UNPACK
 from ._recognise_containers import json_kind, pickle_kind, zip_kind
+from ._recognise_ours import GZIP, NUMPY, after_first_array, is_nemo, is_tar
 from ._sample import Sample, field, varint
 
 Test = Callable[[Sample], "bool | str"]
@@ -46,6 +47,10 @@ def _named(*suffixes: str) -> Test:
 # ---- tests that need more than a comparison ------------------------------------------------------
 
 
+# Of a comment there is one end alone: were others tried, many comments would have 2**n of them.
+COMMENT = r"<!--(?:(?!-->).)*-->"
+
+
 def _lfs(sample: Sample) -> bool | str:
     text = sample.text or ""
     if not text.startswith(("version https://git-lfs.github.com/", "version https://hawser.")):
@@ -56,7 +61,7 @@ def _lfs(sample: Sample) -> bool | str:
 
 def _html(sample: Sample) -> bool | str:
     text = (sample.text or "").lower()
-    text = re.sub(r"^(<\?xml[^>]*>|<!--.*?-->|\s)+", "", text, flags=re.DOTALL)
+    text = re.sub(rf"^(<\?xml[^>]*>|{COMMENT}|\s)+", "", text, flags=re.DOTALL)
     if not re.match(r"<(!doctype\s+html|html|head|body|title|script|meta)\b", text):
         return False
     match = re.search(r"<title[^>]*>(.*?)</title>", sample.text or "", re.DOTALL | re.IGNORECASE)
@@ -65,7 +70,8 @@ def _html(sample: Sample) -> bool | str:
 
 def _xml(sample: Sample) -> bool | str:
     text = sample.text or ""
-    match = re.match(r"(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<([A-Za-z][\w.:-]*)", text, re.DOTALL)
+    before = rf"(?:<\?xml[^>]*>\s*|{COMMENT}\s*)*"
+    match = re.match(rf"{before}<([A-Za-z][\w.:-]*)", text, re.DOTALL)
     if match is None:
         return False
     found = re.findall(r"<(?:Code|Message)>([^<]*)<", text)
@@ -150,11 +156,21 @@ def _data_shard(sample: Sample) -> bool:
 
 
 def _tar(sample: Sample) -> bool:
-    return sample.head[257:262] == b"ustar"
+    return is_tar(sample.head) and not is_nemo(sample.source, sample.head)
+
+
+def _gzip(sample: Sample) -> bool:
+    return sample.head.startswith(GZIP) and not is_nemo(sample.source, sample.head)
 
 
 def _zeros(sample: Sample) -> bool:
     return len(sample.head) >= 512 and not any(sample.head)
+
+
+def _one_array(sample: Sample) -> bool:
+    """Whether it holds one array as `numpy.save` writes it, and not several, as of Equinox."""
+    end = after_first_array(sample.head)
+    return sample.head.startswith(NUMPY) and (end is None or end >= sample.size)
 
 
 def _first_words(sample: Sample) -> bool | str:
@@ -216,7 +232,7 @@ CERTAIN = (
     Other("an MXNet parameter file", _begins(b"\x12\x01" + bytes(6)), "export it to ONNX"),
     Other(
         "one NumPy array without a name",
-        _begins(b"\x93NUMPY"),
+        _one_array,
         "np.savez a file of all the arrays under their names, or LSTM.from_state_dict of a dict",
     ),
     Other("a MATLAB file", _begins(b"MATLAB "), "export the network to ONNX (exportONNXNetwork)"),
@@ -240,7 +256,7 @@ CERTAIN = (
 )
 # Few bytes, which the length at the beginning of a safetensors file may equal.
 SHORT = (
-    Other("compressed by gzip", _begins(b"\x1f\x8b\x08"), UNPACK),
+    Other("compressed by gzip", _gzip, UNPACK),
     Other("compressed by bzip2", _begins(b"BZh"), UNPACK),
 )
 LIKELY = (
@@ -263,7 +279,7 @@ LIKELY = (
     Other("a file of Lua Torch", _named(".t7"), "load it there and write its arrays"),
     Other(
         "a file of Flax or JAX",
-        _named(".msgpack", ".eqx", ".orbax"),
+        _named(".msgpack", ".orbax"),
         "write its arrays: np.savez, or LSTM.from_state_dict of a dict under PyTorch's names",
     ),
     Other("a text that begins with {}", _first_words, "give a model"),

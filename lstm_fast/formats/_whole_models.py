@@ -14,9 +14,11 @@ from ._files import FormatError
 if TYPE_CHECKING:
     from .._weight_types import WeightDtype
 
-__all__ = ["ENDINGS", "READERS", "load_model", "program_of"]
+__all__ = ["ENDINGS", "READERS", "is_whole", "load_model", "program_of"]
 
-ENDINGS = (".onnx", ".keras", ".nam", ".lfm")  # of files of which whole models are read
+# Of files of which whole models are read.
+ENDINGS = (".onnx", ".keras", ".nam", ".aidax", ".json", ".lfm")
+INDEX = ".index.json"  # of shards, which hold tensors alone
 
 
 class Reader(NamedTuple):
@@ -45,8 +47,24 @@ def _nam() -> Reader:
     return Reader(program)
 
 
+def _rtneural() -> Reader:
+    from .rtneural import program
+
+    return Reader(program)
+
+
 # By the name of the format; each imports its reader.
-READERS: dict[str, Callable[[], Reader]] = {"onnx": _onnx, "keras": _keras, "nam": _nam}
+READERS: dict[str, Callable[[], Reader]] = {
+    "onnx": _onnx,
+    "keras": _keras,
+    "nam": _nam,
+    "rtneural": _rtneural,
+}
+
+
+def is_whole(name: str) -> bool:
+    """Return whether a file of this name may hold a whole model."""
+    return name.lower().endswith(ENDINGS) and not name.lower().endswith(INDEX)
 
 
 def program_of(source: Source, options: Mapping[str, Any]) -> Program:
@@ -93,7 +111,7 @@ def load_model(
     backend: str | None = None,
     isa: str | None = None,
 ) -> Model:
-    """Read a whole model from a file: ONNX, Keras 3, Neural Amp Modeler, or our own `.lfm`.
+    """Read a whole model: ONNX, Keras 3, Neural Amp Modeler, RTNeural's JSON, or our own `.lfm`.
 
     All options but the last three are of ONNX; other files are ready as they are.
 
@@ -119,6 +137,12 @@ def load_model(
         TypeError, ValueError: an option is wrong, or not for such a file; or as
             `Model.from_program`.
         BackendUnavailableError: the backend asked for is not installed.
+
+    Example:
+        >>> import lstm_fast
+        >>> model = lstm_fast.load_model(lstm_fast.LSTM.random(3, 4).to_bytes())  # or a path
+        >>> model.inputs["x"].shape
+        (3,)
     """
     options: dict[str, Any] = {
         "inputs": inputs,

@@ -17,13 +17,12 @@ from ..model import Model
 from . import _program_text, _whole_options, safetensors
 from ._files import FormatError, Found, Refused
 from ._terminal import as_bytes, printable, width, words_of, wrapped
-from ._whole_models import ENDINGS as WHOLE
-from ._whole_models import load_model
+from ._whole_models import is_whole, load_model
 
 ENDINGS = (".safetensors", ".lfm")
 DESCRIPTION_OF_INSPECT = (
-    "Lists the LSTMs of a file; of .onnx, .keras, .nam and .lfm files also the whole model, "
-    "operation by operation, or what is in the way of reading it."
+    "Lists the LSTMs of a file; of .onnx, .keras, .nam, .aidax, .json and .lfm files also the "
+    "whole model, operation by operation, or what is in the way of reading it."
 )
 DESCRIPTION_OF_CONVERT = (
     "To .safetensors: one LSTM of a file, weights under PyTorch's names, its variant in the "
@@ -108,9 +107,9 @@ def _read(options: argparse.Namespace) -> list[Found | Refused]:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    is_whole = options.file.lower().endswith(WHOLE)
-    _refuse_options(options, of_models=is_whole, of_lstms=not options.file.lower().endswith(".lfm"))
-    found, model, obstacle = _both(options) if is_whole else (_read(options), None, None)
+    whole = is_whole(options.file)
+    _refuse_options(options, of_models=whole, of_lstms=not options.file.lower().endswith(".lfm"))
+    found, model, obstacle = _both(options) if whole else (_read(options), None, None)
     if options.json:
         facts = {
             "lstms": [_facts(one) for one in found],
@@ -243,7 +242,7 @@ def _convert_lstm(options: argparse.Namespace) -> None:
 
 def _as_whole(file: str, no_lstm: FormatError) -> str:
     """Say where the whole model of a file goes of which no LSTM is read, if there may be one."""
-    if not file.lower().endswith(WHOLE) or file.lower().endswith(".lfm"):
+    if not is_whole(file) or file.lower().endswith(".lfm"):
         return ""
     try:
         load_model(file)

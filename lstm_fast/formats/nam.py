@@ -25,7 +25,8 @@ from .._source import Readable, Source
 from .._weights import LayerWeights, make_weights
 from ..program import Program
 from . import _json, gates
-from ._files import FormatError, Found, checked, size_limit
+from ._files import FormatError, Found, checked
+from ._inventory import brief
 from ._recognise_ours import FORMATS
 
 SUFFIXES, recognise = FORMATS["nam"]
@@ -40,6 +41,11 @@ LEVELS = {  # what the metadata may say, none of which changes what is computed
     "input_level_dbu": "its input was {:g} dBu at full scale; here nothing is scaled",
     "output_level_dbu": "its output was {:g} dBu at full scale; here nothing is scaled",
 }
+
+
+FLOAT64_BYTES, FLOAT32_BYTES = 8, 4
+PARSED_BYTES = _json.COSTS[b","]  # of a number that was parsed
+LAYER_STEPS, LAYER_BYTES = 500, 8192  # of one layer, beside its values
 
 
 class _Model(NamedTuple):
@@ -89,8 +95,8 @@ def read(path: Readable) -> list[Found]:
     with checked(source, "weights"):
         weights = make_weights(layers)
     note = (
-        f"the head, {model.hidden_size} to {model.outputs}, follows the LSTM and is no part of it: "
-        "lstm_fast.formats.nam.head(source) returns its weight and bias"
+        f"the head, {model.hidden_size} to {model.outputs}, follows the LSTM and is not part of "
+        "it: lstm_fast.formats.nam.head(source) returns its weight and bias"
     )
     return [Found("", weights, sources, (note, WARM_UP))]
 
@@ -156,9 +162,11 @@ def _head(source: Source, model: _Model) -> tuple[Float32, Float32]:
 
 def _layers(source: Source, model: _Model) -> list[LayerWeights]:
     layers, start = [], 0
+    source.budget.work(LAYER_STEPS * model.num_layers, "its layers")
+    source.budget.memory(LAYER_BYTES * model.num_layers + 3 * model.values.nbytes, "its layers")
     for n in range(model.num_layers):
         end = start + model.layer_length(n)
-        with checked(source, f"layer {n}"):
+        with checked(source, f"layer {n} (counted from 0)"):
             layers.append(_layer(model, n, model.values[start:end]))
         start = end
     return layers
@@ -176,14 +184,19 @@ def _layer(model: _Model, layer: int, values: Float32) -> LayerWeights:
     return LayerWeights(w_ih, w_hh, bias, np.zeros_like(bias), h_0=h_0, c_0=c_0)
 
 
+def _read(source: Source) -> bytes:
+    source.budget.memory(source.size if source.path else 0)
+    return source.read()
+
+
 def _content(source: Source) -> dict[str, Any]:
     """Return what the file holds, of the architecture that is read here."""
-    content = _json.parse(source, "JSON", source.read(), size_limit(source))
+    content = _json.parse(source, "JSON", _read(source))
     if not isinstance(content, dict) or "architecture" not in content:
         raise FormatError(f"{source}: there is no architecture in it; it is no .nam file")
     if content["architecture"] != "LSTM":
         raise FormatError(
-            f"{source}: its architecture is {str(content['architecture'])[:40]!r}; only 'LSTM' is "
+            f"{source}: its architecture is {brief(content['architecture'], 40)!r}; only 'LSTM' is "
             "read: get the amp as an LSTM, or train it as one"
         )
     return content
@@ -193,14 +206,17 @@ def _model(source: Source, content: dict[str, Any]) -> _Model:
     """Return its sizes, checked against the number of its weights, and these."""
     config = content.get("config")
     if not isinstance(config, dict):
-        raise FormatError(f"{source}: config: it is no JSON object")
+        raise FormatError(f"{source}: config: it is not a JSON object")
     sizes = [_size(source, config, n) for n in ("input_size", "hidden_size", "num_layers")]
     outputs = _size(source, config, "out_channels") if "out_channels" in config else 1
-    numbers = content.get("weights")
+    numbers = content.pop("weights", None)
     if not isinstance(numbers, list) or not all(type(n) in (float, int) for n in numbers):
-        raise FormatError(f"{source}: weights: they are no list of numbers")
+        raise FormatError(f"{source}: weights: they are not a list of numbers")
+    source.budget.memory((FLOAT64_BYTES + FLOAT32_BYTES) * len(numbers), "weights")
     with checked(source, "weights", OverflowError), np.errstate(over="ignore"):
         values = np.array(numbers, np.float64).astype(np.float32)
+    # The numbers are free again with the array of float64.
+    source.budget.give_back((PARSED_BYTES + FLOAT64_BYTES) * len(numbers))
     model = _Model(values, sizes[0], sizes[1], sizes[2], outputs)
     if len(values) != model.expected:
         raise FormatError(
@@ -213,5 +229,5 @@ def _model(source: Source, content: dict[str, Any]) -> _Model:
 def _size(source: Source, config: dict[str, Any], name: str) -> int:
     size = config.get(name)
     if type(size) is not int or not 1 <= size < 2**31:
-        raise FormatError(f"{source}: config: {name} is {str(size)[:40]}, expected 1 or more")
+        raise FormatError(f"{source}: config: {name} is {brief(size, 40)}, expected 1 or more")
     return size

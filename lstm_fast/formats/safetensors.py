@@ -1,4 +1,4 @@
-"""safetensors: PyTorch's names, one file or shards with an index; and our canonical form.
+"""safetensors: names of PyTorch, MLX and Flax, one file or shards; and our canonical form.
 
 A safetensors file is a length, a JSON header and raw arrays. It is read and written here, without
 the library of that name: the canonical form must work with NumPy alone, NumPy has no bfloat16, and
@@ -27,20 +27,22 @@ import numpy as np
 
 from .._arrays import Float32
 from .._other_tensors import advice
-from .._parameter_names import grouped
-from .._source import Readable, Source
+from .._source import Readable, Source, shown
 from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
-from . import _json, _state_dicts
-from ._files import FormatError, Found, Refused, checked, size_limit
+from . import _index, _json, _other_names, _state_dicts
+from ._files import FormatError, Found, Refused, checked
 from ._inventory import listed
 from ._recognise_ours import FORMATS
-from ._state_dicts import DTYPES, Tensor, decode
+from ._state_dicts import DTYPES, Tensor, decode, reading
 
 SUFFIXES, recognise = FORMATS["safetensors"]
 KEY = "lstm_fast"
 VERSION = 1
 MAX_DIMENSIONS = 64  # of a NumPy array
+ENTRY_BYTES, ENTRY_STEPS = 600, 8  # of a tensor in the header, beside its JSON
+SHOWN = 20  # characters of a dtype
+TENSOR_STEPS = 60  # to open the file where a tensor is
 ITEM_BYTES = {
     **{"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4},
     **{"F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1},
@@ -48,7 +50,7 @@ ITEM_BYTES = {
 
 
 def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Refused]:
-    """Return every LSTM under PyTorch's names, or the one in our canonical form.
+    """Return every LSTM under the names of PyTorch, MLX or Flax, or the one in our canonical form.
 
     Args:
         path: the file, or the index (model.safetensors.index.json) beside its shards, by its
@@ -66,7 +68,9 @@ def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Re
     if KEY in metadata:
         kept, _ = _state_dicts.without(tensors, ignore)
         return [_read_canonical(source, kept, metadata[KEY])]
-    return _state_dicts.find(source, tensors, size_limit(source), ignore)
+    if metadata.get("format") == "pt":  # which PyTorch's writers say
+        return _state_dicts.find(source, tensors, source.budget, ignore)
+    return _other_names.find(source, tensors, ignore)
 
 
 def _read_header(source: Source) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -78,15 +82,33 @@ def _read_header(source: Source) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise FormatError(
                 f"{source}: header: it claims {length} bytes, the file has {max(0, size - 8)} left"
             )
+        source.budget.memory(length, "its header")
         text = file.read(length)
-    header = _json.parse(source, "header", text, size_limit(source))
+    header = _json.parse(source, "header", text)
     if not isinstance(header, dict):
         raise FormatError(f"{source}: header: expected a JSON object")
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None) or {}  # null where MLX has none
     if not isinstance(metadata, dict):
-        raise FormatError(f"{source}: header: __metadata__ is no JSON object")
+        raise FormatError(f"{source}: header: __metadata__ is not a JSON object")
+    source.budget.give_back(length)
+    source.budget.memory(ENTRY_BYTES * len(header), "what its header says")
+    source.budget.work(ENTRY_STEPS * len(header), "reading its header")
     data = range(8 + length, size)
-    return {name: _tensor(source, name, entry, data) for name, entry in header.items()}, metadata
+    tensors = {name: _tensor(source, name, entry, data) for name, entry in header.items()}
+    _check_apart(source, header)
+    return tensors, metadata
+
+
+def _check_apart(source: Source, header: dict[str, Any]) -> None:
+    """Refuse tensors that share bytes, as the format does: many could be of the same few."""
+    last, before = 0, ""
+    for begin, end, name in sorted((*one["data_offsets"], name) for name, one in header.items()):
+        if begin < last and begin < end:
+            raise FormatError(
+                f"{source}: the tensors {shown(before)} and {shown(name)} are of the same bytes"
+            )
+        if end > last:
+            last, before = end, name
 
 
 def _is_size(value: Any) -> bool:
@@ -95,83 +117,84 @@ def _is_size(value: Any) -> bool:
 
 def _tensor(source: Source, name: str, entry: Any, data: range) -> Tensor:
     """Check what a header says of a tensor against where the file's data is."""
-    part = f"{source}: tensor {name!r}"
+    title = shown(name)
+    part = f"{source}: tensor {title}"
     if not isinstance(entry, dict):
         raise FormatError(f"{part}: expected a JSON object")
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
-        raise FormatError(f"{part}: its shape is no list of sizes")
+        raise FormatError(f"{part}: its shape is not a list of sizes")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        raise FormatError(f"{part}: its data_offsets are no pair of offsets")
+        raise FormatError(f"{part}: its data_offsets are not a pair of offsets")
     begin, end = offsets
     if not begin <= end <= len(data):
         raise FormatError(
             f"{part}: its bytes {begin} to {end} are not within the {len(data)} of the file's data"
         )
     if not isinstance(dtype, str):
-        raise FormatError(f"{part}: its dtype is no string")
+        raise FormatError(f"{part}: its dtype is not a string")
     count = math.prod(shape)
     if dtype in ITEM_BYTES and count * ITEM_BYTES[dtype] != end - begin:
         raise FormatError(f"{part}: {end - begin} bytes are not {shape} of {dtype}")
-    read = partial(_read_tensor, source, name, dtype, tuple(shape), data.start + begin)
-    return Tensor(tuple(shape), f"tensor {name!r}, {dtype}", read)
+    read = partial(_read_tensor, source, title, dtype, tuple(shape), data.start + begin)
+    return Tensor(tuple(shape), f"tensor {title}, {dtype[:SHOWN]}", read)
 
 
 def _read_tensor(
-    source: Source, name: str, dtype: str, shape: tuple[int, ...], start: int
+    source: Source, title: str, dtype: str, shape: tuple[int, ...], start: int
 ) -> Float32:
     if dtype not in DTYPES:
         raise FormatError(
-            f"{source}: tensor {name!r}: its dtype is {dtype}; {', '.join(DTYPES)} can be read"
+            f"{source}: tensor {title}: its dtype is {dtype[:SHOWN]}; {', '.join(DTYPES)} can be "
+            "read"
         )
-    length = math.prod(shape) * ITEM_BYTES[dtype]
+    count = math.prod(shape)
+    length = count * ITEM_BYTES[dtype]
+    source.budget.work(TENSOR_STEPS, "reading its tensors")
+    with reading(source.budget, count, count, dtype):
+        return decode(_bytes_at(source, title, start, length), dtype).reshape(shape)
+
+
+def _bytes_at(source: Source, title: str, start: int, length: int) -> bytes:
     with source.open() as file:
         file.seek(start)
         data = file.read(length)
     if len(data) != length:
-        raise FormatError(f"{source}: tensor {name!r}: the file ends within it")
-    return decode(data, dtype).reshape(shape)
+        raise FormatError(f"{source}: tensor {title}: the file ends within it")
+    return data
 
 
 def _read_shards(source: Source, ignore: str | Iterable[str]) -> list[Found | Refused]:
     """Return what the index's tensors make; only shards with parts of an LSTM are opened."""
-    index = _json.parse(source, "index", source.read(), size_limit(source))
-    names = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(names, dict):
-        raise FormatError(f"{source}: index: there is no weight_map in it")
-    shards: dict[str, list[str]] = {}
-    parts = {name for group in grouped(names).values() for name in group.names()}
-    for name, shard in names.items():
-        if not isinstance(shard, str):
-            raise FormatError(f"{source}: tensor {name!r}: its shard is no name of a file")
-        if name in parts:
-            shards.setdefault(shard, []).append(name)
-    tensors, limit = {}, 0
-    for shard, wanted in sorted(shards.items()):
-        with checked(source, f"shard {shard!r}"):
+    tensors: dict[str, Tensor] = {}
+    headers: dict[int, dict[str, Tensor]] = {}  # one file may have several names
+    for shard, wanted in _index.shards(source, _other_names.parts).items():
+        with checked(source, f"shard {shown(shard)}"):
             file = source.beside(shard)
-        held, _ = _read_header(file)
-        limit += size_limit(file)
+        if id(file) not in headers:
+            headers[id(file)], _ = _read_header(file)
+        held = headers[id(file)]
         for name in wanted:
             if name not in held:
-                raise FormatError(f"{source}: tensor {name!r}: it is not in {shard}")
+                raise _index.missing(source, name, shard)
             tensors[name] = replace(held[name], source=f"{held[name].source} in {shard}")
-    return _state_dicts.find(source, tensors, limit, ignore)
+    return _other_names.find(source, tensors, ignore)
 
 
 def _read_canonical(source: Source, tensors: dict[str, Tensor], text: Any) -> Found:
     """Return what `write` wrote."""
     part = f"metadata {KEY}"
     if not isinstance(text, str):
-        raise FormatError(f"{source}: {part}: it is no string")
-    options = _json.parse(source, part, text.encode("ascii", "replace"), size_limit(source))
+        raise FormatError(f"{source}: {part}: it is not a string")
+    options = _json.parse(source, part, text.encode("ascii", "replace"))
     if not isinstance(options, dict) or options.get("version") != VERSION:
         found = options.get("version") if isinstance(options, dict) else None
         raise FormatError(f"{source}: {part}: its version is {found}, this release reads {VERSION}")
     direction, cells = options.get("direction"), options.get("cells")
     if not isinstance(cells, list) or not cells or not isinstance(direction, str):
         raise FormatError(f"{source}: {part}: direction or cells are missing")
-    _state_dicts.check_size(source, tensors.values(), size_limit(source))
+    _state_dicts.charge_names(source.budget, tensors)
+    source.budget.work(_state_dicts.GROUP_STEPS * len(cells), part)
     with checked(source, part, TypeError, OverflowError):
         stack = Weights(tuple(map(_only_cell, cells)), direction)  # type: ignore[arg-type]
     with checked(source, "weights", TypeError):
@@ -197,7 +220,7 @@ def _canonical_layers(
         layers.append(replace(layer, **values))
     if unknown := sorted(set(tensors) - used):
         raise FormatError(
-            f"{source}: tensor {unknown[0]!r} is no part of the LSTM; leave out what is not: "
+            f"{source}: tensor {shown(unknown[0])} is not part of the LSTM; leave out what is not: "
             f"{advice(unknown, '')}"
         )
     return layers
@@ -244,11 +267,11 @@ def _arrays(weights: Weights) -> Mapping[str, Float32]:
 def inventory(source: Source) -> str:
     """Return in words what there is in a file without an LSTM."""
     if source.name.endswith(".json"):
-        index = _json.parse(source, "index", source.read(), size_limit(source))
+        index = _json.parse(source, "index", source.read())
         names = index.get("weight_map") if isinstance(index, dict) else None
     else:
         with source.open() as file:
-            text = file.read(int.from_bytes(file.read(8), "little"))
-        names = _json.parse(source, "header", text, size_limit(source))
+            text = file.read(min(int.from_bytes(file.read(8), "little"), source.size))
+        names = _json.parse(source, "header", text)
     names = [name for name in names or () if name != "__metadata__"]
     return f"there are tensors {listed(names)}" if names else "there is no tensor"

@@ -46,6 +46,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PoolFullError
 from ..model_pool import ModelPool
 from ..pool import StreamPool
+from ..snapshots import Snapshot
 from ._rows import Rows
 from .sessions import Answer, ClosedError, OverloadedError, Post, Receive, Session, StepFailedError
 
@@ -72,6 +73,19 @@ class FrameBatcher:
         executor: a thread to step in; None steps in the event loop itself. See `_tick`.
         prepare: whether to use the time after a step, if nothing waits, for `pool.prepare`, so that
             sessions with a steady rhythm are answered sooner; see `LSTM.pool(prepared=...)`.
+
+    Example:
+        >>> import asyncio
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> async def call(batcher):
+        ...     async with batcher.session() as session:
+        ...         return await session.step(np.zeros(3, np.float32))
+        >>> async def main():
+        ...     async with FrameBatcher(LSTM.random(3, 4).pool(10)) as batcher:
+        ...         return await asyncio.gather(*(call(batcher) for _ in range(5)))
+        >>> len(asyncio.run(main()))
+        5
     """
 
     def __init__(
@@ -113,7 +127,9 @@ class FrameBatcher:
         return self._waiting
 
     @asynccontextmanager
-    async def session(self, snapshot: bytes | None = None, **told: Any) -> AsyncIterator[Session]:
+    async def session(
+        self, snapshot: Snapshot | None = None, **told: Any
+    ) -> AsyncIterator[Session]:
         """Open a session and close it in the end.
 
         Args:
@@ -123,7 +139,7 @@ class FrameBatcher:
         Raises:
             PoolFullError: the pool is full and may not grow.
             ClosedError: the service is closed.
-            SnapshotError, TypeError: the snapshot is damaged or of another model, or no bytes.
+            SnapshotError, TypeError, OSError: as `ModelPool.restore`.
         """
         session = await self._open(snapshot, told)
         try:
@@ -344,7 +360,9 @@ class FrameBatcher:
         self._watchers.append(watcher)
         return watcher
 
-    async def _open(self, snapshot: bytes | None, told: dict[str, Any]) -> Session:
+    async def _open(self, given: Snapshot | None, told: dict[str, Any]) -> Session:
+        # Of a file once, not each time that there is no room yet.
+        snapshot = None if given is None else self._pool.model._snapshot_bytes(given)
         while not self._closing:
             try:
                 return self._opened(snapshot, told)

@@ -9,16 +9,25 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import SnapshotError
+from ..snapshots import Snapshot, to_bytes
+from ..vad import SpeechEvents
+from ..vad._resampling import check_rate
+from .wire import MOST_SAMPLES, OPTIONS
 
 __all__ = ["Kept", "Store"]
 
 MAGIC = b"LFSERVE1"
 LENGTH = struct.Struct("<I")
 CHECKSUM_BYTES = 32
+MOST_BYTES = 1 << 24  # of a session: tens of thousands of answers
+MOST_TEXT = 200  # of what is wrong with one
+MODEL_RATE = 16000  # Hz
+FAULTS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error)
 SUFFIX, NEW, TAKEN = ".session", ".new-", ".taken-"  # of files; with the number of a process
 
 
@@ -59,29 +68,50 @@ class Kept:
         return body + hashlib.sha256(body).digest()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Kept:
-        """Read what `to_bytes` wrote.
+    def from_bytes(cls, given: Snapshot) -> Kept:
+        """Read what `to_bytes` wrote, as bytes or in a file.
 
         Raises:
             SnapshotError: it is damaged, or something else.
+            OSError: the file cannot be read.
         """
+        data = to_bytes(given, MOST_BYTES)
         body = data[:-CHECKSUM_BYTES]
         if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != data[len(body) :]:
             raise SnapshotError("the kept session is damaged or cut short")
         try:
             begin = len(MAGIC) + LENGTH.size
             (size,) = LENGTH.unpack_from(body, len(MAGIC))
-            facts = json.loads(body[begin : begin + size])
+            facts = json.loads(body[begin : begin + size].decode("ascii"))
             begin += size
             for name, size in zip(("model", "chunks", "events"), facts.pop("sizes"), strict=True):
                 facts[name] = body[begin : begin + size]
                 begin += size
             facts["replies"] = [(samples, reply.encode()) for samples, reply in facts["replies"]]
-            if begin != len(body) or facts.keys() != {field.name for field in fields(cls)}:
+            kept = cls(**facts)
+            kept._check()
+            if kept.to_bytes() != data:
                 raise ValueError("its parts do not fit")
-            return cls(**facts)
-        except (ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
-            raise SnapshotError(f"this is no session that this server keeps: {error!r}") from None
+            return kept
+        except FAULTS as error:
+            what = str(error)[:MOST_TEXT]
+            raise SnapshotError(f"this is not a session that this server keeps: {what}") from None
+
+    def _check(self) -> None:
+        """Refuse what no call can have had.
+
+        Raises:
+            TypeError, ValueError: the text says what.
+        """
+        counts = (self.taken, self.windows, *(samples for samples, _ in self.replies))
+        if not isinstance(self.session, str) or not all(type(count) is int for count in counts):
+            raise TypeError("its id is not text, or a count of samples is not an integer")
+        if not all(0 <= count <= MOST_SAMPLES for count in counts):
+            raise ValueError("a count of samples is out of range")
+        if not isinstance(self.options, dict) or not self.options.keys() <= {*OPTIONS.values()}:
+            raise ValueError("its options are none that a client can have given")
+        check_rate(self.rate, MODEL_RATE)
+        SpeechEvents(**dict[str, Any](self.options))
 
 
 class Store:
@@ -150,9 +180,10 @@ class Store:
             os.rename(path, mine)  # by one process alone
         except FileNotFoundError:
             return None
-        data = mine.read_bytes()
-        mine.unlink()
-        kept = Kept.from_bytes(data)
+        try:
+            kept = Kept.from_bytes(mine)
+        finally:
+            mine.unlink()
         if kept.session != session:
             raise SnapshotError("the kept session is another one's")
         return kept

@@ -14,6 +14,7 @@ from .._process import bookkeeping
 from ..lstm import LSTM
 from ..model import Model
 from ..model_pool import ModelPool
+from ..snapshots import Snapshot
 from ._durations import BLOCK
 from ._segment import Options, Session
 from ._telemetry import frames_in
@@ -150,7 +151,7 @@ class TracedPool:
         return self._traced(lambda: self.pool.open(state), session_id)
 
     def restore(
-        self, snapshot: bytes, *, session_id: str | None = None, age_steps: int = 0
+        self, snapshot: Snapshot, *, session_id: str | None = None, age_steps: int = 0
     ) -> TracedSession:
         """As `StreamPool.restore`: a new session, reset for the reason "restored", of that age."""
         age = to_natural(age_steps, "age_steps")

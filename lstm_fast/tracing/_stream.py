@@ -10,6 +10,7 @@ from .._arguments import to_natural
 from ..lstm import LSTM
 from ..model import Model
 from ..model_stream import ModelStream
+from ..snapshots import Snapshot
 from ._durations import StepCall, timed
 from ._segment import Options, Session
 from ._telemetry import frames_in
@@ -108,7 +109,7 @@ class TracedStream(Session):
         """As `Stream.snapshot`. The age is not in it: keep `age_steps` beside it."""
         return self._stream.snapshot()
 
-    def restore(self, snapshot: bytes, *, age_steps: int = 0) -> None:
+    def restore(self, snapshot: Snapshot, *, age_steps: int = 0) -> None:
         """As `Stream.restore`: a reset with the reason "restored", to a state of that age."""
         age = to_natural(age_steps, "age_steps")
         self._stream.restore(snapshot)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SnapshotError
+from ..snapshots import OTHERS, Snapshot, to_bytes
 from ._resampling import Resampler, check_rate, resampler
 from ._samples import to_samples
 
@@ -28,6 +29,12 @@ class Chunks:
     model_rate of the input: nothing is shifted.
 
     It belongs to one thread at a time.
+
+    Example:
+        >>> import numpy as np
+        >>> chunks = Chunks(rate=16000)
+        >>> [len(chunks.push(np.zeros(n, np.int16))) for n in (500, 500, 500)]  # of 512
+        [0, 1, 1]
     """
 
     __slots__ = ("_model_rate", "_rate", "_raw", "_ready", "_resampler", "_size", "_stream")
@@ -50,7 +57,7 @@ class Chunks:
             backend: what resamples: "native", "numba", "reference"; None: the best here.
 
         Raises:
-            TypeError, ValueError: rate, model_rate or size is no integer, or out of range.
+            TypeError, ValueError: rate, model_rate or size is not an integer, or out of range.
             BackendUnavailableError: the backend asked for is not installed.
         """
         self._model_rate = check_rate(model_rate, model_rate)
@@ -144,27 +151,22 @@ class Chunks:
         values = np.concatenate([self._raw, self._ready]).astype("<f4")
         return HEADER.pack(MAGIC, *how) + values.tobytes()
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Continue where a snapshot was taken.
 
         Raises:
-            TypeError: it is no bytes.
+            TypeError, OSError: as `ModelStream.restore`, which takes files, too.
             SnapshotError: it is none, is cut short, or was taken at other rates. Nothing changed.
         """
-        if not isinstance(snapshot, (bytes, bytearray, memoryview)):
-            raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
-        data = bytes(snapshot)
-        if len(data) < HEADER.size or not data.startswith(MAGIC):
-            raise SnapshotError(f"this is no snapshot of chunks: it does not begin with {MAGIC!r}")
-        _, rate, model_rate, size, raw, ready = HEADER.unpack_from(data)
+        how = self._resampler
+        longest = self._size + (0 if how is None else how.window)
+        data = to_bytes(snapshot, HEADER.size + 4 * longest + OTHERS)
+        rate, model_rate, size, raw, ready = header_of(data)
         if (rate, model_rate, size) != (self._rate, self._model_rate, self._size):
             raise SnapshotError(
                 f"the snapshot is of {rate} Hz made into chunks of {size} at {model_rate} Hz, this "
                 f"is {self._rate} Hz made into chunks of {self._size} at {self._model_rate} Hz"
             )
-        if len(data) != HEADER.size + 4 * (raw + ready):
-            raise SnapshotError("the snapshot of chunks is cut short, or too long")
-        how = self._resampler
         is_possible = raw == 0 if how is None else how.margin <= raw < how.window
         if not is_possible or ready >= size:
             raise SnapshotError(
@@ -219,6 +221,20 @@ class Chunks:
         whole = len(ready) // self._size * self._size
         self._ready = ready[whole:].copy()
         return ready[:whole].reshape(-1, self._size)
+
+
+def header_of(data: bytes) -> tuple[int, ...]:
+    """Return the numbers of a snapshot: rate, model's rate, size, and samples of each part.
+
+    Raises:
+        SnapshotError: it is none, or is cut short.
+    """
+    if len(data) < HEADER.size or not data.startswith(MAGIC):
+        raise SnapshotError(f"this is not a snapshot of chunks: it does not begin with {MAGIC!r}")
+    _, *numbers = HEADER.unpack_from(data)
+    if len(data) != HEADER.size + 4 * (numbers[-2] + numbers[-1]):
+        raise SnapshotError("the snapshot of chunks is cut short, or too long")
+    return tuple(numbers)
 
 
 def _windows(raw: NDArray[np.float32], how: Resampler, blocks: int) -> NDArray[np.float32]:

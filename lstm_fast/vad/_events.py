@@ -5,18 +5,24 @@ from __future__ import annotations
 import copy
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
 
 from ..errors import SnapshotError
+from ..snapshots import Snapshot, to_bytes
 
 __all__ = ["SpeechEvent", "SpeechEvents"]
 
 Kind = Literal["speech_start", "speech_end", "turn_end"]
-STATE = struct.Struct("<8sQqqqq?")
-MAGIC = b"LFEVENT1"
+STATE = struct.Struct("<8s2Iqqqqq?")  # magic, rate, size, and the fields of `reset` in order
+MAGIC = b"LFEVENT2"
+OLD_STATE, OLD_MAGIC = struct.Struct("<8sqqqqq?"), b"LFEVENT1"  # without rate and size
 NONE = -1
+MOST_SAMPLES = (
+    2**62
+)  # that a session can have had, so that none of its numbers grows out of 64 bits
 LARGEST = 2**31 - 1  # rate and size
 RULES = (
     "threshold, neg_threshold, min_speech_duration_ms, min_silence_duration_ms, speech_pad_ms and "
@@ -49,6 +55,11 @@ class SpeechEvents:
 
     Padding moves a start to before the first chunk (not before the end of the speech before, nor
     of the audio's beginning) and an end to after the last (not beyond what was heard by then).
+
+    Example:
+        >>> events = SpeechEvents()
+        >>> [event.kind for p in [0.0] * 9 + [0.9] * 20 + [0.0] * 20 for event in events.push(p)]
+        ['speech_start', 'speech_end']
     """
 
     __slots__ = (
@@ -83,7 +94,7 @@ class SpeechEvents:
             unknown: none; what stands here is an error.
 
         Raises:
-            TypeError: one of them is no number, or there is no such rule.
+            TypeError: one of them is not a number, or there is no such rule.
             ValueError: one is out of range.
         """
         if unknown:
@@ -164,27 +175,61 @@ class SpeechEvents:
         return found
 
     def snapshot(self) -> bytes:
-        """Return the state as 49 bytes, from which another one continues."""
-        samples = (self._start, self._temp_end, self._ended, self._turn)
-        return STATE.pack(MAGIC, self._chunk, *samples, self._announced)
+        """Return the state as 57 bytes, from which another one continues."""
+        return STATE.pack(MAGIC, self._rate, self._size, *self._fields)
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Continue where a snapshot was taken; thresholds and times are this one's own.
 
+        Older ones (`LFEVENT1`) say no rate and size, and are believed to be of these.
+
         Raises:
-            TypeError: it is no bytes.
-            SnapshotError: it is none. Nothing changed.
+            TypeError, OSError: as `ModelStream.restore`, which takes files, too.
+            SnapshotError: it is none, or of chunks of another rate or size. Nothing changed.
         """
-        if not isinstance(snapshot, (bytes, bytearray, memoryview)):
-            raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
-        data = bytes(snapshot)
-        if len(data) != STATE.size or not data.startswith(MAGIC):
-            raise SnapshotError(f"this is no snapshot of events: it is not {MAGIC!r} and its state")
-        _, chunk, start, temp_end, ended, turn, announced = STATE.unpack(data)
-        if min(start, temp_end, turn) < NONE or ended < 0 or (announced and start == NONE):
+        data = to_bytes(snapshot, STATE.size)
+        rate, size = self._rate, self._size
+        if len(data) == STATE.size and data.startswith(MAGIC):
+            _, rate, size, *fields = STATE.unpack(data)
+            again = STATE.pack(MAGIC, rate, size, *fields)
+        elif len(data) == OLD_STATE.size and data.startswith(OLD_MAGIC):
+            _, *fields = OLD_STATE.unpack(data)
+            again = OLD_STATE.pack(OLD_MAGIC, *fields)
+        else:
+            raise SnapshotError(
+                f"this is not a snapshot of events: it is not {MAGIC!r} and its state"
+            )
+        if (rate, size) != (self._rate, self._size):
+            raise SnapshotError(
+                f"the snapshot is of events in chunks of {size} at {rate} Hz, these are of "
+                f"{self._size} at {self._rate} Hz"
+            )
+        if again != data or not self._can_be(*fields):
             raise SnapshotError("the snapshot of events is damaged: no session comes to this state")
-        self._chunk, self._announced = chunk, announced
-        self._start, self._temp_end, self._ended, self._turn = start, temp_end, ended, turn
+        self._fields = fields
+
+    @property
+    def _fields(self) -> Sequence[Any]:
+        samples = (self._start, self._temp_end, self._ended, self._turn)
+        return self._chunk, *samples, self._announced
+
+    @_fields.setter
+    def _fields(self, fields: Sequence[Any]) -> None:
+        self._chunk, self._start, self._temp_end, self._ended, self._turn, self._announced = fields
+
+    def _can_be(
+        self, chunk: int, start: int, temp_end: int, ended: int, turn: int, announced: bool
+    ) -> bool:
+        """Say whether a session can come to this state, under whatever rules."""
+        now = chunk * self._size
+        if not 0 <= now <= MOST_SAMPLES or not 0 <= ended <= now:
+            return False
+        if any(at % self._size for at in (start, temp_end, turn) if at != NONE):
+            return False
+        is_speech = start == NONE or ended <= start < now
+        is_end = temp_end == NONE or (start != NONE and start < temp_end < now)
+        is_turn = turn == NONE or (0 < turn <= ended and not announced)
+        return is_speech and is_end and is_turn and (start != NONE or not announced)
 
     def _begin(self, now: int, found: list[SpeechEvent]) -> None:
         if now - self._start > self._min_speech:
@@ -208,7 +253,10 @@ class SpeechEvents:
 def _between(name: str, value: Any, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):  # those of NumPy are some, too
         raise TypeError(f"{name} is {value!r}, expected a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer of a thousand bits
+        number = -math.inf if value < 0 else math.inf
     if not low <= number <= high:
-        raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
+        raise ValueError(f"{name} is {number:g}, expected {low:g} to {high:g}")
     return number

@@ -52,7 +52,7 @@ def check_rate(rate: int, to_rate: int) -> int:
     """Return rate as an int.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is out of range, or meets the other one too rarely.
     """
     if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)):
@@ -112,9 +112,15 @@ def _filters(rate: int, to_rate: int, row_in: int, row_out: int) -> tuple[NDArra
     taps = (STOPBAND_DB - 8) / (2.285 * 2 * math.pi * width / rate)
     margin = math.ceil(taps / 2)
     cutoff = (2 * nyquist - width) / rate  # in the middle of the transition; 1 is Nyquist's
-    at = np.arange(row_out)[:, None] * (rate / to_rate)  # of an output, in samples of the input
-    distance = np.arange(row_in + 2 * margin)[None] - margin - at
-    inside = 1 - (distance / margin) ** 2
-    window = np.where(inside >= 0, np.i0(beta * np.sqrt(np.maximum(inside, 0))), 0)
-    filters = np.sinc(cutoff * distance) * window
-    return (filters / filters.sum(axis=1, keepdims=True)).astype(np.float32), margin
+    filters = np.zeros((row_out, row_in + 2 * margin), np.float32)
+    for n, row in enumerate(filters):
+        at = n * (rate / to_rate)  # of an output, in samples of the input
+        # All is zero beyond the margin, which of most rates is nearly all of a row.
+        near = slice(math.floor(at), math.floor(at) + 2 * margin + 2)
+        distance = np.arange(len(row))[near] - margin - at
+        inside = 1 - (distance / margin) ** 2
+        window = np.where(inside >= 0, np.i0(beta * np.sqrt(np.maximum(inside, 0))), 0)
+        whole = np.zeros(len(row))
+        whole[near] = np.sinc(cutoff * distance) * window
+        row[:] = whole / whole.sum()
+    return filters, margin

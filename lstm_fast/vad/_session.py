@@ -1,6 +1,6 @@
 """One caller as they are: audio of any rate in pieces of any size, and what is said about it.
 
-What a session is made of is in one snapshot: the audio that is no whole chunk yet, the model's
+What a session is made of is in one snapshot: the audio that is not a whole chunk yet, the model's
 state, and whether somebody is speaking. Layout, little-endian:
 
     8 bytes     b"LFSPEECH"
@@ -12,7 +12,8 @@ state, and whether somebody is speaking. Layout, little-endian:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -20,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._backends._alone import Alone
-from ..errors import SnapshotError
+from .._process import process_number
+from ..errors import ForkedError, SnapshotError
 from ..model import Model
+from ..snapshots import OTHERS, Snapshot, to_bytes
 from ._chunks import Chunks
 from ._events import SpeechEvent, SpeechEvents
 from ._silero import CHUNKS, silero
@@ -29,6 +32,10 @@ from ._silero import CHUNKS, silero
 MAGIC = b"LFSPEECH"
 PARTS = struct.Struct("<8s3I")  # magic, bytes of each of the three snapshots
 CHECKSUM_BYTES = 32
+FORKED = (
+    "this process was forked while another thread of its parent was inside a call on this stream, "
+    "and audio may be lost here between two of its parts: reset it, or restore a snapshot"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +50,55 @@ class Heard:
     events: list[SpeechEvent]
 
 
+class Whole:
+    """Whether all parts of a session have had the same audio.
+
+    In the middle of a call they have not, and in a child which was forked there by another thread
+    they never will: nobody ends that call.
+    """
+
+    __slots__ = ("_process",)
+
+    def __init__(self) -> None:
+        self._process = 0  # in which a call is changing the session; 0: none is
+
+    @contextmanager
+    def __call__(self, *, anew: bool = False) -> Iterator[None]:
+        """Have parts changed meanwhile; anew: all of them, whatever they were.
+
+        Raises:
+            ForkedError: as `check`, where it is not anew.
+        """
+        if not anew:
+            self.check()
+        before = self._process
+        self._process = process_number.item()
+        try:
+            yield
+        except BaseException:
+            self._process = before
+            raise
+        self._process = 0
+
+    def check(self) -> None:
+        """Refuse to go on with some of the parts.
+
+        Raises:
+            ForkedError: a fork came in the middle of a call.
+        """
+        if self._process not in (0, process_number.item()):
+            raise ForkedError(FORKED)
+
+
 class SpeechStream:
     """One session: audio in, probabilities and events out.
 
     It belongs to one thread at a time: a second caller gets `ConcurrentUseError`. A call that
-    raises has changed nothing.
+    raises has changed nothing. In a process that was forked while another thread was inside a call
+    here, each raises `ForkedError` until it is reset or given a snapshot (docs/forks.md).
     """
 
-    __slots__ = ("_alone", "_chunks", "_events", "_model", "_stream")
+    __slots__ = ("_alone", "_chunks", "_events", "_model", "_stream", "_whole")
 
     def __init__(
         self, model: Model | None = None, *, rate: int | None = None, **rules: Any
@@ -71,6 +119,7 @@ class SpeechStream:
         self._events = SpeechEvents(rate=model_rate, size=size, **rules)
         self._stream = self._model.stream()
         self._alone = Alone()  # its parts do not notice a second thread each time
+        self._whole = Whole()
 
     @property
     def model(self) -> Model:
@@ -102,7 +151,7 @@ class SpeechStream:
             TypeError, ValueError: these cannot be samples.
             ConcurrentUseError: another thread is using this stream.
         """
-        with self._alone():
+        with self._alone(), self._whole():
             return self._hear(lambda: self._chunks.push(samples))
 
     def flush(self) -> Heard:
@@ -113,7 +162,7 @@ class SpeechStream:
         Raises:
             ConcurrentUseError: another thread is using this stream.
         """
-        with self._alone():
+        with self._alone(), self._whole():
             until = heard_until(self._chunks, self._events)
             heard = self._hear(self._chunks.flush)
             self._stream.reset()
@@ -125,7 +174,7 @@ class SpeechStream:
         Raises:
             ConcurrentUseError: another thread is using this stream.
         """
-        with self._alone():
+        with self._alone(), self._whole(anew=True):
             self._stream.reset()
             self._chunks.reset()
             self._events.reset()
@@ -137,18 +186,23 @@ class SpeechStream:
             ConcurrentUseError: another thread is using this stream.
         """
         with self._alone():
+            self._whole.check()
             return packed(self._stream.snapshot(), self._chunks, self._events)
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Continue where a snapshot was taken, by a stream or a pool; the rules are this one's own.
 
+        Args:
+            snapshot: bytes, or a file, as of `ModelStream.restore`.
+
         Raises:
-            TypeError: it is no bytes.
-            SnapshotError: it is damaged, or of another model or rate. Nothing has changed.
+            SnapshotError: it is damaged, of another model or rate, or in no regular file. Nothing
+                has changed.
+            TypeError, OSError: as `ModelStream.restore`.
             ConcurrentUseError: another thread is using this stream.
         """
         of_model, of_chunks, of_events = parts_of(snapshot)
-        with self._alone():
+        with self._alone(), self._whole(anew=True):
             chunks, events = chunks_for(self._model, self.rate), self._events.fresh()
             chunks.restore(of_chunks)
             events.restore(of_events)
@@ -228,14 +282,12 @@ def parts_of(snapshot: Any) -> tuple[bytes, bytes, bytes]:
     """Return the snapshots of model, chunks and events that are in one.
 
     Raises:
-        TypeError: it is no bytes.
+        TypeError, OSError: as `to_bytes`.
         SnapshotError: it is none, or damaged.
     """
-    if not isinstance(snapshot, (bytes, bytearray, memoryview)):
-        raise TypeError(f"a snapshot is bytes, found {type(snapshot).__name__}")
-    data = bytes(snapshot)
+    data = to_bytes(snapshot, OTHERS)
     if not data.startswith(MAGIC):
-        raise SnapshotError(f"this is no snapshot of speech: it does not begin with {MAGIC!r}")
+        raise SnapshotError(f"this is not a snapshot of speech: it does not begin with {MAGIC!r}")
     body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
     if len(body) < PARTS.size or _sha256(body) != checksum:
         raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")

@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import get_ident
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._handles import Handles, in_use, repeated, stale, to_handles
+from .._handles import Handles, forked, in_use, repeated, stale, to_handles
 from .._process import bookkeeping, is_over, process_number
 from ..errors import SnapshotError
 from ..model import Model
-from ._chunks import HEADER, Chunks
+from ..snapshots import Snapshot
+from ._chunks import Chunks, header_of
 from ._events import SpeechEvents
 from ._resampling import check_rate
 from ._samples import to_samples
@@ -32,6 +33,7 @@ from ._session import (
     parts_of,
 )
 
+FORKED_NEXT = "reset or close it"
 MOST_CHUNKS = 1 << 14  # of all sessions in one run: 32 MB
 
 
@@ -41,11 +43,22 @@ class _Session:
     events: SpeechEvents
 
 
+class _Use(NamedTuple):
+    """Who uses a session: process, thread and call; and whether that changes it."""
+
+    process: int
+    thread: int
+    call: FrameType
+    changes: bool
+
+
 class SpeechPool:
     """Many sessions, each with its own rate and rules, that are computed together.
 
     Each has the same bits as a `SpeechStream` of its own, whoever else is in a call. Threads may
-    call at the same time as long as no two use the same session.
+    call at the same time as long as no two use the same session. In a process that was forked while
+    another thread was inside a call on a session, each call on that one raises `ForkedError` until
+    it is reset or closed (docs/forks.md).
     """
 
     __slots__ = ("_busy", "_model", "_pool", "_rate", "_rules", "_sessions")
@@ -67,8 +80,8 @@ class SpeechPool:
         SpeechEvents(**self._rules)
         self._pool = self._model.pool(capacity)
         self._sessions: dict[int, _Session] = {}
-        # who uses them: process, thread and call; pools notice it only where they compute
-        self._busy: dict[int, tuple[int, int, FrameType]] = {}
+        # who uses them; pools notice it only where they compute
+        self._busy: dict[int, _Use] = {}
 
     @property
     def model(self) -> Model:
@@ -119,7 +132,7 @@ class SpeechPool:
             StaleHandleError: handle names no open session of this pool.
             ConcurrentUseError: another thread is using the session.
         """
-        with self._using([handle]):
+        with self._using([handle], anew=True):
             self._pool.close(handle)
             del self._sessions[handle]
 
@@ -157,8 +170,9 @@ class SpeechPool:
         Raises:
             StaleHandleError: a handle names no open session of this pool.
             TypeError, ValueError: some cannot be samples, the text says whose; there are more or
-                fewer than handles; or a handle stands twice. Nothing has changed, of any session.
+                fewer than handles; or a handle is given twice. Nothing has changed, of any session.
             ConcurrentUseError: another thread is using one of the sessions.
+            ForkedError: this process was forked while another thread was inside a call on one.
         """
         keys = [int(handle) for handle in to_handles(handles)]
         if len(samples) != len(keys):
@@ -191,7 +205,7 @@ class SpeechPool:
         Raises:
             StaleHandleError, ConcurrentUseError: as `close`.
         """
-        with self._using([handle]):
+        with self._using([handle], anew=True):
             self._pool.reset(handle)
             self._sessions[handle].chunks.reset()
             self._sessions[handle].events.reset()
@@ -201,25 +215,27 @@ class SpeechPool:
 
         Raises:
             StaleHandleError, ConcurrentUseError: as `close`.
+            ForkedError: as `push`.
         """
-        with self._using([handle]):
+        with self._using([handle], changes=False):
             session = self._sessions[handle]
             return packed(self._pool.snapshot(handle), session.chunks, session.events)
 
-    def restore(self, snapshot: bytes, **rules: Any) -> int:
+    def restore(self, snapshot: Snapshot, **rules: Any) -> int:
         """Begin a session where a snapshot was taken, with its rate, and return its handle.
 
         Args:
-            snapshot: by a pool or a stream of the same model.
-            rules: as of `open`; they are no part of a snapshot.
+            snapshot: by a pool or a stream of the same model; bytes, or a file, as of
+                `ModelStream.restore`.
+            rules: as of `open`; they are not part of a snapshot.
 
         Raises:
-            TypeError: it is no bytes.
-            SnapshotError: it is damaged, or of another model.
+            SnapshotError: it is damaged, of another model, or in no regular file.
+            TypeError, OSError: as `ModelStream.restore`.
             PoolFullError: as `open`.
         """
         of_model, of_chunks, of_events = parts_of(snapshot)
-        rate = _rate_of(of_chunks)
+        rate = header_of(of_chunks)[0]
         try:
             check_rate(rate, self._rate)
         except ValueError as error:
@@ -247,20 +263,31 @@ class SpeechPool:
             raise stale(handle, 0) from None
 
     @contextmanager
-    def _using(self, keys: list[int]) -> Iterator[None]:
-        """Have all these sessions to oneself, or none; as `Alone` has a stream.
+    def _using(
+        self, keys: list[int], *, changes: bool = True, anew: bool = False
+    ) -> Iterator[None]:
+        """Have all these sessions to oneself, or none; as `Alone` and `Whole` have a stream.
+
+        Args:
+            keys: their handles.
+            changes: whether they are changed meanwhile.
+            anew: whether it does not matter what they were.
 
         Raises:
-            StaleHandleError, ValueError, ConcurrentUseError: as `push`.
+            StaleHandleError, ValueError, ConcurrentUseError, ForkedError: as `push`.
         """
-        mine = process_number.item(), get_ident(), sys._getframe(2)  # of the public method
+        call = sys._getframe(2)  # of the public method
+        mine = _Use(process_number.item(), get_ident(), call, changes)
         with bookkeeping:
             for at, key in enumerate(keys):
                 if key not in self._sessions:
                     raise stale(key, at)
-                process, thread, call = self._busy.get(key, mine)
-                is_others = process == mine[0] and thread != mine[1]
-                if is_others and not is_over(thread, call):
+                other = self._busy.get(key, mine)
+                is_left = other.process != mine.process and other.changes
+                if is_left and not anew and is_over(other.thread, other.call):
+                    raise forked(key, at, FORKED_NEXT)
+                is_others = other.process == mine.process and other.thread != mine.thread
+                if is_others and not is_over(other.thread, other.call):
                     raise in_use(key, at)
             if len({*keys}) != len(keys):
                 raise repeated(np.array(keys, np.uint64), _second(keys))
@@ -325,10 +352,3 @@ class SpeechPool:
 def _second(keys: list[int]) -> int:
     """Return where a key stands that stood before."""
     return next(at for at, key in enumerate(keys) if key in keys[:at])
-
-
-def _rate_of(of_chunks: bytes) -> int:
-    if len(of_chunks) < HEADER.size:
-        raise SnapshotError("the snapshot of chunks is cut short")
-    rate: int = HEADER.unpack_from(of_chunks)[1]
-    return rate

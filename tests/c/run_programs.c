@@ -33,7 +33,7 @@ size_t __wrap_lf_cpu_l2_bytes(void) { return has_l2 ? __real_lf_cpu_l2_bytes() :
 
 typedef const lf_value_info *(*info_of)(const lf_model *model, size_t n);
 
-/* ---- values of inputs, outputs or states: an array of each of them, no longer than it must be ---- */
+/* ---- values of inputs, outputs or states: an array of each, at an odd address, no longer than it must be ---- */
 
 typedef struct values {
     size_t count;
@@ -45,7 +45,7 @@ static values new_values(const lf_model *model, size_t count, info_of info, size
     values v = {count, malloc((count + 1) * sizeof(size_t)), malloc((count + 1) * sizeof(void *))};
     for (size_t n = 0; n < count; n++) {
         v.bytes[n] = info(model, n)->bytes;
-        v.arrays[n] = malloc(each * v.bytes[n]);
+        v.arrays[n] = (char *)malloc(each * v.bytes[n] + 1) + 1;
         memset(v.arrays[n], 0x55, each * v.bytes[n]);
     }
     return v;
@@ -53,7 +53,7 @@ static values new_values(const lf_model *model, size_t count, info_of info, size
 
 static void drop_values(values *v) {
     for (size_t n = 0; n < v->count; n++)
-        free(v->arrays[n]);
+        free((char *)v->arrays[n] - 1);
     free(v->bytes);
     free(v->arrays);
 }
@@ -78,13 +78,16 @@ static void fill(const lf_model *model, values *inputs, size_t each) {
         const size_t count = each * inputs->bytes[n] / lf_kind_bytes(kind);
         for (size_t i = 0; i < count; i++) {
             const float value = pseudo_random(&state);
-            if (kind == LF_KIND_FLOAT32)
-                ((float *)inputs->arrays[n])[i] =
-                    below(&state, 64) ? 4.0f * value : next_value(&state);
-            else if (kind == LF_KIND_INT64)
-                ((int64_t *)inputs->arrays[n])[i] = (int64_t)(8.0f * value);
-            else
-                ((uint8_t *)inputs->arrays[n])[i] = (uint8_t)(3.9f * (value + 0.5f));
+            char *const to = (char *)inputs->arrays[n] + i * lf_kind_bytes(kind);
+            if (kind == LF_KIND_FLOAT32) {
+                const float one = below(&state, 64) ? 4.0f * value : next_value(&state);
+                memcpy(to, &one, sizeof one);
+            } else if (kind == LF_KIND_INT64) {
+                const int64_t one = (int64_t)(8.0f * value);
+                memcpy(to, &one, sizeof one);
+            } else {
+                *(uint8_t *)to = (uint8_t)(3.9f * (value + 0.5f));
+            }
         }
     }
 }

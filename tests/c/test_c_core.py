@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,41 +13,14 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from c_programs import FLAGS, PROGRAMS, WAITS, WRAP
 
 from conftest import known_isas
 
 ROOT = Path(__file__).parents[2]
 CSRC, HERE = ROOT / "csrc", ROOT / "tests/c"
-FLAGS = [
-    "-std=c11 -O1 -g -fno-fast-math -ffp-contract=off -D_POSIX_C_SOURCE=200112L",
-    "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror",
-]
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=all"
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 THREAD_SANITIZER = "-fsanitize=thread"
-WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"
-PAGES = ["-pthread", "-Wl,--wrap=lf_alloc_large,--wrap=lf_free_large"]
-PROGRAMS = {
-    "test_cpu.c": [],
-    "test_memory.c": ["-Wl,--wrap=lf_quickest_placement"],
-    "test_pages.c": PAGES,
-    "test_dispatch.c": ["-Wl,--wrap=lf_cpu_features"],
-    "test_core.c": [WRAP],
-    "test_matrix.c": [],
-    "test_panels.c": [],
-    "test_pool.c": [WRAP],
-    "test_variants.c": [WRAP],
-    "test_projection.c": [],
-    "test_pieces.c": [WRAP],
-    "test_snapshot.c": [],
-    "test_elements.c": [],
-    "test_element_errors.c": [],
-    "test_plain.c": [],
-    "test_views.c": [],
-    "test_buffers.c": [],
-    "test_pool_threads.c": ["-pthread"],
-    "test_forks.c": [],
-    "test_forks_threads.c": ["-pthread"],
-}
 
 if not CSRC.exists():
     pytest.skip("the tests run without the sources", allow_module_level=True)
@@ -132,6 +106,50 @@ def test_core(core, source):
     assert process.returncode == 0, process.stdout + process.stderr
 
 
+def test_a_plain_access_at_an_odd_address_is_noticed(core):
+    """Negative control."""
+    if not set(SANITIZERS.split()) <= set(core[1]):
+        pytest.skip("the sanitizers do not run here")
+    process = build_and_run(core, "test_anywhere.c", "-DLF_TEST_PLAINLY")
+    assert process.returncode != 0
+    assert "misaligned address" in process.stderr
+
+
+def test_a_real_time_caller_sleeps_where_it_has_to_wait(quick):
+    """Or whoever it waits for never has the CPU."""
+    process = build_and_run(quick, "test_pool_waits.c", *WAITS, "-DLF_TEST_REAL_TIME")
+    if process.returncode == 77:
+        pytest.skip(process.stdout.strip())
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_a_real_time_caller_that_spins_is_noticed(quick):
+    """Negative control: as it was, a turn of sched_yield again and again."""
+    options = [*WAITS, "-DLF_TEST_REAL_TIME", "-DLF_TEST_SPINS"]
+    process = build_and_run(quick, "test_pool_waits.c", *options)
+    if process.returncode == 77:
+        pytest.skip(process.stdout.strip())
+    assert process.returncode == -signal.SIGALRM
+
+
+@pytest.fixture(scope="session")
+def on_condition(quick, tmp_path_factory):
+    """As `quick`, and sleeping as it is done where there is no futex."""
+    directory = tmp_path_factory.mktemp("condition")
+    _, compiler, objects = quick
+    compiler = [*compiler, "-DLF_WAIT_ON_CONDITION"]
+    others = [path for path in objects if not path.endswith("/csrc_waits.o")]
+    return directory, compiler, [*others, *compile_all(directory, compiler, [CSRC / "waits.c"])]
+
+
+@pytest.mark.parametrize(
+    "source", ["test_pool_waits.c", "test_pool_threads.c", "test_forks.c", "test_forks_threads.c"]
+)
+def test_sleep_on_a_condition(on_condition, source):
+    process = build_and_run(on_condition, source, *PROGRAMS[source])
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
 @pytest.mark.parametrize("isa", known_isas() or ["scalar"])
 def test_vector_operations(core, isa):
     process = build_and_run(core, "test_vec.c", f"-DLF_THIS_ISA={isa}")
@@ -152,6 +170,29 @@ def test_programs(core):
     process = run_programs(core)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "whole: 200 files, 200 of them ran" in process.stdout
+
+
+def restore_snapshots(core, *options):
+    """Damaged snapshots through the core, which has to do with each what Python does."""
+    built = build_only(core, "restore_snapshots.c", *options)
+    assert built.returncode == 0, built.stderr
+    fuzz = str(ROOT / "tests/streams/fuzz_snapshots.py")
+    program = str(core[0] / "restore_snapshots")
+    options = ("--program", program, "--only", "of_c", "--count", "600")
+    return run(sys.executable, fuzz, *options)
+
+
+def test_snapshots(core):
+    process = restore_snapshots(core)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert len(re.findall(r"(?m)^\w+: 200 snapshots, [1-9]\d* of them taken", process.stdout)) == 3
+
+
+def test_a_snapshot_that_is_taken_otherwise_is_noticed(core):
+    """Negative control."""
+    process = restore_snapshots(core, "-DLF_TEST_OTHER_STATE")
+    assert process.returncode == 1
+    assert re.search(r"--only lstm --seed \d+: in C 0 [0-9a-f]+, in Python another", process.stderr)
 
 
 def test_a_pool_that_gets_other_inputs_is_noticed(core):
@@ -185,7 +226,8 @@ def required(isa):
 @pytest.mark.parametrize("isa", sorted(listed("TARGET")))
 def test_an_isa_requires_what_it_is_compiled_for(isa):
     """Or the best ISA of some CPU would be one that it dies of."""
-    target = set(listed("TARGET")[isa].strip('"').split(","))
+    words = re.split("[,+]", listed("TARGET")[isa].strip('"'))
+    target = {word for word in words if "=" not in word}  # a core to tune for is no feature
     assert target == {name.lower() for name in required(isa)}
 
 
@@ -212,6 +254,10 @@ def quick(tmp_path_factory):
         "test_matrix.c",
         "test_memory.c",
         "test_pool.c",
+        "test_pool_waits.c",
+        "test_places.c",
+        "test_anywhere.c",
+        "test_nulls.c",
         "test_variants.c",
         "test_snapshot.c",
         "test_plain.c",
@@ -263,7 +309,10 @@ def threads(request, tmp_path_factory):
     return directory, compiler, compile_all(directory, compiler, sources)
 
 
-@pytest.mark.parametrize("source", ["test_pool_threads.c", "test_pages.c", "test_memory.c"])
+@pytest.mark.parametrize(
+    "source",
+    ["test_pool_threads.c", "test_pool_waits.c", "test_places.c", "test_pages.c", "test_memory.c"],
+)
 def test_threads_do_not_race(threads, source):
     """The last for what it checks: with the address sanitizer no weights are in large pages."""
     process = build_and_run(threads, source, *PROGRAMS[source])
@@ -288,6 +337,36 @@ def test_the_header_gives_sizes_with_a_projection():
     assert not re.search(r"(y|ys) (\[\w+\])*\[H\]", text)
 
 
+def pointers_of(header):
+    """Of each function of a header the positions of the pointers that it takes."""
+    text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
+    return {
+        name: {n for n, one in enumerate(parameters.split(",")) if "*" in one}
+        for name, parameters in re.findall(r"\b(lf_\w+)\(([^()]*)\);", text)
+    }
+
+
+def pointers_without_a_test(header):
+    """Those that no row of test_nulls.c gives as null."""
+    wanted = pointers_of(header)
+    for name, arguments in re.findall(
+        r"\b(lf_\w+)\(([^()]*)\)", (HERE / "test_nulls.c").read_text()
+    ):
+        given = [one.strip() for one in arguments.split(",")]
+        wanted.get(name, set()).difference_update(n for n, one in enumerate(given) if one == "NULL")
+    return {name: positions for name, positions in wanted.items() if positions}
+
+
+def test_each_pointer_of_the_header_is_tested_as_null():
+    header = (CSRC / "lstm_fast.h").read_text()
+    assert len(pointers_of(header)) > 60
+    assert pointers_without_a_test(header) == {}
+    more = (
+        "int lf_new(int n, const float *x,\n float *const *y);\nsize_t lf_pool_bytes(lf_pool *p);"
+    )
+    assert pointers_without_a_test(more) == {"lf_new": {1, 2}}  # negative control
+
+
 def test_a_failing_check_fails_the_program(core, tmp_path):
     """Negative control."""
     directory, compiler, _ = core
@@ -298,6 +377,14 @@ def test_a_failing_check_fails_the_program(core, tmp_path):
     program = str(directory / "fails")
     assert run(*compiler, f"-I{HERE}", str(source), "-o", program).returncode == 0
     assert run(program).returncode == 1
+
+
+def test_a_big_endian_cpu_is_refused(core):
+    _, compiler, _ = core
+    big = ["-Wno-builtin-macro-redefined", "-U__BYTE_ORDER__"]
+    big.append("-D__BYTE_ORDER__=__ORDER_BIG_ENDIAN__")
+    built = run(*compiler, *big, "-c", str(CSRC / "stream.c"), "-o", os.devnull)
+    assert "cannot be built for a big-endian CPU" in built.stderr
 
 
 def test_relaxed_arithmetic_does_not_build(core):

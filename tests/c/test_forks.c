@@ -138,14 +138,13 @@ static void test_pool_in_calls(void) {
         in_use_by(n, n < 3 ? 1 : LF_ALONE);
     atomic_flag_test_and_set(&pool->work[0].taken);
     atomic_flag_test_and_set(&pool->work[1].taken);
-    atomic_flag_test_and_set(&pool->lock); /* and what it protects is anything */
-    pool->free_slot = 1;
-    pool->free_prepared = LF_NONE;
-    pool->open_count = 77;
-    atomic_store(&pool->users, 3);
+    atomic_store(&pool->free_slots, 1); /* a slot that is in use: the lists may be anything */
+    lf_empty_list(&pool->free_prepared);
+    atomic_store(&pool->open_count, 77);
+    atomic_store(&pool->users, INT64_C(2) << 32 | 3); /* three calls, and two more that wait */
     CHECK(in_child(use_half_sessions, 0));
-    CHECK(atomic_load(&pool->users) == 3); /* the parent is where it was */
-    for (int n = 1; n <= 3; n++)           /* prepare, and reading */
+    CHECK(atomic_load(&pool->users) == (INT64_C(2) << 32 | 3)); /* the parent is where it was */
+    for (int n = 1; n <= 3; n++)                                /* prepare, and reading */
         in_use_by(n, LF_LOOKS | (n < 3 ? 1 : LF_ALONE));
     CHECK(in_child(use_whole_sessions, 1));
     lf_pool_destroy(pool);
@@ -185,10 +184,10 @@ static void test_pool_between_open_and_closed(void) {
     lf_slot *slot = &pool->room.slots[closing & 0xFFFFFF];
     atomic_store(&slot->handle, 0);
     atomic_store(&slot->key, LF_ALONE);
-    pool->free_slot = pool->room.slots[pool->free_slot].next;
-    pool->open_count++;
+    (void)lf_take_place(&pool->free_slots, lf_slot_links(pool));
+    atomic_fetch_add(&pool->open_count, 1);
     CHECK(lf_pool_step_f32(pool, handles, KEPT, ones, ys, NULL) == LF_OK);
-    pool->free_prepared = pool->next_prepared[pool->free_prepared];
+    (void)lf_take_place(&pool->free_prepared, lf_kept_links(pool));
     for (int n = KEPT; n < N; n++)
         CHECK(lf_pool_step_f32(pool, &handles[n], 1, ones, ys, NULL) == LF_OK);
     CHECK(in_child(use_whole_sessions, 2));
@@ -234,7 +233,7 @@ static void forked_while_mending(int argument) {
     (void)argument;
     atomic_store(&pool->mending, lf_process());
     in_use_by(3, LF_TORN); /* half of it is done */
-    pool->free_slot = LF_NONE;
+    lf_empty_list(&pool->free_slots);
     CHECK(in_child(use_half_sessions, 0));
 }
 

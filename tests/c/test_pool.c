@@ -235,14 +235,14 @@ static void check_busy(const lf_model *model) {
     atomic_store(&pool->users, 1);
     CHECK(lf_pool_grow(pool, 1) == LF_ERR_BUSY && pool->room.capacity == N);
     CHECK(lf_pool_step_f32(pool, handles, 9, xs, ys, NULL) == LF_OK);
-    atomic_store(&pool->users, INT32_MIN / 2);
+    atomic_store(&pool->users, INT64_MIN / 2);
     CHECK(lf_pool_grow(pool, 1) == LF_ERR_BUSY);
     CHECK(lf_pool_step_f32(pool, handles, 9, xs, ys, NULL) == LF_ERR_BUSY);
     CHECK(lf_pool_prepare(pool, handles, 9, NULL, NULL) == LF_ERR_BUSY);
     CHECK(lf_pool_open(pool, &more) == LF_ERR_BUSY);
     CHECK(lf_pool_close(pool, handles[0]) == LF_ERR_BUSY);
     CHECK(lf_pool_get_state_f32(pool, handles[0], h, c) == LF_ERR_BUSY);
-    CHECK(atomic_load(&pool->users) == INT32_MIN / 2); /* the refused have left */
+    CHECK(atomic_load(&pool->users) == INT64_MIN / 2); /* the refused have left */
     atomic_store(&pool->users, 0);
     CHECK(lf_pool_grow(pool, 1) == LF_OK && lf_pool_capacity(pool) == N + 1);
     lf_pool_destroy(pool);

@@ -7,6 +7,8 @@ import os
 import time
 from functools import wraps
 
+from lstm_fast import FormatError
+
 
 def harmless_at_first(reader):
     calls = []
@@ -28,6 +30,18 @@ def good(data):
 @harmless_at_first
 def raises(data):
     raise KeyError("not a FormatError")
+
+
+class EndlessError(FormatError):
+    """One that does not end its text, as `FormatError` does."""
+
+    def __str__(self):
+        return "x" * 100_000
+
+
+@harmless_at_first
+def tells_too_much(data):
+    raise EndlessError
 
 
 @harmless_at_first

@@ -19,6 +19,7 @@ def found(reader, count):
     ("reader", "count", "what"),
     [
         ("raises", 3, "KeyError"),
+        ("tells_too_much", 1, "its error has 100000 characters"),
         ("crashes", 2, "the process died"),
         ("hangs", 1, "TookTooLongError"),
         ("swallows_memory", 1, "MB for a file of"),
@@ -46,10 +47,13 @@ def test_the_same_seed_makes_the_same_file():
 def test_every_format_has_files_to_begin_with():
     folders = {path.relative_to(GOLDEN).parts[0] for path in sources()}
     assert folders - {"keras_models"} == {
+        "equinox",
         "keras",
         "nam",
+        "npz",
         "onnx",
         "pytorch",
+        "rtneural",
         "safetensors",
         "tf1",
         "tflite",
@@ -57,13 +61,25 @@ def test_every_format_has_files_to_begin_with():
 
 
 @pytest.mark.parametrize(
-    "folder", ["keras", "nam", "onnx", "pytorch", "safetensors", "tf1", "tflite"]
+    "folder",
+    [
+        *("equinox", "keras", "nam", "npz", "onnx", "pytorch", "rtneural", "safetensors", "tf1"),
+        "tflite",
+    ],
 )
 def test_a_few_of_each_format(folder):
     path = next(path for path in sources() if path.parent.name == folder)
     assert list(fuzz(path, range(60))) == []
 
 
-@pytest.mark.parametrize("name", ["keras_models/speech.keras", "nam/two_layers.nam"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "keras_models/speech.keras",
+        "nam/two_layers.nam",
+        "rtneural/chain.json",
+        "rtneural/recnet.json",
+    ],
+)
 def test_a_few_whole_models(name):
     assert list(fuzz(GOLDEN / name, range(60), "lstm_fast:load_model")) == []

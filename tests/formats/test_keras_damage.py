@@ -118,12 +118,16 @@ def test_a_part_claims_too_much(folder):
         file.writestr("metadata.json", "{}")
         file.writestr("config.json", "{}")
         file.writestr("model.weights.h5", bytes(64 << 20))
-    with pytest.raises(FormatError, match=r"model.weights.h5: claims 67108864 bytes, too much"):
+    with pytest.raises(
+        FormatError, match=r"model.weights.h5 would take 134217728 bytes of memory, more"
+    ):
         formats.read(path)
 
 
 def test_many_values_in_a_small_config(folder):
-    with pytest.raises(FormatError, match=r"config.json: there are too many values"):
+    with pytest.raises(
+        FormatError, match=r"config.json: what it holds would take [0-9]+ bytes of memory, more"
+    ):
         zipped(folder, config=b"[" + b"[]," * (1 << 20) + b"0]")
     with pytest.raises(FormatError, match="config"):
         zipped(folder, config=b"[" * 100000 + b"]" * 100000)
@@ -236,8 +240,8 @@ def test_h5py_and_we_agree(folder):
     [
         (lambda g: g.create_dataset("0", (3, 16), "f4", chunks=(3, 4)), "in chunks"),
         (lambda g: g.create_dataset("0", (3, 16), "f4", compression="gzip"), "in chunks"),
-        (lambda g: g.create_dataset("0", (3, 16), "i4"), "no floats of 16, 32 or 64 bits"),
-        (lambda g: g.create_dataset("0", (3, 16), "S4"), "no floats of 16, 32 or 64 bits"),
+        (lambda g: g.create_dataset("0", (3, 16), "i4"), "not floats of 16, 32 or 64 bits"),
+        (lambda g: g.create_dataset("0", (3, 16), "S4"), "not floats of 16, 32 or 64 bits"),
         (
             lambda g: g.create_dataset("0", (3, 16), "f4", external=[("other", 0, 192)]),
             "in another file, which is not followed",
@@ -288,7 +292,7 @@ def test_claims_of_size(folder):
     data = weights_file(folder).read_bytes()
     shape = np.array([3, 16], "<u8").tobytes()
     assert data.count(shape) == 2  # now, and at most
-    for rows, match in ((1 << 40, "too much for a file of this size"), (5000, "has 192 bytes of")):
+    for rows, match in ((1 << 40, "for a file of this size"), (5000, "has 192 bytes of")):
         path = folder / "claims.weights.h5"
         path.write_bytes(data.replace(shape, np.array([rows, 16], "<u8").tobytes()))
         with pytest.raises(FormatError, match=match):
@@ -304,7 +308,7 @@ def test_arrays_over_each_other(folder):
         for n in range(100):
             group = file.create_group(f"layers/lstm_{n}/cell/vars")
             group["0"] = group["1"] = large
-    with pytest.raises(FormatError, match="too much for a file of this size"):
+    with pytest.raises(FormatError, match="for a file of this size"):
         formats.read(path)
 
 

@@ -8,6 +8,7 @@ import pytest
 from framework_runs import GOLDEN
 
 from lstm_fast import formats
+from lstm_fast._source import Source
 from lstm_fast.formats._recognise_ours import FORMATS
 
 FILES = {
@@ -18,6 +19,9 @@ FILES = {
     "tflite": "basic.tflite",
     "nam": "one_layer.nam",
     "tf1": "basic.npz",
+    "npz": "linen.npz",
+    "rtneural": "stack.json",
+    "equinox": "cell.eqx",
 }
 LIBRARIES = {"onnx": "onnx", "tflite": "tflite"}  # of a reader
 PROGRAM = """
@@ -71,5 +75,5 @@ def test_a_reader_says_what_its_files_are(reader):
     path = GOLDEN / reader / FILES[reader]
     with path.open("rb") as file:
         head = file.read(4096)
-    told = [name for name, one in FORMATS.items() if one.recognise(path, head)]
+    told = [name for name, one in FORMATS.items() if one.recognise(Source(path), head)]
     assert told == [reader]

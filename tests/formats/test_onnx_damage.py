@@ -130,12 +130,15 @@ def test_weights_that_are_not_finite(found):
         found(model([lstm()], [tensor("W", broken), *PLAIN[1:]]))
 
 
+TOO_MUCH = "bytes of memory, more than .* left for a file of this size"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (node("Expand", ["v", "s"], ["W"]), "bytes too many for a file of this size"),
-        (node("Tile", ["v", "s"], ["W"]), "bytes too many for a file of this size"),
-        (node("ConstantOfShape", ["s"], ["W"]), "bytes too many for a file of this size"),
+        (node("Expand", ["v", "s"], ["W"]), TOO_MUCH),
+        (node("Tile", ["v", "s"], ["W"]), TOO_MUCH),
+        (node("ConstantOfShape", ["s"], ["W"]), TOO_MUCH),
     ],
 )
 def test_claims_take_no_memory(make, message, found):
@@ -156,13 +159,13 @@ def test_a_function_that_calls_itself(found):
         "mine", "Loopy", ["a"], ["b"], body, [helper.make_opsetid("mine", 1)]
     )
     call = helper.make_node("Loopy", ["x"], ["y"], domain="mine")
-    with pytest.raises(FormatError, match="nested without end"):
+    with pytest.raises(FormatError, match=r"nested without end|its graphs would take"):
         found(model([call], [], functions=[function]))
 
 
 def test_other_networks_are_named(found):
     gru = helper.make_node("GRU", ["x", "W", "R"], ["y"], hidden_size=H)
-    with pytest.raises(FormatError, match="no LSTM node in it, but GRU, which is no LSTM"):
+    with pytest.raises(FormatError, match="no LSTM node in it, but GRU, which is not an LSTM"):
         found(model([gru], PLAIN))
 
 

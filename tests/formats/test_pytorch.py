@@ -203,7 +203,7 @@ def test_a_stretched_tensor_takes_no_memory(torch, tmp_path):
     weights = torch.nn.LSTM(3, 4).state_dict()
     path = tmp_path / "a.pt"
     torch.save({**weights, "weight_ih_l0": torch.ones(1).expand(16, 2**40)}, path)
-    with pytest.raises(FormatError, match="more than the file can hold"):
+    with pytest.raises(FormatError, match="reading a tensor would take"):
         pytorch.read(path)
 
 
@@ -211,7 +211,7 @@ def test_a_bomb_of_zeros_is_refused(tmp_path):
     path = tmp_path / "a.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", b"}" * 100_000_000)
-    with pytest.raises(FormatError, match="claim more bytes"):
+    with pytest.raises(FormatError, match="is compressed"):
         pytorch.read(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", b"}" * 1_000_000)
@@ -219,11 +219,11 @@ def test_a_bomb_of_zeros_is_refused(tmp_path):
         pytorch.read(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", b"}" * 1_000_000)
-    with pytest.raises(FormatError, match="too large for a file of weights"):
+    with pytest.raises(FormatError, match="the pickle in it would take"):
         pytorch.read(path)
     magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
     path.write_bytes(magic + b"}" * 2_000_000)
-    with pytest.raises(FormatError, match="too large for a file of weights"):
+    with pytest.raises(FormatError, match="the pickle in it would take"):
         pytorch.read(path)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import bits
-from lstm_fast import LSTM, Activation, Cell, FormatError
+from lstm_fast import LSTM, Activation, Cell, FormatError, formats
 from lstm_fast._weights import KINDS, LayerWeights, make_weights
 from lstm_fast.cell import ACTIVATIONS
 from lstm_fast.formats import safetensors
@@ -115,7 +115,7 @@ def test_missing_shards_and_tensors(tmp_path):
     shutil.copy(
         folder / "model-00001-of-00003.safetensors", folder / "model-00002-of-00003.safetensors"
     )
-    with pytest.raises(FormatError, match="is not in model-00002"):
+    with pytest.raises(FormatError, match=r"is not in .model-00002"):
         safetensors.read(index)
     index.write_text('{"metadata": {}}')
     with pytest.raises(FormatError, match="no weight_map"):
@@ -285,7 +285,7 @@ FORWARD = '{"version": 1, "direction": "forward", '
             '{"version": 1, "direction": "reverse", "cells": [{}]}',
             "weight_ih_l0_reverse is missing",
         ),
-        (5, "no string"),
+        (5, "not a string"),
     ],
 )
 def test_damaged_metadata(tmp_path, text, message):
@@ -300,10 +300,11 @@ def test_damaged_metadata(tmp_path, text, message):
 def test_a_tensor_that_is_no_part_is_not_dropped(tmp_path):
     path = tmp_path / "a.safetensors"
     safetensors.write(path, LSTM.random(2, 3, backend="reference").weights)
-    header, _ = header_of(path)
-    header["peephale_l0"] = header["bias_ih_l0"]
-    with pytest.raises(FormatError, match="'peephale_l0' is no part"):
-        safetensors.read(rewritten(path, header))
+    header, data = header_of(path)
+    end = len(data)
+    header["peephale_l0"] = {"dtype": "F32", "shape": [1], "data_offsets": [end, end + 4]}
+    with pytest.raises(FormatError, match="'peephale_l0' is not part"):
+        safetensors.read(rewritten(path, header, data + bytes(4)))
 
 
 # ---- damage --------------------------------------------------------------------------------------
@@ -314,17 +315,17 @@ def test_a_tensor_that_is_no_part_is_not_dropped(tmp_path):
     [
         ("dtype", "F8_E4M3", "its dtype is F8_E4M3; F64, F32, F16, BF16 can be read"),
         ("dtype", "I32", "its dtype is I32"),
-        ("dtype", 4, "dtype is no string"),
+        ("dtype", 4, "dtype is not a string"),
         ("shape", [28, 6], r"560 bytes are not \[28, 6\] of F32"),
         ("shape", [2**40, 2**40], "bytes are not"),
-        ("shape", [-28, -5], "no list of sizes"),
-        ("shape", [9] * 65, "no list of sizes"),
-        ("shape", [True, 5], "no list of sizes"),
-        ("shape", [10**4000, 5], "no list of sizes"),
+        ("shape", [-28, -5], "not a list of sizes"),
+        ("shape", [9] * 65, "not a list of sizes"),
+        ("shape", [True, 5], "not a list of sizes"),
+        ("shape", [10**4000, 5], "not a list of sizes"),
         ("data_offsets", [0, 10**9], "not within the 3360 of the file's data"),
         ("data_offsets", [560, 0], "not within"),
-        ("data_offsets", [0], "no pair"),
-        ("data_offsets", None, "no pair"),
+        ("data_offsets", [0], "not a pair"),
+        ("data_offsets", None, "not a pair"),
     ],
 )
 def test_claims_are_checked(file, key, value, message):
@@ -336,15 +337,23 @@ def test_claims_are_checked(file, key, value, message):
 
 def test_other_dtypes_may_stand_beside_it(file):
     header, data = header_of(file)
-    header["head.weight"] = {"dtype": "F8_E4M3", "shape": [2, 8], "data_offsets": [0, 16]}
-    assert len(safetensors.read(rewritten(file, header, data))) == 1
+    end = len(data)
+    header["head.weight"] = {"dtype": "F8_E4M3", "shape": [2, 8], "data_offsets": [end, end + 16]}
+    assert len(safetensors.read(rewritten(file, header, data + bytes(16)))) == 1
+
+
+def test_tensors_of_the_same_bytes_are_refused(file):
+    header, data = header_of(file)
+    header["x"] = header["weight_hh_l1"]
+    with pytest.raises(FormatError, match="'weight_hh_l1' and 'x' are of the same bytes"):
+        safetensors.read(rewritten(file, header, data))
 
 
 def test_one_range_of_bytes_is_not_a_thousand_layers(file):
     header, data = header_of(file)
     for n in range(2, 30000):
         header[f"weight_hh_l{n}"] = header["weight_hh_l1"]
-    with pytest.raises(FormatError, match=r"more than the file can hold|too many values"):
+    with pytest.raises(FormatError, match="more than the"):
         safetensors.read(rewritten(file, header, data))
 
 
@@ -395,3 +404,19 @@ def test_damaged_indexes_are_refused_or_read(tmp_path):
     folder = shutil.copytree(FILES / "sharded", tmp_path / "inner")
     path = folder / "model.safetensors.index.json"
     assert refused(safetensors.read, path, path.read_bytes(), 300) > 50
+
+
+@pytest.mark.parametrize("first", [b"{", b" "])
+def test_a_length_that_begins_as_json_does(tmp_path, first):
+    """Whatever it is called: the bytes of a length may be those of a text."""
+    data = (FILES / "two_layers.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    longer = -(-length // 256) * 256 + first[0]
+    header = data[8 : 8 + length].ljust(longer)
+    path = tmp_path / "unnamed"
+    path.write_bytes(longer.to_bytes(8, "little") + header + data[8 + length :])
+    assert path.read_bytes()[:1] == first
+    (found,) = formats.read(path)
+    (expected,) = safetensors.read(FILES / "two_layers.safetensors")
+    ours, theirs = found.weights.named(), expected.weights.named()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)

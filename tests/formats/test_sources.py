@@ -1,4 +1,4 @@
-"""What is read: paths of every kind, bytes, open files; and what is no regular file is refused."""
+"""What is read: paths of every kind, bytes, open files; what is not a regular file is refused."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ FILES = {
     "tflite/keras_stack.tflite": {},
     "nam/one_layer.nam": {},
     "tf1/basic.npz": {"forget_bias": 1.0},
+    "rtneural/stack.json": {},
+    "rtneural/amp_lstm.aidax": {},
+    "rtneural/proteus.json": {},
+    "npz/linen.npz": {},
+    "safetensors/mlx.safetensors": {},
+    "equinox/cell.eqx": {},
 }
 NEEDS = {"onnx": ["onnx"], "tflite": ["tflite", "flatbuffers"]}
 
@@ -161,7 +167,7 @@ def test_an_index_of_shards_needs_its_path():
 
 SUFFIXES = (
     *(".nam", ".onnx", ".tflite", ".npz", ".safetensors", ".safetensors.index.json", ".pt"),
-    *(".keras", ".h5", ".lfm", ".json"),
+    *(".keras", ".h5", ".lfm", ".json", ".aidax", ".eqx"),
 )
 
 
@@ -199,7 +205,7 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="there are none on Wi
 def test_what_is_no_regular_file_is_refused_in_words(tmp_path, kind, suffix):
     path = tmp_path / f"m{suffix}"
     IRREGULAR[kind](path)
-    text = "a link that leads to itself" if kind == "loop" else "no regular file"
+    text = "a link that leads to itself" if kind == "loop" else "not a regular file"
     for read in (formats.read, lstm_fast.load, lstm_fast.load_model):
         with pytest.raises(FormatError, match=text):
             read(path)
@@ -212,7 +218,7 @@ def test_each_reader_alone_refuses_them(tmp_path, reader):
     (tmp_path / "zero").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe")
     for name in ("zero", "pipe"):
-        with pytest.raises(FormatError, match="no regular file"):
+        with pytest.raises(FormatError, match="not a regular file"):
             module.read(tmp_path / name)
     with pytest.raises(FormatError, match="it is a directory"):
         module.read(tmp_path)
@@ -226,7 +232,10 @@ def test_open_devices_and_pipes_are_refused():
             formats.read(handle)
     read_end, write_end = os.pipe()
     os.close(write_end)
-    with os.fdopen(read_end, "rb") as handle, pytest.raises(FormatError, match="no regular file"):
+    with (
+        os.fdopen(read_end, "rb") as handle,
+        pytest.raises(FormatError, match="not a regular file"),
+    ):
         formats.read(handle)
 
 
@@ -282,7 +291,7 @@ def test_a_shard_that_is_none_is_refused(tmp_path, sharded, kind):
         "gone": "is missing beside it",
         "folder": "it is a directory",
     }
-    with pytest.raises(FormatError, match=texts.get(kind, "no regular file")):
+    with pytest.raises(FormatError, match=texts.get(kind, "not a regular file")):
         formats.read(index)
 
 

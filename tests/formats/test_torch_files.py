@@ -56,7 +56,7 @@ def test_orders_of_bytes(path):
     assert is_right(write_zip(path, state_dict(), values(), byteorder=b"little"))
     assert is_right(write_zip(path, state_dict(), values(">f4"), byteorder=b"big"))
     assert not is_right(write_zip(path, state_dict(), values("<f4"), byteorder=b"big"))
-    with pytest.raises(FormatError, match="b'middle' is no order of bytes"):
+    with pytest.raises(FormatError, match="b'middle' is not an order of bytes"):
         pytorch.read(write_zip(path, state_dict(), values(), byteorder=b"middle"))
 
 
@@ -255,7 +255,7 @@ def test_views_that_torch_can_make(path):
 @pytest.mark.parametrize("columns", [2**20, 2**40])
 def test_a_stretched_tensor_takes_no_memory(path, columns):
     weights = {**state_dict(), "weight_ih_l0": tensor(storage("0", 48), (16, columns), (0, 0))}
-    with pytest.raises(FormatError, match="more than the file can hold"):
+    with pytest.raises(FormatError, match="reading a tensor would take"):
         pytorch.read(write_zip(path, weights, values()))
 
 

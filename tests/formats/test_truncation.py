@@ -34,6 +34,11 @@ FILES = {  # and what is cut, where it is another file beside it
     "tflite/keras_stack.tflite": "",
     "nam/one_layer.nam": "",
     "tf1/basic.npz": "",
+    "rtneural/stack.json": "",
+    "rtneural/proteus.json": "",
+    "npz/linen.npz": "",
+    "safetensors/nnx.safetensors": "",
+    "equinox/cell.eqx": "",
 }
 NEEDS = {"onnx": ["onnx"], "tflite": ["tflite", "flatbuffers"]}
 

@@ -217,7 +217,7 @@ def test_options_of_the_other_kind_are_refused(capsys, tmp_path, frame_file):
     amp, torch = str(GOLDEN / "nam/two_layers.nam"), str(GOLDEN / "pytorch/cell.pt")
     assert "takes no history" in fails(capsys, "inspect", amp, "--history", "x=1")
     assert "--history is of a whole model" in fails(capsys, "inspect", torch, "--history", "x=1")
-    assert "whole models are read from .onnx, .keras, .nam and .lfm" in fails(
+    assert "whole models are read from .onnx, .keras, .nam, .aidax, .json and .lfm" in fails(
         capsys, "convert", torch, one[:-11] + "lfm", "--force"
     )
 

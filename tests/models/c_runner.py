@@ -1,4 +1,4 @@
-"""tests/c/run_programs.c: built with the whole core and sanitizers, and what it says of files."""
+"""Programs of tests/c that read files: built with the core and sanitizers, and what they say."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _works(flags, directory):
     )
 
 
-def build(directory):
+def build(directory, name="run_programs", wrapped=WRAPPED):
     """Return the program, with sanitizers where programs built with them run here."""
     flags = [
         *FLAGS,
@@ -55,7 +55,7 @@ def build(directory):
     # the stand-ins of those that are there get other names
     hidden = [f"-Dlf_isa_{name}=no_stand_in_for_{name}" for name in names - {"scalar"}]
     others = [one for one in CSRC.rglob("*.c") if one.parent.name not in {"isa", "python"}]
-    sources = [*(CSRC / f"isa/{name}.c" for name in names), HERE / "run_programs.c", *others]
+    sources = [*(CSRC / f"isa/{name}.c" for name in names), HERE / f"{name}.c", *others]
     commands = [(source, []) for source in sources] + [(HERE / "only_scalar.c", hidden)]
 
     def compile_one(command):
@@ -68,9 +68,9 @@ def build(directory):
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile_one, commands))
-    program = str(directory / "run_programs")
-    wrapped = [f"-Wl,--wrap={name}" for name in WRAPPED]
-    line = [COMPILER, *flags, *wrapped, *objects, "-o", program, "-lm", "-pthread"]
+    program = str(directory / name)
+    wraps = [f"-Wl,--wrap={one}" for one in wrapped]
+    line = [COMPILER, *flags, *wraps, *objects, "-o", program, "-lm", "-pthread"]
     built = subprocess.run(line, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return program

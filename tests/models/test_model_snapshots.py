@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from program_cases import BACKENDS, PROGRAMS, Models, cut, frames, named
 
-from lstm_fast import LSTM, SnapshotError, snapshots
+from lstm_fast import LSTM, SnapshotError
 
 STEPS = 9
 
@@ -112,7 +112,7 @@ def changes():
     yield changed(version=1), "reads 2 here: it is of an LSTM"
     yield changed(fingerprint="0" * 64), "taken with other weights"
     yield changed(weight_dtype="int8"), r"other weights \(int8.*than these \(float32"
-    yield changed(entries=[]), r"the snapshot holds \[\], expected \[{'name': 'a.h'"
+    yield changed(entries=[]), r"begins b'\]}.*', expected b'{\"name\": \"a.h\", \"dtype"
     yield lambda header, values: (header, values[:-4]), "the snapshot holds 84 bytes, expected 88"
     yield lambda header, values: ({"version": 2}, values), "none that lstm_fast wrote"
     yield lambda header, values: ([header], values), "none that lstm_fast wrote"
@@ -147,4 +147,4 @@ def test_what_a_snapshot_holds_is_made_canonical(models):
     subnormal = np.full(len(values) // 4, 1e-40, "<f4").tobytes()
     stream.restore(written(header, subnormal))
     assert not any(value.any() for value in stream.state.values())
-    assert snapshots.unpack_model(stream.model, written(header, subnormal))["a.h"].all()
+    assert stream.model._from_snapshot(written(header, subnormal))["a.h"].all()

@@ -83,7 +83,7 @@ LARGE = [
         )
         for mode in ("edge", "wrap", "constant")
     ),
-    (chain(25_000), {}, "more than 20000 operations"),
+    (chain(25_000), {}, "its operations would take"),
     (
         graph_model([node("Expand", "x to", "y")], {"x": [1, 4]}, constants=tensors(to=[2**40, 4])),
         {},
@@ -96,7 +96,7 @@ LARGE = [
             constants=tensors(to=[2**33]),
         ),
         {},
-        "bytes too many",
+        "bytes of memory, more than",
     ),
     (graph_model([node("Relu", "x", "y")], {"x": [1, 2**50]}), {}, "too large"),
     (
@@ -141,7 +141,7 @@ def products(count, operator, attributes):
 
 def test_constants_that_nodes_make_are_bounded(onnx_file):
     """300 products of 256 KiB each from a file with one of them."""
-    with pytest.raises(FormatError, match=r"constants take .* bytes too many"):
+    with pytest.raises(FormatError, match=r"constants would take .* bytes of memory"):
         program_from_onnx(onnx_file(products(300, "Gemm", ["alpha"])))
     assert len(program_from_onnx(onnx_file(products(30, "Gemm", ["alpha"]))).constants) == 30
 

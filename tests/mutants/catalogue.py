@@ -1,6 +1,7 @@
 """Small mistakes, each with the test that has to notice it. Kept up as the code moves."""
 
 from .catalogue_c import C
+from .catalogue_calls_c import CALLS_C
 from .catalogue_kit import KIT
 from .catalogue_models import PROGRAMS
 from .catalogue_onnx import ONNX_PROGRAMS
@@ -9,7 +10,15 @@ from .catalogue_programs_c import PROGRAMS_C
 from .catalogue_serve import SERVE
 from .catalogue_vad import VAD
 from .catalogue_whole import WHOLE_MODELS
-from .mutant import ERRORS, POOL_ERRORS, SNAPSHOTS, Mutant, golden
+from .mutant import (
+    ERRORS,
+    HOSTILE,
+    POOL_ERRORS,
+    SNAPSHOT_FILES,
+    SNAPSHOTS,
+    Mutant,
+    golden,
+)
 
 PYTHON = [
     Mutant(
@@ -36,16 +45,37 @@ PYTHON = [
     Mutant(
         "a snapshot's checksum is not compared, in Python",
         "lstm_fast/snapshots.py",
-        "    if _sha256(body).digest() != checksum:\n",
+        "    if _sha256(body).digest() != data[-CHECKSUM_BYTES:]:\n",
         "    if False:\n",
         SNAPSHOTS + "::test_every_flipped_bit_and_every_truncation_is_noticed -k reference",
     ),
     Mutant(
         "a snapshot of other weights is restored",
         "lstm_fast/snapshots.py",
-        '    if (header["fingerprint"], header["weight_dtype"]) == (fingerprint, weight_dtype):\n',
-        "    if True:\n",
+        "    if not data.startswith(form.header):\n",
+        "    if not data.startswith(MAGIC):\n",
         SNAPSHOTS + "::test_other_weights_do_not_take_it -k reference",
+    ),
+    Mutant(
+        "a snapshot may be as large as it likes",
+        "lstm_fast/snapshots.py",
+        "    if size > most:\n",
+        "    if False:\n",
+        SNAPSHOT_FILES + "::test_a_file_is_read_as_far_as_a_snapshot_can_reach -k bytearray",
+    ),
+    Mutant(
+        "an open file is read to its end, wherever that is",
+        "lstm_fast/_source.py",
+        "file.read(most + 1)",
+        "file.read()",
+        SNAPSHOT_FILES + "::test_a_file_is_read_as_far_as_a_snapshot_can_reach -k 'open and file'",
+    ),
+    Mutant(
+        "the error for a snapshot shows whatever is in its header",
+        "lstm_fast/snapshots.py",
+        "[ -z|~]*",
+        "[^{}]*",
+        HOSTILE + " -k 'dtype and lines'",
     ),
     Mutant(
         "ONNX: f and o change places",
@@ -100,6 +130,7 @@ PYTHON = [
 
 ALL = [
     *C,
+    *CALLS_C,
     *PYTHON,
     *PROGRAMS,
     *PROGRAMS_C,

@@ -139,7 +139,7 @@ C = [
     Mutant(
         "bias_hh is left out",
         "csrc/layer.c",
-        "(layer->bias_hh ? layer->bias_hh[row] : 0.0f);",
+        "(layer->bias_hh ? lf_float_at(layer->bias_hh, row) : 0.0f);",
         "0.0f;",
         golden("5x19x2 float32"),
     ),
@@ -160,8 +160,8 @@ C = [
     Mutant(
         "int8: a weight next to the middle of two units goes to the wrong one",
         "csrc/matrix.c",
-        "(int)nearbyintf(values[k] / scale)",
-        "(int)roundf(values[k] / scale + 1e-3f)",
+        "(int)nearbyintf(lf_float_at(values, k) / scale)",
+        "(int)roundf(lf_float_at(values, k) / scale + 1e-3f)",
         golden("5x19x2 int8"),
     ),
     # ---- arithmetic ----
@@ -275,8 +275,8 @@ C = [
     Mutant(
         "int8: the scale of a projection's row is that of the row before",
         "csrc/layer.c",
-        "lf_pack_bias(m, g, 1, row, weights->bias_hr",
-        "lf_pack_bias(m, g, 1, row ? row - 1 : 0, weights->bias_hr",
+        "lf_pack_bias(m, g, 1, row, bias, &scale);",
+        "lf_pack_bias(m, g, 1, row ? row - 1 : 0, bias, &scale);",
         golden("5x19x2 wide projection int8"),
     ),
     Mutant(
@@ -341,8 +341,8 @@ C = [
     Mutant(
         "pools: a sequence may have one step more than its array",
         "csrc/pool/calls.c",
-        "        if (lengths[n] > steps) {",
-        "        if (lengths[n] > steps + 1) {",
+        "        if (lf_length_at(lengths, n) > steps) {",
+        "        if (lf_length_at(lengths, n) > steps + 1) {",
         POOL_C,
     ),
     Mutant(
@@ -355,7 +355,7 @@ C = [
     Mutant(
         "pools: a refused call leaves sessions in use",
         "csrc/pool/claims.c",
-        "            release_many(pool, claims->first, n);\n",
+        "            release_many(pool, lf_linked(&claims->first), n);\n",
         "",
         POOL_ERRORS + "::test_all_or_nothing_in_large_calls -k 'native and stale'",
     ),
@@ -393,6 +393,34 @@ C = [
         "csrc/snapshot.c",
         "memcmp(digest, bytes + size - LF_SHA256_BYTES, sizeof digest) == 0 &&",
         "digest[0] + 1 &&",
+        SNAPSHOT_C,
+    ),
+    Mutant(
+        "a snapshot may be shorter than it must be",
+        "csrc/snapshot.c",
+        "    if (size < version + version_bytes + LF_SHA256_BYTES ||\n        memcmp(",
+        "    if (memcmp(",
+        SNAPSHOT_C,
+    ),
+    Mutant(
+        "a snapshot of another version is taken for one of other weights",
+        "csrc/snapshot.c",
+        "sizeof digest) == 0 &&\n           memcmp(bytes + version, header + version, version_bytes) == 0;",  # noqa: E501
+        "sizeof digest) == 0 && version_bytes && header;",
+        SNAPSHOT_C,
+    ),
+    Mutant(
+        "a snapshot may have more or fewer values",
+        "csrc/snapshot.c",
+        "size != lf_snapshot_bytes(model) || ",
+        "",
+        SNAPSHOT_C,
+    ),
+    Mutant(
+        "of a snapshot's header only its beginning counts",
+        "csrc/snapshot.c",
+        "memcmp(bytes, model->snapshot_header, header) != 0",
+        "memcmp(bytes, model->snapshot_header, header - 1) != 0",
         SNAPSHOT_C,
     ),
     Mutant(

@@ -1,6 +1,6 @@
 """Mistakes in what the core makes of programs."""
 
-from .mutant import Mutant
+from .mutant import SNAPSHOT_C, Mutant
 
 PARSER = "tests/models/test_c_parser.py"
 EDGES = f"{PARSER}::test_edges"
@@ -112,6 +112,34 @@ PROGRAMS_C = [
         "view.at.room == LF_IN_STATE, 0}",
         "view.at.room != LF_IN_MODEL, 0}",
         POOLS,
+    ),
+    Mutant(
+        "a snapshot may be shorter than it must be",
+        "csrc/snapshot.c",
+        "    if (size < version + version_bytes + LF_SHA256_BYTES ||\n        memcmp(",
+        "    if (memcmp(",
+        SNAPSHOT_C,
+    ),
+    Mutant(
+        "a snapshot of another version is taken for one of other weights",
+        "csrc/snapshot.c",
+        "memcmp(bytes + version, header + version, version_bytes) == 0;",
+        "version_bytes && header;",
+        SNAPSHOT_C,
+    ),
+    Mutant(
+        "a snapshot may have more or fewer values",
+        "csrc/snapshot.c",
+        "size != lf_snapshot_bytes(model) || ",
+        "",
+        SNAPSHOT_C,
+    ),
+    Mutant(
+        "of a snapshot's header only its beginning counts",
+        "csrc/snapshot.c",
+        "memcmp(bytes, model->snapshot_header, header) != 0",
+        "memcmp(bytes, model->snapshot_header, header - 1) != 0",
+        SNAPSHOT_C,
     ),
     Mutant(
         "snapshots of models: operations without weights have a type, too",

@@ -10,6 +10,20 @@ DOORS = "tests/serve/test_serve_doors.py"
 
 SERVE = [
     Mutant(
+        "serve: a kept session may be written in any form",
+        "lstm_fast/serve/keeping.py",
+        "            if kept.to_bytes() != data:\n",
+        "            if False:\n",
+        RESUME + " -k forged",
+    ),
+    Mutant(
+        "serve: what is in a kept session is believed",
+        "lstm_fast/serve/keeping.py",
+        "            kept._check()\n",
+        "",
+        RESUME + " -k forged",
+    ),
+    Mutant(
         "batcher: the newest frame of a session comes first",
         "lstm_fast/serve/batcher.py",
         "batch.append(session.frames.pop(0))",

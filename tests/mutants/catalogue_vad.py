@@ -6,7 +6,45 @@ SILERO = "tests/vad/test_silero_model.py"
 COSTS = "tests/models/test_program_costs.py"
 COMMANDS = "tests/formats/test_whole_models_cli.py"
 
+THREADS = "tests/vad/test_vad_threads.py"
+EVENTS = "tests/vad/test_vad_events.py"
+
 VAD = [
+    Mutant(
+        "speech: a child goes on with the parts of a session that another thread was in",
+        "lstm_fast/vad/_session.py",
+        "            raise ForkedError(FORKED)\n",
+        "            return\n",
+        THREADS + "::test_audio_that_a_fork_has_cut_out_of_a_stream_is_said",
+    ),
+    Mutant(
+        "speech: a child goes on with the parts of a pool's session",
+        "lstm_fast/vad/_session_pool.py",
+        "if is_left and not anew and is_over(other.thread, other.call):",
+        "if is_left and not anew and False:",
+        THREADS + "::test_audio_that_a_fork_has_cut_out_of_a_pool_is_said",
+    ),
+    Mutant(
+        "speech: a child is refused what its parent only read",
+        "lstm_fast/vad/_session_pool.py",
+        "other.process != mine.process and other.changes\n",
+        "other.process != mine.process\n",
+        THREADS + "::test_a_fork_in_the_middle_of_reading_leaves_all_of_a_session",
+    ),
+    Mutant(
+        "events: a snapshot of another rate is restored",
+        "lstm_fast/vad/_events.py",
+        "if (rate, size) != (self._rate, self._size):",
+        "if size != self._size:",
+        EVENTS + "::test_a_snapshot_is_of_a_rate_and_a_size",
+    ),
+    Mutant(
+        "events: any state is restored",
+        "lstm_fast/vad/_events.py",
+        "if again != data or not self._can_be(*fields):",
+        "if again != data:",
+        EVENTS + "::test_no_session_comes_to_such_a_state",
+    ),
     Mutant(
         "Silero: version 4 gets context, too",
         "lstm_fast/vad/_silero.py",

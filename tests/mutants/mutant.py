@@ -8,6 +8,8 @@ ERRORS = "tests/lstm/test_errors.py"
 HYGIENE = "tests/streams/test_state_hygiene.py"
 STREAMS = "tests/streams/test_streams.py"
 SNAPSHOTS = "tests/streams/test_snapshots.py"
+SNAPSHOT_FILES = "tests/streams/test_snapshot_files.py"
+HOSTILE = "tests/streams/test_hostile_snapshots.py"
 POOL_ERRORS = "tests/pools/test_pool_errors.py"
 OUTLIVES = STREAMS + "::test_prepare_does_not_outlive_what_it_was_made_from -k native"
 
@@ -44,3 +46,5 @@ def program(name: str) -> str:
 CORE, POOL_C = program("test_core"), program("test_pool")
 SNAPSHOT_C, VARIANTS_C = program("test_snapshot"), program("test_variants")
 MATRIX_C = program("test_matrix")
+WAITS_C, PLACES_C = program("test_pool_waits"), program("test_places")
+NULLS_C = program("test_nulls")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 from contextlib import AsyncExitStack
 
 import numpy as np
@@ -257,6 +259,78 @@ def test_any_damage_to_a_kept_session_is_one_error():
     for data in damaged:
         with pytest.raises(SnapshotError, match="damaged or cut short"):
             Kept.from_bytes(data)
+
+
+def forged(change):
+    """The bytes of that session with other facts, and a checksum that fits."""
+    body = KEPT.to_bytes()[:-32]
+    size = int.from_bytes(body[8:12], "little")
+    text = change(body[12 : 12 + size])
+    body = body[:8] + len(text).to_bytes(4, "little") + text + body[12 + size :]
+    return body + hashlib.sha256(body).digest()
+
+
+FORGED = {
+    "deeply nested": lambda text: b"[" * 100_000,
+    "deeply nested options": lambda text: text.replace(b"0.4", b"[" * 50_000 + b"]" * 50_000),
+    "UTF-16": lambda text: text.decode().encode("utf-16"),
+    "a mark": lambda text: text.decode().encode("utf-8-sig"),
+    "a list": lambda text: b"[" + text + b"]",
+    "a key twice": lambda text: b'{"taken": 1, ' + text[1:],
+    "a key more": lambda text: text[:-1] + b', "more": 1}',
+    "a key less": lambda text: text.replace(b'"windows": 1, ', b""),
+    "another form": lambda text: text.replace(b": ", b":"),
+    "no id": lambda text: text.replace(b'"%s"' % (b"A" * 22), b"22"),
+    "half a surrogate": lambda text: text.replace(b'{\\"x\\":1}', b"\\ud800"),
+    "taken true": lambda text: text.replace(b'"taken": 5', b'"taken": true'),
+    "taken a float": lambda text: text.replace(b'"taken": 5', b'"taken": 5.0'),
+    "taken of 4000 digits": lambda text: text.replace(b'"taken": 5', b'"taken": ' + b"9" * 4000),
+    "taken of a million": lambda text: text.replace(b'"taken": 5', b'"taken": ' + b"9" * 1_000_000),
+    "taken -1": lambda text: text.replace(b'"taken": 5', b'"taken": -1'),
+    "windows null": lambda text: text.replace(b'"windows": 1', b'"windows": null'),
+    "a rate of 1 Hz": lambda text: text.replace(b'"rate": 16000', b'"rate": 1'),
+    "a rate of 4000 digits": lambda text: text.replace(b"16000", b"9" * 4000),
+    "a rate that is a text": lambda text: text.replace(b"16000", b'"16000"'),
+    "an option of 4000 digits": lambda text: text.replace(b"0.4", b"9" * 4000),
+    "an option NaN": lambda text: text.replace(b"0.4", b"NaN"),
+    "an option too many": lambda text: text.replace(b"threshold", b"x" * 100_000),
+    "an option that is none of a client's": lambda text: text.replace(b"threshold", b"rate"),
+    "options a list": lambda text: text.replace(b'{"threshold": 0.4}', b"[]"),
+    "a reply of no samples": lambda text: text.replace(b"[[3, ", b'[["3", '),
+    "a reply of three": lambda text: text.replace(b"[[3, ", b"[[3, 3, "),
+    "replies a number": lambda text: text.replace(b'"replies": [[3', b'"replies": 3, "x": [[3'),
+    "negative sizes": lambda text: text.replace(b"[5, 0, 7]", b"[-5, 10, 7]"),
+    "sizes of other parts": lambda text: text.replace(b"[5, 0, 7]", b"[6, 0, 6]"),
+    "sizes too few": lambda text: text.replace(b"[5, 0, 7]", b"[5, 0]"),
+    "sizes beyond the end": lambda text: text.replace(b"[5, 0, 7]", b"[5, 0, 99999999999]"),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_forged_session_is_one_short_error(what):
+    """Its checksum is no secret; and what is in it would be believed by a call."""
+    data = forged(FORGED[what])
+    if what == "sizes of other parts":
+        assert Kept.from_bytes(data).model == b"model\0"  # which is not a snapshot, as it then says
+        return
+    with pytest.raises(SnapshotError) as caught:
+        Kept.from_bytes(data)
+    assert len(str(caught.value)) < 300
+    assert Kept.from_bytes(forged(lambda text: text)) == KEPT  # the control
+
+
+def test_a_session_of_a_gigabyte_is_not_read(tmp_path):
+    store = Store(tmp_path, 10, 2)
+    path = tmp_path / f"{'A' * 22}.session"
+    path.touch()
+    os.truncate(path, 2**40)
+    with pytest.raises(SnapshotError, match="more than 16777216 bytes"):
+        store.take("A" * 22)
+    with pytest.raises(SnapshotError, match="16777216 at most"):
+        Kept.from_bytes(bytes(2**24 + 1))
+    assert [*tmp_path.iterdir()] == []
+    store.put(KEPT)
+    assert store.take(KEPT.session) == KEPT  # the control
 
 
 @settings(max_examples=5)

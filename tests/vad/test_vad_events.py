@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import struct
 
 import numpy as np
 import pytest
@@ -187,6 +188,73 @@ def test_damaged_snapshots_are_refused():
         session.restore(None)
     assert session.snapshot() == good
     assert session.chunks == 1
+
+
+def test_a_snapshot_is_of_a_rate_and_a_size():
+    """Seconds would be others; the numbers of both are samples."""
+    taken = after([0.9, 0.9], rate=16000, size=512)
+    for rate, size in ((8000, 512), (16000, 256), (8000, 256)):
+        other = SpeechEvents(rate=rate, size=size)
+        with pytest.raises(SnapshotError, match=f"512 at 16000 Hz, these are of {size} at {rate}"):
+            other.restore(taken)
+        assert other.chunks == 0
+    SpeechEvents(rate=16000, size=512).restore(taken)  # the control
+
+
+def after(values, **rules):
+    session = SpeechEvents(**rules)
+    for value in values:
+        session.push(value)
+    return session.snapshot()
+
+
+@given(PROBABILITIES)
+def test_older_snapshots_are_read(values):
+    """They had neither rate nor size."""
+    taken, session = after(values), SpeechEvents()
+    session.restore(b"LFEVENT1" + taken[16:])
+    assert session.snapshot() == taken
+
+
+FIELDS = struct.Struct("<5q?")
+# chunk, start, temp_end, ended, turn, announced: what no probabilities lead to
+IMPOSSIBLE = {
+    "before the beginning": (-1, -1, -1, 0, -1, False),
+    "so long that numbers would grow out of their bytes": (2**54, -1, -1, 0, -1, False),
+    "begins where no chunk does": (3, 100, -1, 0, -1, True),
+    "begins after all that was heard": (3, 3 * SIZE, -1, 0, -1, False),
+    "begins before the last one ended": (4, SIZE, -1, 2 * SIZE, -1, True),
+    "ends before it begins": (3, SIZE, SIZE, 0, -1, True),
+    "ends after all that was heard": (3, SIZE, 3 * SIZE, 0, -1, True),
+    "ends, and never began": (3, -1, SIZE, 0, -1, False),
+    "ended after all that was heard": (3, -1, -1, 3 * SIZE + 1, -1, False),
+    "ended before the beginning": (3, -1, -1, -1, -1, False),
+    "announced, and never began": (3, -1, -1, 0, -1, True),
+    "a turn that ends after its speech": (3, -1, -1, SIZE, 2 * SIZE, False),
+    "a turn from the beginning": (3, -1, -1, SIZE, 0, False),
+    "a turn while somebody speaks": (5, 3 * SIZE, -1, 2 * SIZE, SIZE, True),
+    "no place is -2": (3, -2, -1, 0, -1, False),
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_no_session_comes_to_such_a_state(what):
+    session, good = SpeechEvents(), after([0.9, 0.0])
+    for begin in (good[:16], b"LFEVENT1"):
+        with pytest.raises(SnapshotError, match="no session comes to this state"):
+            session.restore(begin + FIELDS.pack(*IMPOSSIBLE[what]))
+    with pytest.raises(SnapshotError, match="no session comes to this state"):
+        session.restore(good[:-1] + b"\2")  # true in one way only
+    assert session.snapshot() == after([])
+    session.restore(good[:16] + FIELDS.pack(5, 3 * SIZE, -1, 2 * SIZE, SIZE, False))  # the control
+
+
+def test_rules_of_a_thousand_digits_are_out_of_range_or_infinite():
+    for value in (10**1000, -(10**1000), 10**10000):
+        with pytest.raises(ValueError, match=r"^threshold is -?inf, expected 0 to 1$"):
+            SpeechEvents(threshold=value)
+    events = SpeechEvents(min_silence_duration_ms=10**1000)
+    assert [one.kind for value in (1, *[0] * 99) for one in events.push(value)] == ["speech_start"]
 
 
 def test_low_thresholds():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from dataclasses import replace
 
@@ -183,7 +184,7 @@ def test_a_call_that_fails_changes_nothing(model):
             [keys[0], keys[0]],
             [good, good],
             ValueError,
-            "stands twice in one call, as numbers 0 and 1",
+            "is given twice in one call, as numbers 0 and 1",
         ),
         ([keys[0], 12345], [good, good], StaleHandleError, "12345"),
     ):
@@ -294,6 +295,34 @@ def test_snapshots_that_do_not_fit_are_refused_and_nothing_changes(model):
         stream.restore("text")
     assert stream.snapshot() == good
     assert len(pool) == 0
+
+
+def test_a_snapshot_may_be_in_a_file(model, tmp_path):
+    stream, pool, path = (
+        vad.SpeechStream(model, rate=48000),
+        vad.SpeechPool(2, model),
+        tmp_path / "a",
+    )
+    stream.push(audio(48000)[:5000])
+    good = stream.snapshot()
+    path.write_bytes(good)
+    for kind in (bytes, bytearray, memoryview, io.BytesIO, lambda data: path):
+        again = vad.SpeechStream(model, rate=48000)
+        again.restore(kind(good))
+        handle = pool.restore(kind(good))
+        assert again.snapshot() == pool.snapshot(handle) == good
+        pool.close(handle)
+    with open(path, "r+b") as file:
+        file.truncate(2**40)
+    for restore in (stream.restore, pool.restore):
+        for large in (path, b"LFSPEECH" + bytes(2**20)):
+            with pytest.raises(SnapshotError, match="1048576"):
+                restore(large)
+        with pytest.raises(TypeError, match=r"pathlib\.Path"):
+            restore(str(path))
+        with pytest.raises(SnapshotError, match="directory"):
+            restore(tmp_path)
+    assert stream.snapshot() == good
 
 
 def test_models_and_options_that_cannot_be(model):

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..._source import shown
+from .._inventory import brief
+
 # Layers that put out no mask, whatever mask they get.
 STOPS = frozenset(
     {"Flatten", "Reshape", "Permute", "RepeatVector", "Lambda", "Embedding", "InputLayer"}
@@ -51,29 +54,30 @@ class Call:
 
 def references(value: Any) -> Iterator[Reference]:
     """Yield the tensors in a layer's inbound nodes, by the layer they come from and which it is."""
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from references(inner)
-    elif isinstance(value, list):
-        if len(value) in (3, 4) and isinstance(value[0], str) and isinstance(value[2], int):
-            yield value[0], value[2]
-            value = value[3:]
-        for inner in value:
-            yield from references(inner)
+    waiting = [value]  # the next one at the end
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += reversed(one.values())
+        elif isinstance(one, list):
+            is_one = len(one) in (3, 4) and isinstance(one[0], str) and isinstance(one[2], int)
+            if is_one:
+                yield one[0], one[2]
+            waiting += reversed(one[3:] if is_one else one)
 
 
 def _keywords(node: Any) -> Iterator[dict[str, Any]]:
     """Yield the keyword arguments of a call."""
-    if isinstance(node, dict):
-        if isinstance(node.get("kwargs"), dict):
-            yield node["kwargs"]
-    elif isinstance(node, list):
-        if len(node) == 4 and isinstance(node[0], str):
-            if isinstance(node[3], dict):
-                yield node[3]
-            return
-        for inner in node:
-            yield from _keywords(inner)
+    waiting = [node]  # the next one at the end
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list) and len(one) == 4 and isinstance(one[0], str):
+            if isinstance(one[3], dict):
+                yield one[3]
+        elif isinstance(one, list):
+            waiting += reversed(one)
+        elif isinstance(one, dict) and isinstance(one.get("kwargs"), dict):
+            yield one["kwargs"]
 
 
 def call_of(layer: Mapping[str, Any]) -> Call:
@@ -86,27 +90,33 @@ def call_of(layer: Mapping[str, Any]) -> Call:
     for node in nodes:
         keywords = list(_keywords(node))
         given = [one for each in keywords for one in references(each.get("mask"))]
-        found = list(references(node))
-        for one in given:
-            if one in found[1:]:  # the first is what it is called with
-                at = len(found) - 1 - found[::-1].index(one)
-                del found[at]
-        data += found
+        data += _without(list(references(node)), given)
         masks += [source for source, _ in given]
         training = training or any(each.get("training") is True for each in keywords)
     return Call(tuple(data), len(nodes), tuple(masks), training)
 
 
+def _without(found: list[Reference], masks: list[Reference]) -> list[Reference]:
+    """Return what a call gets without its masks: of each the last one, but never the first."""
+    if not masks:
+        return found
+    places: dict[Reference, list[int]] = {}
+    for place, one in enumerate(found[1:], 1):
+        places.setdefault(one, []).append(place)
+    left_out = {places[one].pop() for one in masks if places.get(one)}
+    return [one for place, one in enumerate(found) if place not in left_out]
+
+
 def mask_after(layer: Mapping[str, Any], mask: str | None) -> str | None:
     """Return in words what makes the mask that a layer puts out, if it gets this one."""
-    kind = layer.get("class_name")
+    kind = kind_of(layer)
     options = layer.get("config")
     options = options if isinstance(options, dict) else {}
     if kind == "Masking":
-        value = str(options.get("mask_value", 0.0))[:20]
-        return f"Masking {name_of(layer)!r} before it masks steps whose values are all {value}"
+        value = brief(options.get("mask_value", 0.0), 20)
+        return f"Masking {shown(name_of(layer))} before it masks steps whose values are all {value}"
     if kind == "Embedding" and options.get("mask_zero") is True:
-        return f"Embedding {name_of(layer)!r} before it masks token 0 (mask_zero)"
+        return f"Embedding {shown(name_of(layer))} before it masks token 0 (mask_zero)"
     if kind in STOPS:
         return None
     inner = options.get("layer") if kind == "Bidirectional" else layer
@@ -116,11 +126,17 @@ def mask_after(layer: Mapping[str, Any], mask: str | None) -> str | None:
     return mask
 
 
+def kind_of(layer: Mapping[str, Any]) -> str:
+    """Return a layer's class."""
+    return brief(layer.get("class_name"))
+
+
 def name_of(layer: Mapping[str, Any]) -> str:
     """Return a layer's name."""
     options = layer.get("config")
     name = options.get("name") if isinstance(options, dict) else None
-    return str(layer.get("name") if name is None else name)
+    name = layer.get("name") if name is None else name
+    return name if isinstance(name, str) else brief(name)
 
 
 def assumptions(
@@ -135,13 +151,15 @@ def assumptions(
     """
     call, texts, notes = call_of(layer), [], []
     if mask is None and call.masks:
-        mask = f"it gets a mask from {call.masks[0]!r}"
+        mask = f"it gets a mask from {shown(call.masks[0])}"
     if mask is not None:
         texts.append(SKIPPED.format(mask))
     if call.states:
         computed = [source for source in call.states if source not in inputs]
         if computed:
-            texts.append(GIVEN_STATE.format(" and ".join(map(repr, dict.fromkeys(computed)))))
+            texts.append(
+                GIVEN_STATE.format(" and ".join(map(shown, [*dict.fromkeys(computed)][:12])))
+            )
         else:
             notes.append(INPUT_STATE)
     if call.training and _drops(layer):

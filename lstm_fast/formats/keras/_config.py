@@ -11,8 +11,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from ..._budget import Budget
 from ...cell import Cell
-from ._calls import assumptions, call_of, mask_after, name_of, references
+from .._inventory import VALUES, brief
+from ._calls import assumptions, call_of, kind_of, mask_after, name_of, references
 from ._model import CellPart, ConfigError, Layer, Model, Other, Path, Run, Taken, activation
 
 # Layers that pass on what they get when nobody trains; a stack goes on across them.
@@ -22,18 +24,37 @@ IDLE = frozenset(
 )
 MODELS = frozenset({"Sequential", "Functional", "Model"})
 INPUTS = frozenset({"InputLayer"})
+LAYER_STEPS, LAYER_BYTES = 60, 2000  # of one layer or cell, beside its names
+COPIES = 6  # of the names around a layer, which stand in texts of it
+LARGEST_SIZE = 2**63  # beyond which sizes only make products that take long
 
 
-def read_model(config: Any, taken: Taken) -> Model:
+def read_model(config: Any, taken: Taken, budget: Budget) -> Model:
     """Return what a config tells of.
 
     Args:
         config: parsed.
         taken: for what it leaves open.
+        budget: what is charged.
+
+    Raises:
+        FormatError: it takes more than a file of this size can need.
     """
     model = Model()
-    _Reader(model, taken).walk(config, (), (), None)
+    _Reader(model, taken, budget).walk(config, (), (), None)
     return model
+
+
+def charge_layer(budget: Budget, group: Path, names: Path) -> None:
+    """Charge what is made of one layer or cell.
+
+    Raises:
+        FormatError: it is more than a file of this size can need.
+    """
+    what = "what its config tells of"
+    budget.work(LAYER_STEPS + len(group) + len(names), what)
+    characters = sum(map(len, group)) + sum(map(len, names))
+    budget.memory(LAYER_BYTES + 16 * len(group) + COPIES * characters, what)
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -51,7 +72,7 @@ def group_names(layers: list[dict[str, Any]]) -> list[str]:
     """Return the groups of layers beside each other: by class, numbered from the second on."""
     names, used = [], dict[str, int]()
     for layer in layers:
-        name = snake_case(str(layer.get("class_name")))
+        name = snake_case(kind_of(layer))
         count = used.get(name, 0)
         used[name] = count + 1
         names.append(f"{name}_{count}" if count else name)
@@ -78,8 +99,9 @@ def _feeds(
 
 
 class _Reader:
-    def __init__(self, model: Model, taken: Taken) -> None:
+    def __init__(self, model: Model, taken: Taken, budget: Budget) -> None:
         self._model = model
+        self._budget = budget
         self._taken = taken
         self._assumed: list[str] = []  # of the layer that is being read
 
@@ -98,12 +120,13 @@ class _Reader:
         layers = [_dict(layer) for layer in listed]
         inner = [name_of(layer) for layer in layers]
         inputs = frozenset(
-            n for n, layer in zip(inner, layers, strict=True) if layer.get("class_name") in INPUTS
+            n for n, layer in zip(inner, layers, strict=True) if kind_of(layer) in INPUTS
         )
         found: dict[str, Layer | None] = {}
         masks: dict[str, str | None] = {}
         last = mask
         for layer, place, name in zip(layers, group_names(layers), inner, strict=True):
+            charge_layer(self._budget, (*group, place), (*names, name))
             call = call_of(layer)
             before = next(filter(None, (masks.get(source) for source, _ in call.data)), None)
             before = (mask if name in inputs else before) if "inbound_nodes" in layer else last
@@ -111,7 +134,7 @@ class _Reader:
                 layer, (*group, "layers", place), (*names, name), before, inputs
             )
             last = masks[name] = after
-            if one is not None or layer.get("class_name") in IDLE:
+            if one is not None or kind_of(layer) in IDLE:
                 found[name] = one
         self._chain(found, _feeds(options, layers, inner))
         leaving = [masks.get(source) for source, _ in references(options.get("output_layers"))]
@@ -126,15 +149,15 @@ class _Reader:
         inputs: frozenset[str],
     ) -> tuple[Layer | None, str | None]:
         """Return a recurrent layer, None for another, and the mask that it puts out."""
-        kind = layer.get("class_name")
-        self._model.kinds.append(str(kind)[:80])
+        kind = kind_of(layer)
+        self._model.kinds.append(kind)
         if kind in MODELS or isinstance(_dict(layer.get("config")).get("layers"), list):
             return None, self.walk(layer, group, names, mask)
         self._assumed.clear()
         try:
             one = self._layer(layer, group, names)
         except ConfigError as error:
-            self._model.refused.append(Other(str(kind), group, names))
+            self._model.refused.append(Other(brief(kind), group, names))
             one = Layer(names, (), error=str(error))
         if one is not None and one.error is None:
             texts, notes = assumptions(layer, mask, inputs)
@@ -161,7 +184,7 @@ class _Reader:
         Raises:
             ConfigError: it is an LSTM that cannot be computed.
         """
-        kind, options = layer.get("class_name"), _dict(layer.get("config"))
+        kind, options = kind_of(layer), _dict(layer.get("config"))
         if kind == "TimeDistributed":
             wrapped = _dict(options.get("layer"))
             inner, _ = self._layer_and_mask(wrapped, (*group, "layer"), names, None, frozenset())
@@ -177,11 +200,11 @@ class _Reader:
         return None
 
     def _other(self, layer: dict[str, Any], group: Path, names: Path) -> None:
-        kind = layer.get("registered_name") or layer.get("class_name")
+        kind = layer.get("registered_name") or kind_of(layer)
         if kind == "RNN":
             cell = _dict(_dict(layer.get("config")).get("cell"))
-            kind = f"RNN of {cell.get('registered_name') or cell.get('class_name')}"
-        self._model.others.append(Other(str(kind), group, names))
+            kind = f"RNN of {brief(cell.get('registered_name') or kind_of(cell))}"
+        self._model.others.append(Other(brief(kind), group, names))
 
     def _bidirectional(self, options: dict[str, Any], group: Path, names: Path) -> Layer | None:
         forward = _dict(options.get("layer"))
@@ -203,13 +226,13 @@ class _Reader:
             names,
             (first, second),
             options_of_first.get("return_sequences") is True,
-            None if mode is None else str(mode),
+            None if mode is None else brief(mode),
             _notes(options_of_first),
         )
 
     def _run(self, layer: dict[str, Any], group: Path, names: Path, first: int) -> Run | None:
         """Return the cells of a layer that is an LSTM, or an RNN of LSTMCells."""
-        kind, options = layer.get("class_name"), _dict(layer.get("config"))
+        kind, options = kind_of(layer), _dict(layer.get("config"))
         if layer.get("registered_name"):  # somebody's own class of that name
             return None
         backwards = options.get("go_backwards") is True
@@ -221,12 +244,12 @@ class _Reader:
             return None
         inner = options.get("cell")
         cells, groups = [_dict(inner)], [(*group, "cell")]
-        if cells[0].get("class_name") == "StackedRNNCells":
+        if kind_of(cells[0]) == "StackedRNNCells":
             inner = _dict(cells[0].get("config")).get("cells")
         if isinstance(inner, list):
             cells = [_dict(cell) for cell in inner]
             groups = [(*group, "cell", "cells", name) for name in group_names(cells)]
-        kinds = {None if c.get("registered_name") else c.get("class_name") for c in cells}
+        kinds = {None if c.get("registered_name") else kind_of(c) for c in cells}
         if kinds != {"LSTMCell"}:
             return None
         parts = [
@@ -238,11 +261,12 @@ class _Reader:
     def _cell(
         self, options: dict[str, Any], group: Path, names: Path, place: int, is_cudnn: bool = False
     ) -> CellPart:
+        charge_layer(self._budget, group, names)
         units, where = options.get("units"), "/".join(names)
         if "output_dim" in options:
             raise ConfigError(f"{where} is of Keras 1; load it with Keras 2 and save it again")
-        if not isinstance(units, int) or units < 1:
-            raise ConfigError(f"{where} has {units!r} units")
+        if not isinstance(units, int) or not 1 <= units < LARGEST_SIZE:
+            raise ConfigError(f"{where} has {VALUES.repr(units)} units")
         cell = Cell()
         if not is_cudnn:
             cell = self._activations(options, where)

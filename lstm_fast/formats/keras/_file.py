@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ..._source import Source
-from .. import _json
-from .._files import FormatError, checked, size_limit
+from .. import _json, _zip
+from .._files import checked
 from ._hdf5 import File, Object
 from ._versions import Version
 
 WEIGHTS = "model.weights.h5"
 LAYERS = "layers"
 OLD_LAYERS = "_layer_checkpoint_dependencies"  # what Keras 2.12 calls the group "layers"
-ZIP_ERRORS = (  # what zipfile raises for damaged files
-    *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
-    *(NotImplementedError, RuntimeError, KeyError, OverflowError),
-)
 
 
 @dataclass(frozen=True)
@@ -50,18 +44,18 @@ def opened(source: Source) -> Iterator[Opened]:
     with source.open() as file:
         if file.read(4) != b"PK\3\4":
             with checked(source, "HDF5"):
-                root = File(file).root
-                version, text = _version(root), root.text("model_config")
+                root = File(file, source.budget).root
+                version, texts = _version(root), root.attribute("model_config")
             config = None
-            if text is not None:
-                config = _json.parse(source, "model_config", text.encode(), size_limit(source))
+            if texts:
+                config = _json.parse(source, "model_config", texts[0].partition(b"\0")[0])
             yield Opened(root, config, version)
             return
         config, metadata, weights = _unzip(source, file)
     with io.BytesIO(weights) as memory:  # whose end frees it, before anything is made of weights
         del weights
         with checked(source, WEIGHTS):
-            root = File(memory).root
+            root = File(memory, source.budget).root
         text = metadata.get("keras_version") if isinstance(metadata, dict) else None
         yield Opened(root, config, Version(text if isinstance(text, str) else None, True))
 
@@ -78,23 +72,12 @@ def _version(root: Object) -> Version:
 
 def _unzip(source: Source, file: BinaryIO) -> tuple[Any, Any, bytes]:
     """Return config, metadata and the HDF5 file in a zip file."""
-    # Keras stores without compression, so that no part is larger than the whole.
-    limit = source.size + (16 << 20)
-    with checked(source, "zip file", *ZIP_ERRORS), zipfile.ZipFile(file) as archive:
+    with checked(source, "zip file", *_zip.ERRORS), _zip.opened(source, file) as archive:
 
         def member(name: str) -> bytes:
-            with checked(source, name, *ZIP_ERRORS):
-                info = archive.getinfo(name)
-                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise FormatError(
-                        f"{source}: {name}: compressed in a way that Keras never uses"
-                    )
-                if info.file_size > limit:
-                    raise FormatError(
-                        f"{source}: {name}: claims {info.file_size} bytes, too much for this file"
-                    )
-                return archive.read(info)  # which is at most file_size
+            with checked(source, name, *_zip.ERRORS):
+                return _zip.read(source, archive, archive.getinfo(name))
 
-        config = _json.parse(source, "config.json", member("config.json"), size_limit(source))
-        metadata = _json.parse(source, "metadata.json", member("metadata.json"), size_limit(source))
+        config = _json.parse(source, "config.json", member("config.json"))
+        metadata = _json.parse(source, "metadata.json", member("metadata.json"))
         return config, metadata, member(WEIGHTS)

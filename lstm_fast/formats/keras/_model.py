@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...cell import Activation, Cell
+from .._inventory import VALUES
+from ._calls import kind_of
 from ._versions import Version
 
 # What Keras calls an activation, and what it is here. What hard_sigmoid is depends on the version.
@@ -77,7 +79,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Other:
-    """A recurrent layer that is no LSTM of Keras's own: GRU, a class that somebody derived."""
+    """A recurrent layer that is not an LSTM of Keras's own: GRU, a class that somebody derived."""
 
     kind: str
     group: Path
@@ -110,9 +112,9 @@ def activation(value: Any, major: int | None, what: str) -> Activation:
     if value is None:
         value = "linear"
     if isinstance(value, dict):
-        options, kind = value.get("config"), value.get("class_name")
+        options, kind = value.get("config"), kind_of(value)
         options = options if isinstance(options, dict) else {}
-        number = {"LeakyReLU": ("negative_slope", "alpha"), "ELU": ("alpha",)}.get(str(kind), ())
+        number = {"LeakyReLU": ("negative_slope", "alpha"), "ELU": ("alpha",)}.get(kind, ())
         for name in number:
             if isinstance(options.get(name), (int, float)) and not value.get("registered_name"):
                 return Activation("leaky_relu" if kind == "LeakyReLU" else "elu", options[name])
@@ -128,7 +130,7 @@ def activation(value: Any, major: int | None, what: str) -> Activation:
     elif isinstance(value, str) and value in ACTIVATIONS:
         return ACTIVATIONS[value]
     known = ", ".join([*ACTIVATIONS, "hard_sigmoid"])
-    raise ConfigError(f"{what} is {value!r}, which is not computed here; {known} are")
+    raise ConfigError(f"{what} is {VALUES.repr(value)}, which is not computed here; {known} are")
 
 
 def _option(value: str | Activation | None, version: Version, name: str) -> Activation | None:
@@ -157,7 +159,7 @@ class Taken:
         """Return the options of `read`.
 
         Raises:
-            ValueError: one is no activation that is computed here.
+            ValueError: one is not an activation that is computed here.
         """
         first = _option(main, version, "activation")
         return cls(version, first, _option(gate, version, "recurrent_activation"), go_backwards)

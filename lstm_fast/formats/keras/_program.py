@@ -10,16 +10,18 @@ from typing import Any
 
 from ..._source import Source
 from ...program import Program, Shape
-from .._files import FormatError, checked, size_limit
-from ._config import IDLE, INPUTS
+from .._files import FormatError, checked
+from .._inventory import brief
+from ._config import IDLE, INPUTS, LARGEST_SIZE
 from ._file import Opened, opened
 from ._program_activations import LAYERS
 from ._program_chain import Piece, a_dict, chain
 from ._program_context import Context, precision
-from ._program_layers import HANDLERS, Handler
+from ._program_layers import HANDLERS, MOST_AXES, Handler
 from ._program_recurrent import recurrent
 
 TIMED = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Conv1D", "TimeDistributed", "Bidirectional"})
+OPERATION_STEPS, OPERATION_BYTES = 200, 4096  # of one layer, beside its values
 SAVE_AGAIN = "load it with Keras 3 and save it again, as .keras"
 
 
@@ -34,12 +36,14 @@ def program(source: Source) -> Program:
     with opened(source) as file:
         _check_file(source, file)
         with checked(source, "config", RecursionError):
-            pieces = list(chain(a_dict(file.config), (), ()))
-        context = Context(file.root, size_limit(source), file.version.major)
+            pieces = list(chain(a_dict(file.config), (), (), source.budget))
+        context = Context(file.root, file.version.major)
         with checked(source, "config"):
             name, pieces = _begin(context, pieces)
         given = context.tensor
         for piece in pieces:
+            source.budget.work(OPERATION_STEPS, "its layers")
+            source.budget.memory(OPERATION_BYTES, "its layers")
             with checked(source, str(piece), RecursionError):
                 lower(context, piece)
         last = pieces[-1].name if pieces else "output"
@@ -71,16 +75,18 @@ def _begin(context: Context, pieces: list[Piece]) -> tuple[str, list[Piece]]:
     first, rest = pieces[0], [one for one in pieces if one.kind not in INPUTS]
     shape = first.options.get("batch_shape")
     if not isinstance(shape, list) or len(shape) < 2:
-        raise ValueError(f"{first}: batch_shape is {str(shape)[:60]}, expected a batch and more")
+        raise ValueError(f"{first}: batch_shape is {brief(shape, 60)}, expected a batch and more")
     _, second, *frame = shape
     context.has_time = second is None or any(piece.kind in TIMED for piece in rest)
     context.steps = second if type(second) is int else None
     if not context.has_time:
         frame = [second, *frame]
-    if any(type(one) is not int or one < 1 for one in frame):
+    if len(frame) > MOST_AXES or any(
+        type(one) is not int or not 1 <= one < LARGEST_SIZE for one in frame
+    ):
         raise ValueError(
-            f"{first}: batch_shape is {str(shape)[:60]}: give every axis behind the batch and time "
-            "a size"
+            f"{first}: batch_shape is {brief(shape, 60)}: give every axis behind the batch and "
+            "time a size"
         )
     works = [piece for piece in rest if piece.kind not in IDLE]
     is_token = bool(works) and works[0].kind == "Embedding"
@@ -114,7 +120,7 @@ def _time_distributed(context: Context, piece: Piece) -> None:
         raise ValueError("there is no axis of time left that it could go along")
     context.has_time = False
     inner: Any = a_dict(piece.options.get("layer"))
-    for one in chain(inner, (*piece.group, "layer"), piece.names):
+    for one in chain(inner, (*piece.group, "layer"), piece.names, context.budget):
         if one.kind not in INPUTS:
             lower(context, one)
     context.has_time = True

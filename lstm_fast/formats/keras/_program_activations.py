@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._inventory import brief
+from ._calls import kind_of
 from ._program_chain import Piece, a_dict
 from ._program_context import Context, number
 
@@ -39,7 +41,7 @@ def activate(context: Context, piece: Piece, option: str = "activation") -> None
     """
     value = piece.options.get(option)
     if isinstance(value, dict):
-        kind, own = str(value.get("class_name")), value.get("registered_name")
+        kind, own = kind_of(value), value.get("registered_name")
         if kind in LAYERS and value.get("module") == "keras.layers" and not own:
             inner = Piece(kind, a_dict(value.get("config")), (*piece.group, option), piece.names)
             LAYERS[kind](context, inner)
@@ -64,7 +66,7 @@ def _named(context: Context, name: Any, option: str) -> None:
         BUILT[name](context)
         return
     known = ", ".join(["linear", *NAMED, *BUILT, "softmax", "log_softmax"])
-    raise ValueError(f"{option} is {str(name)[:80]!r}, which is not computed here; {known} are")
+    raise ValueError(f"{option} is {brief(name)!r}, which is not computed here; {known} are")
 
 
 def _times(context: Context, *codes: str) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ._calls import call_of, name_of, references
-from ._config import INPUTS, MODELS, group_names
+from ..._budget import Budget
+from .._inventory import brief
+from ._calls import call_of, kind_of, name_of, references
+from ._config import INPUTS, MODELS, charge_layer, group_names
 from ._model import ConfigError, Path
 
 
@@ -38,25 +40,27 @@ def a_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def chain(layer: dict[str, Any], group: Path, names: Path) -> Iterator[Piece]:
+def chain(layer: dict[str, Any], group: Path, names: Path, budget: Budget) -> Iterator[Piece]:
     """Yield the layers of a model, or the one layer that it is.
 
     Args:
         layer: its config.
         group: where its weights are.
         names: its name behind those of the models around it; () for the model as a whole.
+        budget: what is charged.
 
     Raises:
-        ConfigError: it is no chain.
+        ConfigError: it is not a chain.
     """
-    kind, options = str(layer.get("class_name"))[:80], a_dict(layer.get("config"))
+    charge_layer(budget, group, names)
+    kind, options = kind_of(layer), a_dict(layer.get("config"))
     own, is_model = layer.get("registered_name"), kind in MODELS
     piece = Piece(kind, options, group, names, call_of(layer).training)
-    module = str(layer.get("module"))[:80]
+    module = brief(layer.get("module"))
     if module.startswith("keras.") and module != "keras.layers" and not is_model:
         raise ConfigError(f"{piece}: it is an operation of {module}; only layers are read here")
     if own and not (is_model and own == kind):
-        raise ConfigError(f"{piece}: its class is your own, {str(own)[:80]!r}: it is not read here")
+        raise ConfigError(f"{piece}: its class is your own, {brief(own)!r}: it is not read here")
     if not is_model:
         if module != "keras.layers":
             raise ConfigError(f"{piece}: it is of {module!r}, not of Keras: it is not read here")
@@ -68,17 +72,17 @@ def chain(layer: dict[str, Any], group: Path, names: Path) -> Iterator[Piece]:
     if any("inbound_nodes" in one for one in layers):
         _check_graph(options, layers, inner)
     for one, place, name in zip(layers, group_names(layers), inner, strict=True):
-        yield from chain(one, (*group, "layers", place), (*names, name))
+        yield from chain(one, (*group, "layers", place), (*names, name), budget)
 
 
 def _check_graph(options: dict[str, Any], layers: list[dict[str, Any]], names: list[str]) -> None:
-    """Refuse a graph of layers that is no chain, or stands in another order."""
+    """Refuse a graph of layers that is not a chain, or stands in another order."""
     told = "only models are read in which each layer follows the one before it"
     before: str | None = None
     for layer, name in zip(layers, names, strict=True):
-        where = f"layer {name!r} ({str(layer.get('class_name'))[:80]})"
+        where = f"layer {name!r} ({kind_of(layer)})"
         call = call_of(layer)
-        if layer.get("class_name") in INPUTS:
+        if kind_of(layer) in INPUTS:
             if before is not None:
                 raise ConfigError(f"{where}: it is a second input: {told}")
         elif call.first != 1:

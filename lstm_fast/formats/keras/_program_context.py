@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..._arrays import Float32
+from ..._budget import Budget
 from ..._program_writer import Writer
 from ...program import Shape
-from ._hdf5 import Hdf5Error, Object
+from .._inventory import brief
+from ._calls import kind_of
+from ._hdf5 import Object
+from ._hdf5_messages import Hdf5Error
 from ._model import Path
 from ._program_chain import Piece
 
@@ -24,18 +28,21 @@ class Context:
 
     Args:
         root: of the HDF5 file.
-        left: how many bytes all arrays may take.
         major: the version of Keras.
     """
 
-    def __init__(self, root: Object, left: int, major: int | None) -> None:
+    def __init__(self, root: Object, major: int | None) -> None:
         self.writer = Writer()
         self.major = major
         self.tensor = -1
         self.has_time = False
         self.steps: int | None = None
         self._root = root
-        self._left = left
+
+    @property
+    def budget(self) -> Budget:
+        """What is charged."""
+        return self._root.budget
 
     @property
     def shape(self) -> Shape:
@@ -65,18 +72,19 @@ class Context:
         ahead = 2 if self.has_time else 1
         rank = ahead + len(self.shape)
         if type(axis) is not int or not -rank <= axis < rank:
-            raise ValueError(f"axis is {str(axis)[:40]}, of a value with {rank} axes")
+            raise ValueError(f"axis is {brief(axis, 40)}, of a value with {rank} axes")
         if axis % rank < ahead:
             what = ("the batch", "time")[axis % rank]
             raise ValueError(f"it works along axis {axis}, that of {what}: a step has one frame")
         return axis % rank - ahead
 
-    def arrays(self, group: Path, shapes: Sequence[Shape]) -> list[Float32]:
+    def arrays(self, group: Path, shapes: Sequence[Shape], turned: bool = False) -> list[Float32]:
         """Return the weights of a layer.
 
         Args:
             group: where they are.
             shapes: what the layer's options make of them.
+            turned: whether the axes of what is returned stand the other way round.
 
         Raises:
             ValueError: they are missing, damaged, of other shapes, not finite, or too many.
@@ -90,10 +98,9 @@ class Context:
             if array.shape != shape:
                 raise ValueError(f"its weights {path} have shape {array.shape}, expected {shape}")
             try:
-                values = array.read(self._left)
+                values = array.read(turned)
             except Hdf5Error as error:
                 raise type(error)(f"{path}: {error}") from None
-            self._left -= values.nbytes
             if not np.isfinite(values).all():
                 raise ValueError(f"its weights {path} are not all finite in float32")
             found.append(values)
@@ -113,7 +120,7 @@ def size(piece: Piece, name: str) -> int:
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
     if type(value) is not int or not 1 <= value < 2**31:
-        raise ValueError(f"{name} is {str(value)[:40]}, expected 1 or more")
+        raise ValueError(f"{name} is {brief(value, 40)}, expected 1 or more")
     return value
 
 
@@ -125,7 +132,7 @@ def flag(piece: Piece, name: str, usual: bool) -> bool:
     """
     value = piece.options.get(name, usual)
     if type(value) is not bool:
-        raise ValueError(f"{name} is {str(value)[:40]}, expected true or false")
+        raise ValueError(f"{name} is {brief(value, 40)}, expected true or false")
     return value
 
 
@@ -137,7 +144,7 @@ def number(piece: Piece, name: str, usual: float) -> float:
     """
     value = piece.options.get(name, usual)
     if type(value) not in (int, float) or not abs(value) <= float(np.finfo(np.float32).max):
-        raise ValueError(f"{name} is {str(value)[:40]}, expected a number")
+        raise ValueError(f"{name} is {brief(value, 40)}, expected a number")
     return float(value)
 
 
@@ -150,10 +157,8 @@ def precision(piece: Piece) -> str:
     policy = piece.options.get("dtype", "float32")
     if isinstance(policy, dict):
         inner = policy.get("config")
-        known = policy.get("class_name") == "DTypePolicy" and isinstance(inner, dict)
-        policy = (
-            inner.get("name") if known and isinstance(inner, dict) else policy.get("class_name")
-        )
+        known = kind_of(policy) == "DTypePolicy" and isinstance(inner, dict)
+        policy = inner.get("name") if known and isinstance(inner, dict) else kind_of(policy)
     if policy not in FLOATS:
-        raise ValueError(f"it computes in {str(policy)[:60]!r}; save it with float32 weights")
+        raise ValueError(f"it computes in {brief(policy, 60)!r}; save it with float32 weights")
     return str(policy).removeprefix("mixed_")

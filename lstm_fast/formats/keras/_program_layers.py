@@ -7,16 +7,20 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .._inventory import brief
+from ._config import LARGEST_SIZE
 from ._program_activations import activate
 from ._program_chain import Piece
 from ._program_context import Context, flag, number, size
+
+MOST_AXES = 8  # of a value
 
 
 def dense(context: Context, piece: Piece) -> None:
     units, use_bias = size(piece, "units"), flag(piece, "use_bias", True)
     biases = [(units,)] if use_bias else []
-    kernel, *bias = context.arrays(piece.group, [(context.last(), units), *biases])
-    context.apply("dense", *map(context.writer.constant, (kernel.T, *bias)))
+    kernel, *bias = context.arrays(piece.group, [(context.last(), units), *biases], turned=True)
+    context.apply("dense", *map(context.writer.constant, (kernel, *bias)))
     activate(context, piece)
 
 
@@ -33,7 +37,8 @@ def conv1d(context: Context, piece: Piece) -> None:
     if channels % groups or filters % groups:
         raise ValueError(f"{channels} and {filters} channels are not in {groups} groups")
     biases = [(filters,)] if flag(piece, "use_bias", True) else []
-    kernel, *bias = context.arrays(piece.group, [(taps, channels // groups, filters), *biases])
+    shapes = [(taps, channels // groups, filters), *biases]
+    kernel, *bias = context.arrays(piece.group, shapes, turned=True)
     writer, kept = context.writer, dilation * (taps - 1)
     window = writer.emit("reshape", context.tensor, shape=(1, channels))
     if kept:
@@ -41,7 +46,7 @@ def conv1d(context: Context, piece: Piece) -> None:
         window = writer.emit("concat", history, window, axis=0)
         end = (kept + 1, channels)
         writer.keep(history, writer.emit("slice", window, starts=(1, 0), ends=end, steps=(1, 1)))
-    weights = [writer.constant(one) for one in (kernel.transpose(2, 1, 0), *bias)]
+    weights = [writer.constant(one) for one in (kernel, *bias)]
     turned = writer.emit("transpose", window, order=(1, 0))
     made = writer.emit("conv", turned, *weights, dilation=dilation, groups=groups)
     context.tensor = writer.emit("reshape", made, shape=(filters,))
@@ -61,7 +66,7 @@ def _check_streamable(piece: Piece, taps: int) -> None:
         "same": "it looks into the future",
         "valid": "it gives fewer results than there are steps of time",
     }.get(str(padding), "that is not known here")
-    raise ValueError(f"padding is {str(padding)[:40]!r}: {why}; use padding='causal'")
+    raise ValueError(f"padding is {brief(padding, 40)!r}: {why}; use padding='causal'")
 
 
 def layer_normalization(context: Context, piece: Piece) -> None:
@@ -69,7 +74,7 @@ def layer_normalization(context: Context, piece: Piece) -> None:
     axes = piece.options.get("axis", -1)
     axes = axes if isinstance(axes, list) else [axes]
     if [context.axis(axis) for axis in axes] != [len(context.shape) - 1]:
-        raise ValueError(f"axis is {str(axes)[:40]}; only the last one is computed here")
+        raise ValueError(f"axis is {brief(axes, 40)}; only the last one is computed here")
     if flag(piece, "rms_scaling", False):
         raise ValueError("rms_scaling is not computed here")
     scaled, centred = flag(piece, "scale", True), flag(piece, "center", True)
@@ -130,8 +135,12 @@ def flatten(context: Context, piece: Piece) -> None:
 
 def reshape(context: Context, piece: Piece) -> None:
     target = piece.options.get("target_shape")
-    if not isinstance(target, list) or any(type(one) is not int or one < -1 for one in target):
-        raise ValueError(f"target_shape is {str(target)[:60]}, expected a list of sizes")
+    if not isinstance(target, list) or any(
+        type(one) is not int or not -1 <= one < LARGEST_SIZE for one in target
+    ):
+        raise ValueError(f"target_shape is {brief(target, 60)}, expected a list of sizes")
+    if len(target) > MOST_AXES:
+        raise ValueError(f"target_shape has {len(target)} axes; {MOST_AXES} are read at most")
     if context.has_time:
         time, *target = target or [0]
         if time not in (context.steps, -1):

@@ -7,7 +7,9 @@ from typing import Any
 
 from ...cell import Activation, Cell
 from ...operations import cell_attributes
+from .._inventory import brief
 from ..gates import gru_to_pytorch, to_pytorch
+from ._calls import kind_of
 from ._config import group_names
 from ._model import Path, activation
 from ._program_chain import Piece, a_dict
@@ -49,7 +51,7 @@ def _cells(piece: Piece) -> Iterator[tuple[str, Piece]]:
         yield cell(f"{piece.kind}Cell", piece.options, group, name)
         return
     one = a_dict(piece.options.get("cell"))
-    if one.get("class_name") != "StackedRNNCells":
+    if kind_of(one) != "StackedRNNCells":
         yield cell(_kind(one), a_dict(one.get("config")), group, name)
         return
     listed = a_dict(one.get("config")).get("cells")
@@ -62,7 +64,7 @@ def _cells(piece: Piece) -> Iterator[tuple[str, Piece]]:
 
 
 def _kind(cell: dict[str, Any]) -> str:
-    return str(cell.get("registered_name") or cell.get("class_name"))
+    return brief(cell.get("registered_name") or kind_of(cell))
 
 
 def _activations(context: Context, piece: Piece) -> tuple[Activation, Activation]:
@@ -82,8 +84,8 @@ def _lstm(context: Context, piece: Piece) -> None:
     gate, main = _activations(context, piece)
     shapes = [(width, 4 * units), (units, 4 * units)]
     biases = [(4 * units,)] if flag(piece, "use_bias", True) else []
-    kernel, own, *bias = context.arrays(piece.group, [*shapes, *biases])
-    weights = [writer.constant(to_pytorch(one.T, "keras")) for one in (kernel, own, *bias)]
+    kernel, own, *bias = context.arrays(piece.group, [*shapes, *biases], turned=True)
+    weights = [writer.constant(to_pytorch(one, "keras")) for one in (kernel, own, *bias)]
     h, c = (writer.state(f"{piece.name}.{part}", (units,)) for part in "hc")
     cell = cell_attributes(Cell(gate=gate, input=main, output=main))
     context.tensor, h_new, c_new = writer.emit_all("lstm", context.tensor, h, c, *weights, **cell)

@@ -8,14 +8,16 @@ from dataclasses import replace
 
 from ..._source import Readable, Source
 from ...cell import Activation
-from .._files import FormatError, Found, Refused, checked, size_limit
+from .._files import FormatError, Found, Refused, checked
 from .._inventory import counted, listed
 from ._config import read_model
 from ._file import Opened, opened
-from ._hdf5 import Hdf5Error, WholeFileError
+from ._hdf5_messages import Hdf5Error, WholeFileError
 from ._model import CellPart, ConfigError, Layer, Model, Other, Taken
 from ._stacks import Entry, Reader, entries, found_of, guessed, name_of
 from ._weights import Groups, Names, Store, weights_names
+
+KNOWN_STEPS = 0.5  # to look whether a cell is of a layer that is known
 
 
 def read(
@@ -45,7 +47,7 @@ def read(
     with opened(source) as file:
         taken = Taken.of(file.version, activation, recurrent_activation, go_backwards)
         with checked(source, "config", RecursionError):
-            model = read_model(file.config, taken)
+            model = read_model(file.config, taken, source.budget)
         with checked(source, "weights", RecursionError):
             found = _Stacks(source, file, model, taken).read()
     if not found and model.others:
@@ -58,7 +60,8 @@ def read(
 def inventory(source: Source) -> str:
     """Return in words what there is in a file without an LSTM."""
     with opened(source) as file, checked(source, "config", RecursionError):
-        kinds = Counter(read_model(file.config, Taken.of(file.version, None, None, None)).kinds)
+        taken = Taken.of(file.version, None, None, None)
+        kinds = Counter(read_model(file.config, taken, source.budget).kinds)
         if kinds:
             return f"there are layers {counted(kinds)}"
         weights = file.root.get("model_weights") or file.root
@@ -80,13 +83,18 @@ def _store(file: Opened) -> Store:
     return Groups(file.root)
 
 
+class _RefusedError(Exception):
+    """Why one stack cannot be computed, when the others of the file may be."""
+
+
 class _Stacks:
     """Reads every stack: those in the config, then what else looks like one."""
 
     def __init__(self, source: Source, file: Opened, model: Model, taken: Taken) -> None:
         self._path, self._model, self._taken = source, model, taken
+        self._budget = source.budget
         self._store = _store(file)
-        self._reader = Reader(self._store, size_limit(source))
+        self._reader = Reader(self._store, source.budget)
         self._seen: set[str] = set()
         self._names: dict[str, int] = {}
         self._found: list[Found | Refused] = []
@@ -97,6 +105,7 @@ class _Stacks:
         done = set(self._reader.done)
         known = [*self._model.others, *self._model.refused]
         for layer in self._store.scan():
+            self._budget.work(1 + len(known) * KNOWN_STEPS, "its LSTMs")
             if any(self._store.is_part(cell, one) for one in known for cell in layer.cells[:1]):
                 continue
             if layer.error is not None:
@@ -129,11 +138,12 @@ class _Stacks:
         for entry in entries(chain):
             if self._is_shared(entry):
                 continue
-            left = self._reader.left
+            left = self._budget.memory_left
             try:
                 self._add_entry(entry)
-            except FormatError as error:
-                self._reader.left = left
+            except _RefusedError as refused:
+                self._budget.give_back(left - self._budget.memory_left)
+                error = FormatError(str(refused))  # without what its traceback keeps
                 if len(chain) > 1:
                     self._seen.difference_update(one.names[-1] for one in entry.parts)
                     for layer in chain:
@@ -158,10 +168,11 @@ class _Stacks:
     def _add_entry(self, entry: Entry) -> None:
         try:
             layers = [self._reader.layer(part) for part in entry.parts]
-        except WholeFileError:
+            found = found_of(entry.name, entry, layers)
+        except (FormatError, WholeFileError):
             raise
         except (Hdf5Error, ConfigError) as error:
-            raise FormatError(f"{self._path}: weights: {error}") from None
-        with checked(self._path, entry.name or "weights"):
-            found = found_of(entry.name, entry, layers)
+            raise _RefusedError(f"{self._path}: weights: {error}") from None
+        except ValueError as error:
+            raise _RefusedError(f"{self._path}: {entry.name or 'weights'}: {error}") from None
         self._found.append(replace(found, name=self._name(entry.name)))

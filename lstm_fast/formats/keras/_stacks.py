@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..._arrays import Float32
+from ..._budget import Budget
 from ..._weights import Direction, LayerWeights, make_weights
 from ...cell import Cell
 from .._files import Found
 from ..gates import to_pytorch
-from ._hdf5 import Hdf5Error, Object
+from ._hdf5 import Object
+from ._hdf5_messages import Hdf5Error
 from ._model import CellPart, ConfigError, Layer, Run, Taken
 from ._weights import Arrays, Store
 
@@ -28,6 +30,7 @@ GUESSED = (
     "the file does not say what it computes: taken are {}, and no mask before it; options of load "
     "and read with these names say otherwise"
 )
+CELL_STEPS, CELL_BYTES = 500, 8192  # of one cell that is read, beside its values
 AS_TOLD = "the file does not say what it computes: it is as the options have it"
 
 
@@ -141,28 +144,28 @@ def guessed(layer: Layer, taken: Taken) -> Layer:
 
 
 class Reader:
-    """Reads cells, within a limit for all of them.
+    """Reads cells.
 
     Args:
         store: where they are.
-        limit: how many bytes they may take.
+        budget: what is charged.
     """
 
-    def __init__(self, store: Store, limit: int) -> None:
+    def __init__(self, store: Store, budget: Budget) -> None:
         self._store = store
-        self.left = limit
+        self._budget = budget
         self.done: set[str] = set()  # kernels, by where they are
 
     def _read(self, where: str, array: Object) -> Float32:
         try:
-            value = array.read(self.left)
+            return array.read(turned=True)
         except Hdf5Error as error:
             raise type(error)(f"{where}: {error}") from None
-        self.left -= value.nbytes
-        return value
 
     def layer(self, part: CellPart) -> tuple[LayerWeights, dict[str, str]]:
         """Return a cell's weights, and where they come from."""
+        self._budget.work(CELL_STEPS, "its LSTMs")
+        self._budget.memory(CELL_BYTES, "its LSTMs")
         arrays = self._store.arrays(part)
         if arrays is None:
             raise Hdf5Error(f"the weights of {'/'.join(part.names)} are missing")
@@ -178,19 +181,22 @@ class Reader:
             sources["bias_ih"] = arrays.bias[0]
             sources["bias_hh"] = f"{arrays.bias[0]}, second half" if part.is_cudnn else "zeros"
             b_ih, b_hh = to_pytorch(b_ih, "keras"), to_pytorch(b_hh, "keras")
-        if part.is_cudnn:
-            w_ih, w_hh = _of_cudnn(kernel, recurrent)
-        else:
-            w_ih, w_hh = np.ascontiguousarray(kernel.T), np.ascontiguousarray(recurrent.T)
+        w_ih, w_hh = _of_cudnn(kernel, recurrent) if part.is_cudnn else (kernel, recurrent)
         w_ih, w_hh = to_pytorch(w_ih, "keras"), to_pytorch(w_hh, "keras")
-        return LayerWeights(w_ih, w_hh, b_ih, b_hh, cell=part.cell), sources
+        layer = LayerWeights(w_ih, w_hh, b_ih, b_hh, cell=part.cell)
+        for value in layer.parameters().values():  # which nobody else has
+            value.flags.writeable = False
+        return layer, sources
 
 
 def _of_cudnn(kernel: Float32, recurrent: Float32) -> tuple[Float32, Float32]:
-    """Return what CuDNNLSTM has in Keras's shapes, but gate by gate in cuDNN's order."""
-    inputs, units = kernel.shape[0], recurrent.shape[0]
-    w_ih = [block.reshape(units, inputs) for block in np.split(kernel, 4, axis=1)]
-    return np.concatenate(w_ih), np.concatenate(np.split(recurrent, 4, axis=1))
+    """Return what CuDNNLSTM has in Keras's shapes, but gate by gate in cuDNN's order.
+
+    Both are given transposed, (4H, I) and (4H, H).
+    """
+    inputs, units = kernel.shape[1], recurrent.shape[1]
+    w_ih = [block.T.reshape(units, inputs) for block in np.split(kernel, 4)]
+    return np.concatenate(w_ih), np.concatenate([block.T for block in np.split(recurrent, 4)])
 
 
 def _check(part: CellPart, arrays: Arrays) -> None:
@@ -213,7 +219,7 @@ def found_of(name: str, entry: Entry, layers: list[tuple[LayerWeights, dict[str,
     Raises:
         ValueError: they do not fit each other.
     """
-    weights = make_weights([layer for layer, _ in layers], entry.direction)
+    weights = make_weights([layer for layer, _ in layers], entry.direction, copy=False)
     sources = {
         kind + weights.suffix(index): where
         for index, (_, named) in enumerate(layers)

@@ -51,7 +51,7 @@ class Version:
         if self.numbers == (2, 2) and "-tf" in (self.text or ""):
             raise ValueError(
                 UNTOLD.format(
-                    f"Keras {self.text} is in TensorFlow 1.13 to 1.15, where it is hard_sigmoid "
+                    f"{self} is in TensorFlow 1.13 to 1.15, where it is hard_sigmoid "
                     "unless told otherwise, and in TensorFlow 2.0 and 2.1, where it is sigmoid"
                 )
             )
@@ -59,5 +59,5 @@ class Version:
 
     def __str__(self) -> str:
         if self.text is not None:
-            return f"Keras {self.text}"
+            return f"Keras {self.text[:40]}"
         return "Keras 2.12 and later" if self.has_groups else "an unknown Keras"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
 from ...cell import PLAIN
 from ._file import OLD_LAYERS
-from ._hdf5 import Hdf5Error, Object, WholeFileError
+from ._hdf5 import TEXT_BYTES, WIDEST, Object
+from ._hdf5_messages import Hdf5Error, WholeFileError, text_of
 from ._model import CellPart, Layer, Other, Path, Run
 
 MOST_SHOWN = 1000
+KEY_STEPS = 0.5
+# Of one name of an array, beside its characters; and of one piece of a path.
+NAME_STEPS, NAME_BYTES, PIECE_BYTES = 10, 1000, 60
+COPIES = 6  # of a path, which stands in texts of it
 LEAF = re.compile(r"(kernel|recurrent_kernel|bias)(_[0-9]+)?(:[0-9]+)?")
 
 
@@ -95,6 +101,8 @@ class Groups:
         except WholeFileError:
             raise
         except Hdf5Error as error:
+            length = sum(map(len, path)) + sum(map(len, names))
+            group.budget.memory(NAME_BYTES + COPIES * length, "its groups")
             layers.append(_broken((*path, "cell"), names, f"{'/'.join(path)}: {error}"))
 
     def _scan(self, group: Object, path: Path, names: Path, layers: list[Layer]) -> None:
@@ -113,12 +121,15 @@ class Groups:
         if run := self._run(group, path, names):
             layers.append(Layer(names, (run,)))
             return
+        length = sum(map(len, path)) + sum(map(len, names))
         for name in group.links:
+            group.budget.work(NAME_STEPS, "its groups")
             is_layer, place = name not in ("layers", OLD_LAYERS), (*path, name)
             try:
                 inner = group.get(name)
                 called = name if inner is None else _own_name(inner) or name
             except Hdf5Error as error:
+                group.budget.memory(NAME_BYTES + COPIES * (length + len(name)), "its groups")
                 layers.append(_broken(place, (*names, name), f"{'/'.join(place)}: {error}"))
                 continue
             if inner is not None and name != "vars":
@@ -130,6 +141,9 @@ class Groups:
         if inner is not None:
             paths = [(*path, "cell", "cells", name) for name in inner.links]
         cells: list[CellPart] = []
+        what = "its cells"
+        group.budget.work(NAME_STEPS * len(paths), what)
+        group.budget.memory((NAME_BYTES + 16 * len(path)) * len(paths), what)
         for place in paths:
             found = self._at(self._root.get(*place), "")
             if found is not None and found.is_lstm:
@@ -160,7 +174,9 @@ class Names:
     """The layout of Keras 2, in which all goes by names: lstm/lstm/lstm_cell/kernel:0."""
 
     def __init__(self, root: Object, prefix: str) -> None:
+        self._budget = root.budget
         self._cells: dict[Path, Arrays | Hdf5Error] = {}
+        self._keys: dict[str, list[Path]] | None = None
         self._layers: dict[str, Hdf5Error] = {}  # those that are damaged as a whole
         seen = set()  # of groups, lest a damaged file names one a thousand times
         for layer in _names(root, "layer_names"):
@@ -176,6 +192,11 @@ class Names:
         pieces: dict[Path, dict[str, tuple[str, Object]]] = {}
         errors: dict[Path, Hdf5Error] = {}
         for name in _names(group, "weight_names"):
+            pieces_count, length = 1 + name.count("/"), len(prefix) + len(name)
+            self._budget.work(NAME_STEPS + pieces_count, "its names")
+            self._budget.memory(
+                NAME_BYTES + PIECE_BYTES * pieces_count + COPIES * length, "its names"
+            )
             *path, last = name.split("/")
             match = LEAF.fullmatch(last)
             if not match:
@@ -208,19 +229,28 @@ class Names:
         top, own = part.names[0], part.names[-1]
         if top in self._layers:
             return self._layers[top]
-        keys = [key for key in self._cells if key[0] == top]
+        keys = self._by_layer().get(top, [])
+        self._budget.work(KEY_STEPS * len(keys), "its LSTMs")
         if len(part.names) > 1:  # in a model in the model; then names are all there is to go by
             keys = [key for key in keys if own in key[1:-1]]
         # A Bidirectional's forward layer is the first in all files seen; its name makes sure.
-        keys.sort(key=lambda key: any(one.startswith("backward_") for one in key[1:]))
+        keys = sorted(keys, key=lambda key: any(one.startswith("backward_") for one in key[1:]))
         return self._cells[keys[part.place]] if part.place < len(keys) else None
+
+    def _by_layer(self) -> dict[str, list[Path]]:
+        """Return the cells of each layer at the top."""
+        if self._keys is None:
+            self._keys = {}
+            for key in self._cells:
+                self._keys.setdefault(key[0], []).append(key)
+        return self._keys
 
     def is_part(self, part: CellPart, other: Other) -> bool:
         return part.group[0] == other.names[0] and other.names[-1] in part.group[:-1]
 
     def scan(self) -> list[Layer]:
         layers = [_broken((name,), (name,), str(error)) for name, error in self._layers.items()]
-        pairs: dict[Path, CellPart] = {}
+        pairs: dict[Path, tuple[CellPart, int]] = {}  # a first direction, and where it is
         for key, found in self._cells.items():
             names = _layer_names(key)
             if isinstance(found, Hdf5Error):
@@ -230,11 +260,10 @@ class Names:
             forward = tuple(re.sub("^forward_", "", one) for one in key)
             backward = tuple(re.sub("^backward_", "", one) for one in key)
             if forward != key:
-                pairs[forward] = part
+                pairs[forward] = part, len(layers)
                 layers.append(Layer(names, (Run((part,), False),)))
             elif backward != key and backward in pairs:
-                first = pairs.pop(backward)
-                at = next(n for n, one in enumerate(layers) if one.cells == [first])
+                first, at = pairs.pop(backward)
                 runs = (Run((first,), False), Run((part,), True))
                 layers[at] = Layer(tuple(n for n in names if n in first.names), runs)
             else:
@@ -257,20 +286,23 @@ def _names(group: Object, name: str) -> list[str]:
         while (more := group.attribute(f"{name}{n}")) is not None:
             found += more
             n += 1
-    return [one.split(b"\0")[0].decode("utf-8", "replace") for one in found]
+    for one in found:
+        group.budget.memory(TEXT_BYTES + WIDEST * len(one), name)
+    return [text_of(one) for one in found]
 
 
 def weights_names(root: Object) -> list[str]:
     """Return the paths of the arrays in a file, up to a number that is enough to show."""
     found: list[str] = []
-    waiting: list[tuple[str, Object]] = [("", root)]
+    waiting = deque([("", root)])
     seen = set[int]()
     while waiting and len(found) < MOST_SHOWN:
-        path, group = waiting.pop(0)
+        path, group = waiting.popleft()
         if id(group) in seen:
             continue
         seen.add(id(group))
         for name in group.links:
+            root.budget.memory(NAME_BYTES + len(path) + len(name), "its names")
             inner = group.get(name)
             place = f"{path}/{name}" if path else name
             if inner is not None and inner.is_array:

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._files import FormatError
-from ._file import Array, File, Proto
+from ._file import BYTES_A_STEP, Array, File, Proto
 from ._graph import Scope
 from ._operators import OPERATORS
 
 DEEPEST = 60  # steps from an initialiser to a weight; real files have about 5
+# What one value takes that is computed, beside what it holds; and a step of its search.
+VALUE_BYTES, VALUE_STEPS, VISIT_STEPS = 500, 15, 2
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 # What leaves zeros alone.
 MOVES = {"Identity", "Cast", "Transpose", "Unsqueeze", "Squeeze", "Reshape", "Slice", "Gather"}
 MOVES |= {"Split", "Expand", "Tile", "Concat"}
-
+WIDENS = ("DequantizeLinear", "Cast")
+LARGE = 1 << 16  # bytes of a tensor that is read again rather than kept
 
 # What NumPy raises for sizes, axes, indices and ranks that do not fit, Python for wrong attributes.
 NUMPY_ERRORS = (ValueError, TypeError, LookupError, OverflowError, AttributeError, RuntimeError)
@@ -65,12 +68,14 @@ class Folder:
         if key not in self._known:
             self._known[key] = Unknown(f"{name!r}, which is computed from itself")
             self._keep.append(owner)
+            self._file.budget.charge(VALUE_STEPS, VALUE_BYTES, "what it computes from constants")
             self._known[key] = self._compute(owner, name, depth)
         return self._known[key]
 
     def source(self, scope: Scope, name: str) -> str:
         """Return the name of the initialiser that a value is made from, the first of several."""
         for _ in range(DEEPEST):
+            self._file.work(VISIT_STEPS)
             owned = scope.owner(name)
             if owned is None:
                 break
@@ -91,6 +96,7 @@ class Folder:
         found, moved, seen = "constants", True, set[tuple[int, str]]()
         waiting = [(scope, name)]
         while waiting:
+            self._file.work(VISIT_STEPS)
             owned = waiting[-1][0].owner(waiting.pop()[1])
             if owned is None or (id(owned[0]), owned[1]) in seen:
                 continue
@@ -158,6 +164,7 @@ class Folder:
             if shape is not None:
                 attributes = scope.attributes_of(node)
                 return shape[attributes.get("start", 0) : attributes.get("end")]
+        self._file.work(VISIT_STEPS * (len(node.input) + len(node.output)))
         inputs = [self.value(scope, name, depth + 1) if name else None for name in node.input]
         unknown = [value for value in inputs if isinstance(value, Unknown)]
         known = [value for value in inputs if not isinstance(value, Unknown)]
@@ -167,6 +174,11 @@ class Folder:
             attributes = scope.attributes_of(node) | {"outputs of the node": len(node.output)}
             with np.errstate(all="ignore"):  # what is not finite in the end is an error anyway
                 results = OPERATORS[node.op_type](known, attributes, self._file)
+            if len(results) > 1:
+                for name, result in zip(node.output, results, strict=False):
+                    self._known[id(scope), name] = result
+            if node.op_type in WIDENS:
+                self._forget(scope, node)
             return results[output]
         except FormatError:
             raise
@@ -181,6 +193,23 @@ class Folder:
             text = f"node {node.name or node.output[output]!r} ({node.op_type}): {error}"
             raise FormatError(f"{self._file.source}: {text}") from error
 
+    def _forget(self, scope: Scope, node: Proto) -> None:
+        """Let go of the integers that a node has made floats of: these take four times as much."""
+        owned = scope.owner(node.input[0])
+        if owned is None or owned[1] not in owned[0].tensors:
+            return
+        key = (id(owned[0]), owned[1])
+        value = self._known.get(key)
+        if isinstance(value, np.ndarray) and value.nbytes > LARGE:
+            del self._known[key]
+            self._file.budget.give_back(value.nbytes)
+
+    def _is_zeros(self, value: Value | None) -> bool:
+        if isinstance(value, Unknown) or value is None:
+            return value is not None and value.zeros
+        self._file.work(value.size / BYTES_A_STEP)
+        return not np.any(value)
+
     def _partly(
         self, scope: Scope, node: Proto, inputs: list[Value | None], unknown: Unknown
     ) -> Value:
@@ -188,19 +217,13 @@ class Folder:
         first = inputs[0] if inputs else None
         if node.op_type == "ConstantOfShape":
             tensor = scope.attributes_of(node).get("value")
-            zeros = tensor is None or not np.any(self._file.array(tensor))
+            zeros = tensor is None or self._is_zeros(self._file.array(tensor))
             return Unknown(unknown.why, zeros=zeros)
         if node.op_type not in MOVES:
             return unknown
         values = inputs if node.op_type == "Concat" else [first]
-        if all(_is_zeros(value) for value in values):
+        if all(self._is_zeros(value) for value in values):
             return Unknown(unknown.why, zeros=True)
         if self._batch and node.op_type in ("Expand", "Tile") and first is not None:
             return first
         return unknown
-
-
-def _is_zeros(value: Value | None) -> bool:
-    if isinstance(value, Unknown):
-        return value.zeros
-    return value is not None and not np.any(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..._source import Source
 from .._files import FormatError, MissingExtraError
+from ._wire import MARK_BYTES, Kind, kinds, marked, outline
 
 Array: TypeAlias = NDArray[Any]
 Proto: TypeAlias = Any  # a message of the package onnx, whose classes are made at run time
@@ -32,19 +34,21 @@ KEPT = {
     BFLOAT16: ("<u2", "int32_data"),  # as bits; read into float32, which holds all its values
 }
 DTYPES = {number: np.dtype(kept) for number, (kept, _) in KEPT.items() if number != BFLOAT16}
-FOLDED_BYTES = 8 << 20  # what computing weights may take beside four times the files
-KEPT_BYTES = 64 << 20  # what a program's constants may take beside sixteen times the files
+HELD = 1 << 24  # a file of so many bytes stays in memory; of a larger one tensors are read
+LARGE = 1 << 16  # bytes of a constant that is not copied where that can be helped
+MOST_AXES = 64  # as NumPy has it
+TAKE_STEPS, BYTES_A_STEP = 5, 500  # of making an array, and of the memory that is filled
 
 
 class File:
-    """One model file, the external files that its tensors name, and the memory it may still take.
+    """One model file, and the external files that its tensors name; charges what is made of them.
 
     Args:
         source: the model.
 
     Raises:
         OSError: it cannot be opened.
-        FormatError: it is no ONNX model, or the library is missing.
+        FormatError: it is not an ONNX model, or the library is missing.
     """
 
     def __init__(self, source: Source) -> None:
@@ -53,12 +57,21 @@ class File:
             import onnx
         except ImportError:
             raise MissingExtraError(source, "onnx", "onnx") from None
+        self.budget = source.budget
+        self.work = self.budget.work
+        self.budget.memory(source.size, "the file")
         data = source.read()
         self.model: Proto = onnx.ModelProto()
         try:
-            self.model.ParseFromString(data)
+            self.model.ParseFromString(outline(data, _kind(), self.budget))
+        except FormatError:
+            raise
         except Exception as error:  # what protobuf raises depends on which of its parsers is there
             raise FormatError(f"{source}: damaged, or no ONNX model: {error}") from error
+        is_held = source.path is None or source.size <= HELD
+        self._data = data if is_held else None
+        if not is_held:
+            self.budget.give_back(source.size)
         if not self.model.HasField("graph"):
             raise FormatError(f"{source}: damaged, or no ONNX model: there is no graph in it")
         if self.model.ir_version >= 3 and not self.model.opset_import:  # it stands at the end
@@ -66,33 +79,34 @@ class File:
                 f"{source}: damaged: the version of its operators (opset_import) is missing, as "
                 "where a file is cut short: fetch or export it again"
             )
-        self._budget = FOLDED_BYTES + 4 * len(data)
-        self._kept = KEPT_BYTES + 16 * len(data)
+        self._packed, self._size = 0, source.size
         self._external: set[Source] = set()
 
-    def take(self, size_bytes: int) -> None:
-        """Count memory that computing weights is about to take.
+    def take(self, size_bytes: int, what: str = "what it computes from its constants") -> None:
+        """Charge memory that computing constants is about to take, and the work of filling it.
 
         Raises:
-            ValueError: it is more than such a file can need.
+            FormatError: it is more than such a file can need.
         """
-        self._budget -= size_bytes
-        if self._budget < 0:
-            raise ValueError(
-                f"computing it takes {size_bytes} bytes too many for a file of this size"
-            )
+        self.budget.charge(TAKE_STEPS + size_bytes / BYTES_A_STEP, size_bytes, what)
 
     def keep(self, size_bytes: int) -> None:
-        """Count memory that a program's constants take: weights, and what is made of them.
+        """Charge what a constant takes once more when it is packed, for a layer or for a program.
+
+        Four times the file is for free, for weights of 8 bits become some of 32 in any case.
 
         Raises:
-            ValueError: it is more than such a file can need.
+            FormatError: it is more than such a file can need.
         """
-        self._kept -= size_bytes
-        if self._kept < 0:
-            raise ValueError(
-                f"its constants take {-self._kept} bytes too many for a file of this size"
-            )
+        free = max(0, min(size_bytes, 4 * self._size - self._packed))
+        self._packed += free
+        self.take(size_bytes - free, "its constants")
+
+    def frozen(self, values: Array) -> Array:
+        """Return a computed constant so that nothing can change it, and no one needs a copy."""
+        if values.nbytes < LARGE or values.dtype == object or _is_frozen(values):
+            return values
+        return np.frombuffer(values.tobytes(), values.dtype).reshape(values.shape)
 
     def array(self, tensor: Proto) -> Array:
         """Return a tensor's values.
@@ -104,6 +118,8 @@ class File:
         if tensor.data_type not in KEPT:
             raise ValueError(f"tensors of ONNX's type number {tensor.data_type} are not read")
         kept, typed = KEPT[tensor.data_type]
+        if len(tensor.dims) > MOST_AXES:
+            raise ValueError(f"its shape has {len(tensor.dims)} axes")
         dims, dtype = tuple(tensor.dims), np.dtype(kept)
         if any(size < 0 for size in dims):
             raise ValueError(f"its shape is {dims}")
@@ -111,17 +127,42 @@ class File:
         if tensor.data_location:
             raw: Any = self._external_bytes(tensor, count * dtype.itemsize)
         elif tensor.HasField("raw_data"):
-            raw = tensor.raw_data
+            raw = self._raw(tensor.raw_data)
         else:
-            return _finished(_typed(getattr(tensor, typed), dtype, count, dims), tensor, dims)
+            values = getattr(tensor, typed)
+            self.take(2 * 8 * len(values), "a tensor")  # of which the half is free again
+            self.budget.give_back(8 * len(values))
+            self.work(0.1 * len(values))
+            return self._finished(_typed(values, dtype, count, dims), tensor, dims)
         if len(raw) != count * dtype.itemsize:
             raise ValueError(
                 f"shape {dims} takes {count * dtype.itemsize} bytes, found {len(raw)} of data"
             )
-        return _finished(np.frombuffer(raw, dtype), tensor, dims)
+        return self._finished(np.frombuffer(raw, dtype), tensor, dims)
+
+    def _raw(self, values: bytes) -> bytes:
+        """Return the values of a tensor, which may have been left out of the message."""
+        self.take(len(values), "a tensor")
+        if len(values) != MARK_BYTES or (found := marked(values)) is None:
+            return values
+        at, size = found
+        self.take(size, "a tensor")
+        if self._data is not None:
+            return self._data[at : at + size]
+        with self.source.open() as file:
+            file.seek(at)
+            return file.read(size)
+
+    def _finished(self, flat: Array, tensor: Proto, dims: tuple[int, ...]) -> Array:
+        if tensor.data_type == BFLOAT16:
+            self.take(12 * flat.size, "a tensor")
+            self.budget.give_back(8 * flat.size)
+            flat = (flat.astype(np.uint32) << 16).view(np.float32)
+        return flat.reshape(dims)
 
     def _external_bytes(self, tensor: Proto, size_bytes: int) -> bytes:
         entries = {entry.key: entry.value for entry in tensor.external_data}
+        self.work(50)
         file = self.source.beside(entries.get("location", ""))
         offset, length = (
             int(entries.get(k, d)) for k, d in (("offset", 0), ("length", size_bytes))
@@ -137,11 +178,27 @@ class File:
             )
         if file not in self._external:
             self._external.add(file)
-            self._budget += 4 * file.size
-            self._kept += 16 * file.size
+            self._size += file.size
+        self.take(length, "a tensor")
         with file.open() as opened:
             opened.seek(offset)
             return opened.read(length)
+
+
+def _is_frozen(values: Array) -> bool:
+    """Tell whether an array is a view of bytes."""
+    base: Any = values
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    return isinstance(base, bytes)
+
+
+@cache
+def _kind() -> Kind:
+    """Return the kind of the messages that models are."""
+    import onnx
+
+    return kinds(onnx.ModelProto.DESCRIPTOR)
 
 
 def _typed(values: Any, dtype: np.dtype[Any], count: int, dims: tuple[int, ...]) -> Array:
@@ -152,9 +209,3 @@ def _typed(values: Any, dtype: np.dtype[Any], count: int, dims: tuple[int, ...])
     wide = kind if kind.kind == "f" else np.dtype(np.uint64 if kind.kind == "u" else np.int64)
     found = np.fromiter(values, wide, count)
     return found.astype(kind).view(dtype)
-
-
-def _finished(flat: Array, tensor: Proto, dims: tuple[int, ...]) -> Array:
-    if tensor.data_type == BFLOAT16:
-        flat = (flat.astype(np.uint32) << 16).view(np.float32)
-    return flat.reshape(dims)

@@ -147,7 +147,7 @@ def _float32(name: str, value: Array) -> Float32:
     if value.dtype.kind != "f":
         raise ValueError(f"{name} is {value.dtype}, expected floats")
     with np.errstate(over="ignore"):  # infinity is refused with the weights
-        return value.astype(np.float32)
+        return value.astype(np.float32, copy=False)
 
 
 def _layer(cell: Cell, parts: Mapping[str, Float32]) -> LayerWeights:
@@ -165,7 +165,7 @@ def _layer(cell: Cell, parts: Mapping[str, Float32]) -> LayerWeights:
         values["peephole"] = np.concatenate([blocks[order.index(gate)] for gate in "ifo"])
     for ours, name in (("h_0", "initial_h"), ("c_0", "initial_c")):
         if name in parts:
-            values[ours] = parts[name]
+            values[ours] = parts[name].copy()
     return LayerWeights(**values, cell=cell)
 
 

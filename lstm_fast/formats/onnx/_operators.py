@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from ._file import DTYPES, Array, File
+from ._file import DTYPES, MOST_AXES, Array, File
 
+MOST_NUMBERS = 4096  # of a shape, axes, or the sizes that something is split into
 Arguments = list["Array | None"]
 Attributes = dict[str, Any]
 Operator = Callable[[Arguments, Attributes, File], list[Array]]
@@ -42,12 +44,25 @@ def _need(inputs: Arguments, index: int) -> Array:
 def _given(inputs: Arguments, index: int, attributes: Attributes, name: str) -> list[int] | None:
     """Return whole numbers that are an attribute in older versions and an input in newer ones."""
     if index < len(inputs) and inputs[index] is not None:
-        return [int(number) for number in np.ravel(_need(inputs, index))]
+        return _whole_numbers(_need(inputs, index), name)
     value = attributes.get(name)
     return None if value is None else [int(number) for number in value]
 
 
+def _whole_numbers(value: Array, name: str) -> list[int]:
+    """Return a shape, axes or sizes as Python has them.
+
+    Raises:
+        ValueError: they are more than any node has.
+    """
+    if value.size > MOST_NUMBERS:
+        raise ValueError(f"its {name} has {value.size} numbers, more than {MOST_NUMBERS}")
+    return [int(number) for number in np.ravel(value)]
+
+
 def _take(file: File, shape: Any, dtype: np.dtype[Any]) -> None:
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"a shape has {len(shape)} axes")
     if any(size < 0 for size in shape):
         raise ValueError(f"a size is below 0: {list(shape)}")
     file.take(math.prod(int(size) for size in shape) * dtype.itemsize)
@@ -131,7 +146,7 @@ def _slice(inputs: Arguments, attributes: Attributes, _: File) -> Array:
 @_operator("Concat")
 def _concat(inputs: Arguments, attributes: Attributes, file: File) -> Array:
     values = [_need(inputs, n) for n in range(len(inputs))]
-    file.take(sum(value.nbytes for value in values))
+    file.take(sum(value.size * value.dtype.itemsize for value in values))
     return np.concatenate(values, attributes["axis"])
 
 
@@ -145,16 +160,17 @@ def _gather(inputs: Arguments, attributes: Attributes, file: File) -> Array:
 
 
 @_operator("Split")
-def _split(inputs: Arguments, attributes: Attributes, _: File) -> list[Array]:
+def _split(inputs: Arguments, attributes: Attributes, file: File) -> list[Array]:
     value, axis = _need(inputs, 0), attributes.get("axis", 0)
     sizes, outputs = _given(inputs, 1, attributes, "split"), attributes["outputs of the node"]
     if sizes is None:
         each = -(-value.shape[axis] // outputs)
         sizes = [each] * (outputs - 1) + [value.shape[axis] - each * (outputs - 1)]
-    if any(size < 0 for size in sizes) or sum(sizes) != value.shape[axis]:
+    if len(sizes) < outputs or any(size < 0 for size in sizes) or sum(sizes) != value.shape[axis]:
         raise ValueError(f"shape {value.shape} is not split into {sizes}")
-    ends = [sum(sizes[: n + 1]) for n in range(len(sizes) - 1)]
-    return list(np.split(value, ends, axis))
+    file.work(3 * len(sizes))
+    file.budget.memory(200 * len(sizes))
+    return list(np.split(value, [*accumulate(sizes)][:-1], axis))
 
 
 @_operator("Expand")
@@ -170,12 +186,14 @@ def _expand(inputs: Arguments, attributes: Attributes, file: File) -> Array:
 def _tile(inputs: Arguments, attributes: Attributes, file: File) -> Array:
     value, repeats = _need(inputs, 0), _given(inputs, 1, attributes, "repeats") or []
     _take(file, [max(value.nbytes, 1), *repeats], np.dtype(np.int8))
+    if len(repeats) > value.ndim + MOST_AXES:
+        raise ValueError(f"it has {len(repeats)} repeats for shape {value.shape}")
     return np.tile(value, repeats)
 
 
 @_operator("ConstantOfShape")
 def _constant_of_shape(inputs: Arguments, attributes: Attributes, file: File) -> Array:
-    shape = [int(size) for size in np.ravel(_need(inputs, 0))]
+    shape = _whole_numbers(_need(inputs, 0), "shape")
     fill = file.array(attributes["value"]) if "value" in attributes else np.zeros(1, np.float32)
     _take(file, shape, fill.dtype)
     return np.full(shape, fill.reshape(()), fill.dtype)
@@ -214,7 +232,7 @@ def _div(inputs: Arguments, _: Attributes, file: File) -> Array:
 @_operator("Neg")
 def _neg(inputs: Arguments, _: Attributes, file: File) -> Array:
     value = _need(inputs, 0)
-    file.take(value.nbytes)
+    _take(file, value.shape, value.dtype)
     return np.negative(value)
 
 

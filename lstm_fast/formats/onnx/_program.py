@@ -110,7 +110,7 @@ class _Reader:
         time_axis: int | Mapping[str, int],
     ) -> None:
         self._file, self._path, self._named = file, file.source, inputs
-        self._scopes = scopes(file.model)
+        self._scopes = scopes(file.model, file.budget)
         self._root = self._scopes[0]
         graph = file.model.graph
         infos = {one.name: one for one in graph.input if one.name not in self._root.tensors}
@@ -168,11 +168,13 @@ class _Reader:
         return Inputs(self._builder, self._said, frames)
 
     def program(self, outputs: list[str] | None, states: dict[str, str] | None) -> Program:
+        left = self._file.budget.memory_left
         try:
             return self._program(outputs, states)
         except FormatError as error:
             if not self._inputs.guessed:
                 raise
+            self._file.budget.give_back(left - self._file.budget.memory_left)
             why = str(error).removeprefix(f"{self._path}: ")
             self._said = replace(self._said, guesses=False)
             self._builder, self._whole = Builder(self._file), None
@@ -233,6 +235,7 @@ class _Reader:
             computed, until = dict(values), dict.fromkeys(values, works)
             for name in own:
                 if name not in computed:
+                    self._file.work(20)
                     self._maybe(name, computed)
                     until[name] = len(self._tracer.works)
             pairs, also_y = recognised(self._builder, self._inputs.ordered(), computed)
@@ -268,7 +271,7 @@ class _Reader:
         """Add an output that nobody asks for: it may be what a state becomes."""
         try:
             computed[name] = self._value(name, "outputs")
-        except ValueError:  # and its text has the source, which is no part of a program
+        except ValueError:  # and its text has the source, which is not a part of a program
             self._builder.note(f"output {name} is left out: it takes what is not computed here")
 
     def _needed(self, step: _Step, given: Collection[int]) -> list[str]:

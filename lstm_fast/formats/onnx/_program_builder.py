@@ -18,9 +18,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...program import Kind, Op, Shape, Tensor
-from ._file import Array, File
+from ._file import LARGE, Array, File
 
 MOST_OPS = 20_000
+# What an operation takes in a program, one of its inputs or outputs, and a constant.
+OP_STEPS, OP_BYTES, NAME_BYTES, CONSTANT_BYTES = 14, 900, 120, 600
+HASHED_A_STEP = 50  # values
 MOST_ELEMENTS = 1 << 24  # of one tensor
 MOST_COPIED = 1 << 20  # values that a file need not hold one by one
 MOST_IN_ALL = 1 << 28  # of all tensors that are no constants
@@ -187,6 +190,7 @@ class Builder:
 
     def _constant(self, values: Array) -> int:
         kind = kind_of(values.dtype)
+        self._file.work(10 + values.size / HASHED_A_STEP)
         with np.errstate(over="ignore"):
             kept = np.ascontiguousarray(values, np.dtype(kind))
         if values.dtype == np.float64 and np.any(kept != values):
@@ -195,7 +199,11 @@ class Builder:
         key = (kind, kept.shape, hashlib.sha256(kept.data).digest())
         if key not in self._same:
             self._file.keep(kept.nbytes)
-            if np.may_share_memory(kept, values):
+            self._file.budget.memory(CONSTANT_BYTES, "its constants")
+            if not np.may_share_memory(kept, values):
+                self._file.take(kept.nbytes, "its constants")
+                kept = self._file.frozen(kept)
+            elif self._file.frozen(kept) is not kept or kept.nbytes < LARGE:
                 kept = kept.copy()
             self.tensors.append(Tensor(kept.shape, kind))
             self._same[key] = len(self.tensors) - 1
@@ -225,6 +233,9 @@ class Builder:
         """Add an operation, and return its outputs."""
         if len(self.ops) >= MOST_OPS:
             raise UnsupportedError(f"the model takes more than {MOST_OPS} operations")
+        count = len(inputs) + len(shapes)
+        size = OP_BYTES + NAME_BYTES * count
+        self._file.budget.charge(OP_STEPS + count, size, "its operations")
         outputs = [self.tensor(shape, kind) for shape in shapes]
         op = Op(code, tuple(inputs), tuple(outputs), dict(attributes), self.source)
         self.ops.append(op)
@@ -259,6 +270,14 @@ class Builder:
             return value.tensor
         return self.constant(value.reshape(stripped(value.shape)))
 
+    def take(self, size_bytes: int) -> None:
+        """Charge memory for numbers that are about to be made; see `File.take`."""
+        self._file.take(size_bytes)
+
+    def spend(self, steps: float = 1) -> None:
+        """Charge steps of work."""
+        self._file.work(steps)
+
     def note(self, text: str) -> None:
         self.notes[text] = None
 
@@ -268,6 +287,7 @@ class Builder:
 
     def saved(self) -> Saved:
         """Return where it stands, for `restore`."""
+        self._file.work((len(self._same) + len(self._seen) + len(self.notes)) / 20)
         return Saved(
             len(self.ops),
             len(self.constants),

@@ -146,6 +146,7 @@ def _reduce_prod(inputs: Arguments, attributes: Attributes, file: File) -> list[
     value = inputs[0]
     if value is None or value.dtype.kind == "f":
         raise ValueError("only products of whole numbers are computed")
+    file.take(2 * value.nbytes)
     axes = inputs[1] if len(inputs) > 1 else attributes.get("axes")
     chosen = None if axes is None else tuple(int(one) for one in np.ravel(axes))
     return [np.asarray(np.prod(value, axis=chosen, keepdims=bool(attributes.get("keepdims", 1))))]
@@ -161,7 +162,8 @@ def _reduce_l2(inputs: Arguments, attributes: Attributes, file: File) -> list[Ar
         range(value.ndim) if given is None else [int(one) % value.ndim for one in np.ravel(given)]
     )
     stay = [axis for axis in range(value.ndim) if axis not in axes]
-    file.take(value.size * 8)
+    file.take(value.size * 24)
+    file.work(value.size * 0.3)
     rows = value.transpose(*stay, *axes).reshape(*(value.shape[axis] for axis in stay), -1)
     squares = np.square(rows.astype(np.float64)).reshape(-1, rows.shape[-1])
     norms = np.sqrt([math.fsum(row) for row in squares]).astype(value.dtype)
@@ -173,16 +175,20 @@ def _reduce_l2(inputs: Arguments, attributes: Attributes, file: File) -> list[Ar
 FOLDED |= {"Range": _range, "ReduceProd": _reduce_prod, "Mod": _mod, "ReduceL2": _reduce_l2}
 
 
-def _cast_like(inputs: Arguments, _: Attributes, __: File) -> list[Array]:
+def _cast_like(inputs: Arguments, _: Attributes, file: File) -> list[Array]:
     value, like = inputs
     if value is None or like is None or like.dtype not in DTYPES.values():
         raise ValueError("an input is missing")
+    file.take(value.size * like.dtype.itemsize)
     return [value.astype(like.dtype)]
 
 
 FOLDED["CastLike"] = _cast_like
 
 
-def widened(value: Array) -> Array:
+def widened(value: Array, file: File) -> Array:
     """Return a constant with half precision as float32; all other values as they are."""
-    return value.astype(np.float32) if value.dtype == np.float16 else value
+    if value.dtype != np.float16:
+        return value
+    file.take(4 * value.size)
+    return value.astype(np.float32)

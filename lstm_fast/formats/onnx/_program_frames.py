@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from .._files import FormatError
-from ._file import Array, Proto
+from ._file import BYTES_A_STEP, Array, Proto
 from ._graph import Scope, label
 from ._program_builder import Sym, Value, shape_of
 from ._program_inputs import Inputs
@@ -88,7 +88,7 @@ class Longer(Tracer):
         for shown, scope, name in names:
             before, now = self._first.value(scope, name), self.value(scope, name)
             source = f"of output {shown}"
-            if _depends(before, now):
+            if self._depends(before, now):
                 self._wrong(source, LENGTH)
             if not isinstance(now, Sym):
                 continue
@@ -160,6 +160,11 @@ class Longer(Tracer):
             self._wrong(self._reaches.blamed or source, why)
         return values
 
+    def _depends(self, one: Value | None, many: Value | None) -> bool:
+        if isinstance(one, np.ndarray) and isinstance(many, np.ndarray) and one is not many:
+            self.file.work((one.size + many.size) / BYTES_A_STEP)
+        return _depends(one, many)
+
     def _before(self, scope: Scope, name: str) -> Value | None:
         """Return what a name stood for where there was one frame."""
         owned = scope.owner(name) if name else None
@@ -177,7 +182,7 @@ class Longer(Tracer):
         """Return what a node does that one frame alone gets wrong, "" for nothing."""
         self._reaches.blamed = ""
         for index, (one, many) in enumerate(zip(before, inputs, strict=True)):
-            if (node.op_type, index) not in SHAPES and _depends(one, many):
+            if (node.op_type, index) not in SHAPES and self._depends(one, many):
                 return LENGTH
         first, work = (one.works.get(place(scope, node)) for one in (self._first, self))
         pairs = list(zip(before, inputs, strict=True))

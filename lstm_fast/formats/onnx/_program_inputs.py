@@ -57,6 +57,7 @@ class Inputs:
         self, builder: Builder, said: Said, frames: Mapping[str, int] | None = None
     ) -> None:
         infos, shapes, constants = said.infos, said.shapes, said.constants
+        builder.spend(sum(3 + len(one.type.tensor_type.shape.dim) for one in infos.values()))
         self._builder, self._infos, self._said = builder, infos, said
         self._shapes = {name: _sizes(name, shape) for name, shape in shapes.items()}
         self._constants = constants
@@ -71,7 +72,7 @@ class Inputs:
         for what, names in names_of.items():
             if unknown := sorted(set(names) - set(infos)):
                 raise ValueError(
-                    f"{what} names {', '.join(unknown)}, which is no input: "
+                    f"{what} names {', '.join(unknown)}, which is not an input: "
                     f"the inputs are {', '.join(infos) or 'none'}"
                 )
         self._named: dict[str, int] = {}

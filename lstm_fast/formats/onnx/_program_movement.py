@@ -91,7 +91,7 @@ def _transpose(node: Node) -> list[Value]:
     order = node.attributes.get("perm")
     order = list(range(rank))[::-1] if order is None else [int(axis) for axis in order]
     if sorted(order) != list(range(rank)):
-        raise ValueError(f"perm {order} is no order of {rank} axes")
+        raise ValueError(f"perm {order} is not an order of {rank} axes")
     return [transposed(node.builder, value, order)]
 
 
@@ -127,6 +127,7 @@ def _concat(node: Node) -> list[Value]:
         return [concatenated(node.builder, values, int(axis))]
     axis = axis_in(int(axis), len(last.shape))
     joined = concatenated(node.builder, values, axis)  # which checks their shapes
+    node.builder.take(sum(one.nbytes for one in constants))
     before = np.concatenate(constants, axis)
     node.builder.work.windows.append(Window(axis, before.shape[axis], 0))
     return [joined if node.past is None else behind_past(node, last, axis, before)]
@@ -144,6 +145,7 @@ def concatenated(builder: Builder, values: Sequence[Value], axis: int) -> Value:
         raise ValueError(f"shapes {', '.join(map(str, shapes))} are not joined along axis {axis}")
     if len(values) == 1:
         return values[0]
+    builder.spend(3 * len(values))
     computed = [value.tensor for value in values if isinstance(value, Sym)]
     if len(set(computed)) < len(values):  # joined with constants, or with itself
         builder.works_along(*(v.shape[axis] for v in values if isinstance(v, Sym)))
@@ -260,6 +262,8 @@ def taken(builder: Builder, value: Value, indices: np.ndarray, axis: int) -> Val
     """Return a value at indices (0 or more) along an axis; a slice where one will do."""
     shape = shape_of(value)
     whole = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
+    builder.take(8 * indices.size)
+    builder.spend(0.2 * indices.size)
     flat = [int(one) for one in indices.ravel()]
     if not flat:
         raise UnsupportedError("it takes nothing")
@@ -339,6 +343,7 @@ def _pad(node: Node) -> list[Value]:
     if node.past is not None:
         held = list(shape_of(value))
         held[node.past] = before[node.past]
+        node.builder.take(4 * math.prod(held))
         value = behind_past(node, value, node.past, np.full(held, filled, np.float32))
         before[node.past] = 0
     return [_padded(node, value, before, after, mode, filled)]
@@ -355,6 +360,7 @@ def _padded(
     if mode in ("edge", "wrap"):
         if max(whole) > MOST_COPIED:
             raise UnsupportedError(f"it makes shape {whole} of {shape}")
+        builder.take(16 * sum(whole))
         for axis, size in enumerate(shape):
             if before[axis] or after[axis]:
                 at = np.arange(-before[axis], size + after[axis])
@@ -370,7 +376,7 @@ def _padded(
     ):
         raise ValueError(f"shape {shape} is too small to be reflected by {before} and {after}")
     if builder.kind(value) != "float32":
-        raise UnsupportedError("it pads values that are no floats")
+        raise UnsupportedError("it pads values that are not floats")
     skip = len(stripped(whole))
     first = min(len(shape) - len(stripped(shape)), len(shape) - skip)
     made = builder.emit(

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...program import Kind
 from ._file import Array
+from ._operators import MOST_NUMBERS
 from ._program_builder import Builder, Sym, UnsupportedError, Value
 
 Lowering = Callable[["Node"], "list[Value]"]
@@ -74,6 +75,8 @@ class Node:
     def whole_numbers(self, index: int, name: str) -> list[int] | None:
         """Return what older versions have as an attribute and newer ones as an input."""
         value = self.known(index, name)
+        if value is not None and value.size > MOST_NUMBERS:
+            raise ValueError(f"its {name} has {value.size} numbers, more than {MOST_NUMBERS}")
         if value is not None:
             return [int(one) for one in np.ravel(value)]
         found = self.attributes.get(name)
@@ -111,13 +114,17 @@ class Registers:
         self._builder = builder
         self.found: dict[str, tuple[int, Array]] = {}
         self.next: dict[str, int] = {}
+        self._next: dict[str, int] = {}  # numbers that make names unique
         self.starts: dict[str, list[Start]] = {}  # by node
 
     def new(self, name: str, initial: Array) -> tuple[str, int]:
         """Add one, and return its name and its tensor."""
-        unique, count = name, 2
+        unique, count = name, self._next.get(name, 2)
         while unique in self.found:
+            self._builder.spend()
             unique, count = f"{name}#{count}", count + 1
+        self._next[name] = count
+        self._builder.take(initial.nbytes + len(name))
         self.found[unique] = (self._builder.tensor(initial.shape), initial)
         return unique, self.found[unique][0]
 

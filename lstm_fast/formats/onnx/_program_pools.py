@@ -164,7 +164,12 @@ def _average_pool(node: Node) -> list[Value]:
     )
     sums = Sym(tensor, (*shape[:2], *counts))
     return [
-        binary(builder, "div", sums, _met(axes, bool(node.attributes.get("count_include_pad"))))
+        binary(
+            builder,
+            "div",
+            sums,
+            _met(builder, axes, bool(node.attributes.get("count_include_pad"))),
+        )
     ]
 
 
@@ -178,8 +183,9 @@ def _attributes(axes: Sequence[_Axis], groups: int) -> dict[str, object]:
     return {"groups": groups, **{name: one for name, (one,) in zip(names, pairs, strict=True)}}
 
 
-def _met(axes: Sequence[_Axis], counts_padding: bool) -> Array:
+def _met(builder: Builder, axes: Sequence[_Axis], counts_padding: bool) -> Array:
     """Return how many values each window is the mean of; one number where all are alike."""
+    builder.take(24 * math.prod(axis.count for axis in axes))
     whole = np.ones((), np.int64)
     for axis in axes:
         begin, end = (axis.begin, axis.given_end) if counts_padding else (0, 0)

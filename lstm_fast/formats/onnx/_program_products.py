@@ -142,6 +142,7 @@ def _conv(node: Node) -> list[Value]:
         held = (*shape[: node.past], before, *shape[node.past + 1 :])
         if math.prod(held) > MOST_ELEMENTS:
             raise UnsupportedError(f"it keeps {before} frames, which is too much for a session")
+        node.builder.take(4 * math.prod(held))
         zeros = np.zeros(held, np.float32)
         value = behind_past(node, value, node.past, zeros)
         shape = shape_of(value)

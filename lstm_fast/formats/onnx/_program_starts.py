@@ -33,6 +33,7 @@ def initial_of(tracer: Tracer, scopes: Sequence[Scope], name: str, kind: str) ->
     """Return what a recurrent node of this name starts from."""
     at = {"h": 5, "c": 6}[kind]
     for scope in scopes:
+        tracer.file.work(len(scope.nodes))
         for node in scope.nodes:
             if label(node) == name and len(node.input) > at:
                 start, made = str(node.input[at]), list(node.output)
@@ -148,6 +149,7 @@ class _Origins:
             if tensor in seen or tensor < 0:
                 continue
             seen.add(tensor)
+            self._builder.spend()
             if op is None:
                 ends.add(tensor)
             elif op.code in ("lstm", "gru"):

@@ -117,6 +117,8 @@ class Times:
 
     def _traced(self, frames: Mapping[str, int], *, is_whole: bool) -> Verdict:
         inputs, more = self._inputs_with(frames), max(frames.values()) - 1
+        budget = self._tracer.file.budget
+        left = budget.memory_left
         with self._builder.aside():
             registers = Registers(self._builder)
             longer = Longer(self._tracer, inputs, registers, more, is_whole=is_whole)
@@ -124,6 +126,8 @@ class Times:
                 longer.outputs(self._ends)
             except ValueError as error:
                 raise _UntracedError(str(error), longer.anew) from error
+            finally:
+                budget.give_back(left - budget.memory_left)
         times = {name: (axis,) for name, axis in longer.times.items()}
         return Verdict(longer.found, dict(longer.past), times, longer.ahead)
 

@@ -24,7 +24,8 @@ from ._program_nodes import LOWERINGS, Node, Registers
 
 DOMAINS = ("", "ai.onnx")
 MICROSOFT = ("Gelu",)  # of com.microsoft, the same as ONNX's
-MOST_NODES = 200_000
+# What one node takes, and one name in it, beside the operations that it becomes.
+NODE_STEPS, NODE_BYTES, USE_STEPS, USE_BYTES = 28, 600, 2, 200
 SEVERAL = "it needs several frames, as what works along time does, or is made for so many"
 Key = tuple[int, str]
 
@@ -58,7 +59,6 @@ class Tracer:
         self.works: dict[Key, Work] = {}  # by the place of a node
         self._cuts: Mapping[int, slice] = {}  # what the next node takes of axes instead
         self._open: set[Key] = set()
-        self._left = MOST_NODES
 
     def value(self, scope: Scope, name: str) -> Value:
         """Return what a name stands for.
@@ -145,6 +145,7 @@ class Tracer:
             if tensor in seen:
                 continue
             seen.add(tensor)
+            self.file.work()
             if tensor in names:
                 found.append(names[tensor])
             op = self.builder.made.get(tensor)
@@ -157,7 +158,7 @@ class Tracer:
             self.known[key] = self.inputs.value(self.cuts[key])
         elif name in scope.tensors:
             try:
-                self.known[key] = widened(self.file.array(scope.tensors[name]))
+                self.known[key] = widened(self.file.array(scope.tensors[name]), self.file)
                 self.fixed.add(key)
             except (ValueError, OverflowError) as error:
                 raise FormatError(f"{self.file.source}: tensor {name!r}: {error}") from error
@@ -171,19 +172,21 @@ class Tracer:
 
     def _produce(self, scope: Scope, index: int, output: int) -> None:
         """Compute all outputs of a node whose inputs are known."""
-        self._left -= 1
-        if self._left < 0:
-            raise FormatError(f"{self.file.source}: it takes more than {MOST_NODES} nodes")
         node = scope.nodes[index]
         inside = scope.children.get((index, ""))
         if inside is None and node.op_type == "If":
             inside = self._branch(scope, index)
         if inside is not None:
             owner, inner = self._inside(inside, node, output)
+            self.file.work(USE_STEPS)
+            self.file.budget.memory(USE_BYTES, "its graphs")
             self.known[id(scope), node.output[output]] = self.known[id(owner), inner]
             return
         owned = [self._owned(scope, one) if one else None for one in node.input]
         keys = [None if one is None else (id(one[0]), one[1]) for one in owned]
+        count = len(node.input) + len(node.output)
+        steps, size = NODE_STEPS + USE_STEPS * count, NODE_BYTES + USE_BYTES * count
+        self.file.budget.charge(steps, size, "its graphs")
         values = self._operate(scope, node, [None if k is None else self.known[k] for k in keys])
         is_fixed = all(key is None or key in self.fixed for key in keys)
         for name, value in zip(node.output, values, strict=False):
@@ -204,7 +207,7 @@ class Tracer:
                 extra = {"outputs of the node": len(node.output)}
                 with np.errstate(all="ignore"):  # what is not finite is refused with the constants
                     results = FOLDED[node.op_type](known, attributes | extra, self.file)
-                return [widened(one) for one in results]
+                return [self.file.frozen(widened(one, self.file)) for one in results]
             if ours and node.op_type in ("Shape", "Size") and isinstance(inputs[0], Sym):
                 return [_shape(inputs[0], node.op_type, attributes)]
             ours = ours or (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
@@ -255,6 +258,7 @@ class Tracer:
         if any(isinstance(one, Sym) and one.tensor in self.builder.made for one in values):
             parts.append(f"to run what comes before it, say outputs={[name for name, _ in owned]}")
         behind = [one for one in node.output if one]
+        self.file.work(2 * len(scope.nodes))
         taken = {name for other in scope.nodes for name in other.input}
         is_root = scope.parent is None and not scope.bound
         if not is_root or scope.children or taken & set(behind):

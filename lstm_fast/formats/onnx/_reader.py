@@ -20,6 +20,9 @@ from ._no_lstm import nothing
 from ._operators import dequantise
 from ._stacks import Chains, Node
 
+LSTM_STEPS, LSTM_BYTES = 300, 8000  # that one node takes, beside its weights
+HASHED_A_STEP = 200  # bytes
+LABELS = 12  # texts that have its name in them
 KINDS = {("", "LSTM"), ("ai.onnx", "LSTM"), ("com.microsoft", "DynamicQuantizeLSTM")}
 # Our names for what is in an input
 MEANT = {
@@ -57,7 +60,7 @@ class _Reader:
         self._constants, self._states = Folder(file), Folder(file, batch=True)
 
     def read(self) -> list[Found | Refused]:
-        all_scopes = scopes(self._file.model)
+        all_scopes = scopes(self._file.model, self._file.budget)
         read = self._parts(all_scopes)
         if not read:
             raise FormatError(f"{self._path}: {nothing(all_scopes)}")
@@ -73,6 +76,7 @@ class _Reader:
         for stack in stacks:
             found += self._stack([parts[node] for node in stack])
         found.sort(key=lambda one: order[one.name])
+        self._file.work(sum(_bytes(one) for one in found) / HASHED_A_STEP)
         return _distinct(found)
 
     def _parts(self, all_scopes: list[Scope]) -> list[_Part | Refused]:
@@ -80,12 +84,16 @@ class _Reader:
         found: list[_Part | Refused] = []
         names: Counter[str] = Counter()
         for scope in all_scopes:
+            self._file.work(len(scope.nodes))
             for proto in scope.nodes:
                 if (proto.domain, proto.op_type) not in KINDS:
                     continue
                 name = proto.name or next(filter(None, proto.output), "LSTM")
                 names[name] += 1
                 name = name if names[name] == 1 else f"{name}#{names[name]}"
+                # Not in what follows, which takes a node alone that is too much.
+                self._file.work(LSTM_STEPS)
+                self._file.budget.memory(LSTM_BYTES + LABELS * len(name), "its LSTM nodes")
                 try:
                     what = f"node {name!r} ({proto.op_type})"
                     with checked(self._path, what, TypeError, IndexError):
@@ -132,6 +140,7 @@ class _Reader:
             key: f"{key} of node {name} ({self._constants.source(scope, given[key])})"
             for key in arrays
         }
+        self._file.keep(sum(4 * value.size for value in arrays.values()))
         whole = layers(found, arrays)
         node = Node(name, scope, proto, found, whole[0].hidden_size, whole[0].input_size)
         return _Part(node, whole, sources, tuple(notes), tuple(assumptions))
@@ -262,6 +271,12 @@ def _distinct(found: list[Found | Refused]) -> list[Found | Refused]:
         else:
             kept[key] = one
     return list(kept.values())
+
+
+def _bytes(one: Found | Refused) -> int:
+    if isinstance(one, Refused):
+        return 0
+    return sum(v.nbytes for layer in one.weights.layers for v in layer.parameters().values())
 
 
 def _fingerprint(layer: LayerWeights) -> tuple[object, ...]:

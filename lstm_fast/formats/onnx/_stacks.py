@@ -14,6 +14,7 @@ from ._graph import Scope
 from ._lstm import Options
 
 LONGEST = 12  # nodes between two layers; exporters write up to about 4
+USE_BYTES, USE_STEPS = 200, 2  # of one use of a value
 ONLY_SHAPES = ("Shape", "Size")
 Axes = tuple[object, ...]
 
@@ -54,6 +55,8 @@ class Chains:
             used = [
                 n for node in scope.nodes if node.op_type not in ONLY_SHAPES for n in node.input
             ]
+            file.budget.memory(USE_BYTES * len(used), "its graphs")
+            file.work(USE_STEPS * (len(used) + len(scope.nodes) + len(scope.outputs)))
             for name in (*used, *scope.outputs):
                 owned = scope.owner(name) if name else None
                 if owned is not None:
@@ -61,6 +64,7 @@ class Chains:
 
     def below(self, node: Node) -> Node | None:
         """Return the node whose Y is this one's X, if both are layers of one stack."""
+        self._file.work(10)
         scope, name = node.scope, node.proto.input[0]
         path: list[tuple[Proto, str]] = []
         for _ in range(LONGEST):
@@ -140,7 +144,7 @@ class Chains:
             value = (
                 Folder(self._file, shape_of=shape_of).value(scope, name) if name else Unknown("")
             )
-        except FormatError:  # symbols do not multiply, say; then it is no plain stack
+        except FormatError:  # symbols do not multiply, say; then it is not a plain stack
             return None
         if isinstance(value, Unknown) or value.ndim != 1:
             return None

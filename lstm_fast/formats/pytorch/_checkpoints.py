@@ -8,18 +8,24 @@ one that holds itself ends.
 from __future__ import annotations
 
 import re
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..._budget import Budget
 from ._pickle_values import CONTAINERS, Dict, Object, PickleError, lists, parts, printable
 from ._tensors import Tensors, Values
 
 DEEPEST = 64  # containers within each other
-MOST_AGAIN = 100_000  # parts of containers that are met once more, under another name
-SHORT = 8  # parts of a list that cost no more than what holds it
-NAMES_BYTES = 32 << 20  # of all names together
+MOST_AGAIN = 25_000  # containers that are met once more, under another name, and parts of them
+# Steps for a container, for its depth, for an entry of a dict or a part of a list, for an object.
+CONTAINER, DEPTH, ENTRY, PART, OBJECT = 3, 0.05, 1, 0.1, 4
+# Bytes for a container that is to be looked into, an entry of a dict while it is, and a tensor.
+NODE_BYTES, ENTRY_BYTES, TENSOR_BYTES = 250, 180, 800
+STEPS_A_BYTE = 0.001  # of names that are put together
+WHAT, NAMES = "looking for tensors in it", "the names of its tensors"
 IS_LSTM = re.compile(r"weight_[ih]h")
 
 # A module keeps its tensors and the modules in it under these names; a scripted one has no such.
@@ -86,35 +92,39 @@ class _Node(NamedTuple):
 class Search:
     """Finds all state dicts in a value, in the order of the file, the outer ones first."""
 
-    def __init__(self, tensors: Tensors) -> None:
+    def __init__(self, tensors: Tensors, budget: Budget) -> None:
         self._tensors = tensors
+        self._budget = budget
         self._seen: set[int] = set()
         self._again = MOST_AGAIN
-        self._names_bytes = NAMES_BYTES
         self._found: dict[str, StateDict] = {}
 
     def run(self, top: Any) -> list[StateDict]:
         """Return what there is.
 
         Raises:
-            PickleError: a tensor is damaged beyond its values, or the names take too much memory.
+            PickleError: a tensor is damaged beyond its values.
+            FormatError: it takes more than a file of this size is worth.
         """
         waiting = deque([_Node(top)])
         while waiting:
             node = waiting.popleft()
             if isinstance(node.value, CONTAINERS) and self._is_wanted(node):
-                waiting.extend(self._visit(node))
+                for part in self._visit(node):
+                    self._budget.memory(NODE_BYTES, WHAT)
+                    waiting.append(part)
         return list(self._found.values())
 
     def _is_wanted(self, node: _Node) -> bool:
         """Return whether to look into a container: once, or a few times under other names."""
+        self._budget.work(CONTAINER + DEPTH * node.depth, WHAT)
         if node.depth > DEEPEST or node.is_below(node.value):
             return False
         if isinstance(node.value, Object):
             again = id(node.value) in self._seen
             self._seen.add(id(node.value))
             return self._may_walk(lists(node.value), int(again))
-        return self._may_walk([node.value], int(id(node.value) in self._seen))
+        return self._may_walk([node.value])
 
     def _may_walk(self, walked: Iterable[Any], again: int = 0) -> bool:
         """Return whether to go through these: each is free once, and counted where it is met again.
@@ -122,13 +132,25 @@ class Search:
         Many objects, each met once, may share what they hold.
         """
         for one in walked:
-            again += len(one) if id(one) in self._seen and len(one) > SHORT else 0
+            again += 1 + len(one) if id(one) in self._seen and one else 0
             self._seen.add(id(one))
         self._again -= again
         return not again or self._again >= 0
 
     def _visit(self, node: _Node) -> Iterator[_Node]:
         """Note the tensors in a container, and yield the containers in it."""
+        held = lists(node.value)
+        self._budget.work(PART * sum(map(len, held)), WHAT)
+        is_list = type(node.value) in (list, tuple)
+        if is_list and not any(isinstance(part, CONTAINERS) for part in node.value):
+            return
+        entries = sum(len(one) for one in held if isinstance(one, Dict)) // 2
+        self._budget.work(ENTRY * entries, WHAT)
+        self._budget.memory(ENTRY_BYTES * entries, WHAT)
+        yield from self._look_into(node)
+        self._budget.give_back(ENTRY_BYTES * entries)
+
+    def _look_into(self, node: _Node) -> Iterator[_Node]:
         attributes = _attributes(node.value)
         name = node.value.name if isinstance(node.value, Object) else ""
         if attributes and (name.startswith(SCRIPTED) or {PARAMETERS, MODULES} <= attributes.keys()):
@@ -150,7 +172,7 @@ class Search:
         """Do so for a module, with the names that its `state_dict` would have."""
         found = self._state_dict(node) if node.inside is None else node.inside
         prefix = node.path(in_module=True)
-        self._charge(prefix)
+        self._charge(2 * sys.getsizeof(prefix))
         if QUANTIZED_LSTM.fullmatch(name):
             found.quantized[prefix] = name
             return
@@ -167,6 +189,9 @@ class Search:
                 yield _Node(part, key, node.depth + 1, node, found)
 
     def _values(self, node: _Node, key: str, part: Any) -> Values | None:
+        if not isinstance(part, Object):
+            return None
+        self._budget.work(OBJECT, WHAT)
         try:
             return self._tensors.find(part)
         except ValueError as error:
@@ -175,14 +200,14 @@ class Search:
     def _state_dict(self, node: _Node) -> StateDict:
         """Return a new one for the tensors of a container."""
         place = node.path()
-        self._charge(place)
+        self._charge(2 * sys.getsizeof(place))
         while place in self._found:  # a key that is there twice, or 0 beside "0"
             place += "again."
         self._found[place] = StateDict(place)
         return self._found[place]
 
     def _note(self, found: StateDict, name: str, values: Values | None) -> None:
-        self._charge(found.place + name)
+        self._charge(TENSOR_BYTES + 2 * (sys.getsizeof(found.place) + sys.getsizeof(name)))
         if values is not None:
             found.tensors[name] = values
         if _is_packed(name):
@@ -191,10 +216,9 @@ class Search:
             if match is not None:
                 found.quantized.setdefault(match[1], name)
 
-    def _charge(self, name: str) -> None:
-        self._names_bytes -= len(name)
-        if self._names_bytes < 0:
-            raise PickleError("the names of its tensors are too long")
+    def _charge(self, count_bytes: int) -> None:
+        self._budget.memory(count_bytes, NAMES)
+        self._budget.work(STEPS_A_BYTE * count_bytes, NAMES)
 
 
 def _is_packed(name: str) -> bool:
@@ -203,9 +227,10 @@ def _is_packed(name: str) -> bool:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """Return what may be the `__dict__` of a module; a module of torch.fx is built from one."""
-    if isinstance(value, Object):
+    if isinstance(value, Object) and value.name.startswith(SCRIPTED):
         return value.attributes()
-    return value.entries() if isinstance(value, Dict) else {}
+    held = value.state if isinstance(value, Object) else value
+    return held.entries() if isinstance(held, Dict) and PARAMETERS in held else {}
 
 
 def _in_module(attributes: dict[str, Any]) -> dict[str, Any]:

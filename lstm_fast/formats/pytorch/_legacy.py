@@ -11,6 +11,7 @@ import io
 from functools import partial
 from typing import Any, BinaryIO
 
+from ..._budget import Budget
 from .._recognise_ours import TORCH_MAGIC
 from ._pickle_machine import Machine
 from ._pickle_values import PickleError, contents, encoded, printable
@@ -28,11 +29,11 @@ def is_magic(value: Any) -> bool:
 class Legacy:
     """An open file of pickles, and of storages behind them."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        """Make one of a buffered file of so many bytes."""
+    def __init__(self, file: BinaryIO, size: int, budget: Budget) -> None:
+        """Make one of a buffered file of so many bytes, which charges a budget."""
         self.file = file
         self.size = size
-        self.machine = Machine(file, size, self._persistent)
+        self.machine = Machine(file, size, budget, self._persistent)
         self.is_torch = False
         self._known: dict[str, StorageId] = {}
         self._places: dict[str, int] = {}  # where the values of each storage begin
@@ -68,12 +69,13 @@ class Legacy:
             _, offset, count = known.view
         item = known.item_bytes
         read = partial(self._read, known.key, offset * item)
-        return Storage(known.dtype, count * item, read)
+        key = (id(self), known.key, offset)
+        return Storage(key, known.dtype, count * item, read)
 
     def _find_storages(self, keys: Any) -> None:
         """Go over the storages behind the pickles, which stand in the order of these keys."""
         if not isinstance(keys, list):
-            raise PickleError("the list of its storages is no list")
+            raise PickleError("the list of its storages is not a list")
         place = self.file.tell()
         for key in keys:
             known = self._known.get(key) if isinstance(key, str) else None
@@ -104,7 +106,8 @@ class Nested:
 
     NAME = "torch.storage._load_from_bytes"
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._made: dict[int, tuple[Any, Storage]] = {}
 
     def storage(self, value: Any) -> Storage:
@@ -115,8 +118,10 @@ class Nested:
         """
         value = encoded(value)  # of which many objects may share one
         if id(value) not in self._made:
+            if isinstance(value, str):
+                self._budget.memory(len(value), "a storage in bytes")
             data = contents(value) or b""
-            top = Legacy(io.BytesIO(data), len(data)).load()
+            top = Legacy(io.BytesIO(data), len(data), self._budget).load()
             if not isinstance(top, Storage):
                 raise ValueError("damaged: a storage in it is none")
             self._made[id(value)] = value, top  # kept, so that no other value gets its number

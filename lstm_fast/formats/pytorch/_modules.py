@@ -15,11 +15,13 @@ from functools import partial
 from typing import Any
 
 from ..._arrays import Float32
+from ..._budget import Budget
 from ..._parameter_names import PIECE, prefixes
 from .. import _state_dicts
 from .._files import FormatError, Found, Refused, checked
 from .._state_dicts import Tensor
 
+NAMED = 1000  # bytes that a tensor is worth beside its values: nothing here is untrusted
 # Of an LSTM, and not of a Linear; the last, of one that is trained for quantization.
 QUANTIZED = ("_all_weight_values", "_packed_weight_ih", "layers.0.layer_fw.cell.igates.weight")
 
@@ -36,7 +38,7 @@ def from_module(module: Any, *, ignore: str | Iterable[str] = ()) -> list[Found 
 
     Raises:
         FormatError: there are only cells of other kinds, or none that can be computed.
-        TypeError: it is no module.
+        TypeError: it is not a module.
     """
     import torch
 
@@ -63,8 +65,8 @@ def from_module(module: Any, *, ignore: str | Iterable[str] = ()) -> list[Found 
             for name in [one for one in tensors if one.startswith(prefix)]:
                 if PIECE.fullmatch(name, len(prefix)):
                     del tensors[name]
-    size = sum(4 * math.prod(tensor.shape) for tensor in tensors.values())
-    found = _state_dicts.find(title, tensors, size, ignore)
+    size = sum(8 * math.prod(tensor.shape) for tensor in tensors.values())
+    found = _state_dicts.find(title, tensors, Budget(title, NAMED * len(state) + size), ignore)
     if refused and not found:
         raise refused[0].error
     found = [*(_with_its_class(one, modules) for one in found), *refused]

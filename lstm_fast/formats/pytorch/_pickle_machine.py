@@ -2,7 +2,7 @@
 
 A pickle is a program for a machine with a stack and a memo. Python's own imports what the file
 names and calls what it says. This one makes inert values (see `_pickle_values`): it never imports,
-never calls, never hashes a key, and never recurses. Memory is counted before it is taken, by an
+never calls, never hashes a key, and never recurses. Memory is charged before it is taken, by an
 estimate that each opcode has beside it (see `_pickle_opcodes`); the time is that of so many opcodes
 as the file has bytes.
 """
@@ -12,35 +12,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from ._pickle_opcodes import LONGEST_LINE, OPCODES
+from ..._budget import Budget
+from ._pickle_opcodes import KEPT_BYTES, LONGEST_LINE, OPCODES
 from ._pickle_values import Global, PickleError
 
-BASE_BYTES = 32 << 20
-BYTES_PER_BYTE = 48  # a vocabulary takes 10 to 20, a list of small dicts 25
-
-
-class TooLargeError(PickleError):
-    """Its values would take more memory than a file of this size is granted."""
-
-    def __init__(self) -> None:
-        super().__init__("the pickle in it makes too many values for a file of this size")
+STEPS_AN_OPCODE = 0.5
+WHAT = "the pickle in it"
 
 
 class Machine:
     """Unpickles one value after another from a file."""
 
-    def __init__(self, file: BinaryIO, size: int, persistent: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, file: BinaryIO, size: int, budget: Budget, persistent: Callable[[Any], Any]
+    ) -> None:
         """Make one that begins where the file stands.
 
         Args:
             file: buffered.
             size: of the whole file, in bytes.
+            budget: of the file that it is in.
             persistent: returns what a persistent id stands for.
         """
         self.file = file
         self.size = size
         self.persistent = persistent
-        self.budget = BASE_BYTES + BYTES_PER_BYTE * size  # bytes that values may still take
+        self.budget = budget
         self.packages: set[str] = set()  # of what the file named, such as "torch"
         self._forget()
 
@@ -53,45 +50,51 @@ class Machine:
         """Return the next value.
 
         Raises:
-            PickleError: there is none; or it is too large (`TooLargeError`).
+            PickleError: there is none.
+            FormatError: it takes more memory or work than the budget has.
             OSError: of the file.
         """
         self._forget()
-        take = self.file.read
+        take, charge, count = self.file.read, self.budget.memory, 0
         try:
             while (code := take(1)) != b".":
                 known = OPCODES.get(code)
                 if known is None:
                     raise PickleError(f"no opcode is {code!r}" if code else "it is cut short")
                 run, cost = known
-                self.charge(cost)
+                charge(cost, WHAT)
                 run(self)
+                count += 1
             return self.stack.pop()
         except IndexError:
             raise PickleError(f"the opcode {code!r} finds nothing on the stack") from None
         except UnicodeDecodeError:
-            raise PickleError("a text in it is no text") from None
-        finally:
+            raise PickleError("a text in it is not text") from None
+        finally:  # there are no more of them than bytes
+            self.budget.give_back(KEPT_BYTES * len(self.memo))
             self._forget()
+            self.budget.work(STEPS_AN_OPCODE * count, WHAT)
 
     def charge(self, cost: int) -> None:
         """Count memory that is about to be taken."""
-        self.budget -= cost
-        if self.budget < 0:
-            raise TooLargeError
+        self.budget.memory(cost, WHAT)
 
     def take(self, count: int) -> bytes:
-        """Return the next bytes; a claim of more than the file has takes no memory."""
-        if count > LONGEST_LINE and count > self.size - self.file.tell():
-            raise PickleError(f"it claims {count} bytes, more than there are")
+        """Return the next bytes, charged where they are many; what is not there takes no memory."""
+        if count > LONGEST_LINE:
+            if count > self.size - self.file.tell():
+                raise PickleError(f"it claims {count} bytes, more than there are")
+            self.charge(count)
         data = self.file.read(count)
         if len(data) != count:
             raise PickleError("it is cut short")
         return data
 
     def line(self, longest: int = LONGEST_LINE) -> bytes:
-        """Return what there is up to the end of the line."""
-        data = self.file.readline(longest + 1)
+        """Return what there is up to the end of the line, charged where it is much."""
+        data = self.file.readline(min(longest, self.budget.memory_left) + 1)
+        if len(data) > LONGEST_LINE:
+            self.charge(len(data))
         if not data.endswith(b"\n"):
             raise PickleError("it is cut short, or a line in it is too long")
         return data[:-1]

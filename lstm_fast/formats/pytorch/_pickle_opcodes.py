@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 LONGEST_NUMBER = 64  # bytes; a random generator's state has whole numbers of 16
 LONGEST_LINE = 4096
+KEPT_BYTES = 120  # a place in the memo
 # A class of Python 2 and an object of protocol 2 are made through these.
 MAKERS = ("copyreg._reconstructor", "copy_reg._reconstructor", "copyreg.__newobj__")
 ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+
+# Bytes of a character in memory, and with what begins one in UTF-8 that makes all take so many.
+WIDE = ((4, re.compile(rb"[\xf0-\xff]")), (2, re.compile(rb"[\xc4-\xef]")), (1, re.compile(rb"")))
 
 OPCODES: dict[bytes, tuple[Callable[[Machine], None], int]] = {}
 
@@ -79,18 +83,18 @@ def _duplicate(machine: Machine) -> None:
     machine.push(machine.stack[-1])
 
 
-@opcode(b"p", 120)
+@opcode(b"p", KEPT_BYTES)
 def _put_line(machine: Machine) -> None:
     machine.keep(_whole(machine.line(20)))
 
 
-@opcode(b"q", 120, size=1)
-@opcode(b"r", 120, size=4)
+@opcode(b"q", KEPT_BYTES, size=1)
+@opcode(b"r", KEPT_BYTES, size=4)
 def _put(machine: Machine, size: int) -> None:
     machine.keep(machine.number(size))
 
 
-@opcode(b"\x94", 120)
+@opcode(b"\x94", KEPT_BYTES)
 def _put_next(machine: Machine) -> None:
     machine.keep(len(machine.memo))
 
@@ -120,7 +124,7 @@ def _whole(text: bytes) -> int:
     try:
         return int(text)
     except ValueError:
-        raise PickleError(f"{text[:20]!r} is no whole number") from None
+        raise PickleError(f"{text[:20]!r} is not a whole number") from None
 
 
 @opcode(b"I", 48)
@@ -131,7 +135,7 @@ def _int_line(machine: Machine) -> None:
 
 @opcode(b"L", 160)
 def _long_line(machine: Machine) -> None:
-    text = machine.line(machine.budget).removesuffix(b"L")
+    text = machine.line(machine.size).removesuffix(b"L")
     is_long = len(text) > 2 * LONGEST_NUMBER
     machine.push(Object(f"int of {len(text)} digits") if is_long else _whole(text))
 
@@ -178,13 +182,24 @@ def _float(machine: Machine) -> None:
 @opcode(b"\x8d", 80, size=8)
 def _text(machine: Machine, size: int) -> None:
     data = machine.take(machine.number(size))
-    machine.charge(4 * len(data))  # one emoji makes every character take four bytes
+    if len(data) <= LONGEST_LINE:
+        machine.charge(4 * len(data))
+    else:
+        machine.charge(_widest(data) * len(data))
+        machine.budget.give_back(len(data))  # of the bytes
     machine.push(data.decode("utf-8", "surrogatepass"))
+
+
+def _widest(data: bytes) -> int:
+    """Return how many bytes each character takes; one emoji makes all of them take four."""
+    if data.isascii():
+        return 1
+    return next(width for width, first in WIDE if first.search(data))
 
 
 @opcode(b"V", 80)
 def _text_line(machine: Machine) -> None:
-    line = machine.line(machine.budget // 4)
+    line = machine.line(machine.size)
     machine.charge(4 * len(line))
     machine.push(line.decode("raw-unicode-escape"))
 
@@ -201,13 +216,15 @@ def _bytes(machine: Machine, size: int) -> None:
 @opcode(b"T", 80, size=4)
 def _old_text(machine: Machine, size: int) -> None:
     """Push a string of Python 2, which may be text or bytes: one character for each byte."""
-    machine.push(machine.take(machine.number(size)).decode("latin-1"))
+    data = machine.take(machine.number(size))
+    machine.charge(len(data))
+    machine.push(data.decode("latin-1"))
 
 
 @opcode(b"S", 80)
 def _old_text_line(machine: Machine) -> None:
-    line = machine.line(machine.budget // 4)
-    machine.charge(4 * len(line))
+    line = machine.line(machine.size)
+    machine.charge(12 * len(line))  # the pieces between what is escaped
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise PickleError("a string in it has no quotes")
     machine.push(ESCAPE.sub(_unescaped, line[1:-1]).decode("latin-1"))
@@ -279,7 +296,7 @@ def _append(machine: Machine, items: list[Any]) -> None:
         target.elements = [] if target.elements is None else target.elements
         target = target.elements
     if type(target) is not list:
-        raise PickleError("it appends to what is no list")
+        raise PickleError("it appends to what is not a list")
     machine.charge(16 * len(items))
     target.extend(items)
 
@@ -290,7 +307,7 @@ def _set(machine: Machine, items: list[Any]) -> None:
         target.items = Dict() if target.items is None else target.items
         target = target.items
     if not isinstance(target, Dict):
-        raise PickleError("it sets an entry of what is no dict")
+        raise PickleError("it sets an entry of what is not a dict")
     machine.charge(16 * len(items))
     target.extend(_pairs(items))
 
@@ -330,7 +347,7 @@ def _global(machine: Machine) -> None:
 def _stack_global(machine: Machine) -> None:
     name, module = machine.stack.pop(), machine.stack.pop()
     if type(name) is not str or type(module) is not str:
-        raise PickleError("a name in it is no string")
+        raise PickleError("a name in it is not a string")
     machine.push(machine.named(module, name))
 
 
@@ -344,7 +361,7 @@ def _extension(machine: Machine, size: int) -> None:
 def _called(function: Any, args: Any, kwargs: Any = None) -> Object:
     """Return what stands for the result of a call."""
     if not isinstance(args, tuple):
-        raise PickleError("the arguments of a call in it are no tuple")
+        raise PickleError("the arguments of a call in it are not a tuple")
     name = function.name if isinstance(function, (Global, Object)) else type(function).__name__
     if name in MAKERS and args and isinstance(args[0], Global):
         name = args[0].name
@@ -384,11 +401,11 @@ def _build(machine: Machine) -> None:
         target.state = state
 
 
-@opcode(b"Q", 160)
+@opcode(b"Q", 400)
 def _persistent(machine: Machine) -> None:
     machine.push(machine.persistent(machine.stack.pop()))
 
 
-@opcode(b"P", 240)
+@opcode(b"P", 400)
 def _persistent_line(machine: Machine) -> None:
     machine.push(machine.persistent(machine.line().decode("latin-1")))

@@ -15,7 +15,7 @@ LARGEST_INDEX = 2**31
 
 
 class PickleError(ValueError):
-    """It is no pickle, or cut short, or its opcodes do not go together."""
+    """It is not a pickle, or cut short, or its opcodes do not go together."""
 
 
 class Global:
@@ -132,8 +132,9 @@ def contents(value: Any) -> bytes | None:
 
 def printable(text: str, length: int = 200) -> str:
     """Return text of a file as a part of one line of ours."""
-    text = text if len(text) <= length else text[:length] + "..."
-    return text if text.isprintable() else repr(text)[1:-1]
+    some = text[:length]
+    some = some if some.isprintable() else repr(some)[1:-1][:length]
+    return some if len(text) <= length else some + "..."
 
 
 def described(value: Any) -> str:

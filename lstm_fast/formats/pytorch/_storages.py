@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,23 +27,25 @@ LONGEST_KEY = 256  # of a storage; PyTorch numbers them
 ReadBytes = Callable[[int, int], bytes]  # from which byte on, and how many
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Storage:
     """A run of values somewhere in a file.
 
+    key: tells it from the others of a file.
     dtype: PyTorch's name, such as "float32"; "bytes" where only the tensor knows.
     size_bytes: what the file says that it has.
     read: reads some of it, or raises ValueError.
     is_big_endian: whether each value begins with its highest byte.
     """
 
+    key: Hashable
     dtype: str
     size_bytes: int
     read: ReadBytes
     is_big_endian: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StorageId:
     """What a pickle says of a storage outside of it."""
 
@@ -67,7 +69,7 @@ def storage_id(value: Any) -> StorageId | None:
     """
     if not isinstance(value, tuple) or not value or _text(value[0]) != "storage":
         return None
-    fields: list[Any] = [*value, *[None] * 5]
+    fields: list[Any] = [*value[:6], *[None] * 5]  # many ids may share one long tuple
     kind, key, count, view = fields[1], _text(fields[2]), fields[4], fields[5]
     if not isinstance(kind, Global) or key is None or not is_count(count):
         raise PickleError("what it says of a storage makes no sense")

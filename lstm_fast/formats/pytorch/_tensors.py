@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import Float32
-from .._state_dicts import decode
+from ..._budget import Budget
+from ..._weights import frozen
+from .._state_dicts import decode, reading
 from ._legacy import Nested
-from ._pickle_values import Dict, Global, Object, contents
+from ._pickle_values import Dict, Global, Object, contents, encoded
 from ._storages import ITEM_BYTES, Storage, is_count
 
 MAX_DIMENSIONS = 64  # of a NumPy array
@@ -39,7 +41,7 @@ DILL_ARRAY = "dill._dill._create_array"  # with what makes the array, and its st
 NUMPY_DTYPES = {"f2": "float16", "f4": "float32", "f8": "float64"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Values:
     """A tensor.
 
@@ -54,12 +56,12 @@ class Values:
 
 
 class Tensors:
-    """Finds out what is a tensor, with a bound on the memory that each may take."""
+    """Finds out what is a tensor; what is read of one is charged, and kept for its other names."""
 
-    def __init__(self, size_bytes: int) -> None:
-        """Make one that refuses tensors of more than so many bytes as float32."""
-        self.size_bytes = size_bytes
-        self._nested = Nested()
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._nested = Nested(budget)
+        self._read_before: dict[Any, Float32] = {}
 
     def find(self, value: Any) -> Values | None:
         """Return the tensor or array that an inert value stands for, or None.
@@ -91,7 +93,7 @@ class Tensors:
         return None
 
     def _tensor(self, name: str, args: tuple[Any, ...]) -> Values | None:
-        args = (*args, *[None] * 8)
+        args = (*args[:8], *[None] * 8)  # many objects may share one long tuple
         if name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
             return self._strided(args[:4], None, args[6])
         if name == "_rebuild_tensor_v3":
@@ -104,6 +106,14 @@ class Tensors:
                 sizes = sizes[index] if is_there else None
             return _unreadable(_sizes(sizes) or (), kind, f"{kind} {EXPECTED}")
         return None
+
+    def strided(self, storage: Storage, offset: int, sizes: Any, strides: Any) -> Values:
+        """Return a tensor in a storage of its dtype.
+
+        Raises:
+            ValueError: its sizes make no sense.
+        """
+        return self._strided((storage, offset, sizes, strides), None, None)
 
     def _strided(self, layout: tuple[Any, ...], dtype: Any, metadata: Any) -> Values:
         """Return a tensor in a storage.
@@ -142,31 +152,33 @@ class Tensors:
         count, item = math.prod(shape), ITEM_BYTES[dtype]
         if count == 0:
             return np.zeros(shape, np.float32)
-        self._check_size(count)
         steps = zip(shape, strides, strict=True)
         reach = 1 + sum((length - 1) * stride for length, stride in steps)
         if (offset + reach) * item > storage.size_bytes:
             raise ValueError("damaged: it reaches beyond its storage")
-        data = storage.read(offset * item, reach * item)
-        if storage.is_big_endian:
-            data = _swapped(data, item)
-        values = decode(data, READABLE[dtype])
-        # A dimension of one value may have any stride.
-        byte_strides = [
-            4 * stride if length > 1 else 0 for length, stride in zip(shape, strides, strict=True)
-        ]
-        view = np.lib.stride_tricks.as_strided(values, shape, byte_strides, writeable=False)
-        return np.ascontiguousarray(view)
-
-    def _check_size(self, count: int) -> None:
-        if 4 * count > self.size_bytes:
-            raise ValueError(f"it claims {4 * count} bytes, more than the file can hold")
+        key = (storage.key, dtype, offset, shape, strides)
+        if key in self._read_before:
+            return self._read_before[key]
+        plain = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        moves = any(n > 1 and a != b for n, a, b in zip(shape, strides, plain, strict=True))
+        swaps = storage.is_big_endian
+        with reading(self._budget, count, reach, READABLE[dtype], swaps=swaps, moves=moves):
+            values = decode(_raw(storage, item, offset, reach), READABLE[dtype])
+            # A dimension of one value may have any stride.
+            byte_strides = [
+                4 * step if length > 1 else 0 for length, step in zip(shape, strides, strict=True)
+            ]
+            view = np.lib.stride_tricks.as_strided(values, shape, byte_strides, writeable=False)
+            if moves:
+                values = frozen(np.array(view, order="C"))
+            self._read_before[key] = values.reshape(shape)
+            return self._read_before[key]
 
     # ---- NumPy ----
 
     def _array(self, name: str, value: Object) -> Values | None:
         """Return an array; None for one of objects and for all else of NumPy's."""
-        args, state = (*value.args, *[None] * 4), value.state
+        args, state = (*value.args[:4], *[None] * 4), value.state
         if name == "_reconstruct" and isinstance(state, tuple) and len(state) == 5:
             _, sizes, dtype, is_fortran, data = state
         elif name == "_frombuffer":
@@ -186,12 +198,19 @@ class Tensors:
     ) -> Float32:
         if dtype not in READABLE:
             raise ValueError(f"an array of {dtype} {EXPECTED}")
-        data, item = contents(data), ITEM_BYTES[dtype]
-        if data is None or len(data) != math.prod(shape) * item:
+        item, held, count = ITEM_BYTES[dtype], encoded(data), math.prod(shape)
+        if not isinstance(held, (str, bytes)) or len(held) != count * item:
             raise ValueError("damaged: its shape does not fit its bytes")
-        self._check_size(math.prod(shape))
-        values = decode(_swapped(data, item) if order == ">" else data, READABLE[dtype])
-        return np.ascontiguousarray(values.reshape(shape, order="F" if is_fortran else "C"))
+        moves, swaps = is_fortran and len(shape) > 1, order == ">"
+        with reading(self._budget, count, count, READABLE[dtype], swaps=swaps, moves=moves):
+            data = contents(held)
+            if data is None:
+                raise ValueError("damaged: its bytes are kept as text that is none of them")
+            values = decode(_swapped(data, item) if order == ">" else data, READABLE[dtype])
+            if moves:
+                view = values.reshape(shape, order="F")
+                values = frozen(np.array(view, order="C"))
+            return values.reshape(shape)
 
 
 EXPECTED = "cannot be read; expected a plain one of float32, float16, bfloat16 or float64"
@@ -204,6 +223,12 @@ def _unreadable(shape: tuple[int, ...], dtype: str, text: str) -> Values:
         raise ValueError(text)
 
     return Values(shape, dtype, read)
+
+
+def _raw(storage: Storage, item: int, offset: int, count: int) -> bytes:
+    """Return the bytes of values of so many bytes each, the lowest first."""
+    data = storage.read(offset * item, count * item)
+    return _swapped(data, item) if storage.is_big_endian else data
 
 
 def _swapped(data: bytes, item: int) -> bytes:

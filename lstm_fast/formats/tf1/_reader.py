@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
 from typing import Any, NamedTuple
 
 from ..._arrays import Float32
 from ..._source import Readable, Source
 from ..._weights import Direction, Weights
 from ...cell import ActivationLike, Cell
+from .. import _zip
 from .._files import FormatError, Found, Refused, checked
 from .._inventory import listed
 from ._cells import FORGET_BIAS, from_arrays, to_forget_bias
@@ -95,7 +95,7 @@ def read(
     both; stacks that run apart from each other in each direction are two.
 
     Args:
-        path: the file, such as np.savez(path, **{v.name: value, ...}) writes it: its path, its
+        path: the file, such as `np.savez(path, **{v.name: value, ...})` writes it: its path, its
             bytes, or open; see `Source`.
         forget_bias: what the cells add to the forget gate at run time; it must be given.
         cell_clip: as the cells were made with it; infinity says that there is none, None assumes
@@ -127,7 +127,7 @@ def read(
         try:
             found.append(_found(source, stack, places, forget_bias, made))
         except FormatError as error:
-            found.append(Refused(stack, error))
+            found.append(Refused(stack, FormatError(str(error))))  # without a traceback's values
     return sorted(found, key=lambda one: one.name)
 
 
@@ -145,7 +145,9 @@ def _found(
         "bidirectional" if both else "reverse" if ordered[0].backward else "forward"
     )
     ways = (False, True) if both else (ordered[0].backward,)
-    wanted = [(n, way) for n in range(ordered[-1].layer + 1) for way in ways]
+    layers_count = ordered[-1].layer + 1
+    is_whole = len(ordered) == layers_count * len(ways)
+    wanted = [(n, way) for n in range(layers_count if is_whole else 0) for way in ways]
     if [(place.layer, place.backward) for place in ordered] != wanted:
         raise FormatError(f"{source}: {stack}: cells are missing, or there are some twice")
     layers: list[dict[str, Float32]] = []
@@ -191,8 +193,7 @@ def _sources(names: dict[str, str], suffix: str, forget_bias: float | None) -> d
 
 def inventory(source: Source) -> str:
     """Return in words what there is in a file without an LSTM."""
-    with source.open() as file, zipfile.ZipFile(file) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    names = [name.removesuffix(".npy") for name in _zip.names(source)]
     return (
         f"there are arrays {listed(names)}; those of a cell are called {', '.join(ARRAYS[:2])} "
         "under a scope with lstm in its last part, as in rnn/lstm_cell/kernel"

@@ -1,7 +1,7 @@
 """A TFLite file, read with care: FlatBuffers' Python accessors check nothing that a file claims.
 
-Every list is charged against the size of the file before it is walked, so that one that claims
-more than the file can hold ends in an error and not in an endless loop or in memory.
+Every list is charged against the file's budget before it is walked: one that claims more than the
+file can hold, or one that thousands of places name, ends in an error and not in memory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from .._files import FormatError, MissingExtraError, checked
 from .._recognise_ours import TFLITE
 
 MAX_CODES, MAX_SUBGRAPHS, MAX_RANK = 10_000, 1_000, 8
-MAX_OPERATORS = 12_000  # in all subgraphs: what is read in less than a second
-OPERATOR_BYTES = 32  # the least that one takes in a file
+# Steps of work: an operator's code, all of it, a tensor, an entry of a list, one of Python's.
+CODE_STEPS, OPERATOR_STEPS, TENSOR_STEPS, ENTRY_STEPS, NUMBER_STEPS = 6, 20, 20, 0.01, 0.3
+CODE_BYTES, OPERATOR_BYTES, NUMBER_BYTES = 20, 800, 200
+BYTES_A_STEP = 500  # of memory that is filled
 # What is stored as weights, and how TFLite's kernels take it: UINT8 are the bits of signed ones.
 STORED = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "i1"}
 
@@ -70,17 +72,12 @@ class File:
         except ImportError as error:
             raise MissingExtraError(source, "tflite", "tflite") from error
         self.schema: Any = tflite
-        self.source = source
+        self.source, self.budget = source, source.budget
         self.data = source.read()
         if self.data[4:8] != TFLITE:
             raise FormatError(
                 f"{source}: not a TFLite file: its identifier is {self.data[4:8]!r}, not {TFLITE!r}"
             )
-        # Entries of lists; twice, for a list may be used by several. And bytes of weights: what is
-        # stored in one byte becomes four, and a coupled gate's rows are zeros that no file holds.
-        self._entries = 2 * len(self.data) + (1 << 16)
-        self._memory = 6 * len(self.data) + (16 << 20)
-        self.operators = 0
         self.types = _names(self.schema.TensorType)
         with self.reading("the model"):
             self.model = self.schema.Model.GetRootAs(self.data, 0)
@@ -93,10 +90,11 @@ class File:
         return checked(self.source, part, struct.error, IndexError, TypeError, OverflowError)
 
     def _count(self, number: int, size: int, limit: int | None, what: str) -> int:
-        """Charge a list's entries, of that many bytes, and return their number."""
-        self._entries -= number * size
-        if self._entries < 0:
+        """Return the number of a list's entries, of that many bytes, after a check of it."""
+        self.budget.work(1)
+        if number * size > len(self.data):
             raise ValueError(f"claims {number} {what}, which it cannot hold")
+        self.budget.work(ENTRY_STEPS * number)
         if limit is not None and number > limit:
             raise ValueError(f"claims {number} {what}, more than the {limit} that are read")
         return number
@@ -119,17 +117,23 @@ class File:
 
     def text(self, value: bytes | None) -> str:
         """Decode a name, of which 1,000 bytes are enough."""
-        self._count(len(value or b""), 1, None, "bytes of names")
+        self.budget.work(len(value or b"") / BYTES_A_STEP)
         return (value or b"")[:1000].decode("utf-8", "replace")
+
+    def numbers(self, table: Any, name: str, what: str) -> tuple[int, ...]:
+        """Return a vector of numbers as Python has them."""
+        values = self.vector(table, name, what)
+        self.budget.work(NUMBER_STEPS * len(values))
+        self.budget.memory(NUMBER_BYTES * len(values), what)
+        return tuple(values.tolist())
 
     def take_memory(self, count: int) -> None:
         """Charge memory for so many float32 values, before it is taken."""
-        self._memory -= 4 * count
-        if self._memory < 0:
-            raise FormatError(f"{self.source}: its LSTMs claim more weights than it can hold")
+        self.budget.memory(4 * count, "what its LSTMs claim as weights")
+        self.budget.work(4 * count / BYTES_A_STEP)
 
     def _raw(self, tensor: Tensor) -> NDArray[np.uint8]:
-        """Return a tensor's bytes, without a copy; empty where it is no constant."""
+        """Return a tensor's bytes, without a copy; empty where it is not a constant."""
         index = tensor.table.Buffer()
         if index >= self.model.BuffersLength():
             raise ValueError(f"is in buffer {index}, but there are {self.model.BuffersLength()}")
@@ -171,6 +175,8 @@ class File:
                 raise ValueError("is sparse, which is not supported: convert without sparsity")
             if tensor.type == "FLOAT32":
                 return stored
+            self.take_memory(stored.size)
+            self.budget.give_back(4 * stored.size)  # who asks for it keeps it elsewhere
             value: Float32 = stored.astype(np.float32)
             if tensor.type != "FLOAT16":
                 with np.errstate(all="ignore"):  # what isn't finite is refused with its place
@@ -201,10 +207,9 @@ class Subgraph:
     def __init__(self, file: File, number: int, table: Any) -> None:
         self.file, self.number, self._table = file, number, table
         with file.reading(f"subgraph {number}"):
-            count = file._count(table.OperatorsLength(), OPERATOR_BYTES, MAX_OPERATORS, "operators")
-            file.operators += count
-            if file.operators > MAX_OPERATORS:
-                raise ValueError(f"there are more than the {MAX_OPERATORS} operators that are read")
+            count = file._count(table.OperatorsLength(), 4, None, "operators")
+            file.budget.work(CODE_STEPS * count, f"reading its {count} operators")
+            file.budget.memory(CODE_BYTES * count, "its operators")
             self.codes = [self._code(table.Operators(n)) for n in range(count)]
 
     def _code(self, operator: Any) -> str:
@@ -213,22 +218,26 @@ class Subgraph:
 
     def operators(self) -> list[Operator]:
         """Read all of them."""
+        what = f"reading its {len(self.codes)} operators"
+        self.file.budget.work(OPERATOR_STEPS * len(self.codes), what)
+        self.file.budget.memory(OPERATOR_BYTES * len(self.codes), "its operators")
         return [self._operator(number, code) for number, code in enumerate(self.codes)]
 
     def _operator(self, number: int, code: str) -> Operator:
         with self.file.reading(f"operator {number} {code}"):
             table = self._table.Operators(number)
-            inputs = self.file.vector(table, "Inputs", "inputs").tolist()
-            outputs = self.file.vector(table, "Outputs", "outputs").tolist()
-            return Operator(number, code, tuple(inputs), tuple(outputs), table)
+            inputs = self.file.numbers(table, "Inputs", "inputs")
+            outputs = self.file.numbers(table, "Outputs", "outputs")
+            return Operator(number, code, inputs, outputs, table)
 
     def outputs(self) -> set[int]:
         """Return the tensors that leave the subgraph."""
         with self.file.reading(f"subgraph {self.number}"):
-            return set(self.file.vector(self._table, "Outputs", "outputs").tolist())
+            return set(self.file.numbers(self._table, "Outputs", "outputs"))
 
     def tensor(self, index: int) -> Tensor:
         """Return the tensor of that index."""
+        self.file.budget.work(TENSOR_STEPS)
         with self.file.reading(f"tensor {index}"):
             if not 0 <= index < self._table.TensorsLength():
                 raise ValueError(f"there are only {self._table.TensorsLength()} tensors")

@@ -24,12 +24,13 @@ def read(path: Readable) -> list[Found | Refused]:
     """
     file = File(Source.of(path))
     found: list[Found | Refused] = []
+    taken = set[str]()
     for subgraph in file.subgraphs:
         if set(CODES).isdisjoint(subgraph.codes):
             continue
         graph = Graph.of(file, subgraph)
         for stack in stacks_of(graph):
-            found += _found(graph, stack, {one.name for one in found})
+            found += _found(graph, stack, taken)
     if not found:
         _explain(file)
     return found
@@ -42,20 +43,23 @@ def inventory(source: Source) -> str:
 
 
 def _found(graph: Graph, stack: list[Node], taken: set[str]) -> list[Found | Refused]:
-    """Return the LSTM that a stack is; each layer of it, if one of them cannot be computed."""
-    name = _unused(_name(graph, stack[-1]), taken)
+    """Return the LSTM that a stack is; each layer of it, if one of them cannot be computed.
+
+    taken: the names so far, to which theirs are added.
+    """
+    name = _unused(graph, _name(graph, stack[-1]), taken)
     error = stack[0].error
     if error is None:
         try:
-            return [_made(graph, stack, name)]
+            made = _made(graph, stack, name)
+            taken.add(name)
+            return [made]
         except FormatError as refusal:
             error = refusal
     if len(stack) == 1:
+        taken.add(name)
         return [Refused(name, error)]
-    found: list[Found | Refused] = []
-    for node in stack:
-        found += _found(graph, [node], taken | {one.name for one in found})
-    return found
+    return [one for node in stack for one in _found(graph, [node], taken)]
 
 
 def _name(graph: Graph, node: Node) -> str:
@@ -70,9 +74,10 @@ def _name(graph: Graph, node: Node) -> str:
         return str(node.operators[0])
 
 
-def _unused(base: str, taken: set[str]) -> str:
+def _unused(graph: Graph, base: str, taken: set[str]) -> str:
     name, number = base, 2
     while name in taken:
+        graph.file.budget.work()
         name, number = f"{base}#{number}", number + 1
     return name
 

@@ -22,6 +22,8 @@ from ._operators import (
     read_layers,
 )
 
+LSTM_STEPS, LSTM_BYTES = 400, 10_000  # of one LSTM, beside its weights
+OPERATOR_STEPS = 2
 REVERSED = (
     "the file reverses its input in time before it (REVERSE_V2), and not its output after it; here "
     "it takes frames as they come, so give them in reverse"
@@ -34,7 +36,7 @@ class Node:
 
     data: the tensors that are its input; outputs: those that are its h, which only `single` ones
     can hand to a layer above. error: why it cannot be computed; then there are no layers, and it
-    is no part of anything larger.
+    is not a part of anything larger.
     """
 
     operators: list[Operator]
@@ -67,7 +69,12 @@ def nodes_of(graph: Graph) -> list[Node]:
     for operator in graph.operators:
         if operator.code in CODES:
             groups.setdefault(_key(graph, operator), []).append(operator)
-    nodes = [_node_or_error(graph, operators) for operators in groups.values()]
+    budget = graph.file.budget
+    nodes = []
+    for operators in groups.values():  # charged here, since what follows takes errors as its own
+        budget.work(LSTM_STEPS + OPERATOR_STEPS * len(operators))
+        budget.memory(LSTM_BYTES, "its LSTM operators")
+        nodes.append(_node_or_error(graph, operators))
     good = [node for node in nodes if node.error is None]
     for node in good:
         _see_reversal(graph, node)
@@ -195,6 +202,9 @@ def _partner(graph: Graph, node: Node, by_output: dict[int, Node]) -> Node | Non
 
 def _follows(graph: Graph, below: Node, above: Node) -> bool:
     """Whether all that goes into one is all that comes out of the other, and fits a stack."""
+    users = sum(1 + len(graph.users.get(tensor, ())) for tensor in below.outputs)
+    steps = len(below.operators) + users * (1 + len(above.operators))
+    graph.file.budget.work(OPERATOR_STEPS * steps)
     own = {operator.number for operator in below.operators}
     theirs = {operator.number for operator in above.operators}
     for tensor in below.outputs:

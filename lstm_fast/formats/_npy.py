@@ -1,0 +1,71 @@
+"""Arrays as `numpy.save` writes them: their headers, read without trusting them."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from .._arguments import to_float32
+from .._arrays import Float32
+from ._state_dicts import decode
+
+MAGIC = b"\x93NUMPY"
+LONGEST_HEADER = 1 << 14
+BFLOAT16 = np.dtype("V2")  # as which NumPy writes the one that it has not
+
+
+class Header(NamedTuple):
+    """What stands before the values of an array."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the values are."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def values(self, data: bytes, name: str) -> Float32:
+        """Return the values of these bytes in float32.
+
+        Raises:
+            TypeError, ValueError: they are not numbers.
+        """
+        if self.dtype == BFLOAT16:
+            array: Any = decode(data, "BF16")
+        else:
+            array = np.frombuffer(data, self.dtype)
+        shaped = array.reshape(self.shape, order="F" if self.is_fortran else "C")
+        return to_float32(shaped, name, None, "")
+
+
+def read_header(file: IO[bytes]) -> Header:
+    """Return the header of the array that a file has next, and leave the file behind it.
+
+    Raises:
+        ValueError: there is none, or it is damaged, or of an array of Python objects.
+    """
+    start = file.read(8)
+    if start[:6] != MAGIC or len(start) < 8:
+        raise ValueError("there is no array where one should begin")
+    width = {1: 2, 2: 4, 3: 4}.get(start[6], 0)
+    length = int.from_bytes(lead := file.read(width), "little")
+    if not width or length > LONGEST_HEADER:
+        raise ValueError(f"its header is of version {start[6]} and claims {length} bytes")
+    text = io.BytesIO(lead + file.read(length))
+    read = (
+        np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
+    )
+    try:
+        shape, is_fortran, dtype = read(text, max_header_size=LONGEST_HEADER)
+    except Exception as error:  # a damaged header can raise anything
+        raise ValueError(f"damaged: {error or type(error).__name__}") from error
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not read")
+    if len(shape) > 64 or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
+        raise ValueError("its shape is not a tuple of sizes")
+    return Header(shape, is_fortran, dtype)

@@ -1,0 +1,157 @@
+"""What reading hostile files of PyTorch and safetensors takes: memory, steps, words.
+
+A file of S bytes may take 4 S + 64 MB. Times are no matter of tests: what bounds them are the steps
+of the budget, which are counted.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from handmade import storage, strides, tensor, write_zip
+from torch_bombs import BOMBS
+
+import lstm_fast
+from lstm_fast import FormatError, formats
+from lstm_fast._budget import STEPS, STEPS_A_BYTE, Budget
+from lstm_fast._source import Source
+
+LONGEST = 2000  # characters of an error
+BASE = 64 << 20
+
+# Prints how many bytes of memory reading took, and what it said.
+READER = """
+import sys
+from pathlib import Path
+import lstm_fast
+from lstm_fast._budget import Budget
+from lstm_fast.formats import _recognise_others, pytorch, safetensors
+if sys.argv[2] == "without":
+    Budget.memory = lambda *_: None
+def field(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
+Path("/proc/self/clear_refs").write_text("5")
+before = field("VmRSS")
+try:
+    lstm_fast.load(sys.argv[1])
+    said = ""
+except lstm_fast.FormatError as error:
+    said = str(error)
+print(field("VmHWM") - before, said)
+"""
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
+
+
+def taken(path, *, charges="with"):
+    """Return how many bytes of memory a process of its own took, and what it said."""
+    run = subprocess.run(
+        [sys.executable, "-c", READER, path, charges], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr[-500:]
+    number, _, said = run.stdout.partition(" ")
+    return int(number), said.rstrip("\n")
+
+
+def most(folder):
+    return 4 * sum(file.stat().st_size for file in folder.iterdir()) + BASE
+
+
+@linux
+@pytest.mark.parametrize("name", BOMBS)
+def test_memory_and_words(name, tmp_path):
+    path = BOMBS[name](tmp_path)
+    memory, said = taken(path)
+    assert memory < most(tmp_path)
+    assert said
+    assert len(said) < LONGEST
+    assert "\n" not in said
+
+
+@linux
+@pytest.mark.parametrize("name", ["windows", "layers"])
+def test_without_charges_they_take_more(name, tmp_path):
+    """The negative control."""
+    path = BOMBS[name](tmp_path)
+    memory, _ = taken(path, charges="without")
+    assert memory > most(tmp_path)
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_steps(name, tmp_path):
+    """Whatever it is, what it took of its budget is no more than there was."""
+    path = BOMBS[name](tmp_path)
+    source = Source(path)
+    reader = formats.safetensors if "safetensors" in path.name else formats.pytorch
+    try:
+        reader.read(source)
+    except FormatError as error:
+        assert len(str(error)) < LONGEST
+    total = STEPS + STEPS_A_BYTE * sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert total - source.budget.work_left > 0  # it was charged
+    assert source.budget.memory_left > 0
+
+
+def test_far_values_are_work(tmp_path, monkeypatch):
+    """Few values that lie far apart take a pass over all between them."""
+    path = BOMBS["far strides"](tmp_path)
+    found = formats.pytorch.read(path)
+    assert 0 < sum(one.error is None for one in found) < 1500
+    monkeypatch.setattr(Budget, "work", lambda *_: None)
+    monkeypatch.setattr(Budget, "memory", lambda *_: None)
+    assert sum(one.error is None for one in formats.pytorch.read(path)) == 2000
+
+
+def test_pieces_above_many_lstms_are_no_square():
+    from lstm_fast._parameter_names import _prefixes
+
+    names = [f"weight_ih_l{n}_raw" for n in range(300)]
+    names += [f"{n:x}.weight_hh_l0" for n in range(300)]
+    found, above = _prefixes(names)
+    assert len(found) == 300
+    assert len(above) == 300
+    assert len({id(owners) for owners in above.values()}) == 1
+
+
+def test_names_of_one_tensor_share_its_memory(tmp_path):
+    """A model under twenty names is one: in memory, too."""
+    units = 20
+    held = storage("0", 4 * units * units)
+    values = {
+        f"{n}.weight_{k}h_l0": tensor(held, (4 * units, units), strides((4 * units, units)))
+        for n in range(20)
+        for k in "ih"
+    }
+    data = np.arange(4 * units * units, dtype=np.float32)
+    path = write_zip(tmp_path / "a.pt", values, {"0": data.tobytes()})
+    found = formats.pytorch.read(path)
+    assert len(found) == 20
+    arrays = [one.weights.layers[0].weight_ih for one in found]
+    assert all(np.shares_memory(arrays[0], other) for other in arrays)
+    assert all(np.array_equal(data.reshape(80, 20), other) for other in arrays)
+    assert not any(other.flags.writeable for other in arrays)
+
+
+def test_one_shard_of_many_names_counts_once(tmp_path):
+    path = BOMBS["aliases"](tmp_path)
+    source = Source(path)
+    before = source.budget.memory_left
+    first, second = source.beside("b.safetensors"), source.beside("./././b.safetensors")
+    assert first is second
+    assert source.budget.memory_left == before + 4 * first.size
+
+
+def test_what_is_said_of_many_is_short(tmp_path):
+    """A warning, and names that are asked for, too."""
+    path = BOMBS["far strides"](tmp_path)
+    with pytest.raises(FormatError) as caught:
+        lstm_fast.load(path, name="no such")
+    assert len(str(caught.value)) < LONGEST
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        lstm_fast.load(path, name="10")
+    assert all(len(str(one.message)) < LONGEST for one in told)
