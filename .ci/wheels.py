@@ -5,7 +5,7 @@
 
 The Python in a wheel is the same everywhere, the core is compiled for each: against the headers of
 the target's own NumPy, in which sizes of types differ, and for Windows against those of CPython
-itself, whose sources are fetched once (LSTM_FAST_CPYTHON names them where they are at hand already).
+itself, whose sources are fetched once (LSTM_FAST_CPYTHON names them where they are at hand).
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ TARGETS = (
     Target("macosx_11_0_x86_64", "x86_64-macos.11.0", "macosx_14_0_x86_64"),
     Target("macosx_11_0_arm64", "aarch64-macos.11.0", "macosx_14_0_arm64"),
     Target("win_amd64", "x86_64-windows-gnu", "win_amd64"),
-    Target("win_arm64", "aarch64-windows-gnu", "win_arm64"),
 )
 
 
@@ -148,13 +147,15 @@ def python_library(target: Target) -> Path:
     )
     lines = [name + " DATA" * (kind == "DATA") for kind, name in names]
     definition = library.with_suffix(".def")
-    definition.write_text("LIBRARY python3.dll\nEXPORTS\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    machine = "arm64" if "aarch64" in target.zig else "i386:x86-64"
-    zig("dlltool", "-m", machine, "-d", definition, "-l", library)
+    definition.write_text(
+        "LIBRARY python3.dll\nEXPORTS\n" + "\n".join(lines) + "\n", encoding="utf-8"
+    )
+    zig("dlltool", "-m", "i386:x86-64", "-d", definition, "-l", library)
     return library
 
 
 def link_options(target: Target) -> list[object]:
+    """Return what a core is linked with; a process of Python has the rest already."""
     if "macos" in target.zig:
         return ["-undefined", "dynamic_lookup"]
     return [python_library(target)] if "windows" in target.zig else ["-lm", "-lpthread"]
@@ -197,7 +198,14 @@ def pure_wheel() -> Path:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet")
-    run(*pip, "--no-deps", "--wheel-dir", folder, source, env=os.environ | {"LSTM_FAST_NO_NATIVE": "1"})
+    run(
+        *pip,
+        "--no-deps",
+        "--wheel-dir",
+        folder,
+        source,
+        env=os.environ | {"LSTM_FAST_NO_NATIVE": "1"},
+    )
     return next(folder.glob("*.whl"))
 
 
@@ -208,7 +216,9 @@ def wheel_of(target: Target, pure: Path, core: Path, tag: str, out: Path) -> Pat
     root = next(folder.iterdir())
     shutil.copy(core, root / "lstm_fast" / core.name)
     facts = next(root.glob("*.dist-info")) / "WHEEL"
-    text = facts.read_text(encoding="utf-8").replace("Root-Is-Purelib: true", "Root-Is-Purelib: false")
+    text = facts.read_text(encoding="utf-8").replace(
+        "Root-Is-Purelib: true", "Root-Is-Purelib: false"
+    )
     tags = "".join(f"Tag: {tag}-abi3-{platform}\n" for platform in target.tag.split("."))
     facts.write_text(re.sub(r"^Tag: .*\n", tags, text, flags=re.MULTILINE), encoding="utf-8")
     done = run(sys.executable, "-m", "wheel", "pack", "--dest-dir", out, root)
