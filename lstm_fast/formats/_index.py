@@ -40,6 +40,20 @@ def shards(
     return dict(sorted(found.items()))
 
 
+def check(source: Source, name: str, shard: Source) -> None:
+    """Refuse a shard in place of which something else came, such as a Git LFS pointer.
+
+    Raises:
+        OSError: it cannot be read.
+        FormatError: it is empty, or no file of weights.
+    """
+    from . import _recognise_others
+
+    kinds = (_recognise_others.EMPTY, *_recognise_others.INSTEAD)
+    if text := _recognise_others.instead(shard, kinds):
+        raise FormatError(f"{source}: shard {shown(name)}: {text}")
+
+
 def missing(source: Source, name: str, shard: str) -> FormatError:
     """Return the error for a tensor that is not where the index says."""
     return FormatError(f"{source}: tensor {shown(name)}: it is not in {shown(shard)}")

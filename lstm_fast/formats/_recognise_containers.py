@@ -146,6 +146,8 @@ def _index_kind(sample: Sample, shards: Any) -> bool | str:
         return f"an index of shards in another format: give one of {listed(names)}"
     if sample.name.endswith(".index.json"):
         return False  # whose reader says what is wrong
+    if sample.source.path is None:
+        return f"an index of shards, {listed(names)}, which are looked for beside it: give its path"
     return f"an index of shards: its name has to end in .index.json, beside {listed(names)}"
 
 

@@ -172,6 +172,7 @@ def _read_shards(source: Source, ignore: str | Iterable[str]) -> list[Found | Re
         with checked(source, f"shard {shown(shard)}"):
             file = source.beside(shard)
         if id(file) not in headers:
+            _index.check(source, shard, file)
             headers[id(file)], _ = _read_header(file)
         held = headers[id(file)]
         for name in wanted:

@@ -169,9 +169,10 @@ def test_a_number_of_frames_that_stays():
         for one in content["layers"]:
             one["shape"][1] = 100
 
-    assert load_model(changed("chain.json", whole)).fingerprint == load_model(
-        changed("chain.json", lambda content: None)
-    ).fingerprint
+    assert (
+        load_model(changed("chain.json", whole)).fingerprint
+        == load_model(changed("chain.json", lambda content: None)).fingerprint
+    )
 
 
 # ---- what is refused -----------------------------------------------------------------------------
