@@ -55,6 +55,11 @@ JSONS: tuple[tuple[set[str] | tuple[str, ...], str], ...] = (
         {"model_type", "architectures", "transformers_version"},
         "a Hugging Face config without weights: give the model.safetensors beside it",
     ),
+    (
+        ("dilations", "residual_channels", "variables"),
+        "a WaveNet of PedalNetRT or SmartGuitarAmp, which is not computed here: give a model with "
+        "recurrent layers",
+    ),
 )
 ERRORS = ("error", "message", "detail", "errors")  # keys of what a server says
 
