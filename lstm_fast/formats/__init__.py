@@ -111,7 +111,7 @@ def _choose(sample: Sample, format: str | None) -> str:
         return named[0]  # its own error says best what is wrong
     if text := _recognise_others.likely(sample):
         raise FormatError(f"{source}: {text}")
-    known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
+    known = ", ".join(dict.fromkeys(end for one in FORMATS.values() for end in one.suffixes))
     raise FormatError(f"{source}: unknown format; known are {known}; format= names one")
 
 

@@ -24,7 +24,7 @@ def shards(
         OSError: the file cannot be read.
         FormatError: it is no such index.
     """
-    index: Any = _json.parse(source, "index", source.read())
+    index: Any = _json.parse(source, "index", _json.text_of(source))
     names = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(names, dict):
         raise FormatError(f"{source}: index: there is no weight_map in it")

@@ -122,8 +122,7 @@ def json_kind(sample: Sample) -> bool | str:
     if sample.size > LARGEST_JSON:
         return "a JSON text without weights: give the file with the weights"
     try:
-        data = sample.source.read().removeprefix(b"\xef\xbb\xbf")
-        content = _json.parse(sample.source, "JSON", data)
+        content = _json.parse(sample.source, "JSON", _json.text_of(sample.source))
     except FormatError:
         return False
     return _json_kind(sample, content if isinstance(content, dict) else {})

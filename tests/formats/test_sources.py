@@ -132,6 +132,31 @@ def test_a_file_that_stands_at_its_end_is_told():
         formats.read(io.BytesIO())
 
 
+MARKED = [
+    "nam/one_layer.nam",
+    "rtneural/stack.json",
+    "rtneural/proteus.json",
+    "safetensors/sharded/model.safetensors.index.json",
+]
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_a_mark_before_a_json_text_is_passed_over(tmp_path, name):
+    """Editors put it there, and players read such files."""
+    folder = tmp_path / "model"
+    shutil.copytree((GOLDEN / name).parent, folder)
+    path = folder / Path(name).name
+    expected = formats.read(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    given = [path] if "index" in name else [path, path.read_bytes()]
+    for one in given:
+        found = formats.read(one)
+        assert all(same(*both) for both in zip(found, expected, strict=True))
+    path.write_bytes(b"\xef\xbb\xbf" * 2 + path.read_bytes()[3:])  # but not two of them
+    with pytest.raises(FormatError):
+        formats.read(path)
+
+
 def test_what_was_given_may_change_afterwards():
     data = bytearray((GOLDEN / "safetensors/two_layers.safetensors").read_bytes())
     (expected,) = formats.read(bytes(data))

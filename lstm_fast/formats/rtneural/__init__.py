@@ -186,7 +186,7 @@ def _title(n: int, layer: dict[str, Any]) -> str:
 
 
 def _content(source: Source) -> dict[str, Any]:
-    content = _json.parse(source, "JSON", source.read())
+    content = _json.parse(source, "JSON", _json.text_of(source))
     if isinstance(content, dict) and ("layers" in content or _guitarml.is_state_dict(content)):
         return content
     raise FormatError(
