@@ -57,8 +57,8 @@ def parse(source: Source, part: str, data: bytes, limit: int | None = None) -> A
     cost += len(data) * (1 if is_plain and b"\\u" not in data else WIDEST)
     what = f"{part}: what it holds"
     steps = STEPS_A_BYTE * len(data) + STEPS_A_VALUE * sum(counts.values())
+    source.budget.work(steps, what)  # also where memory is refused: its bytes were counted
     source.budget.memory(cost, what)
-    source.budget.work(steps, what)
     text_bytes = len(data) * (1 if is_plain or len(data) > LARGE else WIDEST)
     source.budget.memory(text_bytes, what)
     value = _parsed(source, part, data, is_plain)
