@@ -217,4 +217,4 @@ def inventory(source: Source) -> str:
             _layers.check_type(layer)
         except ValueError as error:
             return f"{text}: {error}"
-    return f"{text}: lstm_fast.load_model reads them"
+    return f"{text}: lstm_fast.load_model reads layers of these types"
