@@ -162,13 +162,16 @@ class Source:
         except (OSError, RuntimeError):  # RuntimeError before Python 3.13
             raise ValueError(f"{shown(name)} is a link that leads to itself") from None
         if not any(target.is_relative_to(folder) for folder in folders):
-            raise ValueError(f"{shown(name)} is a link out of the file's folder")
+            raise ValueError(
+                f"{shown(name)} is a link out of the file's folder, which is not followed: put "
+                "the file itself there"
+            )
         try:
             is_there = path.exists()
         except OSError:  # a name that is too long for one
             is_there = False
         if not is_there:
-            raise ValueError(f"{shown(name)} is missing beside it")
+            raise ValueError(f"{shown(name)} is missing beside it: fetch it, too")
         # One file may have several names, of which only the first adds to the budget.
         self.budget.work(OPENING_STEPS, "opening the files beside it")
         found = self._identified.setdefault(_identity(path), Source(path, self._error))
@@ -216,7 +219,20 @@ def _contents(file: Any, title: str, error: type[ValueError], most: int | None) 
     data = file.read() if most is None else file.read(most + 1)
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"{title}: it gave {type(data).__name__}, not bytes: open it with 'rb'")
+    if not data and (at := _place(file)):
+        raise error(
+            f"{title}: it stands at byte {at}, behind which there is nothing: go back to its "
+            "beginning, file.seek(0)"
+        )
     return bytes(data)
+
+
+def _place(file: Any) -> int:
+    """Return where an open file stands; 0 where it cannot say."""
+    try:
+        return int(file.tell())
+    except (OSError, AttributeError, TypeError, ValueError):
+        return 0
 
 
 def _opened(path: Path, error: type[ValueError]) -> BinaryIO:

@@ -111,7 +111,7 @@ def _choose(sample: Sample, format: str | None) -> str:
         return named[0]  # its own error says best what is wrong
     if text := _recognise_others.likely(sample):
         raise FormatError(f"{source}: {text}")
-    known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
+    known = ", ".join(dict.fromkeys(end for one in FORMATS.values() for end in one.suffixes))
     raise FormatError(f"{source}: unknown format; known are {known}; format= names one")
 
 
@@ -185,6 +185,8 @@ def _read(source: Source, format: str | None, options: Mapping[str, Any]) -> lis
     except FormatError as error:
         if text := _recognise_others.likely(sample):
             raise FormatError(f"{source}: {text}") from error
+        if text := _recognise_others.shard(source):
+            raise FormatError(shortened(f"{error}; {text}")) from error
         raise
     except (MemoryError, RecursionError, OverflowError) as error:
         raise FormatError(f"{source}: damaged: {error or type(error).__name__}") from error
@@ -211,6 +213,8 @@ def no_lstm(given: Any) -> FormatError:
     sample = _sample(source)
     if more := _recognise_others.likely(sample):
         return FormatError(f"{text}: {more}")
+    if more := _recognise_others.shard(source):
+        return FormatError(f"{text}; {more}")
     if more := _contents(_module(_choose(sample, None)), source):
         return FormatError(f"{text}; {more}")
     return FormatError(text)

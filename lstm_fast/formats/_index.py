@@ -24,7 +24,7 @@ def shards(
         OSError: the file cannot be read.
         FormatError: it is no such index.
     """
-    index: Any = _json.parse(source, "index", source.read())
+    index: Any = _json.parse(source, "index", _json.text_of(source))
     names = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(names, dict):
         raise FormatError(f"{source}: index: there is no weight_map in it")
@@ -38,6 +38,20 @@ def shards(
         if name in parts:
             found.setdefault(shard, []).append(name)
     return dict(sorted(found.items()))
+
+
+def check(source: Source, name: str, shard: Source) -> None:
+    """Refuse a shard in place of which something else came, such as a Git LFS pointer.
+
+    Raises:
+        OSError: it cannot be read.
+        FormatError: it is empty, or no file of weights.
+    """
+    from . import _recognise_others
+
+    kinds = (_recognise_others.EMPTY, *_recognise_others.INSTEAD)
+    if text := _recognise_others.instead(shard, kinds):
+        raise FormatError(f"{source}: shard {shown(name)}: {text}")
 
 
 def missing(source: Source, name: str, shard: str) -> FormatError:

@@ -186,7 +186,7 @@ def _layer(model: _Model, layer: int, values: Float32) -> LayerWeights:
 
 def _read(source: Source) -> bytes:
     source.budget.memory(source.size if source.path else 0)
-    return source.read()
+    return _json.text_of(source)
 
 
 def _content(source: Source) -> dict[str, Any]:

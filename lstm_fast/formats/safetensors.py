@@ -172,6 +172,7 @@ def _read_shards(source: Source, ignore: str | Iterable[str]) -> list[Found | Re
         with checked(source, f"shard {shown(shard)}"):
             file = source.beside(shard)
         if id(file) not in headers:
+            _index.check(source, shard, file)
             headers[id(file)], _ = _read_header(file)
         held = headers[id(file)]
         for name in wanted:
@@ -267,7 +268,7 @@ def _arrays(weights: Weights) -> Mapping[str, Float32]:
 def inventory(source: Source) -> str:
     """Return in words what there is in a file without an LSTM."""
     if source.name.endswith(".json"):
-        index = _json.parse(source, "index", source.read())
+        index = _json.parse(source, "index", _json.text_of(source))
         names = index.get("weight_map") if isinstance(index, dict) else None
     else:
         with source.open() as file:

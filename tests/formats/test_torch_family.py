@@ -79,6 +79,11 @@ def exported(path, config=None, files=None, root="m/", model="model", **members)
     return path
 
 
+def test_a_program_whose_tensors_are_constants(tmp_path):
+    with pytest.raises(FormatError, match=r"no LSTM in it, and no parameter; .*: make it one, and"):
+        formats.read(exported(tmp_path / "m.pt2", config={}, files={}))
+
+
 @pytest.mark.parametrize("root", ["m/", "", "a.b/"])
 def test_programs(root, tmp_path):
     path = exported(tmp_path / "m.pt2", root=root)
@@ -188,7 +193,7 @@ def test_programs_without_weights(tmp_path):
         archive.writestr("m/data/aotinductor/model/a.so", "x")
     with pytest.raises(FormatError, match="no weights in it: give what torch"):
         formats.read(path)
-    with pytest.raises(FormatError, match=r"there is no LSTM in it .* but 1 tensors: head\.weight"):
+    with pytest.raises(FormatError, match=r"there is no LSTM in it .* but 1 tensor: head\.weight"):
         formats.read(exported(path, {"head.weight": meta("weight_0", (2, 2))}))
     for text in ("[]", "{", '{"config": 3}'):
         with zipfile.ZipFile(path, "w") as archive:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._source import Source
+from .. import _recognise_others
 from .._files import FormatError, MissingExtraError
 from ._wire import MARK_BYTES, Kind, kinds, marked, outline
 
@@ -164,6 +165,8 @@ class File:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         self.work(50)
         file = self.source.beside(entries.get("location", ""))
+        if file not in self._external and (text := _recognise_others.instead(file)):
+            raise ValueError(f"{file.name}: {text}")
         offset, length = (
             int(entries.get(k, d)) for k, d in (("offset", 0), ("length", size_bytes))
         )

@@ -103,7 +103,7 @@ def _blocks(source: Source, content: dict[str, Any]) -> tuple[list[_Block], int]
     if not isinstance(facts, dict):
         raise FormatError(
             f"{source}: there is no model_data in it, which says what stands around the recurrent "
-            "layer: lstm_fast.load reads the LSTM alone"
+            "layer: lstm_fast.load reads an LSTM alone"
         )
     with checked(source, "model_data"):
         model = facts.get("model", "SimpleRNN")
