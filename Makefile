@@ -2,10 +2,11 @@
 #
 #   make demo       find speech in the demo recording, and prove that sessions don't touch each other
 #   make serve      voice activity over WebSockets, and a page with a microphone to look at
-#   make test       the test suite, on every backend and ISA of this CPU
+#   make test       the test suite, on every backend and ISA of this CPU (10 to 20 minutes; more on two cores)
 #   make test-slow  the exhaustive part: activations over all 2^32 floats, 10,000 sequences of calls
 #                   on pools, each mistake in each shape (up to 40 minutes; SLOW=tests/pools: of these)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)
+#   make test-arm   the core and some Python tests on Arm, and golden bits on other x86-64 CPUs, under qemu
 #   make conformance  readers, variants and voice activity against PyTorch, Keras, TFLite and silero-vad themselves
 #                     (installs them)
 #   make integrations  the plug-ins for pipecat and LiveKit beside their own (installs both, 330 MB)
@@ -13,7 +14,9 @@
 #   make fuzz       damaged files and snapshots at the readers; COUNT=1000000 of them take half an hour
 #   make scale      past one machine: recordings on Ray Data; sessions on Ray Serve, of which replicas
 #                   are killed ROUNDS=20 times (installs Ray; apt install redis-server before it)
+#   make wheels     the wheels of every platform, cross-compiled here with ziglang, into dist/
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
+#   make docs       the documentation site, into build/docs; a warning fails
 #   make lint       ruff, mypy, clang-format
 #   make warnings   the C core with every compiler here, warnings as errors
 #   make format     rewrite in the house format
@@ -31,9 +34,9 @@ C_FILES := $(C_SOURCES) $(wildcard csrc/python/*.c csrc/*.h csrc/*/*.h tests/c/*
 BUILD_INPUTS := pyproject.toml setup.py $(C_FILES) csrc/cpu/isa_list.inc
 INCLUDES = $(shell $(BIN)/python -c 'import numpy, sysconfig; \
   print("-isystem", sysconfig.get_path("include"), "-isystem", numpy.get_include())')
-PY_FILES := lstm_fast tests examples benchmarks setup.py .ci
+PY_FILES := lstm_fast tests examples benchmarks setup.py .ci $(wildcard docs/*.py)
 
-.PHONY: help demo serve test test-slow test-emulated conformance integrations mutants fuzz bench lint warnings format clean
+.PHONY: help demo serve test test-slow test-emulated test-arm conformance integrations mutants fuzz bench docs lint warnings format clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -92,6 +95,10 @@ test-emulated: $(VENV)/test.stamp
 	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider $(PARALLEL) tests/backends/test_bits.py \
 	  tests/pools/test_pool.py tests/variants/test_variant_oracle.py
 
+# Which says what is missing, by the names of Debian's packages. OPTIONS=--all: more files and the largest shapes, an hour
+test-arm: $(VENV)/test.stamp
+	$(BIN)/python -m tests.arm $(OPTIONS)
+
 # The CPU build of torch, where it is found; newer ones bring gigabytes for GPUs.
 $(VENV)/conformance.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet 'torch==2.13.0'
@@ -130,8 +137,28 @@ scale: $(VENV)/scale.stamp
 	$(BIN)/python examples/scale/live.py --rounds $(ROUNDS)
 	$(BIN)/python -m pytest tests/examples/test_scale_*.py
 
+# The clang of ziglang compiles for all of them; ONLY=musllinux: of these.
+$(VENV)/wheels.stamp: $(VENV)/python.stamp
+	$(PIP) install --quiet abi3audit auditwheel build cffi 'numpy>=2' 'setuptools>=77' wheel 'ziglang==0.17.1'
+	@touch $@
+
+.PHONY: wheels
+ONLY ?=
+wheels: $(VENV)/wheels.stamp
+	$(BIN)/python .ci/wheels.py dist $(ONLY)
+	$(BIN)/python -m build --quiet --sdist --outdir dist .
+
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds
+
+$(VENV)/docs.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
+	$(PIP) install --quiet --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/python docs/benchmark_plots.py --check
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees -c docs . build/docs
+	@echo 'build/docs/index.html'
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(PY_FILES)

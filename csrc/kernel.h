@@ -12,6 +12,11 @@
 #error "lstm_fast cannot be built with -ffast-math: its results are a contract of bits"
 #endif
 
+/* Snapshots, files and packed weights are bytes in this order. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "lstm_fast cannot be built for a big-endian CPU: its weights are little-endian"
+#endif
+
 #define LF_GATES 4 /* i, f, g, o */
 
 /* The two halves of an LSTM's sums: W_ih x and W_hh h. */

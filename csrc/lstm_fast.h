@@ -79,7 +79,7 @@ typedef enum lf_status {
     LF_ERR_MODEL = 9,        /* the two streams belong to different models */
     LF_ERR_RANGE = 10,       /* a weight is too large for float16 */
     LF_ERR_HANDLE = 11,      /* a handle is stale, or of another pool, or was never given out */
-    LF_ERR_REPEATED = 12,    /* a handle stands twice in one call */
+    LF_ERR_REPEATED = 12,    /* a handle is given twice in one call */
     LF_ERR_FULL = 13,        /* every slot of the pool is taken */
     LF_ERR_FORKED = 14,      /* a fork came in the middle of a call on this session: see below */
     LF_ERR_FINGERPRINT = 15, /* the model was made without the fingerprint that a snapshot needs */
@@ -470,8 +470,8 @@ lf_status lf_stream_copy(lf_stream *target, lf_stream *source);
  * write the index of the offending one to *bad (unless bad is null; count where it is none of them)
  * and have changed nothing then.
  *
- * Threads: any number may call at once as long as no two use the same session; who does gets
- * LF_ERR_BUSY. grow moves the memory, so it gets LF_ERR_BUSY while any other call is inside, and a
+ * Threads: any number may call at once as long as no two use the same session; a call that meets another
+ * one there gets LF_ERR_BUSY. grow moves the memory, so it gets LF_ERR_BUSY while any other call is inside, and a
  * call that meets grow gets it, too.
  *
  * Real time: a step, run or prepare waits where `threads` others compute; capacity, bytes, is_open and handles while

@@ -166,9 +166,9 @@ void lf_model_destroy(lf_model *model) {
         free(model->values.memory);
         free(model->snapshot_header);
         free(model->variants);
-        free(model->start);
+        lf_free(model->start);
     }
-    free(model);
+    lf_free(model);
 }
 
 size_t lf_model_packed_bytes(const lf_model *model) { return model ? model->packed_bytes : 0; }

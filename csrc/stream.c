@@ -41,7 +41,7 @@ lf_status lf_stream_create(const lf_model *model, lf_stream **result) {
     return LF_OK;
 }
 
-void lf_stream_destroy(lf_stream *stream) { free(stream); }
+void lf_stream_destroy(lf_stream *stream) { lf_free(stream); }
 
 /* One layer: halves of its sums, and the new state unless that is the recurrent one alone. */
 static void pass_over(lf_stream *stream, size_t l, const float *input, lf_halves halves,

@@ -118,7 +118,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(tick, {call: bytes.fromhex(one) for call, one in snapshots.items()})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = str(error)[:200]  # which may have all of a file in it
-        raise CheckpointError(f"{path} is no checkpoint of this service: {why}") from None
+        raise CheckpointError(f"{path} is not a checkpoint of this service: {why}") from None
 
 
 def restore(pool: StreamPool, checkpoint: Checkpoint) -> dict[str, int]:

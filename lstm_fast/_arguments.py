@@ -74,7 +74,7 @@ def check_out(
     `converted` is what was made of `given`; either may be the memory that out must not share.
 
     Raises:
-        TypeError: out is no float32 ndarray.
+        TypeError: out is not a float32 ndarray.
         ValueError: out has another shape, is strided or read-only, or shares memory with them.
     """
     if out is None:
@@ -109,7 +109,7 @@ def to_state(state: Any, *sizes: int, names: str = "num_layers") -> LSTMState:
         names: what the first ones are, for the error.
 
     Raises:
-        TypeError: it is no pair, or its values are not real numbers.
+        TypeError: it is not a pair, or its values are not real numbers.
         ValueError: h or c has another shape.
     """
     try:
@@ -133,7 +133,7 @@ def to_lengths(lengths: Any, n: int, steps: int, what: str) -> NDArray[np.uint64
     """Return the lengths of n sequences of up to `steps` frames; what: of what there are n.
 
     Raises:
-        TypeError: they are no integers.
+        TypeError: they are not integers.
         ValueError: there are not n of them, or one is out of range.
     """
     try:
@@ -172,7 +172,7 @@ def to_natural(value: Any, name: str) -> int:
     """Return a number from 0 up as an int.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is negative.
     """
     number = _to_integer(value, name)
@@ -185,7 +185,7 @@ def to_count(value: Any, name: str, least: int, most: int = MAX_CAPACITY) -> int
     """Return a number of things as an int within least and most.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is out of range.
     """
     count = _to_integer(value, name)
@@ -198,7 +198,7 @@ def to_size(value: Any, name: str) -> int:
     """Return a size of an LSTM as an int within 1 and MAX_SIZE.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is out of range.
     """
     size = _to_integer(value, name)
@@ -232,7 +232,7 @@ def pool_sizes(capacity: int, prepared: int | None, threads: int | None) -> tupl
     """Return what a pool is made with: capacity, prepared sessions, and workspaces.
 
     Raises:
-        TypeError: a number is no integer.
+        TypeError: a number is not an integer.
         ValueError: it is out of range.
     """
     size = to_count(capacity, "capacity", 1)

@@ -19,6 +19,12 @@ class LSTMState(NamedTuple):
     """The state of a stream, float32: h (num_layers, output_size), c (num_layers, hidden_size).
 
     output_size is hidden_size, or proj_size where there is a projection.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> h, c = LSTM.random(3, 4, num_layers=2).stream().state
+        >>> h.shape, c.shape
+        ((2, 4), (2, 4))
     """
 
     h: Float32

@@ -112,7 +112,7 @@ def _of_registered(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def what_is_no_number(array: NDArray[Any]) -> str:
-    """Return what an array of objects holds that is no real number, in words."""
+    """Return what an array of objects holds that is not a real number, in words."""
     for value in array.flat:
         if isinstance(value, int) and not _is_number(value):
             return "a whole number beyond 64 bits"

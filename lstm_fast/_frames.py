@@ -52,7 +52,7 @@ def to_value(value: Any, name: str, tensor: Tensor, steps: Steps = ()) -> Array:
     if not fits:
         raise ValueError(f"{name} has shape {array.shape}, {what % shape_text(shape)}")
     if array.dtype == np.uint64 and array.size and array.max() >= 2**63:
-        raise ValueError(f"{name} has a value of {array.max()}, which is no int64")
+        raise ValueError(f"{name} has a value of {array.max()}, which is not an int64")
     return np.ascontiguousarray(array, dtype).reshape(array.shape)
 
 
@@ -60,7 +60,7 @@ def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
     """Return values in the order of names: of a mapping, or the only one there is.
 
     Raises:
-        TypeError: there are several names, and what was given is no mapping.
+        TypeError: there are several names, and what was given is not a mapping.
         ValueError: a name is missing, or unknown.
     """
     if not isinstance(given, Mapping):
@@ -113,7 +113,7 @@ def to_state(state: Any, states: Tensors) -> list[Array]:
     """Return the values of a state in the order of states.
 
     Raises:
-        TypeError: state is no mapping, or a value of another kind.
+        TypeError: state is not a mapping, or a value of another kind.
         ValueError: a name is missing or unknown, or a shape does not fit.
     """
     if not isinstance(state, Mapping):
@@ -154,7 +154,8 @@ def check_outs(
     converted of it.
 
     Raises:
-        TypeError: one is no ndarray of its dtype, or out is no mapping where there are several.
+        TypeError: one is not an ndarray of its dtype, or out is not a mapping where there are
+            several.
         ValueError: one has another shape, is strided or read-only, shares memory with what is
             given or with another; or a name is missing or unknown.
     """

@@ -19,7 +19,7 @@ def to_handle(handle: Any, at: int | None = None) -> int:
     """Return a handle, number `at` of a call, as an int.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         StaleHandleError: it is one that no handle can be.
     """
     try:
@@ -35,9 +35,9 @@ def to_handles(handles: Any) -> Handles:
     """Return handles as an array (n,) of uint64.
 
     Raises:
-        TypeError: they are no sequence of integers; a set is none.
+        TypeError: they are not a sequence of integers; a set is none.
         ValueError: they have more than one dimension.
-        StaleHandleError: one of them can be no handle.
+        StaleHandleError: one of them cannot be a handle.
     """
     if isinstance(handles, np.ndarray):
         if handles.dtype.kind not in "ui":
@@ -73,9 +73,11 @@ def stale(handle: int, at: int | None = None) -> StaleHandleError:
 
 
 def repeated(handles: Handles, at: int) -> ValueError:
-    """Return the error for a handle that stands twice."""
+    """Return the error for a handle that is given twice."""
     first = int(np.argmax(handles == handles[at]))
-    return ValueError(f"handle {handles[at]} stands twice in one call, as numbers {first} and {at}")
+    return ValueError(
+        f"handle {handles[at]} is given twice in one call, as numbers {first} and {at}"
+    )
 
 
 def in_use(handle: int | None, at: int | None = None) -> ConcurrentUseError:

@@ -208,7 +208,7 @@ def as_patterns(ignore: Any) -> tuple[str, ...]:
     """Return the patterns of `ignore=`, which may be one string.
 
     Raises:
-        TypeError: it is no string and no sequence of strings.
+        TypeError: it is not a string and no sequence of strings.
     """
     if not isinstance(ignore, Iterable):
         raise TypeError(f"ignore is a pattern or a list of them, found {type(ignore).__name__}")

@@ -270,7 +270,7 @@ def _check_text(text: Any, limit: int) -> None:
         raise TypeError(f"expected text, found {type(text).__name__}")
     text.encode()  # raises UnicodeEncodeError, a ValueError, for half a surrogate pair
     if len(text) > limit or "\0" in text:
-        raise ValueError(f"a text of {len(text)} characters, or with a NUL, is no name")
+        raise ValueError(f"a text of {len(text)} characters, or with a NUL, is not a name")
 
 
 def _check_names(what: str, names: Iterable[Any]) -> None:

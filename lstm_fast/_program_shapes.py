@@ -63,7 +63,7 @@ def check_shape(shape: Shape) -> None:
     if len(shape) > MAX_RANK:
         raise ValueError(f"a shape has {len(shape)} axes, at most {MAX_RANK} are possible")
     if not all(is_integer(size) and size >= 1 for size in shape):
-        raise ValueError(f"the shape {shape} has a size that is no integer of 1 or more")
+        raise ValueError(f"the shape {shape} has a size that is not an integer of 1 or more")
     if math.prod(shape) > MAX_SIZE:
         raise ValueError(f"the shape {shape} has more than {MAX_SIZE} elements")
 
@@ -309,7 +309,7 @@ def _slice(named: dict[str, Tensor], attributes: Mapping[str, Any]) -> tuple[Ten
         inside = 0 <= start < size and step != 0
         forward = step > 0 and start < end <= size
         if not inside or not (forward or (step < 0 and -1 <= end < start)):
-            raise ValueError(f"{start}:{end}:{step} is no slice of an axis of size {size}")
+            raise ValueError(f"{start}:{end}:{step} is not a slice of an axis of size {size}")
         shape.append(len(range(start, end, step)))
     return (Tensor(tuple(shape), x.kind),)
 

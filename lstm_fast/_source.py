@@ -45,13 +45,13 @@ class Source:
         Args:
             given: a path; bytes, bytearray or memoryview of what the file holds; or a binary file
                 that is open for reading, such as BytesIO.
-            error: what is raised for what is no regular file.
+            error: what is raised for what is not a regular file.
             most: bytes that it may have; no more are read of an open file. None: any number.
 
         Raises:
             TypeError: it is none of these, such as a file in text mode.
             OSError: it cannot be opened.
-            FormatError (`error`): it is no regular file, or too large.
+            FormatError (`error`): it is not a regular file, or too large.
         """
         self._error = error
         self._beside: dict[str, Source] = {}
@@ -104,7 +104,7 @@ class Source:
 
         Raises:
             OSError: it cannot be opened.
-            FormatError: it is no regular file, or none any more.
+            FormatError: it is not a regular file, or none any more.
         """
         if self.path is None:
             return io.BytesIO(self._data or b"")
@@ -137,8 +137,8 @@ class Source:
         one folder, and link to them.
 
         Raises:
-            ValueError: the name, or the link there, leads out of the folder; this is no file with a
-                path; or there is no such regular file.
+            ValueError: the name, or the link there, leads out of the folder; this is not a file
+                with a path; or there is no such regular file.
             OSError: it cannot be opened.
         """
         if name in self._beside:
@@ -162,13 +162,16 @@ class Source:
         except (OSError, RuntimeError):  # RuntimeError before Python 3.13
             raise ValueError(f"{shown(name)} is a link that leads to itself") from None
         if not any(target.is_relative_to(folder) for folder in folders):
-            raise ValueError(f"{shown(name)} is a link out of the file's folder")
+            raise ValueError(
+                f"{shown(name)} is a link out of the file's folder, which is not followed: put "
+                "the file itself there"
+            )
         try:
             is_there = path.exists()
         except OSError:  # a name that is too long for one
             is_there = False
         if not is_there:
-            raise ValueError(f"{shown(name)} is missing beside it")
+            raise ValueError(f"{shown(name)} is missing beside it: fetch it, too")
         # One file may have several names, of which only the first adds to the budget.
         self.budget.work(OPENING_STEPS, "opening the files beside it")
         found = self._identified.setdefault(_identity(path), Source(path, self._error))
@@ -216,7 +219,20 @@ def _contents(file: Any, title: str, error: type[ValueError], most: int | None) 
     data = file.read() if most is None else file.read(most + 1)
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"{title}: it gave {type(data).__name__}, not bytes: open it with 'rb'")
+    if not data and (at := _place(file)):
+        raise error(
+            f"{title}: it stands at byte {at}, behind which there is nothing: go back to its "
+            "beginning, file.seek(0)"
+        )
     return bytes(data)
+
+
+def _place(file: Any) -> int:
+    """Return where an open file stands; 0 where it cannot say."""
+    try:
+        return int(file.tell())
+    except (OSError, AttributeError, TypeError, ValueError):
+        return 0
 
 
 def _opened(path: Path, error: type[ValueError]) -> BinaryIO:
@@ -247,5 +263,5 @@ def _check_regular(
         raise error(f"{title}: it is a directory: give a file in it")
     if not stat.S_ISREG(mode):
         raise error(
-            f"{title}: it is no regular file but a pipe or device, which might never end: {step}"
+            f"{title}: it is not a regular file but a pipe or device, which might never end: {step}"
         )

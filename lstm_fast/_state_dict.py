@@ -223,7 +223,7 @@ class _Reader:
             if parameter.kind not in OURS:
                 raise
             how = advice([kept.name], self.group.prefix)
-            raise ValueError(f"{error}; if it is no part of the LSTM: {how}") from None
+            raise ValueError(f"{error}; if it is not a part of the LSTM: {how}") from None
         return own(self.arrange(value) if KINDS[kind][0] == "4H" else value, given)
 
     def sources(self) -> dict[str, str]:
@@ -330,7 +330,7 @@ class _Given:
 
 
 class _Other(_Given):
-    """One that is no parameter, of which only the shape may matter; it may be anything."""
+    """One that is not a parameter, of which only the shape may matter; it may be anything."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -355,7 +355,7 @@ def read_mapping(
         ignore: patterns of names that are left out, as of `fnmatch`.
 
     Raises:
-        TypeError: mapping is no mapping, or values are not real numbers.
+        TypeError: mapping is not a mapping, or values are not real numbers.
         ValueError: as of `read_stack`.
     """
     if not isinstance(mapping, Mapping):
@@ -383,7 +383,7 @@ def read_weights(mapping: Mapping[str, Any], prefix: str = "", cell: Cell = PLAI
 
 
 def _is_tensor(value: Any) -> bool:
-    """Whether a value that is no parameter is one that a module could compute with.
+    """Whether a value that is not a parameter is one that a module could compute with.
 
     Numbers and words that people keep beside weights, such as a hidden_size, are not.
     """

@@ -331,7 +331,7 @@ def check_weight_dtype(weights: Weights, weight_dtype: str) -> None:
     """Refuse a dtype that is unknown, or that can't hold these weights.
 
     Raises:
-        TypeError: weight_dtype is no string.
+        TypeError: weight_dtype is not a string.
         ValueError: it is none of WEIGHT_DTYPES; a weight is too large for float16; or a row has so
             many int8 products that their sum could overflow 32 bits.
     """

@@ -60,8 +60,14 @@ class Activation:
             to float32.
 
     Raises:
-        TypeError: name is no string, or a parameter is no number.
+        TypeError: name is not a string, or a parameter is not a number.
         ValueError: name is unknown, or a parameter is not finite, or it has no such parameter.
+
+    Example:
+        >>> Activation("hard_sigmoid", alpha=0.25, beta=0.5).alpha
+        0.25
+        >>> round(Activation("leaky_relu").alpha, 6)  # ONNX's default, rounded to float32
+        0.01
     """
 
     name: str
@@ -135,6 +141,12 @@ class Cell:
     Raises:
         TypeError: an option has the wrong type.
         ValueError: it has a value that makes no sense.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> cell = Cell(gate=Activation("hard_sigmoid"), cell_clip=10.0)
+        >>> LSTM.random(3, 4, cell=cell).stream().step([1.0] * 3).shape
+        (4,)
     """
 
     gate: ActivationLike = "sigmoid"

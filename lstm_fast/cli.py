@@ -143,7 +143,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and up to 3600")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 3600")
     return seconds
 
 

@@ -40,19 +40,64 @@ class BackendUnavailableError(LstmFastError, RuntimeError):
 
 
 class StaleHandleError(LstmFastError, ValueError):
-    """A handle names no open session of this pool. Nothing has changed, for any session."""
+    """A handle names no open session of this pool. Nothing has changed, for any session.
+
+    Example:
+        >>> import lstm_fast
+        >>> pool = lstm_fast.LSTM.random(3, 4).pool(1)
+        >>> handle = pool.open()
+        >>> pool.close(handle)
+        >>> try:
+        ...     pool.reset(handle)
+        ... except lstm_fast.StaleHandleError:
+        ...     print("closed")
+        closed
+    """
 
 
 class PoolFullError(LstmFastError, RuntimeError):
-    """As many sessions are open as the pool has room for; `StreamPool.grow` makes more."""
+    """As many sessions are open as the pool has room for; `StreamPool.grow` makes more.
+
+    Example:
+        >>> import lstm_fast
+        >>> pool = lstm_fast.LSTM.random(3, 4).pool(1)
+        >>> handle = pool.open()
+        >>> try:
+        ...     pool.open()
+        ... except lstm_fast.PoolFullError:
+        ...     pool.grow(1)
+        >>> pool.capacity
+        2
+    """
 
 
 class SnapshotError(LstmFastError, ValueError):
-    """A snapshot is damaged, or belongs to other weights. Nothing was restored."""
+    """A snapshot is damaged, or belongs to other weights. Nothing was restored.
+
+    Example:
+        >>> import lstm_fast
+        >>> data = lstm_fast.LSTM.random(3, 4, seed=0).stream().snapshot()
+        >>> try:
+        ...     lstm_fast.LSTM.random(3, 4, seed=1).stream().restore(data)
+        ... except lstm_fast.SnapshotError:
+        ...     print("of other weights")
+        of other weights
+    """
 
 
 class WeightsNotKeptError(LstmFastError, RuntimeError):
-    """An LSTM was asked for float32 weights that it neither kept nor can read again."""
+    """An LSTM was asked for float32 weights that it neither kept nor can read again.
+
+    Example:
+        >>> import lstm_fast
+        >>> weights = lstm_fast.LSTM.random(3, 4).state_dict()
+        >>> small = lstm_fast.LSTM.from_state_dict(weights, weight_dtype="int8")
+        >>> try:
+        ...     small.state_dict()
+        ... except lstm_fast.WeightsNotKeptError:
+        ...     print("keep_weights=True keeps them")
+        keep_weights=True keeps them
+    """
 
 
 class FormatError(LstmFastError, ValueError):

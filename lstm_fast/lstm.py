@@ -39,6 +39,16 @@ class LSTM(HasSizes, Model):
     It is immutable and may be shared between threads. It pickles as its float32 weights, where it
     has kept them or can read them again (see `keep_weights` of `from_state_dict`), and is packed
     anew where it lands; copying returns the object itself.
+
+    Example:
+        >>> import numpy as np
+        >>> lstm = LSTM.random(3, 4, num_layers=2)
+        >>> stream = lstm.stream()
+        >>> stream.step(np.ones(3, np.float32)).shape
+        (4,)
+        >>> ys, state = lstm(np.zeros((2, 5, 3), np.float32))  # 2 sequences of 5 frames
+        >>> ys.shape, state.h.shape
+        ((2, 5, 4), (2, 2, 4))
     """
 
     __slots__ = ("_kept", "_outline", "_weight_dtype")
@@ -130,8 +140,8 @@ class LSTM(HasSizes, Model):
                 LSTM_FAST_ISA, or else the best of this CPU. All give the same bits.
 
         Raises:
-            TypeError: mapping is no mapping, a value has no real dtype, or keep_weights is neither
-                a bool nor None.
+            TypeError: mapping is not a mapping, a value has no real dtype, or keep_weights is
+                neither a bool nor None.
             ValueError: a weight is missing, misshapen, not finite or too large for weight_dtype; a
                 name beside the weights is not understood; or weight_dtype, backend or isa is
                 unknown, or not for this CPU or this cell.
@@ -140,6 +150,13 @@ class LSTM(HasSizes, Model):
         Warns:
             FormatWarning: a weight that is kept raw, for dropout of weights, is taken for the one
                 beside it.
+
+        Example:
+            >>> import numpy as np
+            >>> weights = {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.zeros((8, 2))}
+            >>> lstm = LSTM.from_state_dict(weights)
+            >>> lstm.input_size, lstm.hidden_size, lstm.num_layers
+            (3, 2, 1)
         """
         stack = read_mapping(mapping, prefix, cell, ignore)
         if stack.assumptions:
@@ -191,6 +208,10 @@ class LSTM(HasSizes, Model):
         proj_size: the size of h with a projection, below hidden_size; 0 is without. cell: what the
         cells compute where they are not plain ones. weight_dtype, keep_weights, backend, isa and
         what is raised: see `from_state_dict`.
+
+        Example:
+            >>> LSTM.random(40, 128, num_layers=2).state_dict()["weight_ih_l1"].shape
+            (512, 128)
         """
         sizes = {
             name: to_size(value, name)
@@ -220,9 +241,14 @@ class LSTM(HasSizes, Model):
         see `from_state_dict`.
 
         Raises:
-            TypeError: weight_dtype is no string.
+            TypeError: weight_dtype is not a string.
             ValueError: it is unknown, or a weight is too large for it.
             WeightsNotKeptError: the weights as they were given are no longer there.
+
+        Example:
+            >>> lstm = LSTM.random(16, 32)
+            >>> lstm.weight_dtype, lstm.astype("int8").weight_dtype
+            ('float32', 'int8')
         """
         if not isinstance(weight_dtype, str):
             raise TypeError(
@@ -334,7 +360,7 @@ class LSTM(HasSizes, Model):
                 at most 8.
 
         Raises:
-            TypeError: a number is no integer.
+            TypeError: a number is not an integer.
             ValueError: it is out of range; or the LSTM cannot stream.
             MemoryError: there is not enough.
         """

@@ -29,6 +29,15 @@ class Model:
     Make one with `lstm_fast.load_model`, or `from_program`; then `stream()` gives one session each.
     It pickles as the bytes of its `.lfm` file and is packed anew where it lands; copying returns
     the object itself. An `LSTM` is one, too, with PyTorch's words for what it has.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, load_model
+        >>> model = load_model(LSTM.random(3, 4).to_bytes())  # any .lfm, .onnx, .keras or .nam file
+        >>> [*model.inputs], [*model.outputs], [*model.states]
+        (['x'], ['y'], ['h_l0', 'c_l0'])
+        >>> model.stream().step(np.zeros(3, np.float32)).shape
+        (4,)
     """
 
     __slots__ = (
@@ -78,7 +87,7 @@ class Model:
                 LSTM_FAST_ISA, or else the best of this CPU. All give the same bits.
 
         Raises:
-            TypeError: program is no Program, or a name no string.
+            TypeError: program is not a Program, or a name is not a string.
             FormatError: the program is wrong; the text names the operation.
             ValueError: weight_dtype, backend or isa is unknown, or not for this CPU or program; or
                 a weight is too large for its type.
@@ -127,7 +136,7 @@ class Model:
         The other arguments, and what else is raised: see `from_program`.
 
         Raises:
-            TypeError: data is no bytes.
+            TypeError: data is not bytes.
             FormatError: they are damaged, of another version, or no such file.
         """
         cls._refuse_others("from_bytes(data)")
@@ -290,7 +299,7 @@ class Model:
                 at most 8.
 
         Raises:
-            TypeError: a number is no integer.
+            TypeError: a number is not an integer.
             ValueError: it is out of range.
             MemoryError: there is not enough.
         """

@@ -31,14 +31,22 @@ class ModelPool(ABC):
     opaque int below 2**63 that is never used twice. A call that raises has changed nothing, for any
     of its sessions; and an exception of a signal handler finds it done for all of them or for none.
 
-    Threads may call at the same time as long as no two use the same session; who does gets
-    `ConcurrentUseError`. The work itself runs without Python's lock.
+    Threads may call at the same time as long as no two use the same session; a call that meets
+    another one there raises `ConcurrentUseError`. The work itself runs without Python's lock.
 
     After a fork a pool and its handles go on in the child. Sessions that another thread was
     stepping at that moment raise `ForkedError` there until they are reset, given a state or closed
     (docs/forks.md).
 
     Sizes: n is the sessions in a call, T steps. A state is a mapping such as `ModelStream.state`.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, Model
+        >>> pool = Model.from_program(LSTM.random(3, 4).program).pool(2)
+        >>> handles = [pool.open(), pool.open()]
+        >>> pool.step(handles, np.zeros((2, 3), np.float32)).shape
+        (2, 4)
     """
 
     __slots__ = ()  # a backend's class has them
@@ -70,8 +78,8 @@ class ModelPool(ABC):
 
         Raises:
             StaleHandleError: a handle names no open session of this pool; the message says which.
-            TypeError, ValueError: as `ModelStream.step`; handles are no integers, or one of them
-                stands twice.
+            TypeError, ValueError: as `ModelStream.step`; handles are not integers, or one of them
+                is given twice.
             ConcurrentUseError: another thread is using one of the sessions, or the pool grows.
         """
         model, keys = self._model, to_handles(handles)
@@ -88,7 +96,7 @@ class ModelPool(ABC):
         """Advance each of these sessions by up to T frames: the same bits as that many steps.
 
         In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
-        Ctrl-C's does, every state is as it was before; what is in `out` means nothing then.
+        Ctrl-C's does, every state is as it was before; what is in `out` is then undefined.
 
         Args:
             handles: as for `step`.
@@ -101,7 +109,8 @@ class ModelPool(ABC):
             As `step`, with n and T in front of every output; zeros beyond the lengths.
 
         Raises:
-            As `step`; also TypeError and ValueError for lengths that are no integers or do not fit.
+            As `step`; also TypeError and ValueError for lengths that are not integers or do not
+                fit.
         """
         model, keys = self._model, to_handles(handles)
         frames = to_steps(xs, model, (len(keys), None))
@@ -134,7 +143,7 @@ class ModelPool(ABC):
         """Add room for n more sessions. Handles stay valid.
 
         Raises:
-            TypeError: n is no integer.
+            TypeError: n is not an integer.
             ValueError: n is negative, or the capacity would exceed 2**24.
             ConcurrentUseError: another thread is inside a call on this pool: the memory moves.
             MemoryError: there is none.
@@ -224,7 +233,7 @@ class ModelPool(ABC):
 
         Raises:
             StaleHandleError, ConcurrentUseError: as `close`, each session as it is looked at.
-            TypeError, ValueError: handles are no sequence of integers.
+            TypeError, ValueError: handles are not a sequence of integers.
         """
         keys = self.handles() if handles is None else to_handles(handles)
         values = self._model._values(self._model._empty_state())

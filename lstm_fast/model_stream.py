@@ -33,6 +33,18 @@ class ModelStream(ABC):
     caller gets `ConcurrentUseError`. After a fork it goes on in the child; where another thread was
     stepping it at that moment, each call there raises `ForkedError` until it is reset or given a
     state (docs/forks.md).
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, Model
+        >>> model = Model.from_program(LSTM.random(3, 4).program)
+        >>> stream = model.stream()
+        >>> y = stream.step({"x": np.ones(3, np.float32)})  # by name, or the array alone
+        >>> data = stream.snapshot()
+        >>> again = model.stream()
+        >>> again.restore(data)
+        >>> bool((again.step(np.ones(3)) == stream.step(np.ones(3))).all())
+        True
     """
 
     __slots__ = ()  # a backend's class has them: it may have a second base with fields, in C
@@ -81,8 +93,8 @@ class ModelStream(ABC):
         """Advance by T frames: the same bits as T calls of `step`.
 
         In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
-        Ctrl-C's does, the state is as it was before; what is in `out` means nothing then, nor does
-        it where a later step has an index that is beyond a table.
+        Ctrl-C's does, the state is as it was before; what is in `out` is then undefined, as it
+        is where a later step has an index that is beyond a table.
 
         Args:
             xs: as x of `step`, with an axis of T steps in front of every input; T may be 0.
@@ -135,7 +147,7 @@ class ModelStream(ABC):
         changes nothing. A model without state has an empty mapping.
 
         Raises:
-            TypeError: assigned is no mapping, or its values are not of their kind.
+            TypeError: assigned is not a mapping, or its values are not of their kind.
             ValueError: a name is missing or unknown, or a shape does not fit.
             ConcurrentUseError: another thread is using this stream.
         """

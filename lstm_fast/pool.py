@@ -27,8 +27,8 @@ class StreamPool(ModelPool):
     int below 2**63 that is never used twice. A call that raises has changed nothing, for any
     of its sessions; and an exception of a signal handler finds it done for all of them or for none.
 
-    Threads may call at the same time as long as no two use the same session; who does gets
-    `ConcurrentUseError`. The work itself runs without Python's lock.
+    Threads may call at the same time as long as no two use the same session; a call that meets
+    another one there raises `ConcurrentUseError`. The work itself runs without Python's lock.
 
     After a fork a pool and its handles go on in the child. Sessions that another thread was
     stepping at that moment raise `ForkedError` there until they are reset, given a state or closed
@@ -37,6 +37,17 @@ class StreamPool(ModelPool):
     Sizes: n is the sessions in a call, I input_size, H hidden_size, P output_size (H, or proj_size
     where there is a projection), L num_layers, T steps. A state is a pair (h, c) of shapes (L, P)
     and (L, H), such as `Stream.state`.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> pool = LSTM.random(3, 4).pool(100)
+        >>> alice, bob = pool.open(), pool.open()
+        >>> pool.step([bob, alice], np.ones((2, 3), np.float32)).shape
+        (2, 4)
+        >>> pool.close(alice)
+        >>> len(pool), bob in pool, alice in pool
+        (1, True, False)
     """
 
     __slots__ = ()
@@ -75,9 +86,10 @@ class StreamPool(ModelPool):
 
         Raises:
             StaleHandleError: a handle names no open session of this pool; the message says which.
-            ValueError: a handle stands twice; xs or out has the wrong shape, or out can't be
+            ValueError: a handle is given twice; xs or out has the wrong shape, or out can't be
                 written in place.
-            TypeError: handles are no integers, xs has no real dtype, or out is no float32 array.
+            TypeError: handles are not integers, xs has no real dtype, or out is not a float32
+                array.
             ConcurrentUseError: another thread is using one of the sessions, or the pool grows.
         """
         if isinstance(xs, Mapping) or isinstance(out, Mapping):
@@ -95,7 +107,7 @@ class StreamPool(ModelPool):
         """Advance each of these sessions by up to T frames: the same bits as that many steps.
 
         In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
-        Ctrl-C's does, every state is as it was before; what is in `out` means nothing then.
+        Ctrl-C's does, every state is as it was before; what is in `out` is then undefined.
 
         Args:
             handles: as for `step`.
@@ -107,7 +119,8 @@ class StreamPool(ModelPool):
             The last layer's h after each step, shape (n, T, P), float32; zeros beyond the lengths.
 
         Raises:
-            As `step`; also TypeError and ValueError for lengths that are no integers or do not fit.
+            As `step`; also TypeError and ValueError for lengths that are not integers or do not
+                fit.
         """
         if isinstance(xs, Mapping) or isinstance(out, Mapping):
             return super().run(handles, xs, lengths, out)  # type: ignore[return-value]

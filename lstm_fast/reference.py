@@ -36,7 +36,12 @@ def _float64(value: ArrayLike) -> Float64:
 
 
 def sigmoid(x: ArrayLike) -> Float64:
-    """Return 1 / (1 + exp(-x)) for any shape, with full relative accuracy in both tails."""
+    """Return 1 / (1 + exp(-x)) for any shape, with full relative accuracy in both tails.
+
+    Example:
+        >>> float(sigmoid(0)), float(sigmoid(-1000))
+        (0.5, 0.0)
+    """
     x = _float64(x)
     e = np.exp(-np.abs(x))
     return np.asarray(np.where(x < 0, e, np.float64(1)) / (1 + e))
@@ -64,6 +69,11 @@ def cell(
 
     Returns:
         The new (h, c), each of shape (H,), float64.
+
+    Example:
+        >>> h, c = cell([1.0], [0.0], [0.0], [[0], [0], [1], [0]], [[0], [0], [0], [0]])
+        >>> round(float(c[0]), 6)  # sigmoid(0) tanh(1)
+        0.380797
     """
     x, h, c = _float64(x), _float64(h), _float64(c)
     a = _float64(w_ih) @ x + _float64(w_hh) @ h
@@ -191,8 +201,8 @@ def variant_cell(
 def quantise_rows(w: ArrayLike) -> tuple[Float64, Float64]:
     """Return int8 weights as the contract rounds them, as (whole numbers, scale of each row).
 
-    The scale of a row is max |w| / 127 in float32, and 0 where max |w| < 2**-100; see LF_INT8 in
-    csrc/lstm_fast.h. Shapes (4H, K) and (4H,).
+    The scale of a row is max(abs(w)) / 127 in float32, and 0 where that maximum is
+    below 2**-100; see LF_INT8 in csrc/lstm_fast.h. Shapes (4H, K) and (4H,).
     """
     w = np.asarray(w, np.float32)
     largest = np.abs(w).max(axis=1)
@@ -308,6 +318,12 @@ def stack(
 
     Returns:
         ys of shape (T, H), the last layer's h after each step, and the final (h, c).
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> ys, (h, c) = stack([[0.5, 1.0, 0.0]] * 4, LSTM.random(3, 2).state_dict())
+        >>> ys.shape, ys.dtype.name
+        ((4, 2), 'float64')
     """
     xs = _float64(xs)
     num_layers = sum(name.startswith("weight_hh_l") for name in weights)

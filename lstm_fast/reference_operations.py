@@ -237,7 +237,7 @@ def _embedding(attributes: Attributes, table: Array, indices: Array) -> Array:
     if wrong.size:
         text = f"the index {wrong.flat[0]} is not within the {rows} rows of an embedding"
         if wrong.flat[0] == NO_INTEGER:
-            text += ": it was computed from a value that is no number, or beyond 64 bits"
+            text += ": it was computed from a value that is not a number, or beyond 64 bits"
         raise ValueError(text)
     return np.asarray(table[indices])
 

@@ -112,11 +112,13 @@ def _opened(snapshot: Any, form: Form) -> memoryview:
 
     Raises:
         TypeError, OSError: see `to_bytes`.
-        SnapshotError: it is no snapshot, is damaged, or of another form.
+        SnapshotError: it is not a snapshot, is damaged, or of another form.
     """
     data = to_bytes(snapshot, form.most)
     if not data.startswith(MAGIC):
-        raise SnapshotError(f"this is no snapshot of lstm_fast: it does not begin with {MAGIC!r}")
+        raise SnapshotError(
+            f"this is not a snapshot of lstm_fast: it does not begin with {MAGIC!r}"
+        )
     body = memoryview(data)[:-CHECKSUM_BYTES]
     if _sha256(body).digest() != data[-CHECKSUM_BYTES:]:
         raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")
@@ -214,7 +216,7 @@ def unpack(form: Form, lstm: LSTM, snapshot: Any) -> LSTMState:
 
     Raises:
         TypeError, OSError: see `to_bytes`.
-        SnapshotError: it is no snapshot, is damaged, of another version, or of other weights.
+        SnapshotError: it is not a snapshot, is damaged, of another version, or of other weights.
     """
     layers, width = lstm.num_layers, lstm.output_size
     state = np.frombuffer(_opened(snapshot, form), FLOAT).astype(np.float32)
@@ -265,7 +267,7 @@ def unpack_model(form: Form, model: Model, snapshot: Any) -> dict[str, NDArray[A
 
     Raises:
         TypeError, OSError: see `to_bytes`.
-        SnapshotError: it is no snapshot, is damaged, of another version, or of another model.
+        SnapshotError: it is not a snapshot, is damaged, of another version, or of another model.
     """
     values = _opened(snapshot, form)
     state, begin = {}, 0

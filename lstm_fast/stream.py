@@ -31,6 +31,19 @@ class Stream(ModelStream):
 
     Sizes: I is input_size, H is hidden_size, P is output_size (H, or proj_size where there is a
     projection), L is num_layers, T is any number of steps.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> stream = LSTM.random(3, 4).stream()
+        >>> frames = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
+        >>> ys = stream.run(frames)
+        >>> saved = stream.state
+        >>> stream.reset()
+        >>> all((stream.step(x) == y).all() for x, y in zip(frames, ys))  # the same bits
+        True
+        >>> bool((stream.state.c == saved.c).all())
+        True
     """
 
     __slots__ = ()
@@ -68,7 +81,7 @@ class Stream(ModelStream):
             The last layer's h, shape (P,), float32: `out` where it was given.
 
         Raises:
-            TypeError: x has no real dtype, or out is no float32 array.
+            TypeError: x has no real dtype, or out is not a float32 array.
             ValueError: x or out has the wrong shape; out is strided, read-only or overlaps x.
             ConcurrentUseError: another thread is using this stream.
         """
@@ -84,7 +97,7 @@ class Stream(ModelStream):
         """Advance by T frames: the same bits as T calls of `step`.
 
         In the main thread signal handlers have a turn every few milliseconds. Where one raises, as
-        Ctrl-C's does, the state is as it was before; what is in `out` means nothing then.
+        Ctrl-C's does, the state is as it was before; what is in `out` is then undefined.
 
         Args:
             xs: the frames, shape (T, I); T may be 0. Converted as by `step`.
@@ -115,7 +128,7 @@ class Stream(ModelStream):
         read here is exactly what continues, and assigning what was read changes nothing.
 
         Raises:
-            TypeError: assigned is no pair, or its values are not real numbers.
+            TypeError: assigned is not a pair, or its values are not real numbers.
             ValueError: h or c has the wrong shape; or of a mapping a name is missing or unknown.
             ConcurrentUseError: another thread is using this stream.
         """

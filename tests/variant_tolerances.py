@@ -190,7 +190,7 @@ def _along(layer, frames, start, peer):
 
 
 def _near(value, error) -> Near:
-    """Return that, with an infinite error where it may have overflowed or is no number."""
+    """Return that, with an infinite error where it may have overflowed or is not a number."""
     error = error + np.zeros_like(value)
     fine = np.abs(value) + error < LARGEST
     if np.all(fine):

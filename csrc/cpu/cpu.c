@@ -1,9 +1,19 @@
 /*
  * Feature detection. CPUID alone is not enough: an OS, a hypervisor or a boot option may leave the
  * wide registers unsaved, and using them then kills the process. XCR0 says what is saved
- * (Intel SDM vol. 1, 13.3 and 14.3; AMD APM vol. 2, 11.5).
+ * (Intel SDM vol. 1, 13.3 and 14.3; AMD APM vol. 2, 11.5). On AArch64 only the OS can look; it names what programs
+ * may use (Linux: Documentation/arch/arm64/elf_hwcaps.rst).
  */
 #include <stdatomic.h>
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/types.h>
+/* behind the types that it uses */
+#include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(_WIN32)
+#include <windows.h>
+#endif
 
 #include "cpu.h"
 
@@ -18,8 +28,9 @@
 #define LEAF7_EBX_AVX512VL (1u << 31)
 #define LEAF7_ECX_AVX512VNNI (1u << 11)
 #define LEAF7_1_EAX_AVXVNNI (1u << 4)
-#define XCR0_XMM_YMM 0x06u /* SSE and AVX state */
-#define XCR0_ZMM 0xE0u     /* opmask, upper halves, upper sixteen */
+#define HWCAP_OF_DOTPROD (1ul << 20) /* Linux: HWCAP_ASIMDDP */
+#define XCR0_XMM_YMM 0x06u           /* SSE and AVX state */
+#define XCR0_ZMM 0xE0u               /* opmask, upper halves, upper sixteen */
 
 static const struct {
     uint32_t bit;
@@ -29,7 +40,7 @@ static const struct {
     {LF_CPU_AVX512F, "avx512f"},   {LF_CPU_AVX512BW, "avx512bw"},
     {LF_CPU_AVX512VL, "avx512vl"}, {LF_CPU_AVX512DQ, "avx512dq"},
     {LF_CPU_F16C, "f16c"},         {LF_CPU_AVX512VNNI, "avx512vnni"},
-    {LF_CPU_AVXVNNI, "avxvnni"},
+    {LF_CPU_AVXVNNI, "avxvnni"},   {LF_CPU_DOTPROD, "dotprod"},
 };
 
 const char *lf_cpu_feature_name(uint32_t bit) {
@@ -66,6 +77,10 @@ uint32_t lf_cpu_decode(const lf_cpuid *id) {
     return features;
 }
 
+uint32_t lf_cpu_decode_hwcap(unsigned long hwcap) {
+    return hwcap & HWCAP_OF_DOTPROD ? LF_CPU_DOTPROD : 0;
+}
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -95,8 +110,24 @@ static uint32_t look_for_l2(void) {
     return __get_cpuid(0x80000006u, &eax, &ebx, &ecx, &edx) ? ecx >> 16 : 0;
 }
 #else
+#if defined(__aarch64__) && defined(__linux__)
+static uint32_t look(void) { return lf_cpu_decode_hwcap(getauxval(AT_HWCAP)); }
+#elif defined(__aarch64__) && defined(__APPLE__)
+static uint32_t look(void) {
+    int has = 0;
+    size_t size = sizeof has;
+    const char *const name = "hw.optional.arm.FEAT_DotProd";
+    return sysctlbyname(name, &has, &size, NULL, 0) == 0 && has ? LF_CPU_DOTPROD : 0;
+}
+#elif defined(__aarch64__) && defined(_WIN32)
+static uint32_t look(void) {
+    const DWORD dot_instructions = 43; /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE */
+    return IsProcessorFeaturePresent(dot_instructions) ? LF_CPU_DOTPROD : 0;
+}
+#else
 static uint32_t look(void) { return 0; }
-static uint32_t look_for_l2(void) { return 0; }
+#endif
+static uint32_t look_for_l2(void) { return 0; } /* no program may ask an Arm core */
 #endif
 
 #define L2_UNKNOWN 1024 /* KiB */

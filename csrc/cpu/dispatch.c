@@ -83,7 +83,7 @@ const char *lf_status_text(int status) {
     case LF_ERR_HANDLE:
         return "the handle is stale, belongs to another pool or was never given out";
     case LF_ERR_REPEATED:
-        return "a handle stands twice in one call";
+        return "a handle is given twice in one call";
     case LF_ERR_FULL:
         return "every slot of the pool is taken";
     case LF_ERR_FORKED:

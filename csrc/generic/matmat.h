@@ -105,7 +105,7 @@ LF_INLINE void lf_tile_int8(size_t vectors, size_t inputs, const lf_tile *tile) 
     LF_ALIGN_LOOP();
     LF_UNROLL_NONE
     for (size_t k = 0; k < count; k += LF_INT8_GROUP) {
-        vi xk[LF_MOST_TILE_ROWS];
+        lf_group xk[LF_MOST_TILE_ROWS];
         LF_UNROLL_ALL
         for (size_t s = 0; s < inputs; s++)
             xk[s] = vi_broadcast(x[s] + k);

@@ -7,16 +7,17 @@
 #define LF_INT8_OFFSET 0
 
 typedef int16_t lf_quant;
+typedef vi lf_group;
 
 static inline void vi_store_quant(lf_quant *p, vi a) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(a));
 }
-static inline vi vi_broadcast(const lf_quant *p) {
+static inline lf_group vi_broadcast(const lf_quant *p) {
     int group;
     memcpy(&group, p, sizeof group);
     return _mm512_set1_epi32(group);
 }
-static inline vi vi_dot(vi sum, const char *weights, vi operand) {
+static inline vi vi_dot(vi sum, const char *weights, lf_group operand) {
     __m512i w = _mm512_cvtepi8_epi16(_mm256_load_si256((const __m256i *)(const void *)weights));
     return _mm512_add_epi32(sum, _mm512_madd_epi16(w, operand));
 }

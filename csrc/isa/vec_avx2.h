@@ -3,7 +3,8 @@
 #define LF_WIDE_PANEL 2 /* so many narrow panels */
 #define LF_HAS_NARROW_PANELS 0
 #define LF_KEEPS_CONSTANTS 0 /* no registers for those of sigmoid and tanh */
-#define LF_TILE_ROWS 3       /* times four gates, and an operand each, fit the registers */
+#define LF_LOADS_AT_ONCE 1
+#define LF_TILE_ROWS 3 /* times four gates, and an operand each, fit the registers */
 #define LF_TILE_QUICKEST 3
 #define LF_EACH_TILE LF_UP_TO_3
 
@@ -25,6 +26,7 @@ static inline void vf_store_some(float *p, vf a, size_t count) {
 }
 static inline void vf_store(float *p, vf a) { _mm256_store_ps(p, a); }
 static inline vf vf_set1(float a) { return _mm256_set1_ps(a); }
+static inline vf vf_broadcast(const float *p) { return vf_set1(*p); }
 static inline vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
 static inline vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 static inline vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }

@@ -3,6 +3,7 @@
 #define LF_WIDE_PANEL 2        /* so many narrow panels */
 #define LF_HAS_NARROW_PANELS 1 /* four chains keep up with L2 */
 #define LF_KEEPS_CONSTANTS 1   /* enough registers for those of sigmoid and tanh */
+#define LF_LOADS_AT_ONCE 1
 /* Six streams times four gates, and an operand each, fit the registers. Four are quicker where there is a
  * choice: the sums of more, waiting to be stored, hold up the loads of the next tile. */
 #define LF_TILE_ROWS 6
@@ -23,6 +24,7 @@ static inline void vf_store_some(float *p, vf a, size_t count) {
 }
 static inline void vf_store(float *p, vf a) { _mm512_store_ps(p, a); }
 static inline vf vf_set1(float a) { return _mm512_set1_ps(a); }
+static inline vf vf_broadcast(const float *p) { return vf_set1(*p); }
 static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
 static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }

@@ -7,6 +7,7 @@
 #define LF_WIDE_PANEL 2 /* so many narrow panels */
 #define LF_HAS_NARROW_PANELS 0
 #define LF_KEEPS_CONSTANTS 1 /* those of sigmoid and tanh are four bytes each in any case */
+#define LF_LOADS_AT_ONCE 1   /* of one k, that may change their order */
 #define LF_TILE_ROWS 2       /* times four gates, and an operand each, fit the registers */
 #define LF_TILE_QUICKEST 2
 #define LF_EACH_TILE LF_UP_TO_2
@@ -42,6 +43,8 @@ static inline void vf_store_some(float *p, vf a, size_t count) {
 }
 static inline void vf_store(float *p, vf a) { *p = a; }
 static inline vf vf_set1(float a) { return a; }
+/* In a loop over a vector: how it is read best. */
+static inline vf vf_broadcast(const float *p) { return vf_set1(*p); }
 static inline vf vf_add(vf a, vf b) { return a + b; }
 static inline vf vf_sub(vf a, vf b) { return a - b; }
 static inline vf vf_mul(vf a, vf b) { return a * b; }

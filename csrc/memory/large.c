@@ -1,6 +1,5 @@
 /* Large pages, from the system itself. */
 #define _DEFAULT_SOURCE /* madvise, MAP_ANONYMOUS */
-#include <stdlib.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -37,10 +36,10 @@ void lf_free_large(void *memory, size_t bytes) {
         (void)madvise(memory, bytes, MADV_DONTNEED);
 }
 #else
-void *lf_alloc_large(size_t bytes) { return aligned_alloc(LF_LARGE_PAGE, bytes); }
+void *lf_alloc_large(size_t bytes) { return lf_alloc_aligned(LF_LARGE_PAGE, bytes); }
 
 void lf_free_large(void *memory, size_t bytes) {
     (void)bytes;
-    free(memory);
+    lf_free(memory);
 }
 #endif

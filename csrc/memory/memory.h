@@ -6,8 +6,12 @@
 
 #include "../layout.h"
 
-/* Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give back with free. */
+/* Aligned to LF_ALIGNMENT, zeroed; null when there is none. Give back with lf_free, which takes null, too. */
 void *lf_alloc_zeroed(size_t bytes);
+void lf_free(void *memory);
+
+/* As that, of any content. bytes: a multiple of the alignment, which is a power of two. */
+void *lf_alloc_aligned(size_t alignment, size_t bytes);
 
 /* What weights are in: memory of their own, large pages of their own, or a part of one that is shared. The
  * others are null. */

@@ -1,16 +1,7 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "../tuning.h"
 #include "memory.h"
-
-void *lf_alloc_zeroed(size_t bytes) {
-    bytes = lf_round_up(bytes, LF_ALIGNMENT);
-    void *memory = aligned_alloc(LF_ALIGNMENT, bytes);
-    if (memory)
-        memset(memory, 0, bytes);
-    return memory;
-}
 
 /* The address sanitizer knows where an allocation of the C library ends, but not where a part of a page does. */
 #if defined(__has_feature)
@@ -55,7 +46,7 @@ char *lf_alloc_weights(size_t bytes, int fits_l2, lf_block *block) {
 }
 
 void lf_free_weights(const lf_block *block) {
-    free(block->memory);
+    lf_free(block->memory);
     if (block->large)
         lf_free_large(block->large, block->large_bytes);
     if (block->page)

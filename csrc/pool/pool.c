@@ -23,8 +23,8 @@ static void forget(const lf_pool_room *room, size_t bytes) {
         memset(room->states, 0, bytes); /* leaves no session's state behind, */
         LF_KEEP_STORES(room->states);   /* though nobody will read that */
     }
-    free(room->slots);
-    free(room->states);
+    lf_free(room->slots);
+    lf_free(room->states);
 }
 
 lf_status lf_pool_grow(lf_pool *pool, size_t more) {
@@ -57,8 +57,8 @@ lf_status lf_pool_grow(lf_pool *pool, size_t more) {
             add_slots(pool, old.capacity);
             forget(&old, old_bytes);
         } else {
-            free(room.slots);
-            free(room.states);
+            lf_free(room.slots);
+            lf_free(room.states);
             status = LF_ERR_MEMORY;
         }
     }
@@ -114,11 +114,11 @@ lf_status lf_pool_create(const lf_model *model, size_t capacity, size_t prepared
 void lf_pool_destroy(lf_pool *pool) {
     if (!pool)
         return;
-    free(pool->room.slots);
-    free(pool->room.states);
-    free(pool->kept);
+    lf_free(pool->room.slots);
+    lf_free(pool->room.states);
+    lf_free(pool->kept);
     free(pool->next_prepared);
-    free(pool->work);
+    lf_free(pool->work);
     free(pool);
 }
 

@@ -65,7 +65,7 @@ static void divide(lf_work *work, const lf_model *model, const sizes *z, float *
     }
 }
 
-/* One block for all workspaces; null where there is no memory. Give back with free. */
+/* One block for all workspaces; null where there is no memory. Give back with lf_free. */
 lf_work *lf_work_create(const lf_model *model, size_t threads, size_t *bytes) {
     const lf_plan *const plan = model->plan;
     const sizes z = plan ? (sizes){0} : sizes_of(model);

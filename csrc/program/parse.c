@@ -308,7 +308,7 @@ static lf_status parse(const unsigned char *bytes, size_t size, const contents *
         memcpy(self->program.fingerprint, bytes + size - LF_SHA256_BYTES, LF_FINGERPRINT_BYTES);
         status = read_file(self, &p);
     }
-    free(scratch);
+    lf_free(scratch);
     return status;
 }
 
@@ -341,6 +341,6 @@ lf_status lf_program_parse(const void *bytes, size_t size, lf_program **program)
 void lf_program_destroy(lf_program *program) {
     owned *self = (owned *)(void *)program;
     if (self)
-        free(self->file);
-    free(self);
+        lf_free(self->file);
+    lf_free(self);
 }

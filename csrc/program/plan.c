@@ -297,13 +297,13 @@ void lf_plan_destroy(lf_plan *plan) {
         return;
     for (size_t n = 0; n < plan->instruction_count; n++)
         if (plan->instructions[n].kind == LF_RUN_LSTM)
-            free(plan->instructions[n].lstm.layer);
+            lf_free(plan->instructions[n].lstm.layer);
     lf_free_weights(&plan->block);
     free(plan->takes);
     free(plan->gives);
     free(plan->keeps);
     free(plan->state_offsets);
-    free(plan->initial);
+    lf_free(plan->initial);
     free(plan->instructions);
     free(plan);
 }

@@ -163,7 +163,7 @@ void lf_plan_lstm(lf_planner *planner, const lf_op *op) {
     }
     planner->plan->has_lstm = 1;
     if (!packing || !lf_emit(planner, &one))
-        free(layer);
+        lf_free(layer);
     else
         keep_half(planner, h, LF_GATES * layer->padded_hidden);
 }

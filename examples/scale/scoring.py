@@ -167,7 +167,7 @@ def from_column(value: Any) -> NDArray[Any]:
         try:
             found = np.array(json.loads(str(value)))
         except ValueError as error:
-            raise RowError(f"x is no JSON of rows of one length: {error}") from None
+            raise RowError(f"x is not JSON of rows of one length: {error}") from None
         # JSON does not tell 1 from 1.0.
         return found.astype(np.float32) if found.dtype.kind in "iu" else found
     rows = getattr(value, "values", None)

@@ -144,7 +144,7 @@ class SessionServer:
             url, ticket, epoch, the counter of the frame to go on with, and the pid of this process.
 
         Raises:
-            ValueError: that is no name of a session.
+            ValueError: that is not a name of a session.
             FullError: there is no room.
             StaleOwnerError: others claim it all the time.
             SnapshotError: what is in the store is of another model, or damaged.

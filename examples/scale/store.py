@@ -222,7 +222,7 @@ async def claim(store: Store, session: str, address: str) -> Lease:
         address: of the new owner.
 
     Raises:
-        ValueError: that is no name.
+        ValueError: that is not a name.
         StaleOwnerError: others claim it all the time.
     """
     if not NAME.fullmatch(session):

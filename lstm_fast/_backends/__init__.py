@@ -168,7 +168,7 @@ def _warn_no_native(used: str, reasons: list[str]) -> None:
 
 
 def _levels_to_the_caller() -> int:
-    """Return the `stacklevel` with which who calls this blames the line that called lstm_fast."""
+    """Return the `stacklevel` that makes a warning name the line that called lstm_fast."""
     levels = 0
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{_PACKAGE.name}."):
@@ -187,7 +187,7 @@ def _choose_isa(backend: ModuleType, isa: str | None, source: str) -> str | None
         )
     here = ", ".join(name for name, missing in known.items() if not missing)
     if isa not in known:
-        raise ValueError(f"{source}{isa!r} is no ISA of lstm_fast; this CPU can run {here}")
+        raise ValueError(f"{source}{isa!r} is not an ISA of lstm_fast; this CPU can run {here}")
     if known[isa]:
         raise ValueError(
             f"{source}{isa!r} needs {', '.join(known[isa])}, which this CPU or its operating "
@@ -204,7 +204,7 @@ def choose(
     lacks: what a backend cannot compute of what it is chosen for, in words, or "".
 
     Raises:
-        TypeError: a name is no string.
+        TypeError: a name is not a string.
         ValueError: a name is unknown, or this CPU lacks what that ISA needs, or that backend cannot
             compute this.
         BackendUnavailableError: a backend was asked for that is not installed.
@@ -216,7 +216,8 @@ def choose(
     if asked is None and (variable := os.environ.get(BACKEND_VARIABLE)):
         if variable not in NAMES:
             raise ValueError(
-                f"{BACKEND_VARIABLE}={variable!r} is no backend; choose one of {', '.join(NAMES)}"
+                f"{BACKEND_VARIABLE}={variable!r} is not a backend; choose one of "
+                f"{', '.join(NAMES)}"
             )
         asked = variable
     backend = _load_best(lacks) if asked is None else load(asked)
@@ -254,6 +255,10 @@ def available() -> list[str]:
     """Return what can run here, best first: "native:<isa>" for each ISA of this CPU, and so on.
 
     Numba counts as available when it is installed; it is not imported to find out.
+
+    Example:
+        >>> available()[-1]  # the best is first; this one is always there
+        'reference'
     """
     names: list[str] = []
     try:

@@ -95,7 +95,7 @@ def which_index(program: Program, frames: Sequence[Array]) -> str:
             return f"the index {wrong.flat[0]} is not within the {rows} rows of an embedding"
     return (
         "an index that a step has computed is not within the rows of an embedding; where it comes "
-        "of a value that is no number, reset the stream"
+        "of a value that is not a number, reset the stream"
     )
 
 

@@ -42,7 +42,7 @@ def times_power(w, shifted):
     most = POWER_BIAS + POWER_MOST
     u = shift_into_exponent(most if most < shifted else shifted)
     y = fma(w, u, u)
-    y = y + y if n > POWER_MOST else y  # 2^128 is no float, but y may be one
+    y = y + y if n > POWER_MOST else y  # 2^128 is not a float, but y may be one
     return ZERO if n < POWER_LEAST else y
 
 

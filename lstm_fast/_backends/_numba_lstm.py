@@ -135,7 +135,7 @@ class VariantModel(NumbaModel):
         self.floats, self.weights = np.concatenate(floats), np.concatenate(matrices)
 
     def _vectors(self, layer: LayerWeights) -> dict[str, Float32]:
-        """Return the parameters that are no matrices and the same for every weight_dtype."""
+        """Return the parameters that are not matrices and the same for every weight_dtype."""
         vectors = {"bias": by_gate(layer.bias, self.padded)}
         if layer.peephole is not None:
             i, f, o = layer.peephole.reshape(3, -1)

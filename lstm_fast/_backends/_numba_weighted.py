@@ -1,6 +1,6 @@
 """The operations of whole models that have weights, packed for the Numba kernels.
 
-Each is made once for an operation of a program and called with the inputs that are no weights; it
+Each is made once for an operation of a program and called with the inputs that are not weights; it
 keeps nothing between calls, so that streams in several threads may share it.
 """
 

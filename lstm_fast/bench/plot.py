@@ -173,7 +173,7 @@ def _draw_legend(axis: Any, looks: Looks, columns: int) -> None:
 
 
 def _streams(mode: str) -> int | None:
-    """How many streams a call takes in that mode; None where it is no pool's."""
+    """How many streams a call takes in that mode; None where it is not a pool's."""
     return pool_sizes(mode)[0] if mode.startswith(("pool", "half")) else None
 
 

@@ -60,7 +60,7 @@ def parse(text: str) -> tuple[Shape, ...]:
 def _parse_one(text: str) -> Shape:
     if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}(x[1-9]\d?)?", text):
         raise CannotRunError(
-            f"{text!r} is no shape: write INPUTxHIDDEN or INPUTxHIDDENxLAYERS, such as 80x64x2"
+            f"{text!r} is not a shape: write INPUTxHIDDEN or INPUTxHIDDENxLAYERS, such as 80x64x2"
         )
     sizes = tuple(int(size) for size in text.split("x"))
     own = Shape("", *sizes)

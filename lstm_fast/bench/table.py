@@ -125,8 +125,9 @@ def _foot(report: Report) -> Iterator[str]:
     if noise["too_noisy"]:
         doubt = max(0.1, 2 * noise["spread"])
         yield (
-            "TOO NOISY to tell small differences: this machine was busy with other things. Of p50, "
-            f"less than {doubt:.0%} means nothing; p99 and beyond show the neighbours."
+            "TOO NOISY to tell small differences: this machine was busy with other things. Take no "
+            f"difference of less than {doubt:.0%} between two p50 for real; p99 and beyond show "
+            "what else ran here."
         )
     beyond = [
         share

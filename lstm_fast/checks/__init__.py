@@ -12,9 +12,9 @@ check is also a function of its own, which returns a `CheckResult`; of a failure
 reproduction: Python to paste, which raises AssertionError as long as the mistake is there.
 
 A report has passed where nothing failed and the target was compared with the LSTM that it should
-be: the main checks, `MAIN`, were done, or left out because that was asked for. What is no failure
-and still needs a look, such as steps that take more than `SLOW_RATIO` times as long with subnormal
-frames, is in `report.warnings` and in its last line.
+be: the main checks, `MAIN`, were done, or left out because that was asked for. What is not a
+failure and still needs a look, such as steps that take more than `SLOW_RATIO` times as long with
+subnormal frames, is in `report.warnings` and in its last line.
 
 In pytest: `pytest_plugins = ["lstm_fast.checks.pytest"]`; in the shell: `lstm-fast check`.
 """

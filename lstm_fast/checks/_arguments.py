@@ -30,7 +30,7 @@ def frame(text: str) -> list[int]:
     sizes = [int(part) if re.fullmatch("[0-9]{1,9}", part) else 0 for part in parts]
     if not all(sizes) or np.prod(sizes, dtype=float) > LARGEST_FRAME:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no shape of a frame: expected sizes above 0, such as 576, 1,80 or 1x80"
+            f"{text!r} is not a shape of a frame: expected sizes above 0, such as 576, 1,80 or 1x80"
         )
     return sizes
 
@@ -44,7 +44,7 @@ def state(text: str) -> tuple[str, str]:
     at = colons[len(colons) // 2] if len(colons) % 2 else 0
     one, other = text[:at].strip(), text[at + 1 :].strip()
     if not one or not other:
-        raise argparse.ArgumentTypeError(f"{text!r} is no state: expected IN:OUT, such as h:hn")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a state: expected IN:OUT, such as h:hn")
     return one, other
 
 
@@ -58,7 +58,7 @@ def constant(text: str) -> tuple[str, Any]:
         number = None
     if not name or number is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no value of an input: expected IN=NUMBER, such as sr=16000"
+            f"{text!r} is not a value of an input: expected IN=NUMBER, such as sr=16000"
         )
     return name, number
 
@@ -67,7 +67,9 @@ def history(text: str) -> tuple[str, int]:
     """Return the name of an input and how many values it keeps, from "IN=N"."""
     name, _, value = (part.strip() for part in text.rpartition("="))
     if not name or not re.fullmatch("[0-9]{1,9}", value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no history: expected IN=N, such as input=64")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a history: expected IN=N, such as input=64"
+        )
     return name, int(value)
 
 
@@ -75,7 +77,9 @@ def shape(text: str) -> tuple[str, tuple[int, ...]]:
     """Return the name of an input and its shape, from "IN=1,576"."""
     name, _, value = (part.strip() for part in text.rpartition("="))
     if not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is no shape: expected IN=1,N, such as x=1,576")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a shape: expected IN=1,N, such as x=1,576"
+        )
     return name, tuple(frame(value))
 
 

@@ -41,7 +41,7 @@ def gamma(n: int) -> float:
 
 
 def near(value: Any, error: Any) -> Near:
-    """Return that, with an infinite error where it may have overflowed or is no number."""
+    """Return that, with an infinite error where it may have overflowed or is not a number."""
     value = np.asarray(value, np.float64)
     error = error + np.zeros_like(value)
     fine = np.abs(value) + error < LARGEST

@@ -22,9 +22,13 @@ from .target import NoTargetError, Target, TargetError, theirs
 
 __all__ = ["as_target", "load_target"]
 
-TORCH = (".pt", ".pth", ".bin", ".ckpt", ".jit", ".safetensors")
+# Weights that are run in nn.LSTM, and TorchScript.
+TORCH = (
+    *(".pt", ".pth", ".bin", ".ckpt", ".pkl", ".jit", ".pt2", ".nemo", ".safetensors"),
+    *(".index.json", ".npz", ".eqx"),
+)
 KERAS = (".keras", ".h5", ".hdf5")
-OURS = (".lfm", ".nam", ".aidax")  # whole models that we alone run here
+OURS = (".lfm", ".nam", ".aidax", ".json")  # whole models that we alone run here
 WANTED = f"expected a file .onnx, {', '.join((*OURS, '.keras', *TORCH))}, or module:factory"
 
 
@@ -60,7 +64,7 @@ def load_target(
         if not path.is_file():
             raise FileNotFoundError(f"{text}: there is no such file")
         return _whole_files.onnx_target(path, onnx or {}, origin, whole)
-    if path.suffix.lower() in TORCH:
+    if text.lower().endswith(TORCH):
         return _of_torch(path, name, input_size, ignore, origin)
     if path.suffix.lower() in OURS:
         return adapters.from_model(load_model(path), name=_of_ours(path), origin=origin)
@@ -75,7 +79,7 @@ def load_target(
         raise TargetError(f"{text}: Keras: give module:factory, whose model has stateful=True")
     module, separator, attribute = text.partition(":")
     if not separator or not module or not attribute:
-        raise TargetError(f"{text!r} is no target: {WANTED}")
+        raise TargetError(f"{text!r} is not a target: {WANTED}")
     return _of_module(module, attribute, input_size, origin, vad)
 
 
@@ -158,6 +162,8 @@ def _module_of(torch: Any, path: Path, name: str | None, ignore: Sequence[str]) 
     weights = formats.pick(path, found, name if len(found) > 1 else None).weights
     if any(not layer.is_plain and layer.weight_hr is None for layer in weights.layers):
         raise TargetError(f"{path}: nn.LSTM does not have this variant")
+    if weights.direction == "reverse":
+        raise TargetError(f"{path}: nn.LSTM does not run from the last step to the first")
     first = weights.layers[0]
     module = torch.nn.LSTM(
         weights.input_size,

@@ -76,7 +76,7 @@ class Exceeding:
     bound: float
 
     def __str__(self) -> str:
-        where = f"layer {self.layer}, " if self.part != "y" else ""
+        where = f"layer {self.layer} (counted from 0), " if self.part != "y" else ""
         return (
             f"{self.part} at step {self.step}, {where}unit {self.unit} is {self.found:.9g}, "
             f"expected {self.exact:.9g} within {self.bound:.2g}"

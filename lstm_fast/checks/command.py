@@ -63,9 +63,10 @@ def add(commands: Any) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="model.onnx, for onnxruntime; a file of torch: its LSTM in nn.LSTM, or TorchScript; "
-        "a whole model .lfm, .nam or .keras, in lstm_fast; or module:factory, which returns a "
-        "Target, an LSTM, a Model, a torch module or a Keras model",
+        help="model.onnx, for onnxruntime; a file of torch: its LSTM in nn.LSTM, or TorchScript, "
+        "and likewise .npz, .eqx and an index of shards; a whole model .lfm, .nam, .aidax, .json "
+        "or .keras, in lstm_fast; or module:factory, which returns a Target, an LSTM, a Model, a "
+        "torch module or a Keras model",
     )
     arg("--command", dest="program", metavar="CMD", help="a program that speaks the line protocol")
     arg("--reference", metavar="FILE", help="the LSTM that it should be; default: that of TARGET")
@@ -165,8 +166,8 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
 def _check(options: argparse.Namespace) -> int:
     """Run the checks; return the exit status.
 
-    Whatever a target raises before the first check is one line, also what is no Exception, such as
-    SystemExit: without this, a target that calls `sys.exit(0)` would have passed.
+    Whatever a target raises before the first check is one line, also what is not an Exception, such
+    as SystemExit: without this, a target that calls `sys.exit(0)` would have passed.
     """
     try:
         report = _report(options)

@@ -250,7 +250,9 @@ def _shows(case: Case) -> str:
     number = case.first[0]
     parts = {key[0] for key in case.before.beyond if key[1:] == case.first}
     states = sorted((part for part in parts if part != "y"), key=lambda part: part[::-1])
-    names = [f"{part[0]} of layer {part[1:]}" for part in states[:2]] or ["the output"]
+    names = [f"{part[0]} of layer {part[1:]} (counted from 0)" for part in states[:2]] or [
+        "the output"
+    ]
     label = case.evidence.label(number)
     return f"first shows at step {_first_step(case)} {label}, in {' and '.join(names)}"
 

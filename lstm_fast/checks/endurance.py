@@ -151,7 +151,7 @@ class _Walk:
 
 
 def _largest(distance: Any) -> float:
-    """Return the largest magnitude; what is no number is infinitely far."""
+    """Return the largest magnitude; what is not a number is infinitely far."""
     return float(np.where(np.isnan(distance), np.inf, np.abs(distance)).max())
 
 

@@ -123,7 +123,7 @@ class Layout:
 
 
 def _spread(values: Float32, low: int, high: int) -> Any:
-    """Return integers of low...high - 1; what is no number is as 0."""
+    """Return integers of low...high - 1; what is not a number is as 0."""
     share = np.clip(np.nan_to_num(values, nan=0.0), -SPREAD, SPREAD).astype(np.float64)
     index = np.floor((share + SPREAD) / (2 * SPREAD) * (high - low)).astype(np.int64)
     return np.minimum(index, high - low - 1) + low

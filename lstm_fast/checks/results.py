@@ -31,7 +31,7 @@ class CheckResult:
     name: of the check, as in `checks.NAMES`.
     status: "passed", "failed", or "skipped", where the target can't do what is checked.
     on_purpose: of a check that was skipped: whether that was asked for, so that nothing is missing.
-    warnings: what is no failure and still needs a look, each in a few words.
+    warnings: what is not a failure and still needs a look, each in a few words.
     text: one paragraph that says what was found, and what to do about it.
     numbers: what was measured, by name: numbers, strings, and dicts and lists of these.
     reproduction: of a failure: Python that raises AssertionError as long as it is there.
@@ -137,7 +137,7 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is no failure and still needs a look: the remarks, and those of each check."""
+        """What is not a failure and still needs a look: the remarks, and those of each check."""
         return self.remarks + tuple(text for result in self.results for text in result.warnings)
 
     @property
@@ -196,7 +196,7 @@ class Report:
     def to_junit(self, path: str | Path | None = None) -> str:
         """Return it as JUnit XML, one test case for each check, and write it where asked for.
 
-        A main check that is missing is an error there: who reads JUnit takes a skip for granted.
+        A main check that is missing is an error there, since a skip in JUnit goes unnoticed.
         """
         counts = {
             "tests": len(self.results),

@@ -71,8 +71,16 @@ def run(
 
     Raises:
         TargetError: the target can't be run at all.
-        TypeError, ValueError, OSError, FormatError: target is no Target; a name is unknown; the
+        TypeError, ValueError, OSError, FormatError: target is not a Target; a name is unknown; the
             reference can't be read or does not fit.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> from lstm_fast.checks import adapters
+        >>> lstm = LSTM.random(3, 4)
+        >>> report = checks.run(adapters.from_lstm(lstm), lstm, only=["agreement", "reset"])
+        >>> report.passed
+        True
     """
     check_target(target)
     options = options or DEFAULT

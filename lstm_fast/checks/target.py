@@ -62,7 +62,7 @@ class TargetError(LstmFastError):
 
 
 class NoTargetError(TargetError, TypeError):
-    """What was given is no target yet; below the text stands a factory that makes one."""
+    """What was given is not a target yet; below the text stands a factory that makes one."""
 
     def __init__(self, text: str, session: str = "MySession", function: str = "make") -> None:
         """Take a text, the name of the class of sessions, and that of the factory."""
@@ -194,7 +194,7 @@ class Recording:
 
 
 def check_target(target: Any) -> None:
-    """Refuse what is no target.
+    """Refuse what is not a target.
 
     Raises:
         TypeError: it is none, or does not say its input_size.
@@ -217,8 +217,8 @@ def check_target(target: Any) -> None:
 def theirs(what: str) -> Iterator[None]:
     """Run code of a target: whatever it raises is a TargetError that says what was called.
 
-    That goes for what is no Exception as well, such as the SystemExit of `sys.exit()` or the panic
-    of a library in Rust; only the KeyboardInterrupt of a user stays what it is.
+    That goes for what is not an Exception as well, such as the SystemExit of `sys.exit()` or the
+    panic of a library in Rust; only the KeyboardInterrupt of a user stays what it is.
 
     NumPy says nothing of NaN in it: the checks give it NaN, and that is no news.
     """
@@ -284,7 +284,7 @@ def to_array(value: Any, what: str, shape: tuple[int | None, ...] | None) -> Flo
     """Return a copy of what a target returned, as float32; a None in shape, or as one, is any.
 
     Raises:
-        TargetError: it has another shape, or is no array of real numbers.
+        TargetError: it has another shape, or is not an array of real numbers.
     """
     try:
         array = np.asarray(value)

@@ -23,7 +23,7 @@ __all__ = [
 
 
 def check_number(value: Any, what: str) -> None:
-    """Raise TypeError where a value is no plain number."""
+    """Raise TypeError where a value is not a plain number."""
     if not is_number(value):
         raise TypeError(f"{what} must be a number, found {value!r}")
 
@@ -63,7 +63,7 @@ def check_predictor(predictor: Any) -> None:
 
 
 def check_sequences(sequences: Any) -> None:
-    """Raise TypeError where it is no collection of sequences."""
+    """Raise TypeError where it is not a collection of sequences."""
     if isinstance(sequences, Mapping) and {"xs", "gold"} <= sequences.keys():
         raise TypeError("sequences is one sequence: put it into a list, [sequence]")
     if isinstance(sequences, (str, bytes, Mapping)) or not isinstance(sequences, Iterable):
@@ -77,7 +77,7 @@ def to_buckets(buckets: Any) -> list[Buckets]:
     """Return the ways to part as a list.
 
     Raises:
-        TypeError: one is no Buckets.
+        TypeError: one is not a Buckets.
         ValueError: two have one name.
     """
     is_list = isinstance(buckets, Iterable) and not isinstance(buckets, (str, Mapping))
@@ -97,7 +97,7 @@ def to_names(names: Any) -> tuple[str, str]:
     """Return the names of two predictors.
 
     Raises:
-        TypeError: they are no pair.
+        TypeError: they are not a pair.
     """
     if isinstance(names, str) or not isinstance(names, Sequence) or len(names) != 2:
         raise TypeError(f"names is a pair, such as ('old', 'new'), found {names!r}")

@@ -59,7 +59,7 @@ def _number(value: Any) -> float:
     """Return an edge as a float.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
     """
     try:
         return float(value)
@@ -71,7 +71,7 @@ def _to_steps(value: Any) -> int:
     """Return a number of steps as an int.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
     """
     if not is_integer(value):
         raise TypeError(f"edges of steps are integers, found {value!r}")
@@ -86,7 +86,11 @@ def by_steps(edges: Sequence[int], name: str = "steps") -> Buckets:
         name: of the way to part.
 
     Raises:
-        TypeError, ValueError: the edges are no ascending integers.
+        TypeError, ValueError: the edges are not ascending integers.
+
+    Example:
+        >>> by_steps([25, 100]).name
+        'steps'
     """
     values = _to_edges(edges, integer=True)
     names = [f"<{values[0]}"]
@@ -111,7 +115,7 @@ def by_gap(edges: Sequence[float], name: str = "largest gap") -> Buckets:
         name: of the way to part.
 
     Raises:
-        TypeError, ValueError: the edges are no ascending numbers.
+        TypeError, ValueError: the edges are not ascending numbers.
     """
     values = _to_edges(edges, integer=False)
     names = [f"<{values[0]:g} s"]

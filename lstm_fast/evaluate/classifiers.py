@@ -24,8 +24,8 @@ def to_labels(labels: Any) -> list[Label]:
     """Return a head's labels, all of one kind and each once.
 
     Raises:
-        TypeError: they are no sequence of labels, or of different kinds.
-        ValueError: one stands twice.
+        TypeError: they are not a sequence of labels, or of different kinds.
+        ValueError: one is given twice.
     """
     if isinstance(labels, Mapping) or not isinstance(labels, Iterable):
         raise TypeError(
@@ -46,7 +46,7 @@ def linear(
     """Check weight (C, size) and bias (C,), and return what scores with them.
 
     Raises:
-        TypeError: they are no pair of numbers.
+        TypeError: they are not a pair of numbers.
         ValueError: they do not fit, are not finite, or there are not C labels.
     """
     try:

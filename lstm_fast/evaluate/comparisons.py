@@ -259,7 +259,7 @@ def compare(
 
     Raises:
         ValueError: they see different windows; and as `run`.
-        TypeError: names or costs are no pair, or costs hold no `Cost`; and as `run`.
+        TypeError: names or costs are not a pair, or costs hold no `Cost`; and as `run`.
         ImportError: as `run`.
     """
     check_options(level, alpha, min_difference, on_error, clock)
@@ -311,7 +311,7 @@ def compare_runs(
         costs: of the two, in one currency.
 
     Raises:
-        TypeError: a or b is no evaluation, or costs are no pair of `Cost`.
+        TypeError: a or b is not an evaluation, or costs are not a pair of `Cost`.
         ValueError: the numbers of sequences, the gold labels, the lengths or the cohorts differ; or
             the steps that were seen do, to the bit.
     """

@@ -19,6 +19,10 @@ class Cost:
     Args:
         per_call: of a prediction.
         per_step: of each step that it sees.
+
+    Example:
+        >>> Cost(per_call=0.001, per_step=0.00002).per_step
+        2e-05
     """
 
     per_call: float = 0.0
@@ -44,7 +48,7 @@ def to_costs(costs: Any) -> tuple[Cost | None, Cost | None]:
     """Return what two predictors cost.
 
     Raises:
-        TypeError: it is no pair of Cost or None.
+        TypeError: it is not a pair of Cost or None.
     """
     if (
         isinstance(costs, Sequence)

@@ -204,7 +204,7 @@ def _values(given: Any, what: str) -> Values:
     if values.ndim != 1 or values.dtype.kind not in "iuf" or not len(values):
         found = f"shape {values.shape} and dtype {values.dtype}"
         if values.ndim == 0:
-            found = f"{type(given).__name__}, which is no evaluation, mapping or list either"
+            found = f"{type(given).__name__}, which is not an evaluation, mapping or list either"
         raise TypeError(f"{what}: expected confidences of shape (N,), found {found}")
     if not np.isfinite(values).all():
         raise ValueError(f"{what}: confidence {int(np.argmin(np.isfinite(values)))} is not finite")

@@ -63,6 +63,14 @@ def run(
         TypeError, ValueError: a sequence, an answer or an option is not as described; the text says
             which sequence. Labels of different kinds, such as True and 1, are an error, too, and so
             is a gold label that `classifier` was not given.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> sequences = [{"xs": [[n]] * 30, "gold": n % 2 == 0} for n in range(10)]
+        >>> is_even = lambda xs: xs[-1][0] % 2 == 0
+        >>> result = evaluate.run(is_even, sequences, [evaluate.by_steps([25])])
+        >>> result.overall.accuracy.value
+        1.0
     """
     check_options(level, alpha, min_difference, on_error, clock)
     check_sequences(sequences)

@@ -133,7 +133,7 @@ def _to_array(xs: Any, what: str) -> NDArray[Any]:
     try:
         array = np.asarray(xs)
     except ValueError as error:
-        raise ValueError(f"{what} are no array: {error}") from None
+        raise ValueError(f"{what} are not an array: {error}") from None
     if array.ndim == 0 or array.dtype.kind not in "biufUSM":
         raise TypeError(
             f"{what} {verb} dtype {array.dtype} and shape {array.shape}, expected (T, ...) of "
@@ -148,7 +148,7 @@ def to_label(value: Any, what: str) -> Label:
     """Return a label as a plain string, int or bool; NumPy's scalars are converted.
 
     Raises:
-        TypeError: it is something else. A float is never equal for sure, so it is no label.
+        TypeError: it is something else. A float is never equal for sure, so it is not a label.
     """
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
@@ -174,7 +174,7 @@ def to_window(window: Any) -> int | None:
     """Return how many steps are to be seen, or None for all.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is below 1.
     """
     if window is None:

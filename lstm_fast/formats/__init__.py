@@ -98,7 +98,7 @@ def _choose(sample: Sample, format: str | None) -> str:
         others = [name for name, one in FORMATS.items() if one.recognise(source, head)]
         if others and format not in others:
             raise FormatError(
-                f"{source}: it is no file of the format {format!r}, but of {others[0]!r}; leave "
+                f"{source}: it is not a file of the format {format!r}, but of {others[0]!r}; leave "
                 "format out, or name that"
             )
         return format
@@ -111,7 +111,7 @@ def _choose(sample: Sample, format: str | None) -> str:
         return named[0]  # its own error says best what is wrong
     if text := _recognise_others.likely(sample):
         raise FormatError(f"{source}: {text}")
-    known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
+    known = ", ".join(dict.fromkeys(end for one in FORMATS.values() for end in one.suffixes))
     raise FormatError(f"{source}: unknown format; known are {known}; format= names one")
 
 
@@ -119,7 +119,7 @@ def _source(given: Readable) -> Source:
     """Return what is to be read.
 
     Raises:
-        TypeError: it is no path, no bytes and no open file.
+        TypeError: it is not a path, no bytes and no open file.
         OSError: it cannot be opened.
         FormatError: it is a directory or a pipe, or the common name of a checkpoint's files.
     """
@@ -132,7 +132,7 @@ def _source(given: Readable) -> Source:
 
 
 def _instead(given: Any) -> str | None:
-    """Return what a path that is no file leads to, and what to give instead."""
+    """Return what a path that is not a file leads to, and what to give instead."""
     if not isinstance(given, (str, os.PathLike)):
         return None
     from . import _recognise_containers
@@ -185,6 +185,8 @@ def _read(source: Source, format: str | None, options: Mapping[str, Any]) -> lis
     except FormatError as error:
         if text := _recognise_others.likely(sample):
             raise FormatError(f"{source}: {text}") from error
+        if text := _recognise_others.shard(source):
+            raise FormatError(shortened(f"{error}; {text}")) from error
         raise
     except (MemoryError, RecursionError, OverflowError) as error:
         raise FormatError(f"{source}: damaged: {error or type(error).__name__}") from error
@@ -211,6 +213,8 @@ def no_lstm(given: Any) -> FormatError:
     sample = _sample(source)
     if more := _recognise_others.likely(sample):
         return FormatError(f"{text}: {more}")
+    if more := _recognise_others.shard(source):
+        return FormatError(f"{text}; {more}")
     if more := _contents(_module(_choose(sample, None)), source):
         return FormatError(f"{text}; {more}")
     return FormatError(text)
@@ -311,6 +315,12 @@ def load(
 
     Warns:
         FormatWarning: once, with all that was assumed or left out and can change a result.
+
+    Example:
+        >>> import lstm_fast
+        >>> lstm_fast.load(b"neither weights nor anything else")
+        Traceback (most recent call last):
+        lstm_fast.errors.FormatError: ...
     """
     options = {key: _settled(value) for key, value in options.items()}
     source = _source(path)

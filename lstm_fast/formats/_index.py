@@ -24,7 +24,7 @@ def shards(
         OSError: the file cannot be read.
         FormatError: it is no such index.
     """
-    index: Any = _json.parse(source, "index", source.read())
+    index: Any = _json.parse(source, "index", _json.text_of(source))
     names = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(names, dict):
         raise FormatError(f"{source}: index: there is no weight_map in it")
@@ -34,10 +34,24 @@ def shards(
     found: dict[str, list[str]] = {}
     for name, shard in names.items():
         if not isinstance(shard, str):
-            raise FormatError(f"{source}: tensor {shown(name)}: its shard is no name of a file")
+            raise FormatError(f"{source}: tensor {shown(name)}: its shard is not a name of a file")
         if name in parts:
             found.setdefault(shard, []).append(name)
     return dict(sorted(found.items()))
+
+
+def check(source: Source, name: str, shard: Source) -> None:
+    """Refuse a shard in place of which something else came, such as a Git LFS pointer.
+
+    Raises:
+        OSError: it cannot be read.
+        FormatError: it is empty, or no file of weights.
+    """
+    from . import _recognise_others
+
+    kinds = (_recognise_others.EMPTY, *_recognise_others.INSTEAD)
+    if text := _recognise_others.instead(shard, kinds):
+        raise FormatError(f"{source}: shard {shown(name)}: {text}")
 
 
 def missing(source: Source, name: str, shard: str) -> FormatError:

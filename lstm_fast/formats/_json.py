@@ -14,7 +14,22 @@ from ._files import FormatError, checked
 COSTS = {b",": 36, b"{": 256, b"[": 120, b'"': 36, b":": 200}
 STEPS_A_BYTE, STEPS_A_VALUE = 0.02, 0.1
 LARGE = 4 << 20
+MARK = b"\xef\xbb\xbf"  # of UTF-8, which editors put before a text and players pass over
 WIDEST = 4  # bytes of a character, in a text with one that takes so many
+
+
+def text_of(source: Source) -> bytes:
+    """Return what a file holds that is a JSON text, without a mark of its encoding.
+
+    Raises:
+        OSError: it cannot be read.
+        FormatError: it is no regular file any more, or asks for too much memory.
+    """
+    data = source.read()
+    if data.startswith(MARK):
+        source.budget.memory(len(data), "its text")
+        data = data[len(MARK) :]
+    return data
 
 
 def parse(source: Source, part: str, data: bytes, limit: int | None = None) -> Any:
@@ -27,7 +42,7 @@ def parse(source: Source, part: str, data: bytes, limit: int | None = None) -> A
         limit: how many bytes of memory its values may take, in place of the budget.
 
     Raises:
-        FormatError: it is no JSON, or holds too many values.
+        FormatError: it is not JSON, or holds too many values.
     """
     counts = {character: data.count(character) for character in COSTS}
     cost = sum(COSTS[character] * count for character, count in counts.items())
@@ -42,8 +57,8 @@ def parse(source: Source, part: str, data: bytes, limit: int | None = None) -> A
     cost += len(data) * (1 if is_plain and b"\\u" not in data else WIDEST)
     what = f"{part}: what it holds"
     steps = STEPS_A_BYTE * len(data) + STEPS_A_VALUE * sum(counts.values())
+    source.budget.work(steps, what)  # also where memory is refused: its bytes were counted
     source.budget.memory(cost, what)
-    source.budget.work(steps, what)
     text_bytes = len(data) * (1 if is_plain or len(data) > LARGE else WIDEST)
     source.budget.memory(text_bytes, what)
     value = _parsed(source, part, data, is_plain)

@@ -37,7 +37,7 @@ class Header(NamedTuple):
         """Return the values of these bytes in float32.
 
         Raises:
-            TypeError, ValueError: they are no numbers.
+            TypeError, ValueError: they are not numbers.
         """
         if self.dtype == BFLOAT16:
             array: Any = decode(data, "BF16")
@@ -81,5 +81,5 @@ def read_header(file: IO[bytes], budget: Budget | None = None) -> Header:
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not read")
     if len(shape) > 64 or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
-        raise ValueError("its shape is no tuple of sizes")
+        raise ValueError("its shape is not a tuple of sizes")
     return Header(shape, is_fortran, dtype)

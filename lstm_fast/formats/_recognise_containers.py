@@ -55,6 +55,11 @@ JSONS: tuple[tuple[set[str] | tuple[str, ...], str], ...] = (
         {"model_type", "architectures", "transformers_version"},
         "a Hugging Face config without weights: give the model.safetensors beside it",
     ),
+    (
+        ("dilations", "residual_channels", "variables"),
+        "a WaveNet of PedalNetRT or SmartGuitarAmp, which is not computed here: give a model with "
+        "recurrent layers",
+    ),
 )
 ERRORS = ("error", "message", "detail", "errors")  # keys of what a server says
 
@@ -117,8 +122,7 @@ def json_kind(sample: Sample) -> bool | str:
     if sample.size > LARGEST_JSON:
         return "a JSON text without weights: give the file with the weights"
     try:
-        data = sample.source.read().removeprefix(b"\xef\xbb\xbf")
-        content = _json.parse(sample.source, "JSON", data)
+        content = _json.parse(sample.source, "JSON", _json.text_of(sample.source))
     except FormatError:
         return False
     return _json_kind(sample, content if isinstance(content, dict) else {})
@@ -146,6 +150,8 @@ def _index_kind(sample: Sample, shards: Any) -> bool | str:
         return f"an index of shards in another format: give one of {listed(names)}"
     if sample.name.endswith(".index.json"):
         return False  # whose reader says what is wrong
+    if sample.source.path is None:
+        return f"an index of shards, {listed(names)}, which are looked for beside it: give its path"
     return f"an index of shards: its name has to end in .index.json, beside {listed(names)}"
 
 

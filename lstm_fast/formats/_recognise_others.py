@@ -16,7 +16,7 @@ from .._source import Source
 from ._next_steps import ORIGINAL, RESAVE_CHECKPOINT, RESAVE_SAVED_MODEL, UNPACK
 from ._recognise_containers import json_kind, pickle_kind, zip_kind
 from ._recognise_ours import GZIP, NUMPY, after_first_array, is_nemo, is_tar
-from ._sample import Sample, field, varint
+from ._sample import HEAD, Sample, field, varint
 
 Test = Callable[[Sample], "bool | str"]
 
@@ -181,8 +181,8 @@ def _first_words(sample: Sample) -> bool | str:
 
 # ---- the tables ----------------------------------------------------------------------------------
 
-CERTAIN = (
-    Other("empty", lambda sample: not sample.head, "fetch or write it again"),
+EMPTY = Other("empty", lambda sample: not sample.head, "fetch or write it again")
+INSTEAD = (  # of any file, also one of nothing but numbers
     Other(
         "a Git LFS pointer and not the file {}",
         _lfs,
@@ -198,6 +198,10 @@ CERTAIN = (
         _html,
         "download the file itself; of GitHub and Hugging Face that is the link with raw or resolve",
     ),
+)
+CERTAIN = (
+    EMPTY,
+    *INSTEAD,
     Other(
         "the network of an OpenVINO model without its weights, which are in the .bin",
         _openvino,
@@ -289,6 +293,22 @@ LIKELY = (
 def certain(sample: Sample, *, is_safetensors: bool) -> str | None:
     """Return what a file is that no reader reads, with the next step; None where that is open."""
     return _first(CERTAIN if is_safetensors else (*CERTAIN, *SHORT), sample)
+
+
+def instead(source: Source, table: tuple[Other, ...] = INSTEAD) -> str | None:
+    """Return what came in place of a file beside another, with the next step; None: nothing."""
+    with source.open() as file:
+        return _first(table, Sample(source, file.read(HEAD)))
+
+
+def shard(source: Source) -> str | None:
+    """Return what a file that is called like one of several shards is, with the next step."""
+    if match := re.search(r"-[0-9]{5}-of-([0-9]{5})\.(bin|safetensors)$", source.name):
+        return (
+            f"it is one of {int(match[1])} shards: give their index, whose name ends in "
+            f".{match[2]}.index.json"
+        )
+    return None
 
 
 def likely(sample: Sample) -> str | None:

@@ -79,7 +79,7 @@ def _is_safetensors(source: Source, head: bytes) -> bool:
     length = int.from_bytes(head[:8], "little")  # which may begin as a text does
     if head[8:9] == b"{" and 2 <= length <= source.size - 8:
         return True
-    is_index = head[:1] == b"{" and source.name.endswith(INDEX) and WEIGHT_MAP in head
+    is_index = _is_object(head) and source.name.endswith(INDEX) and WEIGHT_MAP in head
     return is_index and not is_torch_index(source, head)
 
 
@@ -90,7 +90,7 @@ def _is_pytorch(source: Source, head: bytes) -> bool:
         return torch_root(names) is not None or exported_root(names) is not None
     if is_nemo(source, head):
         return True
-    if head[:1] == b"{":
+    if _is_object(head):
         return is_torch_index(source, head)
     if head.startswith(PICKLE):
         versions = [bytes([version]) for version in range(2, NEWEST_PICKLE + 1)]
@@ -127,15 +127,20 @@ def _is_tflite(source: Source, head: bytes) -> bool:
     return head[4:8] == TFLITE
 
 
+def _is_object(head: bytes) -> bool:
+    """Return whether it begins as a JSON object, perhaps behind a mark of its encoding."""
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+
+
 def _is_nam(source: Source, head: bytes) -> bool:
     """Return whether it is a model of Neural Amp Modeler."""
-    return head.lstrip()[:1] == b"{" and b'"architecture"' in head
+    return _is_object(head) and b'"architecture"' in head
 
 
 def _is_rtneural(source: Source, head: bytes) -> bool:
     """Return whether it is JSON as RTNeural's players read it, or a state dict as JSON."""
     keys = (b'"in_shape"', b'"model_data"', b'"state_dict"', b"weight_ih", b"weight_hh")
-    is_text = head.lstrip()[:1] == b"{" and b"\0" not in head
+    is_text = _is_object(head) and b"\0" not in head
     return is_text and any(key in head for key in keys) and WEIGHT_MAP not in head
 
 

@@ -109,7 +109,7 @@ def without(
     """Return the tensors whose names fit no pattern of `ignore`, and the names that do.
 
     Raises:
-        TypeError: ignore is no string and no list of them.
+        TypeError: ignore is not a string and no list of them.
     """
     patterns = as_patterns(ignore)
     kept = {name: one for name, one in tensors.items() if not is_ignored(name, patterns)}
@@ -149,7 +149,7 @@ def find(
     Raises:
         FormatError: there are only cells of other kinds; no LSTM can be computed, with the reason
             of the first; or the budget is used up.
-        TypeError: ignore is no string and no list of them.
+        TypeError: ignore is not a string and no list of them.
     """
     charge_names(budget, tensors)
     tensors, ignored = without(tensors, ignore)
@@ -163,7 +163,7 @@ def find(
         raise FormatError(f"{path}: there is no LSTM in it, but {', '.join(others[:5])}")
     notes = tuple(f"left out: {text}" for text in others[:MOST_NOTES])
     if len(others) > MOST_NOTES:
-        notes = (*notes, f"left out: {len(others) - MOST_NOTES} more that are no LSTMs")
+        notes = (*notes, f"left out: {len(others) - MOST_NOTES} more that are not LSTMs")
     found = [_read(path, group, tensors, ignored, notes, budget) for group in wanted.values()]
     if found and all(isinstance(one, Refused) for one in found):
         raise found[0].error or AssertionError

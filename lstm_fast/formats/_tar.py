@@ -174,7 +174,7 @@ def _number(field: bytes) -> int:
     else:
         digits = field.strip(b" \0")
         if not all(digit in b"01234567" for digit in digits):
-            raise ValueError("damaged tar file: a size in it is no number")
+            raise ValueError("damaged tar file: a size in it is not a number")
         value = int(digits or b"0", 8)
     if value >= 2**62:
         raise ValueError("damaged tar file: a size in it makes no sense")
@@ -205,7 +205,7 @@ def _pax(text: bytes) -> tuple[str, int]:
             name = value.decode("utf-8", "replace")
         elif match[2] == b"size":
             if not value.isdigit() or len(value) > 18:
-                raise ValueError("damaged tar file: a size in it is no number")
+                raise ValueError("damaged tar file: a size in it is not a number")
             size = int(value)
         at = end
     return name, size

@@ -9,7 +9,8 @@ from .._source import Readable, Source
 from ..model import Model
 from ..program import Program
 from . import _choose, _sample, _source
-from ._files import FormatError
+from ._files import FormatError, MissingExtraError
+from ._recognise_containers import json_kind
 
 if TYPE_CHECKING:
     from .._weight_types import WeightDtype
@@ -79,7 +80,8 @@ def program_of(source: Source, options: Mapping[str, Any]) -> Program:
         FormatError: it is damaged or of another format, or cannot be read; or a library is missing.
         TypeError, ValueError: an option is wrong, or not for such a file.
     """
-    name = _choose(_sample(source), None)
+    sample = _sample(source)
+    name = _choose(sample, None)
     if name not in READERS:
         raise FormatError(
             f"{source}: whole models are read from {', '.join(ENDINGS[:-1])} and {ENDINGS[-1]} "
@@ -93,6 +95,12 @@ def program_of(source: Source, options: Mapping[str, Any]) -> Program:
         )
     try:
         return reader.read(source, **given)
+    except MissingExtraError:
+        raise
+    except FormatError as error:
+        if text := json_kind(sample):
+            raise FormatError(f"{source}: it is {text}") from error
+        raise
     except (MemoryError, RecursionError, OverflowError) as error:
         raise FormatError(f"{source}: damaged: {error or type(error).__name__}") from error
 
@@ -137,6 +145,12 @@ def load_model(
         TypeError, ValueError: an option is wrong, or not for such a file; or as
             `Model.from_program`.
         BackendUnavailableError: the backend asked for is not installed.
+
+    Example:
+        >>> import lstm_fast
+        >>> model = lstm_fast.load_model(lstm_fast.LSTM.random(3, 4).to_bytes())  # or a path
+        >>> model.inputs["x"].shape
+        (3,)
     """
     options: dict[str, Any] = {
         "inputs": inputs,

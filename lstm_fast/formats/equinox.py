@@ -46,8 +46,8 @@ def read(path: Readable, *, arrays: Sequence[int] | None = None) -> list[Found |
 
     Raises:
         OSError: the file cannot be opened.
-        FormatError: it is damaged, or those arrays are no LSTMCell's.
-        TypeError, ValueError: arrays is no list of two or three numbers.
+        FormatError: it is damaged, or those arrays are not LSTMCell's.
+        TypeError, ValueError: arrays is not a list of two or three numbers.
     """
     if arrays is not None and (
         not isinstance(arrays, Sequence)

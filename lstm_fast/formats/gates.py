@@ -39,7 +39,7 @@ def to_pytorch(values: Array, order: str) -> Array:
             as they are.
 
     Raises:
-        ValueError: the first axis is no four blocks.
+        ValueError: the first axis is not four blocks.
     """
     return _reordered(values, ORDERS[order], OURS)
 
@@ -48,7 +48,7 @@ def gru_to_pytorch(values: Array, order: str) -> Array:
     """Return the same for a GRU: blocks of rows in PyTorch's order r, z, n; order: of GRU_ORDERS.
 
     Raises:
-        ValueError: the first axis is no three blocks.
+        ValueError: the first axis is not three blocks.
     """
     return _reordered(values, GRU_ORDERS[order], GRU_OURS)
 

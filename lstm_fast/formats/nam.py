@@ -95,8 +95,8 @@ def read(path: Readable) -> list[Found]:
     with checked(source, "weights"):
         weights = make_weights(layers)
     note = (
-        f"the head, {model.hidden_size} to {model.outputs}, follows the LSTM and is no part of it: "
-        "lstm_fast.formats.nam.head(source) returns its weight and bias"
+        f"the head, {model.hidden_size} to {model.outputs}, follows the LSTM and is not part of "
+        "it: lstm_fast.formats.nam.head(source) returns its weight and bias"
     )
     return [Found("", weights, sources, (note, WARM_UP))]
 
@@ -166,7 +166,7 @@ def _layers(source: Source, model: _Model) -> list[LayerWeights]:
     source.budget.memory(LAYER_BYTES * model.num_layers + 3 * model.values.nbytes, "its layers")
     for n in range(model.num_layers):
         end = start + model.layer_length(n)
-        with checked(source, f"layer {n}"):
+        with checked(source, f"layer {n} (counted from 0)"):
             layers.append(_layer(model, n, model.values[start:end]))
         start = end
     return layers
@@ -186,7 +186,7 @@ def _layer(model: _Model, layer: int, values: Float32) -> LayerWeights:
 
 def _read(source: Source) -> bytes:
     source.budget.memory(source.size if source.path else 0)
-    return source.read()
+    return _json.text_of(source)
 
 
 def _content(source: Source) -> dict[str, Any]:
@@ -206,12 +206,12 @@ def _model(source: Source, content: dict[str, Any]) -> _Model:
     """Return its sizes, checked against the number of its weights, and these."""
     config = content.get("config")
     if not isinstance(config, dict):
-        raise FormatError(f"{source}: config: it is no JSON object")
+        raise FormatError(f"{source}: config: it is not a JSON object")
     sizes = [_size(source, config, n) for n in ("input_size", "hidden_size", "num_layers")]
     outputs = _size(source, config, "out_channels") if "out_channels" in config else 1
     numbers = content.pop("weights", None)
     if not isinstance(numbers, list) or not all(type(n) in (float, int) for n in numbers):
-        raise FormatError(f"{source}: weights: they are no list of numbers")
+        raise FormatError(f"{source}: weights: they are not a list of numbers")
     source.budget.memory((FLOAT64_BYTES + FLOAT32_BYTES) * len(numbers), "weights")
     with checked(source, "weights", OverflowError), np.errstate(over="ignore"):
         values = np.array(numbers, np.float64).astype(np.float32)

@@ -89,7 +89,7 @@ def _read_header(source: Source) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FormatError(f"{source}: header: expected a JSON object")
     metadata = header.pop("__metadata__", None) or {}  # null where MLX has none
     if not isinstance(metadata, dict):
-        raise FormatError(f"{source}: header: __metadata__ is no JSON object")
+        raise FormatError(f"{source}: header: __metadata__ is not a JSON object")
     source.budget.give_back(length)
     source.budget.memory(ENTRY_BYTES * len(header), "what its header says")
     source.budget.work(ENTRY_STEPS * len(header), "reading its header")
@@ -123,16 +123,16 @@ def _tensor(source: Source, name: str, entry: Any, data: range) -> Tensor:
         raise FormatError(f"{part}: expected a JSON object")
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
-        raise FormatError(f"{part}: its shape is no list of sizes")
+        raise FormatError(f"{part}: its shape is not a list of sizes")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        raise FormatError(f"{part}: its data_offsets are no pair of offsets")
+        raise FormatError(f"{part}: its data_offsets are not a pair of offsets")
     begin, end = offsets
     if not begin <= end <= len(data):
         raise FormatError(
             f"{part}: its bytes {begin} to {end} are not within the {len(data)} of the file's data"
         )
     if not isinstance(dtype, str):
-        raise FormatError(f"{part}: its dtype is no string")
+        raise FormatError(f"{part}: its dtype is not a string")
     count = math.prod(shape)
     if dtype in ITEM_BYTES and count * ITEM_BYTES[dtype] != end - begin:
         raise FormatError(f"{part}: {end - begin} bytes are not {shape} of {dtype}")
@@ -172,6 +172,7 @@ def _read_shards(source: Source, ignore: str | Iterable[str]) -> list[Found | Re
         with checked(source, f"shard {shown(shard)}"):
             file = source.beside(shard)
         if id(file) not in headers:
+            _index.check(source, shard, file)
             headers[id(file)], _ = _read_header(file)
         held = headers[id(file)]
         for name in wanted:
@@ -185,7 +186,7 @@ def _read_canonical(source: Source, tensors: dict[str, Tensor], text: Any) -> Fo
     """Return what `write` wrote."""
     part = f"metadata {KEY}"
     if not isinstance(text, str):
-        raise FormatError(f"{source}: {part}: it is no string")
+        raise FormatError(f"{source}: {part}: it is not a string")
     options = _json.parse(source, part, text.encode("ascii", "replace"))
     if not isinstance(options, dict) or options.get("version") != VERSION:
         found = options.get("version") if isinstance(options, dict) else None
@@ -220,7 +221,7 @@ def _canonical_layers(
         layers.append(replace(layer, **values))
     if unknown := sorted(set(tensors) - used):
         raise FormatError(
-            f"{source}: tensor {shown(unknown[0])} is no part of the LSTM; leave out what is not: "
+            f"{source}: tensor {shown(unknown[0])} is not part of the LSTM; leave out what is not: "
             f"{advice(unknown, '')}"
         )
     return layers
@@ -267,7 +268,7 @@ def _arrays(weights: Weights) -> Mapping[str, Float32]:
 def inventory(source: Source) -> str:
     """Return in words what there is in a file without an LSTM."""
     if source.name.endswith(".json"):
-        index = _json.parse(source, "index", source.read())
+        index = _json.parse(source, "index", _json.text_of(source))
         names = index.get("weight_map") if isinstance(index, dict) else None
     else:
         with source.open() as file:

@@ -33,7 +33,7 @@ class Options:
     deactivation_threshold: float = 0.35
 
     def changed(self, **changes: Any) -> Options:
-        """Return others; what is no number among the changes was not given.
+        """Return others; what is not a number among the changes was not given.
 
         Raises:
             TypeError, ValueError: one is none, or negative.

@@ -26,7 +26,7 @@ def model_for(
 
     Raises:
         FileNotFoundError: there is no file.
-        FormatError: it is no Silero VAD for this rate, or the library onnx is missing.
+        FormatError: it is not a Silero VAD for this rate, or the library onnx is missing.
     """
     file = Path(path) if path is not None else _installed(beside) or silero_file()
     return _read(file, sampling_rate)

@@ -67,7 +67,7 @@ class Tick:
                     answer.cancel()
 
     def _ahead(self, calls: Iterable[tuple[Rider, bytes]]) -> dict[Rider, float]:
-        """Return the probability of the first window of each who has one."""
+        """Return the probability of the first window of each session that has one."""
         first: dict[Rider, bytes] = {}
         for rider, data in calls:
             first.setdefault(rider, data)

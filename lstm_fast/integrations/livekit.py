@@ -161,7 +161,7 @@ class VADStream(vad.VADStream):
         All have to have the rate of the first one: others are left out, and an error is logged.
 
         Raises:
-            TypeError: it is no AudioFrame.
+            TypeError: it is not an AudioFrame.
             ValueError: it has several channels, or no rate.
             RuntimeError: the stream or its input has ended.
         """

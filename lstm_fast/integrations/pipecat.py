@@ -228,7 +228,7 @@ def _to_bytes(buffer: Any) -> bytes:
     """Return the bytes of samples.
 
     Raises:
-        TypeError: they may be no bytes of int16.
+        TypeError: they are not bytes of int16.
     """
     if isinstance(buffer, bytes):
         return buffer

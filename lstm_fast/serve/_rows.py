@@ -31,7 +31,8 @@ class Rows:
         """Return a frame as it is kept.
 
         Raises:
-            TypeError: it is no array of the input's dtype, or no mapping where there are several.
+            TypeError: it is not an array of the input's dtype, or not a mapping where there are
+                several.
             ValueError: its shape is another; or a name is missing or unknown.
         """
         right = self._only and type(frame) is np.ndarray

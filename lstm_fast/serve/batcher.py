@@ -73,6 +73,19 @@ class FrameBatcher:
         executor: a thread to step in; None steps in the event loop itself. See `_tick`.
         prepare: whether to use the time after a step, if nothing waits, for `pool.prepare`, so that
             sessions with a steady rhythm are answered sooner; see `LSTM.pool(prepared=...)`.
+
+    Example:
+        >>> import asyncio
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> async def call(batcher):
+        ...     async with batcher.session() as session:
+        ...         return await session.step(np.zeros(3, np.float32))
+        >>> async def main():
+        ...     async with FrameBatcher(LSTM.random(3, 4).pool(10)) as batcher:
+        ...         return await asyncio.gather(*(call(batcher) for _ in range(5)))
+        >>> len(asyncio.run(main()))
+        5
     """
 
     def __init__(

@@ -95,7 +95,7 @@ class Kept:
             return kept
         except FAULTS as error:
             what = str(error)[:MOST_TEXT]
-            raise SnapshotError(f"this is no session that this server keeps: {what}") from None
+            raise SnapshotError(f"this is not a session that this server keeps: {what}") from None
 
     def _check(self) -> None:
         """Refuse what no call can have had.
@@ -105,7 +105,7 @@ class Kept:
         """
         counts = (self.taken, self.windows, *(samples for samples, _ in self.replies))
         if not isinstance(self.session, str) or not all(type(count) is int for count in counts):
-            raise TypeError("its id is no text, or a count of samples no integer")
+            raise TypeError("its id is not text, or a count of samples is not an integer")
         if not all(0 <= count <= MOST_SAMPLES for count in counts):
             raise ValueError("a count of samples is out of range")
         if not isinstance(self.options, dict) or not self.options.keys() <= {*OPTIONS.values()}:

@@ -40,7 +40,7 @@ class ServeError(LstmFastError):
     """The server cannot start as it was told to."""
 
 
-class Refusal(Exception):  # noqa: N818 (it is no error of ours)
+class Refusal(Exception):  # noqa: N818 (it is not an error of ours)
     """Why a connection is closed: a code, and a reason in words of at most 123 bytes."""
 
     def __init__(self, code: Close, reason: str) -> None:
@@ -106,7 +106,7 @@ class Relief:
     """
 
     LOOK = 0.1  # s between two looks
-    STALE = 1.0  # s after which a look is no comparison any more
+    STALE = 1.0  # s after which a look is not a comparison any more
     SHARE = 0.25  # of the load beyond, that is ended at a look
     WINDOWS = 31.25  # of a session in a second
 

@@ -155,7 +155,7 @@ def frames_of(audio: Path | None) -> tuple[list[bytes], np.ndarray[Any, np.dtype
     """Return messages to send, round and round, and their samples (n, 512).
 
     Raises:
-        LoadError: the file is no WAV of one channel of PCM16 at 16 kHz, or too short.
+        LoadError: the file is not a WAV of one channel of PCM16 at 16 kHz, or too short.
     """
     if audio is None:
         noise = np.random.default_rng(0).standard_normal(256 * SIZE) * 2000

@@ -26,7 +26,7 @@ class ClosedError(RuntimeError):
 class StepFailedError(RuntimeError):
     """The step that the frame was in has raised (see __cause__). No state has changed.
 
-    But where the cause is no `Exception`, such as Ctrl-C's: then the step may have been over.
+    But where the cause is not an `Exception`, such as Ctrl-C's: then the step may have been over.
     """
 
 
@@ -46,7 +46,7 @@ class Answer(asyncio.Future[Any]):
         return super().cancel(msg)
 
     def give(self, y: Any) -> None:
-        """Take the output; who has cancelled too late is not told, and the step counts."""
+        """Take the output; a caller that cancelled too late is not told, and the step counts."""
         if not self.done():
             self.set_result(y)
 

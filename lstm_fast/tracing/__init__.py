@@ -112,10 +112,18 @@ def trace(
         meter: OpenTelemetry's; None takes the global provider's.
 
     Raises:
-        TypeError: stream is no `Stream` or `ModelStream`; age_steps or steps_recorded is no
-            integer.
+        TypeError: stream is not a `Stream` or `ModelStream`; age_steps or steps_recorded is
+            not an integer.
         ValueError: model_name is empty, or a number is negative; confidence names no output, or one
             that holds no floats, or is given for an LSTM.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> traced = trace(LSTM.random(3, 4).stream(), model_name="turns", session_id="call-7")
+        >>> with traced.segment(cohort="short") as segment:
+        ...     y = traced.step(np.zeros(3, np.float32))
+        ...     segment.predict("end of turn", 0.93)
     """
     if not isinstance(stream, ModelStream):
         raise TypeError(

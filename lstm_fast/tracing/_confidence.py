@@ -22,7 +22,7 @@ class Confidence:
         if isinstance(model, LSTM):
             if output is not None:
                 raise ValueError(
-                    f"confidence is {output!r}, but what an LSTM returns is no confidence: give "
+                    f"confidence is {output!r}, but what an LSTM returns is not a confidence: give "
                     "the number to predict(label, confidence)"
                 )
             self.output, self._known = None, ""
@@ -40,7 +40,7 @@ class Confidence:
         """Return a confidence: a number; or of the outputs of one step the value, or the largest.
 
         Raises:
-            TypeError: it is no number, nor what a step returned.
+            TypeError: it is not a number, nor what a step returned.
             ValueError: it is a mapping without that output, or it is not said which one it is.
         """
         if isinstance(given, Mapping):

@@ -85,7 +85,7 @@ class Session(ABC):
 
         Raises:
             RuntimeError: this session's last segment has not ended.
-            TypeError, ValueError: window_start or window_length is no integer, or negative.
+            TypeError, ValueError: window_start or window_length is not an integer, or negative.
         """
         if self._segment is not None:
             raise RuntimeError("this session's last segment is still open: end it first")
@@ -171,7 +171,7 @@ class Segment:
 
         Raises:
             RuntimeError: the segment has ended.
-            TypeError, ValueError: confidence is no number, or outside 0 to 1; or it has several
+            TypeError, ValueError: confidence is not a number, or outside 0 to 1; or it has several
                 outputs, and `trace` was not told which.
         """
         if not self._open:

@@ -34,7 +34,7 @@ def read_audio(path: Any, sampling_rate: int = 16000) -> NDArray[np.float32]:
 
     Raises:
         FileNotFoundError, OSError: there is no such file, or it cannot be opened.
-        FormatError: it is no audio.
+        FormatError: it is not audio.
         ValueError: one of the rates is out of range, see `Chunks`.
         ImportError: soundfile is not installed.
     """
@@ -104,7 +104,7 @@ def save_audio(path: Any, tensor: Any, sampling_rate: int = 16000) -> None:
     Raises:
         OSError: it cannot be written.
         FormatError: libsndfile has no such format, or it takes no such rate.
-        TypeError, ValueError: these are no samples, or not finite.
+        TypeError, ValueError: these are not samples, or not finite.
         ImportError: soundfile is not installed.
     """
     soundfile = _soundfile()

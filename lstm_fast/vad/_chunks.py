@@ -29,6 +29,12 @@ class Chunks:
     model_rate of the input: nothing is shifted.
 
     It belongs to one thread at a time.
+
+    Example:
+        >>> import numpy as np
+        >>> chunks = Chunks(rate=16000)
+        >>> [len(chunks.push(np.zeros(n, np.int16))) for n in (500, 500, 500)]  # of 512
+        [0, 1, 1]
     """
 
     __slots__ = ("_model_rate", "_rate", "_raw", "_ready", "_resampler", "_size", "_stream")
@@ -51,7 +57,7 @@ class Chunks:
             backend: what resamples: "native", "numba", "reference"; None: the best here.
 
         Raises:
-            TypeError, ValueError: rate, model_rate or size is no integer, or out of range.
+            TypeError, ValueError: rate, model_rate or size is not an integer, or out of range.
             BackendUnavailableError: the backend asked for is not installed.
         """
         self._model_rate = check_rate(model_rate, model_rate)
@@ -224,7 +230,7 @@ def header_of(data: bytes) -> tuple[int, ...]:
         SnapshotError: it is none, or is cut short.
     """
     if len(data) < HEADER.size or not data.startswith(MAGIC):
-        raise SnapshotError(f"this is no snapshot of chunks: it does not begin with {MAGIC!r}")
+        raise SnapshotError(f"this is not a snapshot of chunks: it does not begin with {MAGIC!r}")
     _, *numbers = HEADER.unpack_from(data)
     if len(data) != HEADER.size + 4 * (numbers[-2] + numbers[-1]):
         raise SnapshotError("the snapshot of chunks is cut short, or too long")

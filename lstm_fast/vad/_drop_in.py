@@ -150,7 +150,7 @@ class SileroVAD:
             Shape (batch, 1), float32: an array; a tensor of PyTorch where x is one.
 
         Raises:
-            TypeError: x is no array of real numbers.
+            TypeError: x is not an array of real numbers.
             ValueError: its shape or rate is another. Nothing has changed.
             ConcurrentUseError: another thread is using this object.
         """
@@ -272,7 +272,7 @@ class SileroVADSequence:
         """See `load_silero_vad`.
 
         Raises:
-            ValueError: sampling_rate is no rate of the model, or max_frames below 1.
+            ValueError: sampling_rate is not a rate of the model, or max_frames below 1.
             As `silero`.
         """
         if sampling_rate not in CHUNKS:
@@ -296,7 +296,7 @@ class SileroVADSequence:
             Shape (chunks,), float32; an array, also of a tensor.
 
         Raises:
-            TypeError: audio is no array of real numbers.
+            TypeError: audio is not an array of real numbers.
             ValueError: it has several channels; or the rate is not the object's.
         """
         if sampling_rate != self.sampling_rate:

@@ -55,6 +55,11 @@ class SpeechEvents:
 
     Padding moves a start to before the first chunk (not before the end of the speech before, nor
     of the audio's beginning) and an end to after the last (not beyond what was heard by then).
+
+    Example:
+        >>> events = SpeechEvents()
+        >>> [event.kind for p in [0.0] * 9 + [0.9] * 20 + [0.0] * 20 for event in events.push(p)]
+        ['speech_start', 'speech_end']
     """
 
     __slots__ = (
@@ -89,7 +94,7 @@ class SpeechEvents:
             unknown: none; what stands here is an error.
 
         Raises:
-            TypeError: one of them is no number, or there is no such rule.
+            TypeError: one of them is not a number, or there is no such rule.
             ValueError: one is out of range.
         """
         if unknown:
@@ -191,7 +196,9 @@ class SpeechEvents:
             _, *fields = OLD_STATE.unpack(data)
             again = OLD_STATE.pack(OLD_MAGIC, *fields)
         else:
-            raise SnapshotError(f"this is no snapshot of events: it is not {MAGIC!r} and its state")
+            raise SnapshotError(
+                f"this is not a snapshot of events: it is not {MAGIC!r} and its state"
+            )
         if (rate, size) != (self._rate, self._size):
             raise SnapshotError(
                 f"the snapshot is of events in chunks of {size} at {rate} Hz, these are of "

@@ -72,7 +72,7 @@ class VADIterator:
             {"start": ...}, {"end": ...} or None.
 
         Raises:
-            TypeError: x is no array of real numbers.
+            TypeError: x is not an array of real numbers.
             ValueError: its shape is another. Nothing has changed.
         """
         samples = _audio(x)
@@ -107,7 +107,7 @@ def _audio(x: Any) -> NDArray[np.float32]:
     """Return x as an array, with what silero-vad calls a wrong type where it is none.
 
     Raises:
-        TypeError: it is no array of real numbers.
+        TypeError: it is not an array of real numbers.
         ValueError: there are several rows, or no axis.
     """
     try:

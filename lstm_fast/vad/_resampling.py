@@ -52,7 +52,7 @@ def check_rate(rate: int, to_rate: int) -> int:
     """Return rate as an int.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
         ValueError: it is out of range, or meets the other one too rarely.
     """
     if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)):

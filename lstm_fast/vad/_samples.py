@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .._foreign_arrays import as_array
 
 FULL_SCALE = 32768  # of 16 bits; integers of any dtype are such numbers
-LOUDEST = 8.0  # what float samples may reach: 18 dB beyond full scale is no recording
+LOUDEST = 8.0  # what float samples may reach: 18 dB beyond full scale is not a recording
 
 
 def to_samples(samples: Any, name: str = "samples") -> NDArray[np.float32]:
@@ -24,7 +24,7 @@ def to_samples(samples: Any, name: str = "samples") -> NDArray[np.float32]:
         name: what to call them in an error.
 
     Raises:
-        TypeError: they are no real numbers, or unsigned.
+        TypeError: they are not real numbers, or unsigned.
         ValueError: the shape is another; bytes end within a sample; integers are beyond 16 bits; or
             finite floats are beyond 8, as integers that were only converted are.
     """

@@ -1,6 +1,6 @@
 """One caller as they are: audio of any rate in pieces of any size, and what is said about it.
 
-What a session is made of is in one snapshot: the audio that is no whole chunk yet, the model's
+What a session is made of is in one snapshot: the audio that is not a whole chunk yet, the model's
 state, and whether somebody is speaking. Layout, little-endian:
 
     8 bytes     b"LFSPEECH"
@@ -287,7 +287,7 @@ def parts_of(snapshot: Any) -> tuple[bytes, bytes, bytes]:
     """
     data = to_bytes(snapshot, OTHERS)
     if not data.startswith(MAGIC):
-        raise SnapshotError(f"this is no snapshot of speech: it does not begin with {MAGIC!r}")
+        raise SnapshotError(f"this is not a snapshot of speech: it does not begin with {MAGIC!r}")
     body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
     if len(body) < PARTS.size or _sha256(body) != checksum:
         raise SnapshotError("the snapshot is damaged or cut short: its checksum does not fit")

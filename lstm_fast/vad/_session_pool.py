@@ -170,7 +170,7 @@ class SpeechPool:
         Raises:
             StaleHandleError: a handle names no open session of this pool.
             TypeError, ValueError: some cannot be samples, the text says whose; there are more or
-                fewer than handles; or a handle stands twice. Nothing has changed, of any session.
+                fewer than handles; or a handle is given twice. Nothing has changed, of any session.
             ConcurrentUseError: another thread is using one of the sessions.
             ForkedError: this process was forked while another thread was inside a call on one.
         """
@@ -227,7 +227,7 @@ class SpeechPool:
         Args:
             snapshot: by a pool or a stream of the same model; bytes, or a file, as of
                 `ModelStream.restore`.
-            rules: as of `open`; they are no part of a snapshot.
+            rules: as of `open`; they are not part of a snapshot.
 
         Raises:
             SnapshotError: it is damaged, of another model, or in no regular file.

@@ -70,13 +70,13 @@ def silero(
 
     Raises:
         FileNotFoundError: nothing is installed, or there is no such file.
-        FormatError: the file is no Silero VAD, is for another rate, or is damaged; or the library
-            onnx is missing.
+        FormatError: the file is not a Silero VAD, is for another rate, or is damaged; or the
+            library onnx is missing.
         TypeError, ValueError: an option is wrong.
     """
     if isinstance(path, int):
         raise TypeError(
-            f"path is {path}, which is no file: the rate is an option, sampling_rate={path}"
+            f"path is {path}, which is not a file: the rate is an option, sampling_rate={path}"
         )
     if sampling_rate not in CHUNKS:
         raise ValueError(
@@ -125,7 +125,7 @@ def _told(file: File, sampling_rate: int) -> dict[str, Any]:
     """Return what `load_model` has to be told about a file.
 
     Raises:
-        FormatError: it is no Silero VAD, or for another rate.
+        FormatError: it is not a Silero VAD, or for another rate.
     """
     graph = file.model.graph
     inputs = {one.name: one for one in graph.input}
@@ -135,7 +135,7 @@ def _told(file: File, sampling_rate: int) -> dict[str, Any]:
     )
     if layout is None or not inputs.keys() <= layout.inputs | {"sr"}:
         raise FormatError(
-            f"{file.source}: it is no Silero VAD of version 4, 5 or 6: it takes "
+            f"{file.source}: it is not a Silero VAD of version 4, 5 or 6: it takes "
             f"{', '.join(inputs) or 'nothing'} and returns {', '.join(sorted(outputs))}"
         )
     size = CHUNKS[sampling_rate]
@@ -156,13 +156,13 @@ def _last_size(info: Proto) -> int:
 
 
 def _check(model: Model, path: object, sampling_rate: int) -> None:
-    """Refuse what is no Silero VAD for this rate, whatever its names are."""
+    """Refuse what is not a Silero VAD for this rate, whatever its names are."""
     shapes = [tensor.shape for tensor in (*model.inputs.values(), *model.outputs.values())]
     rates = [rate for rate, size in CHUNKS.items() if shapes == [(size,), (1,)]]
     program = model.program
     windows = [program.constants[op.inputs[1]].shape[-1] for op in program.ops if op.code == "conv"]
     if not rates or list(model.inputs) != ["input"] or not windows:
-        raise FormatError(f"{path}: it is no Silero VAD: it is {model!r}")
+        raise FormatError(f"{path}: it is not a Silero VAD: it is {model!r}")
     (given,) = program.inputs
     is_old = model.states.keys() == {"h", "c"} and model.states["h"].shape[0] == OLD_LAYERS
     context = 0 if is_old else CHUNKS[rates[0]] // CONTEXT

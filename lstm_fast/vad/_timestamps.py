@@ -66,7 +66,7 @@ def get_speech_timestamps(
         {"start": ..., "end": ...} of each segment, ints in samples of what was given, or floats.
 
     Raises:
-        TypeError: audio is no array of real numbers.
+        TypeError: audio is not an array of real numbers.
         ValueError: it has several channels; or sampling_rate is another.
         ImportError: visualize_probs is true, and matplotlib is not installed.
     """
@@ -193,8 +193,13 @@ def get_speech_timestamps_from_probs(
         As `get_speech_timestamps`.
 
     Raises:
-        TypeError: speech_probs are no real numbers.
+        TypeError: speech_probs are not real numbers.
         ValueError: they have several axes.
+
+    Example:
+        >>> probabilities = [0.0] * 10 + [0.9] * 30 + [0.0] * 20  # of chunks of 32 ms
+        >>> len(get_speech_timestamps_from_probs(probabilities))
+        1
     """
     probabilities = as_array(speech_probs, "speech_probs")
     if probabilities.size != max(probabilities.shape, default=0):
@@ -248,7 +253,7 @@ def _mono(audio: Any) -> NDArray[np.float32]:
     """Return (n,) of (n,), or of that behind axes of size 1.
 
     Raises:
-        TypeError: it is no array of real numbers, or a single number.
+        TypeError: it is not an array of real numbers, or a single number.
         ValueError: it has several channels.
     """
     try:

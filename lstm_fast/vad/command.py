@@ -95,7 +95,7 @@ def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Refuse options that don't go together, or are no numbers that can be."""
+    """Refuse options that don't go together, or are not numbers that can be."""
     if options.live == bool(options.files):
         parser.error("name recordings, or --live for raw PCM from standard input; one of both")
     if options.live:
@@ -246,7 +246,7 @@ def _live(options: argparse.Namespace, model: Model) -> int:
 
 
 def _warn_of_a_file(begin: bytes) -> None:
-    """Say that this is no raw PCM, once as many bytes are there as tell; it may be chance."""
+    """Say that this is not raw PCM, once as many bytes are there as tell; it may be chance."""
     found = next((name for magic, name in MAGIC.items() if begin.startswith(magic)), None)
     if found:
         print(

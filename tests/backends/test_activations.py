@@ -54,7 +54,7 @@ def floats(start: int, stop: int, stride: int = 1) -> np.ndarray:
 
 
 def error_in_ulp(function: str, x: np.ndarray, y: np.ndarray) -> float:
-    """Largest error in ULP of the exact result; checks the ranges and what is no number."""
+    """Largest error in ULP of the exact result; checks the ranges and what is not a number."""
     nan = np.isnan(x)
     assert np.array_equal(np.isnan(y), nan)
     x, y = x[~nan], y[~nan].astype(np.float64)

@@ -73,7 +73,7 @@ def test_bad_choices(arguments, error, message):
 @needs_native
 def test_unknown_isa():
     with pytest.raises(
-        ValueError, match=r"isa='sse9' is no ISA of lstm_fast; this CPU can run .*scalar"
+        ValueError, match=r"isa='sse9' is not an ISA of lstm_fast; this CPU can run .*scalar"
     ):
         LSTM.random(4, 4, isa="sse9")
 
@@ -106,10 +106,11 @@ def test_the_environment_chooses():
 @needs_native
 def test_a_wrong_environment_is_an_error():
     code = "import lstm_fast; lstm_fast.LSTM.random(4, 4).stream()"
-    assert "ValueError: LSTM_FAST_ISA='sse9' is no ISA of lstm_fast; this CPU can run" in last_line(
-        python(code, LSTM_FAST_ISA="sse9")
+    assert (
+        "ValueError: LSTM_FAST_ISA='sse9' is not an ISA of lstm_fast; this CPU can run"
+        in last_line(python(code, LSTM_FAST_ISA="sse9"))
     )
-    assert "ValueError: LSTM_FAST_BACKEND='gpu' is no backend; choose one of" in last_line(
+    assert "ValueError: LSTM_FAST_BACKEND='gpu' is not a backend; choose one of" in last_line(
         python(code, LSTM_FAST_BACKEND="gpu")
     )
 

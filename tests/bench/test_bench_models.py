@@ -206,7 +206,7 @@ def test_peers_that_have_no_way_to_run_a_model_are_left_out(subject, tmp_path):
     path = tmp_path / "small.lfm"
     subject._model.save(path)
     assert subject.peers("torch", 1) == []
-    assert subject.peers("akiki", 1) == []  # it is no Silero VAD
+    assert subject.peers("akiki", 1) == []  # it is not a Silero VAD
     if find_spec("onnxruntime"):
         assert models.load(str(path), {}).peers("onnxruntime", 1) == []
 

@@ -1,4 +1,6 @@
 /* Feature detection on made-up machines: what CPUID offers counts only if the OS saves it. */
+#include <time.h>
+
 #include "check.h"
 #include "cpu/cpu.h"
 
@@ -20,7 +22,45 @@ static uint32_t decode(uint32_t ecx, uint32_t ebx, uint64_t xcr0) {
     return lf_cpu_decode(&id);
 }
 
+/* A tick is about a nanosecond, whatever the counter behind it. */
+static void check_tick_shift(void) {
+    const uint64_t hertz[] = {19200000, 24000000, 62500000, 121875000, 1000000000, 1050000000};
+    for (size_t n = 0; n < sizeof hertz / sizeof *hertz; n++) {
+        const double ticks = (double)(hertz[n] << lf_tick_shift(hertz[n])) * 1e-9;
+        CHECK(ticks >= 1 && ticks < 2.2);
+    }
+    CHECK(lf_tick_shift(UINT64_C(5) << 30) == 0);
+    CHECK(lf_tick_shift(0) == 30);
+}
+
+static double ticks_a_nanosecond(void) {
+    struct timespec first, last;
+    const uint64_t start = lf_ticks();
+    clock_gettime(CLOCK_MONOTONIC, &first);
+    double nanoseconds;
+    do {
+        clock_gettime(CLOCK_MONOTONIC, &last);
+        nanoseconds =
+            (double)(last.tv_sec - first.tv_sec) * 1e9 + (double)(last.tv_nsec - first.tv_nsec);
+    } while (nanoseconds < 2e6);
+    return (double)(lf_ticks() - start) / nanoseconds;
+}
+
+/* Whoever is kept from running between two clocks tries again. */
+static void check_ticks(void) {
+    double ticks = 0;
+    for (int turn = 0; turn < 20 && !(ticks > 0.9 && ticks < 6); turn++)
+        ticks = ticks_a_nanosecond();
+    CHECK(ticks > 0.9 && ticks < 6);
+}
+
 int main(void) {
+    check_tick_shift();
+#if defined(__x86_64__) || defined(__aarch64__)
+    check_ticks();
+#endif
+    CHECK(lf_cpu_decode_hwcap(1ul << 20) == LF_CPU_DOTPROD); /* Linux on Arm */
+    CHECK(lf_cpu_decode_hwcap(~(1ul << 20)) == 0);
     const uint32_t ecx = FMA | F16C | OSXSAVE | AVX, ebx = AVX2 | AVX512;
     CHECK(decode(ecx, ebx, 0xE7) == (avx2_set | avx512_set));
     CHECK(decode(ecx, ebx, 0x07) == avx2_set);  /* the OS saves no ZMM */
@@ -34,7 +74,7 @@ int main(void) {
     CHECK(decode(ecx, AVX2 | (1u << 30), 0xE7) == avx2_set); /* BW without F means nothing */
     CHECK((decode(ecx, AVX2 | (1u << 16), 0xE7) & avx512_set) ==
           (LF_CPU_AVX512F | LF_CPU_AVX512VNNI)); /* Knights Landing */
-    for (uint32_t bit = 1; bit <= LF_CPU_AVXVNNI; bit <<= 1)
+    for (uint32_t bit = 1; bit <= LF_CPU_DOTPROD; bit <<= 1)
         CHECK(lf_cpu_feature_name(bit) != NULL);
     CHECK(lf_cpu_feature_name(1u << 31) == NULL);
     return check_failures("cpu");

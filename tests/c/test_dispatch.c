@@ -22,9 +22,21 @@ static const char *chosen(uint32_t cpu) {
     return lf_isa_name(index);
 }
 
-#if !defined(__x86_64__)
+#if defined(__aarch64__)
 int main(void) {
-    printf("the made-up CPUs are of x86-64\n");
+    size_t index;
+    CHECK(strcmp(chosen(0), "neon") == 0); /* Cortex-A53, A72 */
+    CHECK(lf_isa_choose("neon", &index) == LF_OK);
+#if LF_COMPILER_HAS_DOTPROD
+    CHECK(lf_isa_choose("neondot", &index) == LF_ERR_ISA_ABSENT);
+    CHECK(strcmp(lf_isa_missing(0, 0), "dotprod") == 0 && lf_isa_missing(0, 1) == NULL);
+    CHECK(strcmp(chosen(LF_CPU_DOTPROD), "neondot") == 0); /* Cortex-A76, Neoverse N1, Apple */
+#endif
+    return check_failures("dispatch");
+}
+#elif !defined(__x86_64__)
+int main(void) {
+    printf("the made-up CPUs are of x86-64 and AArch64\n");
     return 77;
 }
 #else

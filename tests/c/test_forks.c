@@ -222,8 +222,8 @@ static void test_pool_that_grows(void) {
     room = ROOM;
     pool->room = old;
     lf_pool_leave_alone(pool);
-    free(bigger.slots);
-    free(bigger.states);
+    lf_free(bigger.slots);
+    lf_free(bigger.states);
     use_whole_sessions(1);
     lf_pool_destroy(pool);
 }

@@ -279,7 +279,7 @@ static void check_tails(const lf_isa *isa, lf_geometry g) {
                     check_products(isa, g.type, &p, rows, parts);
                 check_biases(&p, g, rows);
                 check_the_last_row_counts(isa, g, &p, rows);
-                free(p.block);
+                lf_free(p.block);
             }
 }
 
@@ -298,7 +298,7 @@ static void check_type(const lf_isa *isa, lf_weight_type type) {
                 packed p = pack(isa, g, rows, columns[n], wide, wide ? 4 : 0, n == 2 ? 8 : 0);
                 check_geometry(&p.m, g);
                 check_products(isa, type, &p, rows, parts);
-                free(p.block);
+                lf_free(p.block);
             }
     check_tails(isa, g);
 }

@@ -56,6 +56,7 @@ static void check_vector_operations(void) {
     check_lanes(result, e)
         EXPECT(va, a[j]);
         EXPECT(vf_set1(b[0]), b[0]);
+        EXPECT(vf_broadcast(c + LF_LANES - 1), c[LF_LANES - 1]);
         EXPECT(vf_add(va, vb), a[j] + b[j]);
         EXPECT(vf_sub(va, vb), a[j] - b[j]);
         EXPECT(vf_mul(va, vb), a[j] * b[j]);

@@ -57,6 +57,27 @@ def test_torch_file(name, capsys):
     assert "7 passed" in capsys.readouterr().out
 
 
+FILES_OF_WEIGHTS = [
+    "npz/torch.npz",
+    "npz/mlx.npz",
+    "equinox/cell.eqx",
+    "safetensors/sharded/model.safetensors.index.json",
+]
+
+
+@pytest.mark.parametrize("name", FILES_OF_WEIGHTS)
+@pytest.mark.filterwarnings("ignore::lstm_fast.FormatWarning")
+def test_other_files_of_weights(name, capsys):
+    pytest.importorskip("torch")
+    assert check(str(GOLDEN / name), *FAST) == 0
+    assert f"{Path(name).name} in torch" in capsys.readouterr().out
+
+
+def test_json_of_rtneural(capsys):
+    assert check(str(GOLDEN / "rtneural" / "proteus.json"), *FAST) == 0
+    assert "proteus.json in lstm_fast: passed" in capsys.readouterr().out
+
+
 def test_factory(reference_file, capsys, tmp_path):
     files = ["--json", str(tmp_path / "r.json"), "--junit", str(tmp_path / "r.xml")]
     assert check("factories:right", "--reference", reference_file, *FAST, *files) == 0

@@ -210,7 +210,7 @@ def test_a_target_that_ends_the_program_in_a_check_has_failed_it():
     report = run(Numpy(Exits), None, only=["determinism", "reset"])
     assert report.exit_status == 1
     assert "step(x) raised SystemExit: 0" in report["determinism"].text
-    with pytest.raises(KeyboardInterrupt):  # the user's own is no failure
+    with pytest.raises(KeyboardInterrupt):  # the user's own is not a failure
         run(Numpy(type("Stops", (wrong.Session,), {"step": _interrupt})), None)
 
 

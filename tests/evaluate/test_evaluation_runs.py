@@ -91,7 +91,7 @@ def test_bad_answers_are_named_with_their_sequence(answer, gold, error, message)
     [
         ({"gold": "a"}, TypeError, "dict that lacks xs"),
         (SimpleNamespace(xs=XS), TypeError, "SimpleNamespace that lacks gold"),
-        ({"xs": [[1, 2], [3]], "gold": "a"}, ValueError, "its xs are no array"),
+        ({"xs": [[1, 2], [3]], "gold": "a"}, ValueError, "its xs are not an array"),
         ({"xs": 3, "gold": "a"}, TypeError, "its xs have dtype int64 and shape"),
         ({"xs": [{}], "gold": "a"}, TypeError, "dtype object"),
         ({"xs": XS, "gold": "a", "keys": 3}, TypeError, "keys are int"),

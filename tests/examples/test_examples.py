@@ -112,7 +112,7 @@ WRONG_CONTENTS = [
 def test_a_checkpoint_of_something_else_is_one_error(tmp_path, content):
     path = tmp_path / "checkpoint.json"
     path.write_bytes(checkpoint_bytes(content))
-    with pytest.raises(drain.CheckpointError, match=r"is no checkpoint|is not restored"):
+    with pytest.raises(drain.CheckpointError, match=r"is not a checkpoint|is not restored"):
         next(drain.serve(path, drain.make_lstm()))
 
 

@@ -116,8 +116,8 @@ BAD = {
     ),
     "nan": (pa.array([[[1.0, float("nan"), float("inf")]]], FLOATS), "2 values of x are not"),
     "number": (pa.array([3.0]), "x is double"),
-    "text": (pa.array(["[[1, 2"]), "no JSON of rows"),
-    "ragged text": (pa.array(["[[1, 2, 3], [1]]"]), "no JSON of rows"),
+    "text": (pa.array(["[[1, 2"]), "not JSON of rows"),
+    "ragged text": (pa.array(["[[1, 2, 3], [1]]"]), "not JSON of rows"),
     "words": (pa.array(['[["a", "b", "c"]]']), "expected rows of floats"),
 }
 

@@ -181,7 +181,7 @@ class _Walk:
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """Return a file with one or a few things in it changed; bytes of it where it is no HDF5."""
+    """Return a file with one or a few things in it changed; bytes of it where it is not an HDF5."""
     result = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         parts = Parts()

@@ -28,7 +28,7 @@ class _Raw(str):
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """Return a text with one or a few parts changed; a few of its bytes where it is no JSON."""
+    """Return a text with one or a few parts changed; a few of its bytes where it is not JSON."""
     try:
         root = [json.loads(data.decode("utf-8"))] if len(data) <= LARGEST else None
     except (ValueError, RecursionError):

@@ -131,7 +131,7 @@ def _depth(one: Field) -> int:
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """Return a message with some of its fields changed; other bytes where it is no message."""
+    """Return a message with some of its fields changed; other bytes where it is not a message."""
     try:
         root = parse(data)
     except (ValueError, IndexError):

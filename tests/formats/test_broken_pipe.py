@@ -64,7 +64,7 @@ def test_head(tmp_path):
 
 
 def test_another_broken_pipe_is_said(tmp_path):
-    """One to a program that is being checked, say: only a closed stdout is no error."""
+    """One to a program that is being checked, say: only a closed stdout is not an error."""
     script = tmp_path / "fails.py"
     script.write_text(
         "import sys\n"

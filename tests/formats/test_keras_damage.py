@@ -240,8 +240,8 @@ def test_h5py_and_we_agree(folder):
     [
         (lambda g: g.create_dataset("0", (3, 16), "f4", chunks=(3, 4)), "in chunks"),
         (lambda g: g.create_dataset("0", (3, 16), "f4", compression="gzip"), "in chunks"),
-        (lambda g: g.create_dataset("0", (3, 16), "i4"), "no floats of 16, 32 or 64 bits"),
-        (lambda g: g.create_dataset("0", (3, 16), "S4"), "no floats of 16, 32 or 64 bits"),
+        (lambda g: g.create_dataset("0", (3, 16), "i4"), "not floats of 16, 32 or 64 bits"),
+        (lambda g: g.create_dataset("0", (3, 16), "S4"), "not floats of 16, 32 or 64 bits"),
         (
             lambda g: g.create_dataset("0", (3, 16), "f4", external=[("other", 0, 192)]),
             "in another file, which is not followed",

@@ -210,7 +210,7 @@ def test_a_head_or_an_embedding_in_a_layer_is_left_out_with_a_warning(tmp_path):
 
 
 def test_numbers_and_words_beside_weights():
-    """What people keep in one dict with the weights is no weight."""
+    """What people keep in one dict with the weights is not a weight."""
     state = lstm().state_dict()
     facts = {
         "hidden_size": H, "loss": 0.3, "bidirectional": False, "labels": ["a", "b"], "name": "x",
@@ -319,7 +319,7 @@ def test_what_is_beside_weights_that_we_wrote(tmp_path, capsys):
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
     assert main(["inspect", str(path)]) == 1
-    expected = r"'extra' is no part.*--ignore extra on the command line, or ignore=\['extra'\]"
+    expected = r"'extra' is not part.*--ignore extra on the command line, or ignore=\['extra'\]"
     assert re.search(expected, capsys.readouterr().err)
     assert main(["inspect", str(path), "--ignore", "extra"]) == 0
 

@@ -63,6 +63,13 @@ def test_missing_external_data_is_named(found):
         found(external("w.bin"))
 
 
+def test_a_pointer_in_place_of_external_data_is_told(found, tmp_path):
+    text = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
+    (tmp_path / "w.bin").write_bytes(text + b"\n" * W.nbytes)  # as many bytes as it takes
+    with pytest.raises(FormatError, match=r"w\.bin: it is a Git LFS pointer and not the file of"):
+        found(external("w.bin"))
+
+
 @pytest.mark.parametrize("name", ["../w.bin", "/etc/passwd", "a/../../w.bin", "C:\\w", "..\\w", ""])
 def test_external_data_stays_in_its_folder(name, found, tmp_path):
     (tmp_path.parent / "w.bin").write_bytes(W.tobytes())
@@ -165,7 +172,7 @@ def test_a_function_that_calls_itself(found):
 
 def test_other_networks_are_named(found):
     gru = helper.make_node("GRU", ["x", "W", "R"], ["y"], hidden_size=H)
-    with pytest.raises(FormatError, match="no LSTM node in it, but GRU, which is no LSTM"):
+    with pytest.raises(FormatError, match="no LSTM node in it, but GRU, which is not an LSTM"):
         found(model([gru], PLAIN))
 
 

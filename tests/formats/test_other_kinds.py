@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from framework_runs import GOLDEN
 
-from lstm_fast import LSTM, FormatError, formats
+from lstm_fast import LSTM, FormatError, formats, load_model
 from lstm_fast._source import Source
 from lstm_fast.cli import main
 from lstm_fast.formats import safetensors
@@ -202,7 +202,7 @@ def test_a_sound_file_of_another_format_is_not_called_damaged(format):
     for own, path in sources():
         if own != format:
             text = message(path, format=format)
-            assert f"it is no file of the format {format!r}, but of {own!r}" in text
+            assert f"it is not a file of the format {format!r}, but of {own!r}" in text
 
 
 def test_no_sound_file_is_taken_for_another_kind():
@@ -276,7 +276,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     command = [sys.executable, "-m", "lstm_fast", "inspect", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "it is no regular file but a pipe or device" in done.stderr
+    assert "it is not a regular file but a pipe or device" in done.stderr
 
 
 # ---- directories ---------------------------------------------------------------------------------
@@ -394,6 +394,25 @@ def test_a_state_dict_of_a_quantised_model_is_no_circle(tmp_path):
     text = message(path)
     assert "save model.state_dict() before torch.ao.quantization changes the model" in text
     assert "weight_dtype='int8'" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            {"dilations": [1], "residual_channels": 2, "variables": [{"data": ["1"]}]},
+            "it is a WaveNet of PedalNetRT or SmartGuitarAmp, which is not computed here",
+        ),
+        ({"dilations": [1]}, "it is a JSON text of dilations"),
+        ({"error": "no such file"}, "it is a JSON error"),
+    ],
+)
+def test_whole_models_say_what_a_json_text_is(tmp_path, content, expected):
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(content))
+    for read in (formats.read, load_model):
+        with pytest.raises(FormatError, match=f"model.json: {expected}"):
+            read(path)
 
 
 def test_the_command_says_it_in_one_line(tmp_path, capsys):

@@ -155,6 +155,28 @@ def test_without_an_lstm_load_says_what_there_is(text):
         lstm_fast.load(FILES / text)
 
 
+def test_layers_that_load_model_refuses_are_not_said_to_be_read():
+    given = changed("chain.json", layer(1, type="conv2d"))
+    with pytest.raises(FormatError, match=r"conv2d \(1\).*: its type is 'conv2d', which is not"):
+        lstm_fast.load(given)
+    with pytest.raises(
+        FormatError, match=r"no LSTM in it.*: lstm_fast\.load_model reads layers of"
+    ):
+        lstm_fast.load(changed("chain.json", lambda content: None))
+
+
+def test_a_number_of_frames_that_stays():
+    def whole(content):
+        content["in_shape"][1] = 100
+        for one in content["layers"]:
+            one["shape"][1] = 100
+
+    assert (
+        load_model(changed("chain.json", whole)).fingerprint
+        == load_model(changed("chain.json", lambda content: None)).fingerprint
+    )
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 
@@ -168,6 +190,12 @@ def weight(n, k, change):
         weights[k] = change(weights[k])
 
     return run
+
+
+def shrunk(content):
+    """Say that there is no padding: three taps make 98 frames of 100."""
+    content["in_shape"][1] = content["layers"][0]["shape"][1] = 100
+    content["layers"][1]["shape"][1] = 98
 
 
 LAYERS = [
@@ -208,11 +236,12 @@ LAYERS = [
     (weight(0, 1, lambda w: [*w[1:], 1e39]), "not finite in float32"),
     (weight(0, 1, lambda w: [*w[1:], float("nan")]), "not finite in float32"),
     (weight(0, 0, lambda w: [[[[w]]]]), "more than 3 lists in a list"),
+    (shrunk, r"layer 1 \('conv1d'\): its shape says that it makes 98 frames of 100, as with"),
     (lambda c: c.update(in_shape=None), "in_shape is None"),
     (lambda c: c.update(in_shape=[3]), "expected .3, 4."),
     (lambda c: c.update(layers=[]), "layers: there is none"),
-    (lambda c: c.update(layers={"a": 1}), "they are no list of JSON objects"),
-    (lambda c: c.update(layers=[3]), "they are no list of JSON objects"),
+    (lambda c: c.update(layers={"a": 1}), "they are not a list of JSON objects"),
+    (lambda c: c.update(layers=[3]), "they are not a list of JSON objects"),
     (lambda c: c.update(layers=[{}] * 201), "there are 201, more than 200"),
     (lambda c: c.update(in_skip=2), "in_skip is 2, expected 0 or 1"),
     (lambda c: c.update(in_skip=True), "in_skip is True, expected 0 or 1"),
@@ -251,7 +280,7 @@ NETS = [
     (facts(input_size=2**30), "too large for one step"),
     (facts(model="RecNet"), "a RecNet has blocks, and there are none"),
     (lambda c: c.update(model_data=[]), "there is no model_data in it"),
-    (lambda c: c["state_dict"].update({"x": [1.0]}), "'x' is no part of such a model"),
+    (lambda c: c["state_dict"].update({"x": [1.0]}), "'x' is not part of such a model"),
     (lambda c: c["state_dict"].update({"lin.weight": [[1.0]]}), r"lin\.weight has shape \(1, 1\)"),
     (lambda c: c["state_dict"].update({"lin.bias": [None]}), "'lin.bias': expected numbers, found"),
     (lambda c: c["state_dict"].update({"lin.bias": []}), "'lin.bias': expected numbers, found an"),

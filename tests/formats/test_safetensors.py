@@ -285,7 +285,7 @@ FORWARD = '{"version": 1, "direction": "forward", '
             '{"version": 1, "direction": "reverse", "cells": [{}]}',
             "weight_ih_l0_reverse is missing",
         ),
-        (5, "no string"),
+        (5, "not a string"),
     ],
 )
 def test_damaged_metadata(tmp_path, text, message):
@@ -303,7 +303,7 @@ def test_a_tensor_that_is_no_part_is_not_dropped(tmp_path):
     header, data = header_of(path)
     end = len(data)
     header["peephale_l0"] = {"dtype": "F32", "shape": [1], "data_offsets": [end, end + 4]}
-    with pytest.raises(FormatError, match="'peephale_l0' is no part"):
+    with pytest.raises(FormatError, match="'peephale_l0' is not part"):
         safetensors.read(rewritten(path, header, data + bytes(4)))
 
 
@@ -315,17 +315,17 @@ def test_a_tensor_that_is_no_part_is_not_dropped(tmp_path):
     [
         ("dtype", "F8_E4M3", "its dtype is F8_E4M3; F64, F32, F16, BF16 can be read"),
         ("dtype", "I32", "its dtype is I32"),
-        ("dtype", 4, "dtype is no string"),
+        ("dtype", 4, "dtype is not a string"),
         ("shape", [28, 6], r"560 bytes are not \[28, 6\] of F32"),
         ("shape", [2**40, 2**40], "bytes are not"),
-        ("shape", [-28, -5], "no list of sizes"),
-        ("shape", [9] * 65, "no list of sizes"),
-        ("shape", [True, 5], "no list of sizes"),
-        ("shape", [10**4000, 5], "no list of sizes"),
+        ("shape", [-28, -5], "not a list of sizes"),
+        ("shape", [9] * 65, "not a list of sizes"),
+        ("shape", [True, 5], "not a list of sizes"),
+        ("shape", [10**4000, 5], "not a list of sizes"),
         ("data_offsets", [0, 10**9], "not within the 3360 of the file's data"),
         ("data_offsets", [560, 0], "not within"),
-        ("data_offsets", [0], "no pair"),
-        ("data_offsets", None, "no pair"),
+        ("data_offsets", [0], "not a pair"),
+        ("data_offsets", None, "not a pair"),
     ],
 )
 def test_claims_are_checked(file, key, value, message):

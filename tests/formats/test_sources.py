@@ -1,4 +1,4 @@
-"""What is read: paths of every kind, bytes, open files; and what is no regular file is refused."""
+"""What is read: paths of every kind, bytes, open files; what is not a regular file is refused."""
 
 from __future__ import annotations
 
@@ -111,6 +111,52 @@ def test_a_file_is_read_from_where_it_stands(tmp_path):
         formats.read(handle)
 
 
+def test_a_file_that_stands_at_its_end_is_told():
+    """What `torch.save(state_dict, buffer)` leaves, and whoever has read the file before."""
+    data = (GOLDEN / "nam/one_layer.nam").read_bytes()
+    buffer = io.BytesIO()
+    buffer.write(data)
+    for read in (formats.read, lstm_fast.load, lstm_fast.load_model):
+        with pytest.raises(FormatError, match=rf"stands at byte {len(data)}, .*file\.seek\(0\)"):
+            read(buffer)
+    stream = lstm_fast.LSTM.random(3, 5).stream()
+    snapshot = io.BytesIO()
+    snapshot.write(stream.snapshot())
+    with pytest.raises(lstm_fast.SnapshotError, match=r"file\.seek\(0\)"):
+        stream.restore(snapshot)
+    snapshot.seek(0)
+    stream.restore(snapshot)
+    buffer.seek(0)
+    assert formats.read(buffer)
+    with pytest.raises(FormatError, match="it is empty"):
+        formats.read(io.BytesIO())
+
+
+MARKED = [
+    "nam/one_layer.nam",
+    "rtneural/stack.json",
+    "rtneural/proteus.json",
+    "safetensors/sharded/model.safetensors.index.json",
+]
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_a_mark_before_a_json_text_is_passed_over(tmp_path, name):
+    """Editors put it there, and players read such files."""
+    folder = tmp_path / "model"
+    shutil.copytree((GOLDEN / name).parent, folder)
+    path = folder / Path(name).name
+    expected = formats.read(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    given = [path] if "index" in name else [path, path.read_bytes()]
+    for one in given:
+        found = formats.read(one)
+        assert all(same(*both) for both in zip(found, expected, strict=True))
+    path.write_bytes(b"\xef\xbb\xbf" * 2 + path.read_bytes()[3:])  # but not two of them
+    with pytest.raises(FormatError):
+        formats.read(path)
+
+
 def test_what_was_given_may_change_afterwards():
     data = bytearray((GOLDEN / "safetensors/two_layers.safetensors").read_bytes())
     (expected,) = formats.read(bytes(data))
@@ -205,7 +251,7 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="there are none on Wi
 def test_what_is_no_regular_file_is_refused_in_words(tmp_path, kind, suffix):
     path = tmp_path / f"m{suffix}"
     IRREGULAR[kind](path)
-    text = "a link that leads to itself" if kind == "loop" else "no regular file"
+    text = "a link that leads to itself" if kind == "loop" else "not a regular file"
     for read in (formats.read, lstm_fast.load, lstm_fast.load_model):
         with pytest.raises(FormatError, match=text):
             read(path)
@@ -218,7 +264,7 @@ def test_each_reader_alone_refuses_them(tmp_path, reader):
     (tmp_path / "zero").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe")
     for name in ("zero", "pipe"):
-        with pytest.raises(FormatError, match="no regular file"):
+        with pytest.raises(FormatError, match="not a regular file"):
             module.read(tmp_path / name)
     with pytest.raises(FormatError, match="it is a directory"):
         module.read(tmp_path)
@@ -232,7 +278,10 @@ def test_open_devices_and_pipes_are_refused():
             formats.read(handle)
     read_end, write_end = os.pipe()
     os.close(write_end)
-    with os.fdopen(read_end, "rb") as handle, pytest.raises(FormatError, match="no regular file"):
+    with (
+        os.fdopen(read_end, "rb") as handle,
+        pytest.raises(FormatError, match="not a regular file"),
+    ):
         formats.read(handle)
 
 
@@ -288,8 +337,37 @@ def test_a_shard_that_is_none_is_refused(tmp_path, sharded, kind):
         "gone": "is missing beside it",
         "folder": "it is a directory",
     }
-    with pytest.raises(FormatError, match=texts.get(kind, "no regular file")):
+    with pytest.raises(FormatError, match=texts.get(kind, "not a regular file")):
         formats.read(index)
+
+
+INSTEAD = {
+    b"version https://git-lfs.github.com/spec/v1\nsize 23131\n": "it is a Git LFS pointer and not",
+    b"<!DOCTYPE html><title>429</title>": r"it is an HTML page \('429'\)",
+    b"": "it is empty",
+}
+
+
+@pytest.mark.parametrize("data", INSTEAD, ids=lambda data: data[:7].decode() or "empty")
+def test_what_came_in_place_of_a_shard_is_told(sharded, data):
+    index, shards = sharded
+    shards[0].write_bytes(data)
+    with pytest.raises(FormatError, match=f"shard '{shards[0].name}': {INSTEAD[data]}"):
+        formats.read(index)
+
+
+def test_a_shard_alone_and_an_index_without_its_place(sharded):
+    index, shards = sharded
+    with pytest.raises(
+        FormatError, match=r"one of 3 shards: .* ends in \.safetensors\.index\.json"
+    ):
+        formats.read(shards[0])
+    with pytest.raises(FormatError, match="looked for beside it: give its path"):
+        formats.read(index.read_bytes())
+    elsewhere = shards[0].rename(index.with_name("a.safetensors"))
+    with pytest.raises(FormatError) as caught:
+        formats.read(elsewhere)
+    assert "shards" not in str(caught.value)
 
 
 def test_a_name_cannot_lead_out(tmp_path):

@@ -122,7 +122,7 @@ def test_a_cell_alone_and_activations():
     [
         ({}, "kernel is missing"),
         ({"bias": np.ones(12)}, "kernel is missing; there is bias"),
-        ({"kernel": np.ones((5, 12)), "weights": 1}, "'weights' is no array of a cell"),
+        ({"kernel": np.ones((5, 12)), "weights": 1}, "'weights' is not an array of a cell"),
         ({"kernel": np.ones((3, 12))}, "none for the input"),
         ({"kernel": np.ones((5, 13))}, "4 \\* units"),
         ({"kernel": np.ones(12)}, "4 \\* units"),

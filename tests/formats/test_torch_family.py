@@ -79,6 +79,11 @@ def exported(path, config=None, files=None, root="m/", model="model", **members)
     return path
 
 
+def test_a_program_whose_tensors_are_constants(tmp_path):
+    with pytest.raises(FormatError, match=r"no LSTM in it, and no parameter; .*: make it one, and"):
+        formats.read(exported(tmp_path / "m.pt2", config={}, files={}))
+
+
 @pytest.mark.parametrize("root", ["m/", "", "a.b/"])
 def test_programs(root, tmp_path):
     path = exported(tmp_path / "m.pt2", root=root)
@@ -116,7 +121,7 @@ def test_dtypes(number, dtype, tmp_path):
 
 
 def test_constants_are_parameters_where_their_names_say_so(tmp_path):
-    """And nothing else: what a forward computes with is no part of a state dict."""
+    """And nothing else: what a forward computes with is not a part of a state dict."""
     config = {name: meta(f"weight_{n}", s) for n, (name, s) in enumerate(SHAPES.items())}
     constants = {
         "weight_hh_l0": meta("tensor_0", SHAPES["weight_hh_l0"]),
@@ -188,7 +193,7 @@ def test_programs_without_weights(tmp_path):
         archive.writestr("m/data/aotinductor/model/a.so", "x")
     with pytest.raises(FormatError, match="no weights in it: give what torch"):
         formats.read(path)
-    with pytest.raises(FormatError, match=r"there is no LSTM in it .* but 1 tensors: head\.weight"):
+    with pytest.raises(FormatError, match=r"there is no LSTM in it .* but 1 tensor: head\.weight"):
         formats.read(exported(path, {"head.weight": meta("weight_0", (2, 2))}))
     for text in ("[]", "{", '{"config": 3}'):
         with zipfile.ZipFile(path, "w") as archive:
@@ -234,8 +239,8 @@ def test_nemo_that_is_none(tmp_path, saved):
         ({"./model_config.yaml": CONFIG}, "without model_weights.ckpt"),
         ({"./model_weights/0.zarr": b"a"}, "a distributed checkpoint"),
         ({f"mp_rank_0{n}/model_weights.ckpt": saved for n in range(2)}, "there are several"),
-        ({"./model_weights.ckpt": (tarfile.SYMTYPE, "/etc/passwd")}, "is no regular file"),
-        ({"./model_weights.ckpt": (tarfile.LNKTYPE, "../a")}, "is no regular file"),
+        ({"./model_weights.ckpt": (tarfile.SYMTYPE, "/etc/passwd")}, "is not a regular file"),
+        ({"./model_weights.ckpt": (tarfile.LNKTYPE, "../a")}, "is not a regular file"),
         ({"./model_weights.ckpt": b"abc"}, "neither a zip file nor a pickle"),
     ):
         with pytest.raises(FormatError, match=words):

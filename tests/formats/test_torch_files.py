@@ -56,7 +56,7 @@ def test_orders_of_bytes(path):
     assert is_right(write_zip(path, state_dict(), values(), byteorder=b"little"))
     assert is_right(write_zip(path, state_dict(), values(">f4"), byteorder=b"big"))
     assert not is_right(write_zip(path, state_dict(), values("<f4"), byteorder=b"big"))
-    with pytest.raises(FormatError, match="b'middle' is no order of bytes"):
+    with pytest.raises(FormatError, match="b'middle' is not an order of bytes"):
         pytorch.read(write_zip(path, state_dict(), values(), byteorder=b"middle"))
 
 

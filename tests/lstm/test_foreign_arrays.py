@@ -1,4 +1,4 @@
-"""Frames, states and weights that are no NumPy arrays: converted exactly, or named in the error."""
+"""Frames, states and weights that are not NumPy arrays: converted exactly, or named in errors."""
 
 from __future__ import annotations
 

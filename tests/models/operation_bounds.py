@@ -264,8 +264,8 @@ def run_whole(program, frames, backend, state=None):
 
 
 def excesses(program, steps):
-    """Return the `excess` of each operation over all steps, by its number; what is no float must be
-    equal, or it is infinite.
+    """Return the `excess` of each operation over all steps, by its number; what is not a float must
+    be equal, or it is infinite.
     """
     worst = np.zeros(len(program.ops))
     for made in steps:

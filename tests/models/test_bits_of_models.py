@@ -222,7 +222,7 @@ def powers():
 
 
 def constants():
-    """Constants that are no weights, and what is padded with: operations see them canonical."""
+    """Constants that are not weights, and what is padded with: operations see them canonical."""
     build = Builder()
     x, at = build.input("x", (len(EDGES),)), build.input("at", (3,), "int64")
     table, zero = build.constant(EDGES), build.constant(np.float32(0))

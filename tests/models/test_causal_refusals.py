@@ -298,7 +298,7 @@ def test_two_inputs_of_frames(onnx_file):
 
 @pytest.mark.parametrize("with_lstm", [False, True])
 def test_an_axis_of_sequences_may_have_any_name(with_lstm, onnx_file):
-    """As PyTorch's exporter calls sizes: what is no batch by its name is looked at, too."""
+    """As PyTorch's exporter calls sizes: what is not a batch by its name is looked at, too."""
     chain = Chain(np.random.default_rng(2), 4, turned=True).conv(3, 3)
     if with_lstm:
         chain.rnn("LSTM", 4)

@@ -99,7 +99,7 @@ def test_backends_and_isas_are_chosen_as_for_an_lstm(tmp_path, monkeypatch):
         monkeypatch.setenv("LSTM_FAST_BACKEND", "reference")
         assert make().backend == "reference"
         monkeypatch.setenv("LSTM_FAST_BACKEND", "slow")
-        with pytest.raises(ValueError, match="LSTM_FAST_BACKEND='slow' is no backend"):
+        with pytest.raises(ValueError, match="LSTM_FAST_BACKEND='slow' is not a backend"):
             make()
         monkeypatch.delenv("LSTM_FAST_BACKEND")
 
@@ -166,9 +166,9 @@ def test_what_is_no_model_is_refused(tmp_path):
         lstm_fast.ModelStream(LSTM.random(1, 1))
     with pytest.raises(OSError, match=r"none.lfm"):
         lstm_fast.load_model(tmp_path / "none.lfm")
-    with pytest.raises(FormatError, match="no regular file"):
+    with pytest.raises(FormatError, match="it is a directory with nothing in it"):
         lstm_fast.load_model(tmp_path)
     other = tmp_path / "model.pt"
     other.write_bytes(b"abc")
-    with pytest.raises(FormatError, match=r"are read from .onnx, .keras, .nam and .lfm files"):
+    with pytest.raises(FormatError, match=r"are read from .onnx, .keras, .nam, .*and .lfm files"):
         lstm_fast.load_model(other)

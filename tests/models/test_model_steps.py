@@ -208,7 +208,7 @@ def test_wrong_calls_of_a_pool_change_nothing(models):
         pool.step(handles, many("rich"), outs)
     for at in (0, 2):
         assert bits(pool.state(int(handles[at]))) == before[at]
-    with pytest.raises(ValueError, match="stands twice in one call, as numbers 0 and 2"):
+    with pytest.raises(ValueError, match="is given twice in one call, as numbers 0 and 2"):
         pool.step(handles[[0, 2, 0]], many("rich"), outs)
 
 

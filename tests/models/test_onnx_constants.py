@@ -177,21 +177,21 @@ def test_an_index_that_is_no_number(value, onnx_file):
     stream = model.stream()
     stream.step([2])
     before = stream.state
-    with pytest.raises(ValueError, match="computed from a value that is no number, or beyond"):
+    with pytest.raises(ValueError, match="computed from a value that is not a number, or beyond"):
         stream.step([value])
     assert stream.state["h"] == before["h"] == 2
     stream.step([3])
     with pytest.raises(ValueError, match=r"the index 12 is not within the 7 rows of an embedding$"):
         stream.step([7])
     stream.state = {"h": [np.nan]}
-    with pytest.raises(ValueError, match="no number"):
+    with pytest.raises(ValueError, match="not a number"):
         stream.step([0])
     stream.reset()
     stream.step([0])
 
 
 def test_infinities_in_both_biases_are_refused_and_warn_of_nothing(onnx_file):
-    """Their sum is no number."""
+    """Their sum is not a number."""
     weights = {"W": floats(1, 24, 5), "R": floats(1, 24, 6), "B": floats(1, 48)}
     weights["B"][0, [0, 24]] = np.inf, -np.inf
     made = node("LSTM", "x W R B", "y", hidden_size=6)

@@ -221,7 +221,7 @@ def test_history_is_part_of_the_last_axis(onnx_file):
 WRONG = [
     ({"shapes": {"x": (1, 4)}}, "shapes says 'x' is"),
     ({"shapes": {"x": (1, 2, 0)}}, "sizes of 1 or more"),
-    ({"shapes": {"z": (1, 2)}}, "shapes names z, which is no input: the inputs are x"),
+    ({"shapes": {"z": (1, 2)}}, "shapes names z, which is not an input: the inputs are x"),
     ({"shapes": {"x": "abc"}}, "sizes of 1 or more"),
     ({"constants": {"z": 1}}, "constants names z"),
     ({"constants": {"x": "text"}}, "constants gives 'x'"),

@@ -355,7 +355,7 @@ WRONG = [
     ({"time_axis": {"x": "1"}}, TypeError, "time_axis is a whole number"),
     ({"time_axis": [1]}, TypeError, "time_axis is a whole number"),
     ({"time_axis": {1: 1}}, TypeError, "time_axis maps names"),
-    ({"time_axis": {"z": 1}}, FormatError, "time_axis names z, which is no input"),
+    ({"time_axis": {"z": 1}}, FormatError, "time_axis names z, which is not an input"),
     ({"time_axis": 3}, FormatError, "time_axis says 3 of input 'x', which has 3 axes"),
     ({"time_axis": -4}, FormatError, "time_axis says -4"),
 ]

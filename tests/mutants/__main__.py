@@ -6,6 +6,7 @@ The copy lies in a temporary folder, so this tree stays as it is, however a run 
 test runs without a mistake. A mistake that its own test misses is shown to the tests of all others,
 the quickest first, before it counts as living. Exit status 1 where a mistake lives or can't be
 judged, or where the catalogue does not fit the code any more. It needs an x86 CPU with AVX2.
+Mistakes in the vectors of Arm are those of tests/arm.
 """
 
 from __future__ import annotations

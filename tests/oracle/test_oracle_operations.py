@@ -121,7 +121,11 @@ NOT_FINITE = [(), (np.nan,), (np.inf,), (-np.inf, np.inf)]
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("code", "attributes", "axes", "function"), ALONG, ids=str)
+@pytest.mark.parametrize(
+    ("code", "attributes", "axes", "function"),
+    ALONG,
+    ids=[f"{code}-{attributes.get('kind', '')}-{axes}" for code, attributes, axes, _ in ALONG],
+)
 def test_along_axes(exact_implementations, code, attributes, axes, function, seed):
     program, frame, (x,) = one_operation(code, [SHAPE], seed, **attributes)
     x[...] = np.random.default_rng(seed).standard_normal(SHAPE) if seed else x

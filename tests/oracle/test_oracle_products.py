@@ -107,7 +107,7 @@ OPTIONAL = {"weight_hr": 3, "peephole": 3, "layer_norm": 4, "bias_hr": 1}
 @pytest.mark.parametrize("dtype", [*FLOATS, "int8"])
 @pytest.mark.parametrize(("cell", "projected", "parts"), LSTMS, ids=str)
 def test_lstm(exact_implementations, cell, projected, parts, dtype):
-    """x is no h here, so int8 takes it as a frame."""
+    """x is not an h here, so int8 takes it as a frame."""
     inputs, hidden = 5, 6
     width = projected or hidden
     operands = [(inputs,), (width,), (hidden,), weight(4 * hidden, inputs)]

@@ -78,7 +78,7 @@ def readonly(*shape):
 shared = np.zeros(300, F32)
 good = np.zeros((L, H), F32)
 NAMELESS = r"names no open session of this pool: it was closed, or is of another pool, or no handle"
-STALE, TWICE = StaleHandleError, "stands twice in one call, as numbers"
+STALE, TWICE = StaleHandleError, "is given twice in one call, as numbers"
 
 # fmt: off
 # name: (call, error, what the message must say, with the handles of the case for %(name)d)
@@ -220,7 +220,7 @@ CALLS = {
     "restore when full": (lambda p: p.pool.restore(p.pool.snapshot(p.a)), PoolFullError, "^all 3"),
     "restore a string": (lambda p: p.pool.restore("LSTMFAST"), TypeError, "is bytes, found str"),
     "restore None": (lambda p: p.pool.restore(None), TypeError, "is bytes, found NoneType"),
-    "restore nothing": (lambda p: p.pool.restore(b""), SnapshotError, "no snapshot"),
+    "restore nothing": (lambda p: p.pool.restore(b""), SnapshotError, "not a snapshot"),
     "restore a part": (lambda p: p.pool.restore(p.pool.snapshot(p.a)[:-1]), SnapshotError,
                        "damaged or cut short"),
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS]
-LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "benchmarks/NOTES.md"]
+OTHERS = ("CHANGELOG.md", "CONTRIBUTING.md", "HACKING.md", "SECURITY.md", "benchmarks/NOTES.md")
+LINKED = [*PAGES, *(ROOT / name for name in OTHERS)]
 
 FENCE = re.compile(r"^```(\w*)\s*$")
 HEADING = re.compile(r"^#{1,6} +(.*?) *#*$")
@@ -56,7 +57,7 @@ def blocks(text: str, page: str) -> list[Block]:
 
 
 def _prose(text: str) -> list[str]:
-    """The lines that are no code, numbered as before."""
+    """The lines that are not code, numbered as before."""
     lines, is_code = [], False
     for line in text.splitlines():
         is_fence = bool(FENCE.match(line))

@@ -65,6 +65,11 @@ def silero(folder):
     return {}
 
 
+def several(folder):
+    put_files(folder)
+    return silero(folder)
+
+
 def frameworks(folder):
     for name in ("pipecat", "livekit.agents"):
         with warnings.catch_warnings():
@@ -86,7 +91,9 @@ PREPARED = {
     "docs/formats.md": put_files,
     "docs/forks.md": sessions,
     "docs/integrations.md": frameworks,
+    "docs/quickstart.md": several,
     "docs/serve.md": web,
+    "docs/service.md": put_files,
     "docs/tracing.md": frames,
     "docs/vad.md": silero,
 }

@@ -123,7 +123,7 @@ def test_a_wrong_message_is_told_what_is_wrong(send, code, reason):
 
 
 def test_garbage_that_is_no_websocket():
-    """Bytes after the handshake that are no frames: RFC 6455 has a code for that."""
+    """Bytes after the handshake that are not frames: RFC 6455 has a code for that."""
 
     async def scene():
         async with serving() as service:

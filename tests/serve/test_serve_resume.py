@@ -311,7 +311,7 @@ def test_a_forged_session_is_one_short_error(what):
     """Its checksum is no secret; and what is in it would be believed by a call."""
     data = forged(FORGED[what])
     if what == "sizes of other parts":
-        assert Kept.from_bytes(data).model == b"model\0"  # which is no snapshot, as it then says
+        assert Kept.from_bytes(data).model == b"model\0"  # which is not a snapshot, as it then says
         return
     with pytest.raises(SnapshotError) as caught:
         Kept.from_bytes(data)

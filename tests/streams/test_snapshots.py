@@ -155,8 +155,8 @@ def test_damage_is_noticed_by_streams_and_pools(lstm, data):
     place = data.draw(st.integers(0, len(taken) - 1), "place")
     damaged = bytearray(taken)
     damaged[place] ^= 1 << data.draw(st.integers(0, 7), "bit")
-    refuses(lstm, bytes(damaged), "checksum" if place >= len(snapshots.MAGIC) else "no snapshot")
-    refuses(lstm, taken[:place], "damaged|no snapshot")
+    refuses(lstm, bytes(damaged), "checksum" if place >= len(snapshots.MAGIC) else "not a snapshot")
+    refuses(lstm, taken[:place], "damaged|not a snapshot")
     refuses(lstm, taken + taken[:place] + b"\0", "damaged")
 
 
@@ -280,7 +280,7 @@ def test_bytes_of_any_kind_will_do(implementation, kind):
 
 @pytest.mark.parametrize("nothing", [b"", b"LSTM", b"LSTMFAST", b"\0" * 500, b"LSTMFAST" * 60])
 def test_what_never_was_a_snapshot(implementation, nothing):
-    refuses(implementation.random(2, 3), nothing, "no snapshot of lstm_fast|damaged")
+    refuses(implementation.random(2, 3), nothing, "not a snapshot of lstm_fast|damaged")
 
 
 @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)

@@ -178,7 +178,7 @@ def test_of_several_outputs_one_is_the_confidence(sdk):
 def test_what_is_no_output_is_no_confidence(sdk, name):
     with pytest.raises(ValueError, match=r"expected an output .* 'score', 'row'"):
         sdk.trace(Model.from_program(rich()).stream(), confidence=name)
-    with pytest.raises(ValueError, match="what an LSTM returns is no confidence"):
+    with pytest.raises(ValueError, match="what an LSTM returns is not a confidence"):
         sdk.trace(LSTM.random(2, 3).stream(), confidence=name)
 
 

@@ -221,13 +221,15 @@ def test_what_is_no_silero_is_refused(tmp_path, version_4_file):
     model = version_4()
     model.graph.input[2].name = "h0"
     damaged.write_bytes(model.SerializeToString())
-    with pytest.raises(FormatError, match="no Silero VAD of version 4, 5 or 6: it takes input, sr"):
+    with pytest.raises(
+        FormatError, match="not a Silero VAD of version 4, 5 or 6: it takes input, sr"
+    ):
         vad.silero(damaged)
     program = vad.silero(version_4_file).program
     both = (*program.outputs, Output("h", program.states[0].next))
     path = tmp_path / "other.lfm"
     Model.from_program(replace(program, outputs=both)).save(path)
-    with pytest.raises(FormatError, match="no Silero VAD: it is Model"):
+    with pytest.raises(FormatError, match="not a Silero VAD: it is Model"):
         vad.silero(path)
 
 
@@ -255,7 +257,7 @@ def test_a_lfm_file_has_to_keep_the_samples_before(history, taken, tmp_path):
         assert vad.silero(path).inputs["input"].shape == (512,)
         return
     with pytest.raises(
-        FormatError, match=r"no Silero VAD|it keeps .* Silero VAD takes 64: convert"
+        FormatError, match=r"not a Silero VAD|it keeps .* Silero VAD takes 64: convert"
     ):
         vad.silero(path)
 

@@ -249,7 +249,7 @@ def test_a_long_recording_is_drawn_with_fewer_points(count):
 
 
 class Standing:
-    """Standard input that gives a few bytes at a time, and is no terminal."""
+    """Standard input that gives a few bytes at a time, and is not a terminal."""
 
     def __init__(self, data, size=999):
         self.buffer, self.size = types.SimpleNamespace(read1=self.read1), size

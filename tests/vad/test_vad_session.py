@@ -184,7 +184,7 @@ def test_a_call_that_fails_changes_nothing(model):
             [keys[0], keys[0]],
             [good, good],
             ValueError,
-            "stands twice in one call, as numbers 0 and 1",
+            "is given twice in one call, as numbers 0 and 1",
         ),
         ([keys[0], 12345], [good, good], StaleHandleError, "12345"),
     ):

@@ -136,8 +136,11 @@ def stacks(machine: Machine) -> Iterator[Mistake]:
     ids = {
         "layer_order": (layers[::-1], "the layers are in the reversed order"),
         "layer_missing:last": (layers[:-1], f"layer {count - 1}, the last, is missing"),
-        "layer_missing:first": (layers[1:], "layer 0 is missing"),
-        "layer_repeated:first": (layers[:1] * count, "every layer has the weights of layer 0"),
+        "layer_missing:first": (layers[1:], "layer 0, the first, is missing"),
+        "layer_repeated:first": (
+            layers[:1] * count,
+            "every layer has the weights of layer 0, the first",
+        ),
         "layer_repeated:last": (layers[-1:] * count, "every layer has the weights of the last"),
     }
     for id, (wrong, words) in ids.items():

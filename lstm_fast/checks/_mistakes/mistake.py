@@ -35,7 +35,7 @@ class Mistake:
         return replace(
             self,
             id=f"{self.id}@layer{index}",
-            words=f"{self.words}, in layer {index} alone",
+            words=f"{self.words}, in layer {index} (counted from 0) alone",
             change=_in_layers(self.layer_change, index),
             layer_change=None,
         )
@@ -86,7 +86,9 @@ class Family:
         return replace(
             self,
             id=f"{self.id}{where}",
-            words=lambda *numbers: f"{self.words(*numbers)}, in layer {index} alone",
+            words=lambda *numbers: (
+                f"{self.words(*numbers)}, in layer {index} (counted from 0) alone"
+            ),
             change=change,
             name=lambda *numbers: f"{self.at(numbers).id}{where}",
         )

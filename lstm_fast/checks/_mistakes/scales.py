@@ -137,13 +137,13 @@ def families(machine: Machine) -> list[Family]:
     ]
     count = len(machine.layers)
     if count > 1:
-        found.append(scaled("frame", "the product W_ih x of layer 0", taken_by((0,))))
+        found.append(scaled("frame", "the product W_ih x of layer 0, the first", taken_by((0,))))
         found.append(
             scaled(
                 "between", "what a layer takes of the one below", taken_by(tuple(range(1, count)))
             )
         )
     for n in range(1, count if count > 2 else 0):
-        what = f"what layer {n} takes of layer {n - 1}"
+        what = f"what layer {n} takes of layer {n - 1} (counted from 0)"
         found.append(scaled(f"between@layer{n}", what, taken_by((n,))))
     return found

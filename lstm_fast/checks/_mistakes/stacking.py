@@ -18,7 +18,7 @@ def swaps(machine: Machine) -> Iterator[Mistake]:
         for parts, text in PARTS.items():
             id = "" if parts == "hc" else f":{parts}"
             id += "" if count == 2 else f"@{name}"
-            whose = f"{text} of layers {name.replace('-', ' and ')}"
+            whose = f"{text} of layers {name.replace('-', ' and ')} (counted from 0)"
             for where, words, options in (
                 ("carried", "change places from step to step", {"carried": True, "start": True}),
                 ("carried", "change places from step to step", {"carried": True, "shown": True}),
@@ -83,7 +83,7 @@ def _shared(count: int) -> Iterator[Mistake]:
             for start, fresh in ((True, False), (False, False), (True, True)):
                 yield _slots(
                     f"layer_states_of:{which}{id}",
-                    f"every layer takes {text} of layer {n}",
+                    f"every layer takes {text} of layer {n} (counted from 0)",
                     Slots((n,) * count, parts, True, fresh, start=start),
                 )
 
@@ -103,5 +103,6 @@ def residuals(machine: Machine) -> Iterator[tuple[str, str, tuple[float, ...]]]:
             ones = tuple(float(first <= n <= last) for n in range(len(layers)))
             many = f"layers{first}-{last}" if last > first else f"layer{first}"
             words = f"layers {first} to {last}" if last > first else f"layer {first}"
+            words += " (counted from 0)"
             words += ", the output" if last == len(layers) - 1 else ""
             yield many, words, ones

@@ -47,7 +47,7 @@ def states(machine: Machine) -> Iterator[Mistake]:
             id = f"carried_over_reset:{part}"
             yield whole(
                 f"{id}@layer{n}",
-                f"{words}, in layer {n} alone",
+                f"{words}, in layer {n} (counted from 0) alone",
                 clear,
                 pairs=False,
                 leak=part,

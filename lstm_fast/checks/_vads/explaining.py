@@ -58,7 +58,7 @@ class Explainer:
 
 
 def settle(target: VadTarget, wanted: VadReference, options: Options | None = None) -> None:
-    """Find what a target is like where that is no failure; it notes that in its remarks."""
+    """Find what a target is like where that is not a failure; it notes that in its remarks."""
     seed = (options or DEFAULT).seed * 1000 + 530
     try:
         _settle_end(target, seed)

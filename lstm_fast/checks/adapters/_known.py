@@ -107,7 +107,7 @@ class Known:
 
 
 def _number(value: Any) -> float:
-    """Return the one number in a value; of anything else NaN, which is no sample rate."""
+    """Return the one number in a value; of anything else NaN, which is not a sample rate."""
     try:
         return float(value.item() if hasattr(value, "item") else value)
     except (TypeError, ValueError):

@@ -76,7 +76,7 @@ def _between(signature: Signature, outer: list[int]) -> int:
 
 
 def _with_one_axis(runner: Any, signature: Signature, axis: int) -> Signature:
-    """Find whether the one axis that is no frame's is time or rows.
+    """Find whether the one axis that is not a frame's is time or rows.
 
     It is time where later rows depend on earlier ones. A model that can't be run with several rows
     has one.

@@ -118,7 +118,7 @@ def _only(what: str, names: Sequence[str], there: Mapping[str, Shape]) -> str:
 
 
 def _output(outputs: Mapping[str, Shape], used: set[str], there: Mapping[str, Shape]) -> str:
-    """Return the only output that is no state; of an LSTM that only returns its state, h."""
+    """Return the only output that is not a state; of an LSTM that only returns its state, h."""
     names = [name for name in outputs if name not in used]
     if not names and outputs:
         return next(iter(outputs))

@@ -31,7 +31,7 @@ HISTORIES = (0, 32, 64)
 
 
 def own_states(model: Model, states: Mapping[str, str] | None) -> list[str]:
-    """Return the states that are no inputs of the file, nor histories of its inputs."""
+    """Return the states that are not inputs of the file, nor histories of its inputs."""
     told = dict(states) if states is not None else _noted(model.notes)
     kept = {*told, *(f"{one.name}.history" for one in model.program.inputs if one.history)}
     return [name for name in model.states if name not in kept]

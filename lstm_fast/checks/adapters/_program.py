@@ -15,7 +15,7 @@ import numpy as np
 
 from ..target import TargetError
 
-LONGEST_LINE = 1 << 26  # bytes; what is longer is no answer
+LONGEST_LINE = 1 << 26  # bytes; what is longer is not an answer
 SHOWN = 2000  # characters of standard error
 PATIENCE = 2.0  # seconds for a program to end by itself
 

@@ -89,6 +89,18 @@ def from_function(
         name: for the report.
         origin: Python that makes the target again, for reproductions.
         threads: whether sessions may run in threads of their own.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, reference
+        >>> lstm = LSTM.random(3, 4)
+        >>> w = lstm.state_dict()
+        >>> def step(x, h, c):
+        ...     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        ...     h, c = reference.cell(x, h, c, *(w[name] for name in names))
+        ...     return h, h, c
+        >>> from_function(step, 3, 4).input_size
+        3
     """
     width = proj_size or hidden_size
     shapes = (num_layers, width), (num_layers, hidden_size)

@@ -96,7 +96,7 @@ def from_model(model: Model, *, name: str | None = None, origin: str | None = No
         origin: Python that makes the target again, for reproductions.
 
     Raises:
-        TypeError: it is no Model.
+        TypeError: it is not a Model.
     """
     return ModelTarget(model, name, origin)
 

@@ -18,7 +18,7 @@ def from_lstm(lstm: LSTM, *, name: str | None = None, origin: str | None = None)
     """Return an `lstm_fast.LSTM` as a target: its streams, and its pools as batches.
 
     Raises:
-        TypeError: it is no LSTM.
+        TypeError: it is not an LSTM.
         ValueError: it does not run forward.
     """
     return LstmTarget(lstm, name, origin)

@@ -97,7 +97,7 @@ class Object:
         return () if data is None else shape_of(data)
 
     def read(self, turned: bool = False) -> Float32:
-        """Return an array of floats; what is no float32 is converted.
+        """Return an array of floats; what is not a float32 is converted.
 
         Args:
             turned: whether its axes stand the other way round.
@@ -106,7 +106,7 @@ class Object:
         if datatype.kind == "opaque" and datatype.size == 2 and self.text("dtype") == "bfloat16":
             datatype = Datatype("float", 2, "bfloat16")  # as Keras marks it
         if datatype.kind != "float":
-            raise Hdf5Error("its values are no floats of 16, 32 or 64 bits")
+            raise Hdf5Error("its values are not floats of 16, 32 or 64 bits")
         if self._find(EXTERNAL) is not None:
             raise Hdf5Error("its values are in another file, which is not followed")
         count, budget = math.prod(self.shape), self._file.budget
@@ -300,7 +300,7 @@ class File:
         if count == 0:
             return []
         if datatype.kind not in ("fixed", "variable") or datatype.size < 1:
-            raise Hdf5Error(f"the attribute {name} is no text")
+            raise Hdf5Error(f"the attribute {name} is not text")
         if count * datatype.size > len(rest):
             raise Hdf5Error(f"the attribute {name} is cut short")
         self.budget.work(ITEM_STEPS * count, f"the attribute {name}")

@@ -79,7 +79,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Other:
-    """A recurrent layer that is no LSTM of Keras's own: GRU, a class that somebody derived."""
+    """A recurrent layer that is not an LSTM of Keras's own: GRU, a class that somebody derived."""
 
     kind: str
     group: Path
@@ -159,7 +159,7 @@ class Taken:
         """Return the options of `read`.
 
         Raises:
-            ValueError: one is no activation that is computed here.
+            ValueError: one is not an activation that is computed here.
         """
         first = _option(main, version, "activation")
         return cls(version, first, _option(gate, version, "recurrent_activation"), go_backwards)

@@ -50,7 +50,7 @@ def chain(layer: dict[str, Any], group: Path, names: Path, budget: Budget) -> It
         budget: what is charged.
 
     Raises:
-        ConfigError: it is no chain.
+        ConfigError: it is not a chain.
     """
     charge_layer(budget, group, names)
     kind, options = kind_of(layer), a_dict(layer.get("config"))
@@ -76,7 +76,7 @@ def chain(layer: dict[str, Any], group: Path, names: Path, budget: Budget) -> It
 
 
 def _check_graph(options: dict[str, Any], layers: list[dict[str, Any]], names: list[str]) -> None:
-    """Refuse a graph of layers that is no chain, or stands in another order."""
+    """Refuse a graph of layers that is not a chain, or stands in another order."""
     told = "only models are read in which each layer follows the one before it"
     before: str | None = None
     for layer, name in zip(layers, names, strict=True):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..._source import Source
 from ..._weights import cannot_change, frozen
+from .. import _recognise_others
 from .._files import FormatError, MissingExtraError
 from ._wire import MARK_BYTES, Kind, kinds, marked, outline
 
@@ -49,7 +50,7 @@ class File:
 
     Raises:
         OSError: it cannot be opened.
-        FormatError: it is no ONNX model, or the library is missing.
+        FormatError: it is not an ONNX model, or the library is missing.
     """
 
     def __init__(self, source: Source) -> None:
@@ -170,6 +171,8 @@ class File:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         self.work(50)
         file = self.source.beside(entries.get("location", ""))
+        if file not in self._external and (text := _recognise_others.instead(file)):
+            raise ValueError(f"{file.name}: {text}")
         offset, length = (
             int(entries.get(k, d)) for k, d in (("offset", 0), ("length", size_bytes))
         )

@@ -26,7 +26,7 @@ def nothing(all_scopes: list[Scope]) -> str:
     others = [name for name in OTHERS if name in kinds]
     is_decomposed = kinds >= {"Tanh", "Mul", "Add"} and kinds & GATES and kinds & PRODUCTS
     if others:
-        text += f", but {', '.join(others)}, which is no LSTM"
+        text += f", but {', '.join(others)}, which is not an LSTM"
     elif is_decomposed:
         loops = [name for name in LOOPS if name in kinds]
         where = f" inside of a {' or '.join(loops)}" if loops else ""

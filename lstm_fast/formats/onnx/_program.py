@@ -271,7 +271,7 @@ class _Reader:
         """Add an output that nobody asks for: it may be what a state becomes."""
         try:
             computed[name] = self._value(name, "outputs")
-        except ValueError:  # and its text has the source, which is no part of a program
+        except ValueError:  # and its text has the source, which is not a part of a program
             self._builder.note(f"output {name} is left out: it takes what is not computed here")
 
     def _needed(self, step: _Step, given: Collection[int]) -> list[str]:

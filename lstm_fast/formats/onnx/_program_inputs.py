@@ -72,7 +72,7 @@ class Inputs:
         for what, names in names_of.items():
             if unknown := sorted(set(names) - set(infos)):
                 raise ValueError(
-                    f"{what} names {', '.join(unknown)}, which is no input: "
+                    f"{what} names {', '.join(unknown)}, which is not an input: "
                     f"the inputs are {', '.join(infos) or 'none'}"
                 )
         self._named: dict[str, int] = {}

@@ -91,7 +91,7 @@ def _transpose(node: Node) -> list[Value]:
     order = node.attributes.get("perm")
     order = list(range(rank))[::-1] if order is None else [int(axis) for axis in order]
     if sorted(order) != list(range(rank)):
-        raise ValueError(f"perm {order} is no order of {rank} axes")
+        raise ValueError(f"perm {order} is not an order of {rank} axes")
     return [transposed(node.builder, value, order)]
 
 
@@ -376,7 +376,7 @@ def _padded(
     ):
         raise ValueError(f"shape {shape} is too small to be reflected by {before} and {after}")
     if builder.kind(value) != "float32":
-        raise UnsupportedError("it pads values that are no floats")
+        raise UnsupportedError("it pads values that are not floats")
     skip = len(stripped(whole))
     first = min(len(shape) - len(stripped(shape)), len(shape) - skip)
     made = builder.emit(

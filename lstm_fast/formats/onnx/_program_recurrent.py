@@ -67,7 +67,7 @@ class _Frames:
     ) -> tuple[str, int]:
         """Return where a state starts: the name of a register of our own, "" for none, its tensor.
 
-        initial: (H,), what the file has for input `index`, where that is no computed value.
+        initial: (H,), what the file has for input `index`, where that is not a computed value.
         weights: tensors of the node.
         """
         own, tensor = self._start(index, name, initial, size)

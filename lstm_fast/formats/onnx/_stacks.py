@@ -144,7 +144,7 @@ class Chains:
             value = (
                 Folder(self._file, shape_of=shape_of).value(scope, name) if name else Unknown("")
             )
-        except FormatError:  # symbols do not multiply, say; then it is no plain stack
+        except FormatError:  # symbols do not multiply, say; then it is not a plain stack
             return None
         if isinstance(value, Unknown) or value.ndim != 1:
             return None

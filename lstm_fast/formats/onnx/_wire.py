@@ -91,7 +91,7 @@ def outline(data: bytes, kind: Kind, budget: Budget) -> bytes:
     """Return a message without the large values in it, which `mark` stands for.
 
     Raises:
-        ValueError: it is no message.
+        ValueError: it is not a message.
         FormatError: what it becomes is more than a file of this size can need.
     """
     if len(data) <= SMALL and MARK not in data:

@@ -75,7 +75,7 @@ class Legacy:
     def _find_storages(self, keys: Any) -> None:
         """Go over the storages behind the pickles, which stand in the order of these keys."""
         if not isinstance(keys, list):
-            raise PickleError("the list of its storages is no list")
+            raise PickleError("the list of its storages is not a list")
         place = self.file.tell()
         for key in keys:
             known = self._known.get(key) if isinstance(key, str) else None

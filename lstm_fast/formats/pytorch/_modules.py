@@ -38,7 +38,7 @@ def from_module(module: Any, *, ignore: str | Iterable[str] = ()) -> list[Found 
 
     Raises:
         FormatError: there are only cells of other kinds, or none that can be computed.
-        TypeError: it is no module.
+        TypeError: it is not a module.
     """
     import torch
 

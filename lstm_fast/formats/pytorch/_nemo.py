@@ -31,7 +31,7 @@ def weights(source: Source, file: BinaryIO) -> Source:
             if member.name.rpartition("/")[2] != WEIGHTS:
                 continue
             if not member.is_file:
-                raise ValueError(f"{shown(member.name)} is no regular file in it")
+                raise ValueError(f"{shown(member.name)} is not a regular file in it")
             if found:
                 raise ValueError(
                     f"there are several {WEIGHTS}, of parts of a model: merge them with NeMo"

@@ -69,7 +69,7 @@ class Machine:
         except IndexError:
             raise PickleError(f"the opcode {code!r} finds nothing on the stack") from None
         except UnicodeDecodeError:
-            raise PickleError("a text in it is no text") from None
+            raise PickleError("a text in it is not text") from None
         finally:  # there are no more of them than bytes
             self.budget.give_back(KEPT_BYTES * len(self.memo))
             self._forget()

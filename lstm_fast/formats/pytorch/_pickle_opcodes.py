@@ -124,7 +124,7 @@ def _whole(text: bytes) -> int:
     try:
         return int(text)
     except ValueError:
-        raise PickleError(f"{text[:20]!r} is no whole number") from None
+        raise PickleError(f"{text[:20]!r} is not a whole number") from None
 
 
 @opcode(b"I", 48)
@@ -296,7 +296,7 @@ def _append(machine: Machine, items: list[Any]) -> None:
         target.elements = [] if target.elements is None else target.elements
         target = target.elements
     if type(target) is not list:
-        raise PickleError("it appends to what is no list")
+        raise PickleError("it appends to what is not a list")
     machine.charge(16 * len(items))
     target.extend(items)
 
@@ -307,7 +307,7 @@ def _set(machine: Machine, items: list[Any]) -> None:
         target.items = Dict() if target.items is None else target.items
         target = target.items
     if not isinstance(target, Dict):
-        raise PickleError("it sets an entry of what is no dict")
+        raise PickleError("it sets an entry of what is not a dict")
     machine.charge(16 * len(items))
     target.extend(_pairs(items))
 
@@ -347,7 +347,7 @@ def _global(machine: Machine) -> None:
 def _stack_global(machine: Machine) -> None:
     name, module = machine.stack.pop(), machine.stack.pop()
     if type(name) is not str or type(module) is not str:
-        raise PickleError("a name in it is no string")
+        raise PickleError("a name in it is not a string")
     machine.push(machine.named(module, name))
 
 
@@ -361,7 +361,7 @@ def _extension(machine: Machine, size: int) -> None:
 def _called(function: Any, args: Any, kwargs: Any = None) -> Object:
     """Return what stands for the result of a call."""
     if not isinstance(args, tuple):
-        raise PickleError("the arguments of a call in it are no tuple")
+        raise PickleError("the arguments of a call in it are not a tuple")
     name = function.name if isinstance(function, (Global, Object)) else type(function).__name__
     if name in MAKERS and args and isinstance(args[0], Global):
         name = args[0].name

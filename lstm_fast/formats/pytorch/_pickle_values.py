@@ -15,7 +15,7 @@ LARGEST_INDEX = 2**31
 
 
 class PickleError(ValueError):
-    """It is no pickle, or cut short, or its opcodes do not go together."""
+    """It is not a pickle, or cut short, or its opcodes do not go together."""
 
 
 class Global:

@@ -19,6 +19,10 @@ from ._tensors import Tensors
 from ._zip_file import Archive
 
 QUANTIZED = ("_all_weight_values", "_packed_params")
+UNREGISTERED = (
+    "; weights of a module that is no attribute of another are constants there, without names: "
+    "make it one, and export again"
+)
 NAMES_SHOWN = 12
 
 
@@ -59,7 +63,7 @@ def _read_zip(members: Members, ignore: Patterns) -> list[Found | Refused]:
     tensors = _exported.tensors(members, root)
     found = _state_dicts.find(members.source, tensors, members.source.budget, ignore)
     if not found:
-        raise _no_lstm(members.source, list(tensors))
+        raise _no_lstm(members.source, list(tensors), "" if tensors else UNREGISTERED)
     return found
 
 
@@ -137,9 +141,11 @@ def _nothing(
 
 
 def _no_lstm(source: Source, names: list[str], more: str = "") -> FormatError:
+    if not names:
+        return FormatError(f"{source}: there is no LSTM in it, and no parameter{more}")
     some = ", ".join(printable(name, 80) for name in names[:NAMES_SHOWN])
     some += ", ..." if len(names) > NAMES_SHOWN else ""
     return FormatError(
         f"{source}: there is no LSTM in it (no weight_ih_l0 and weight_hh_l0), but "
-        f"{len(names)} tensors: {some}{more}"
+        f"{len(names)} tensor{'s' if len(names) > 1 else ''}: {some}{more}"
     )

@@ -25,6 +25,7 @@ def read(source: Source, ignore: _state_dicts.Patterns) -> list[Found | Refused]
             with checked(source, f"shard {shard[:80]!r}"):
                 file = source.beside(shard)
             if id(file) not in held:
+                _index.check(source, shard, file)
                 top, _ = opened(file, stack.enter_context(file.open()))
                 held[id(file)] = {
                     one.place + name: stored(file, one.place + name, values)

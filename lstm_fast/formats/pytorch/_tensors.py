@@ -31,7 +31,7 @@ ARRAY_WRAPPERS = ("_rebuild_xla_tensor", "_rebuild_hpu_tensor", "_rebuild_device
 # arguments their sizes are; a nested tensor has none.
 OTHERS = {
     "_rebuild_qtensor": ("a quantized tensor", (2,)),
-    "_rebuild_meta_tensor_no_storage": ("a tensor on the meta device, without values", (1,)),
+    "_rebuild_meta_tensor_no_storage": ("a tensor on the meta device (without values)", (1,)),
     "_rebuild_sparse_tensor": ("a sparse tensor", (1, 2)),
     "_rebuild_sparse_csr_tensor": ("a sparse tensor", (1, 3)),
     "_rebuild_nested_tensor": ("a nested tensor", (0, 0)),

@@ -42,7 +42,7 @@ class Archive:
         with checked(self.source, name):
             order = self._all.read(name, 0, min(self._all.size(name), 20))
             if order not in (b"little", b"big"):
-                raise ValueError(f"{order!r} is no order of bytes")
+                raise ValueError(f"{order!r} is not an order of bytes")
             return order
 
     def load(self, name: str = "data.pkl") -> Any:

@@ -114,7 +114,8 @@ def program(source: Source) -> Program:
         with checked(source, _title(n, layer)):
             _layers.check_type(layer)
     with checked(source, "in_shape"):
-        chain = _layers.Chain(_layers.width_of(content, "in_shape"), source.budget)
+        width = _layers.width_of(content, "in_shape")
+        chain = _layers.Chain(width, source.budget, _layers.frames_of(content, "in_shape"))
     if not layers:
         raise FormatError(f"{source}: layers: there is none")
     before, after, skip = _player(source, content)
@@ -185,12 +186,12 @@ def _title(n: int, layer: dict[str, Any]) -> str:
 
 
 def _content(source: Source) -> dict[str, Any]:
-    content = _json.parse(source, "JSON", source.read())
+    content = _json.parse(source, "JSON", _json.text_of(source))
     if isinstance(content, dict) and ("layers" in content or _guitarml.is_state_dict(content)):
         return content
     raise FormatError(
-        f"{source}: there are no layers and no state_dict in it; it is no file of RTNeural, AIDA-X "
-        "or GuitarML"
+        f"{source}: there are no layers and no state_dict in it; it is not a file of RTNeural, "
+        "AIDA-X or GuitarML"
     )
 
 
@@ -198,7 +199,7 @@ def _listed(source: Source, content: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the layers, of which each is an object."""
     layers = content["layers"]
     if not isinstance(layers, list) or not all(isinstance(one, dict) for one in layers):
-        raise FormatError(f"{source}: layers: they are no list of JSON objects")
+        raise FormatError(f"{source}: layers: they are not a list of JSON objects")
     if len(layers) > MOST_LAYERS:
         raise FormatError(f"{source}: layers: there are {len(layers)}, more than {MOST_LAYERS}")
     return layers
@@ -209,5 +210,11 @@ def inventory(source: Source) -> str:
     content = _content(source)
     if "layers" not in content:
         return f"there are tensors {listed(_guitarml.tensors(source, content))}"
-    kinds = Counter(str(layer.get("type")) for layer in _listed(source, content))
-    return f"there are layers {counted(kinds)}: lstm_fast.load_model reads them"
+    layers = _listed(source, content)
+    text = f"there are layers {counted(Counter(str(layer.get('type')) for layer in layers))}"
+    for layer in layers:
+        try:
+            _layers.check_type(layer)
+        except ValueError as error:
+            return f"{text}: {error}"
+    return f"{text}: lstm_fast.load_model reads layers of these types"

@@ -41,7 +41,7 @@ def is_state_dict(content: dict[str, Any]) -> bool:
 
 
 def tensors(source: Source, content: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of a state dict by name; what is no list of numbers is left out."""
+    """Return the tensors of a state dict by name; what is not a list of numbers is left out."""
     state = content.get("state_dict", content)
     if not isinstance(state, dict):
         raise FormatError(f"{source}: state_dict: it is {shown(state)}, expected a JSON object")
@@ -103,7 +103,7 @@ def _blocks(source: Source, content: dict[str, Any]) -> tuple[list[_Block], int]
     if not isinstance(facts, dict):
         raise FormatError(
             f"{source}: there is no model_data in it, which says what stands around the recurrent "
-            "layer: lstm_fast.load reads the LSTM alone"
+            "layer: lstm_fast.load reads an LSTM alone"
         )
     with checked(source, "model_data"):
         model = facts.get("model", "SimpleRNN")
@@ -148,7 +148,7 @@ def program(source: Source, content: dict[str, Any]) -> Program:
     with checked(source, "skip"):
         _add_inputs(chain, chain.given, skip)
     if left := sorted(set(state) - used):
-        raise FormatError(f"{source}: state_dict: {left[0]!r} is no part of such a model")
+        raise FormatError(f"{source}: state_dict: {left[0]!r} is not part of such a model")
     if chain.writer.tensor(chain.given).shape[0] > 1:
         chain.writer.note(KNOBS)
     chain.writer.note(PROTEUS)

@@ -29,7 +29,8 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {"softmax": {"axis": 0}, "elu": {"alpha"
 class Chain:
     """The program so far, and the value that the next layer gets, of shape (width,)."""
 
-    def __init__(self, width: int, budget: Budget) -> None:
+    def __init__(self, width: int, budget: Budget, frames: int | None = None) -> None:
+        self.frames = frames  # of which each has a result; None: any number
         self.writer = Writer()
         self.given = self.tensor = self.writer.value((width,))
         self.budget = budget
@@ -60,11 +61,19 @@ def width_of(content: dict[str, Any], name: str) -> int:
     return size(content, name)
 
 
+def frames_of(content: dict[str, Any], name: str) -> int | None:
+    """Return how many frames a shape says that there are; None where it leaves them open."""
+    shape = content.get(name)
+    if not isinstance(shape, list) or len(shape) != 3 or type(shape[1]) is not int:
+        return None
+    return shape[1]
+
+
 def arrays(layer: dict[str, Any], counts: tuple[int, ...], budget: Budget) -> list[Float32]:
     """Return a layer's weights.
 
     Raises:
-        ValueError: there are not as many as one of `counts`, or one is no array.
+        ValueError: there are fewer or more than any of `counts`, or one is not an array.
     """
     weights = layer.get("weights")
     found = len(weights) if isinstance(weights, list) else 0
@@ -249,7 +258,13 @@ def add(chain: Chain, layer: dict[str, Any]) -> None:
     Raises:
         ValueError: something is wrong with it.
     """
-    before = chain.width
+    before, frames = chain.width, frames_of(layer, "shape")
+    if None not in (frames, chain.frames) and frames != chain.frames:
+        raise ValueError(
+            f"its shape says that it makes {frames} frames of {chain.frames}, as with strides or "
+            "without padding in front; RTNeural computes one for each: train it with strides of 1 "
+            "and padding='causal'"
+        )
     LAYERS[layer["type"]](chain, layer)
     if (wanted := width_of(layer, "shape")) != chain.width:
         raise ValueError(f"of {before} it makes {chain.width} values, but its shape says {wanted}")

@@ -82,7 +82,7 @@ def _layer(arrays: Arrays, forget_bias: Any, cell: Cell) -> LayerWeights:
     if "kernel" not in arrays:
         raise ValueError(f"kernel is missing; there is {', '.join(sorted(arrays)) or 'nothing'}")
     if unknown := sorted(set(arrays) - set(ARRAYS)):
-        raise ValueError(f"{unknown[0]!r} is no array of a cell; those are {', '.join(ARRAYS)}")
+        raise ValueError(f"{unknown[0]!r} is not an array of a cell; those are {', '.join(ARRAYS)}")
     values = {name: to_float32(value, name, None, "") for name, value in arrays.items()}
     kernel = values["kernel"]
     if kernel.ndim != 2 or kernel.shape[1] % 4 or not kernel.shape[1]:

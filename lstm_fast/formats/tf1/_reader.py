@@ -95,7 +95,7 @@ def read(
     both; stacks that run apart from each other in each direction are two.
 
     Args:
-        path: the file, such as np.savez(path, **{v.name: value, ...}) writes it: its path, its
+        path: the file, such as `np.savez(path, **{v.name: value, ...})` writes it: its path, its
             bytes, or open; see `Source`.
         forget_bias: what the cells add to the forget gate at run time; it must be given.
         cell_clip: as the cells were made with it; infinity says that there is none, None assumes

@@ -133,7 +133,7 @@ class File:
         self.budget.work(4 * count / BYTES_A_STEP)
 
     def _raw(self, tensor: Tensor) -> NDArray[np.uint8]:
-        """Return a tensor's bytes, without a copy; empty where it is no constant."""
+        """Return a tensor's bytes, without a copy; empty where it is not a constant."""
         index = tensor.table.Buffer()
         if index >= self.model.BuffersLength():
             raise ValueError(f"is in buffer {index}, but there are {self.model.BuffersLength()}")

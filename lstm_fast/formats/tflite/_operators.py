@@ -35,7 +35,7 @@ OPTIONS = {
     SINGLE: "LSTMOptions",
     BIDIRECTIONAL: "BidirectionalSequenceLSTMOptions",
 }
-# NONE is no linear activation: for it the kernels leave the output of the cell unwritten.
+# NONE is not a linear activation: for it the kernels leave the output of the cell unwritten.
 ACTIVATIONS = {"TANH": "tanh", "RELU": "relu"}
 
 
@@ -169,7 +169,7 @@ class _Reader:
         return FormatError(f"{self.graph.file.source}: {self.operator}: {text}")
 
     def check(self) -> None:
-        """Refuse what is no float LSTM, and what has not all of its parts."""
+        """Refuse what is not a float LSTM, and what has not all of its parts."""
         for name in ("output_state", "cell_state"):
             if name not in self.given:
                 raise self.refuse(f"{name} is missing")
@@ -177,7 +177,7 @@ class _Reader:
             if tensor.type != "FLOAT32":
                 raise self.refuse(integer_text(name, tensor))
             if not tensor.variable:
-                raise self.refuse(f"{name}, {tensor}, is no variable tensor, as TFLite's own is")
+                raise self.refuse(f"{name}, {tensor}, is not a variable tensor, as TFLite's own is")
         always = ["input_to_forget", "recurrent_to_forget"]
         for name in always:
             if name not in self.given:

@@ -36,7 +36,7 @@ class Node:
 
     data: the tensors that are its input; outputs: those that are its h, which only `single` ones
     can hand to a layer above. error: why it cannot be computed; then there are no layers, and it
-    is no part of anything larger.
+    is not a part of anything larger.
     """
 
     operators: list[Operator]

