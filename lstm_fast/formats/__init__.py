@@ -186,7 +186,7 @@ def _read(source: Source, format: str | None, options: Mapping[str, Any]) -> lis
         if text := _recognise_others.likely(sample):
             raise FormatError(f"{source}: {text}") from error
         if text := _recognise_others.shard(source):
-            raise FormatError(shortened(f"{error}; {text}")) from error
+            raise FormatError(f"{error}; {text}") from error
         raise
     except (MemoryError, RecursionError, OverflowError) as error:
         raise FormatError(f"{source}: damaged: {error or type(error).__name__}") from error
