@@ -119,7 +119,7 @@ class Source:
         if self._data is not None:
             return self._data
         with self.open() as file:
-            return file.read(self.size)
+            return file.read(self.size) or b""  # None of what is not there yet, as in /proc
 
     def part(self, name: str, data: bytes) -> Source:
         """Return what a part of this file holds, as a file of that name within its budget."""

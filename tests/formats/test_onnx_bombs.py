@@ -23,6 +23,7 @@ pytest.importorskip("tflite")
 
 sys.path.insert(0, str(Path(__file__).parent))
 import onnx_bombs  # noqa: E402
+import onnx_models  # noqa: E402
 import tflite_bombs  # noqa: E402
 from onnx_limits import MEGABYTE, Case, Took, taken  # noqa: E402
 
@@ -209,6 +210,23 @@ def test_a_file_of_many_names_is_counted_once(tmp_path):
         source.beside("./" * k + "w.bin")
     assert source.budget.memory_left == before + 4 * 16
     assert len(formats.read(tmp_path / "m.onnx")) == 1
+
+
+@pytest.mark.parametrize(("dtype", "is_free"), [("f4", False), ("f8", False), ("f2", True)])
+def test_only_small_weights_are_packed_for_free(dtype, is_free):
+    tensors = [onnx_models.tensor(n, getattr(onnx_models, n).astype(dtype)) for n in "WRB"]
+    data = onnx_models.model([onnx_models.lstm()], tensors).SerializeToString()
+    source = Source(data)
+    before = source.budget.memory_left
+    formats.onnx.read(source)
+    size = sum(getattr(onnx_models, n).size for n in "WR") * 4
+    file = _file.File(Source(data))
+    for tensor in file.model.graph.initializer:
+        file.array(tensor)
+    left = file.budget.memory_left
+    file.keep(size)
+    assert left - file.budget.memory_left == (0 if is_free else size)
+    assert before - source.budget.memory_left >= (0 if is_free else size)
 
 
 # ---- .lfm ----------------------------------------------------------------------------------------

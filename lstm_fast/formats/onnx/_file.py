@@ -81,7 +81,7 @@ class File:
                 f"{source}: damaged: the version of its operators (opset_import) is missing, as "
                 "where a file is cut short: fetch or export it again"
             )
-        self._packed, self._size = 0, source.size
+        self._packed, self._size, self._has_small = 0, source.size, False
         self._external: set[Source] = set()
 
     def take(self, size_bytes: int, what: str = "what it computes from its constants") -> None:
@@ -95,12 +95,13 @@ class File:
     def keep(self, size_bytes: int) -> None:
         """Charge what a constant takes once more when it is packed, for a layer or for a program.
 
-        Four times the file is for free, for weights of 8 bits become some of 32 in any case.
+        Four times the file is for free where it has weights of 8 or 16 bits: those become some of
+        32 in any case.
 
         Raises:
             FormatError: it is more than such a file can need.
         """
-        free = max(0, min(size_bytes, 4 * self._size - self._packed))
+        free = max(0, min(size_bytes, 4 * self._size - self._packed)) if self._has_small else 0
         self._packed += free
         self.take(size_bytes - free, "its constants")
 
@@ -130,6 +131,7 @@ class File:
         dims, dtype = tuple(tensor.dims), np.dtype(kept)
         if any(size < 0 for size in dims):
             raise ValueError(f"its shape is {dims}")
+        self._has_small |= dtype.itemsize < 4
         count = math.prod(dims)
         if tensor.data_location:
             raw: Any = self._external_bytes(tensor, count * dtype.itemsize)
