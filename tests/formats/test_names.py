@@ -227,7 +227,7 @@ HEADERS = [
     (b"\x93NUMPY\x02\x00" + b"\xff" * 40, "claims 4294967295 bytes"),
     (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (16, 3)}"), "is not what it holds"),
     (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2**99,)}"), "damaged"),
-    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 3)}"), "no tuple of sizes"),
+    (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 3)}"), "not a tuple of sizes"),
     (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"), "Python objects"),
     (npy("{'descr': '<f4'}"), "damaged"),
     (npy("[" * 500), "damaged"),

@@ -111,9 +111,10 @@ def test_a_file_with_a_quantized_head(tmp_path):
         formats.read(written("pt", head.state_dict(prefix="head."), tmp_path))
 
 
-def test_what_says_that_the_file_is_damaged_refuses_the_file(tmp_path):
+def test_one_that_claims_too_much_is_refused_alone(tmp_path):
     good = torch.nn.LSTM(3, 2).state_dict()
     state = {f"{name}.{kind}": value for name in "ab" for kind, value in good.items()}
     state["a.weight_ih_l0"] = torch.ones(1).expand(8, 2**40)
-    with pytest.raises(FormatError, match="more than the file can hold"):
-        formats.read(written("pt", state, tmp_path))
+    found = {one.name: one.error for one in formats.read(written("pt", state, tmp_path))}
+    assert "more than the" in str(found["a"])
+    assert found["b"] is None

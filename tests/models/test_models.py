@@ -235,7 +235,7 @@ def bad_frames():
     yield {**good, "token": np.float32(1)}, TypeError, "input 'token' has dtype.*expected integers"
     yield {**good, "token": np.True_}, TypeError, "expected integers"
     yield {**good, "token": [token]}, ValueError, "input 'token' has shape"
-    yield {**good, "token": np.uint64(2**63)}, ValueError, "no int64"
+    yield {**good, "token": np.uint64(2**63)}, ValueError, "not an int64"
     yield {**good, "token": 5}, ValueError, "the index 5 is not within the 5 rows"
     yield {**good, "token": -6}, ValueError, "the index -6"
     yield {"audio": audio}, ValueError, "'token' is missing; expected 'audio'"

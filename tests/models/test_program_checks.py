@@ -61,8 +61,8 @@ WRONG = {
     "nothing": (changed(ops=None), "NoneType"),
     # tensors
     "kind": (more("tensors", Tensor((2,), "float64")), "tensor 6: its kind is 'float64'"),
-    "size": (more("tensors", Tensor((2, 0))), "tensor 6: .* no integer of 1 or more"),
-    "bool size": (more("tensors", Tensor((True,))), "tensor 6: .* no integer of 1 or more"),
+    "size": (more("tensors", Tensor((2, 0))), "tensor 6: .* not an integer of 1 or more"),
+    "bool size": (more("tensors", Tensor((True,))), "tensor 6: .* not an integer of 1 or more"),
     "huge": (more("tensors", Tensor((2**15, 2**14))), "tensor 6: .* more than 268435456 elements"),
     "huge in sum": (
         more("tensors", Tensor((2**14, 2**14))),
