@@ -204,7 +204,8 @@ def _near(slot: Slot, slots: list[Slot], rng: random.Random) -> None:
     here, key = slot
     value = here[key]
     if type(value) in (int, float):
-        here[key] = rng.choice((value + 1, value - 1, -value, value * 2, 0, float(value)))
+        as_float = float(value) if abs(value) < 2**1000 else 0.5
+        here[key] = rng.choice((value + 1, value - 1, -value, value * 2, 0, as_float))
     elif isinstance(value, str) and value:
         at = rng.randrange(len(value))
         here[key] = rng.choice((value[:at], value + value, value.upper(), value[:at] + "/" + value))
