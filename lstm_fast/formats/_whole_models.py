@@ -10,7 +10,6 @@ from ..model import Model
 from ..program import Program
 from . import _choose, _sample, _source
 from ._files import FormatError, MissingExtraError
-from ._recognise_containers import json_kind
 
 if TYPE_CHECKING:
     from .._weight_types import WeightDtype
@@ -80,6 +79,8 @@ def program_of(source: Source, options: Mapping[str, Any]) -> Program:
         FormatError: it is damaged or of another format, or cannot be read; or a library is missing.
         TypeError, ValueError: an option is wrong, or not for such a file.
     """
+    from ._recognise_containers import json_kind  # which takes json
+
     sample = _sample(source)
     name = _choose(sample, None)
     if name not in READERS:

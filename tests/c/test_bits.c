@@ -17,7 +17,7 @@ int main(int count, char **arguments) {
     for (size_t i = 0; i < lf_isa_count(); i++) {
         const int is_here = lf_isa_missing(i, 0) == NULL;
         const lf_status status = lf_self_test(lf_isa_name(i));
-        printf("%s: %s\n", lf_isa_name(i), lf_status_text(status));
+        printf("%s: %s\n", lf_isa_name(i), lf_status_text((int)status));
         CHECK(status == (is_here ? LF_OK : LF_ERR_ISA_ABSENT));
     }
     return check_failures(lf_isa_name(chosen));

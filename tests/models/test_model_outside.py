@@ -385,7 +385,7 @@ def test_half_of_a_step_says_what_to_do_until_that_is_done():
     try:
         for cure in cures:
             found = set()
-            for _ in range(200):  # until the other thread is inside; mostly soon
+            for _ in range(2000):  # until the other thread is inside; mostly soon
                 found.add(in_child(lambda cure=cure: use(cure)))
                 if "works" in found:
                     break
