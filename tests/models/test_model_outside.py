@@ -341,7 +341,7 @@ def test_both_sides_of_a_fork_go_on_to_the_bit(models, name):
 def test_half_of_a_step_says_what_to_do_until_that_is_done():
     """In the child of a fork that came while another thread was in a call."""
     models = Models("native")
-    model, xs = models["rich"], frames("rich", 20_000)  # a run that is longer than a fork
+    model, xs = models["rich"], frames("rich", 50_000)  # a run that is longer than a fork
     stream, over = model.stream(), threading.Event()
     other, x = model.stream(), {key: np.array(value) for key, value in cut(xs, 0).items()}
     state, snapshot = other.state, other.snapshot()
