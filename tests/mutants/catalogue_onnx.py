@@ -102,7 +102,7 @@ ONNX_PROGRAMS = [
     Mutant(
         "ONNX programs: numbers that follow from the length are not noticed",
         ONNX + "_frames.py",
-        "not in SHAPES and _depends(one, many)",
+        "not in SHAPES and self._depends(one, many)",
         "not in SHAPES and False",
         TIME_AXES + "::test_what_takes_places_or_the_length_is_an_error",
     ),
@@ -123,8 +123,8 @@ ONNX_PROGRAMS = [
     Mutant(
         "ONNX programs: what only looks shapes up counts as the length",
         ONNX + "_frames.py",
-        "not in SHAPES and _depends(one, many)",
-        "is not None and _depends(one, many)",
+        "not in SHAPES and self._depends(one, many)",
+        "is not None and self._depends(one, many)",
         TIME_AXES + "::test_what_only_looks_so_loads",
     ),
     Mutant(

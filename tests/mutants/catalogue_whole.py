@@ -34,8 +34,8 @@ WHOLE_MODELS = [
     Mutant(
         "Keras programs: a convolution has its taps the other way round",
         KERAS + "_layers.py",
-        "(kernel.transpose(2, 1, 0), *bias)",
-        "(kernel[::-1].transpose(2, 1, 0), *bias)",
+        "for one in (kernel, *bias)]",
+        "for one in (kernel[:, :, ::-1], *bias)]",
         STEPS,
     ),
     Mutant(
