@@ -17,8 +17,11 @@ __all__ = ["Readable", "Source"]
 
 # bytes are what a file holds, and never its path.
 Readable: TypeAlias = "str | os.PathLike[Any] | bytes | bytearray | memoryview | BinaryIO | Source"
+SMALL = 1 << 16  # bytes of a file that is read at once, which is quicker than to open it again
 OPENING_STEPS = 200  # of a file beside, with looking where its links lead
-FLAGS = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # of which a system has some
+# Of which a system has some; with the first, nothing waits for the other end of a pipe.
+FLAGS = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")
+OPENING = sum(getattr(os, name, 0) for name in FLAGS)
 
 
 class Source:
@@ -72,6 +75,10 @@ class Source:
         if self._data is None:
             with self.open() as file:
                 self.size = os.fstat(file.fileno()).st_size
+                if self.size <= SMALL:
+                    self._data = file.read(self.size) or b""
+            if self._data is not None and len(self._data) != self.size:
+                raise error(f"{self._title}: it was cut short while it was read")
         else:
             self.size = len(self._data)
         if most is not None and self.size > most:
@@ -92,12 +99,18 @@ class Source:
     @property
     def suffix(self) -> str:
         """The end of its name from the last full stop, in small letters."""
-        return Path(self.name).suffix.lower()
+        return os.path.splitext(self.name)[1].lower()
 
     @cached_property
     def budget(self) -> Budget:
         """What reading it may take, shared by all that read this object."""
         return Budget(self, self.size, self._error)
+
+    @cached_property
+    def _folders(self) -> set[Path]:
+        """Where it is, and where what it links to is; the files beside it may be there."""
+        path = self.path or Path()
+        return {path.parent.resolve(), path.resolve().parent}
 
     def open(self) -> BinaryIO:
         """Return the file, open for reading at its beginning. It is the caller's.
@@ -106,7 +119,7 @@ class Source:
             OSError: it cannot be opened.
             FormatError: it is not a regular file, or none any more.
         """
-        if self.path is None:
+        if self._data is not None or self.path is None:
             return io.BytesIO(self._data or b"")
         return _opened(self.path, self._error)
 
@@ -157,8 +170,7 @@ class Source:
             raise ValueError(f"{shown(name)} is outside of the file's folder")
         path = self.path.parent / name
         try:
-            folders = {self.path.parent.resolve(), self.path.resolve().parent}
-            target = path.resolve()
+            folders, target = self._folders, path.resolve()
         except (OSError, RuntimeError):  # RuntimeError before Python 3.13
             raise ValueError(f"{shown(name)} is a link that leads to itself") from None
         if not any(target.is_relative_to(folder) for folder in folders):
@@ -252,8 +264,7 @@ def _opened(path: Path, error: type[ValueError]) -> BinaryIO:
 
 
 def _opener(path: str, flags: int) -> int:
-    """Open a file without waiting for the other end of a pipe."""
-    return os.open(path, flags | sum(getattr(os, name, 0) for name in FLAGS))
+    return os.open(path, flags | OPENING)
 
 
 def _check_regular(
