@@ -148,7 +148,7 @@ def _forget_peak() -> None:
 
 
 def options_for(path: Path) -> dict[str, Any]:
-    return {"forget_bias": 1.0} if path.parent.name == "tf1" else {}
+    return {"forget_bias": 1.0, "format": "tf1"} if path.parent.name == "tf1" else {}
 
 
 def seconds_for(size: int) -> float:
