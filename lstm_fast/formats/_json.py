@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from .._source import Source
-from ._files import FormatError, checked
+from ._files import checked
 
 # What Python takes at most for each of these characters, in bytes: a number and its place in a
 # list, a dict with one value, a list with one, half of a short string, a name's place in a dict and
@@ -32,14 +32,13 @@ def text_of(source: Source) -> bytes:
     return data
 
 
-def parse(source: Source, part: str, data: bytes, limit: int | None = None) -> Any:
+def parse(source: Source, part: str, data: bytes) -> Any:
     """Return what a JSON text holds.
 
     Args:
         source: the file, whose budget is charged.
         part: which part of it this is, for errors.
         data: the text, in UTF-8.
-        limit: how many bytes of memory its values may take, in place of the budget.
 
     Raises:
         FormatError: it is not JSON, or holds too many values.
@@ -47,12 +46,6 @@ def parse(source: Source, part: str, data: bytes, limit: int | None = None) -> A
     counts = {character: data.count(character) for character in COSTS}
     cost = sum(COSTS[character] * count for character, count in counts.items())
     is_plain = data.isascii()
-    if limit is not None:
-        if cost > limit:
-            raise FormatError(
-                f"{source}: {part}: there are too many values for a file of this size"
-            )
-        return _parsed(source, part, data, is_plain)
     # One emoji makes a whole text take four bytes per character, also one that is written \u.
     cost += len(data) * (1 if is_plain and b"\\u" not in data else WIDEST)
     what = f"{part}: what it holds"
@@ -61,13 +54,9 @@ def parse(source: Source, part: str, data: bytes, limit: int | None = None) -> A
     source.budget.memory(cost, what)
     text_bytes = len(data) * (1 if is_plain or len(data) > LARGE else WIDEST)
     source.budget.memory(text_bytes, what)
-    value = _parsed(source, part, data, is_plain)
-    source.budget.give_back(text_bytes)
-    return value
-
-
-def _parsed(source: Source, part: str, data: bytes, is_plain: bool) -> Any:
     # A large text is taken as a character per byte; what is lost are the accents in its names.
     encoding = "utf-8" if is_plain or len(data) <= LARGE else "latin-1"
     with checked(source, part, RecursionError):
-        return json.loads(data.decode(encoding))
+        value = json.loads(data.decode(encoding))
+    source.budget.give_back(text_bytes)
+    return value

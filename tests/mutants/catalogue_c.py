@@ -396,34 +396,6 @@ C = [
         SNAPSHOT_C,
     ),
     Mutant(
-        "a snapshot may be shorter than it must be",
-        "csrc/snapshot.c",
-        "    if (size < version + version_bytes + LF_SHA256_BYTES ||\n        memcmp(",
-        "    if (memcmp(",
-        SNAPSHOT_C,
-    ),
-    Mutant(
-        "a snapshot of another version is taken for one of other weights",
-        "csrc/snapshot.c",
-        "sizeof digest) == 0 &&\n           memcmp(bytes + version, header + version, version_bytes) == 0;",  # noqa: E501
-        "sizeof digest) == 0 && version_bytes && header;",
-        SNAPSHOT_C,
-    ),
-    Mutant(
-        "a snapshot may have more or fewer values",
-        "csrc/snapshot.c",
-        "size != lf_snapshot_bytes(model) || ",
-        "",
-        SNAPSHOT_C,
-    ),
-    Mutant(
-        "of a snapshot's header only its beginning counts",
-        "csrc/snapshot.c",
-        "memcmp(bytes, model->snapshot_header, header) != 0",
-        "memcmp(bytes, model->snapshot_header, header - 1) != 0",
-        SNAPSHOT_C,
-    ),
-    Mutant(
         "an ISA that this CPU lacks is taken for another without a word",
         "csrc/cpu/dispatch.c",
         "        if (name)\n            return LF_ERR_ISA_ABSENT;\n",
