@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from ast import literal_eval
 from contextlib import contextmanager
 
@@ -123,22 +124,29 @@ def test_a_reset_mends_what_a_fork_left_in_the_resampler(model):
         stream = vad.SpeechStream(model, rate=48000)
         session = steps(stream)
         (shape,) = [one.shape for one in session.model.inputs.values()]
-        # So long that a fork is sure to come in the middle; its end is waited for.
-        frames = np.zeros((100000 // shape[-1] * 100, *shape), np.float32)
-        thread = threading.Thread(target=session.run, args=(frames,))
-        thread.start()
-        while thread.is_alive():
-            child = os.fork()
-            if child == 0:
-                os._exit(_after(stream))
-            said = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        for times in (1, 1, 2, 4, 8, 16):  # until a fork takes less long than the run
+            frames = np.zeros((100000 // shape[-1] * 50 * times, *shape), np.float32)
+            said = _fork_beside(lambda frames=frames: session.run(frames), stream)
             if said:
                 break
-        thread.join()
         assert said == MENDED
 
 
 MENDED, STILL = 1, 2
+
+
+def _fork_beside(work, stream):
+    """Fork while another thread works, again and again; return what the first child inside says."""
+    thread, said = threading.Thread(target=work), 0
+    thread.start()
+    while thread.is_alive() and not said:
+        time.sleep(0.001)  # gives the lock away, else the thread does not come to work
+        child = os.fork()
+        if child == 0:
+            os._exit(_after(stream))
+        said = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    thread.join()
+    return said
 
 
 def _after(stream):
