@@ -29,7 +29,8 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         TypeError: it has no values to be taken, such as a sparse tensor.
         ValueError: lists of different lengths.
     """
-    if np.ma.isMaskedArray(value):
+    masked = _type_in("numpy.ma", "MaskedArray")
+    if masked is not None and isinstance(value, masked):
         raise TypeError(f"{name} is a masked array: fill in or drop what is masked first")
     try:
         array = np.asarray(_without_tensors(value, name))
@@ -51,14 +52,15 @@ class _NoValuesError(TypeError):
     """A tensor without values that could be taken; the text is ours and complete."""
 
 
-def _tensor_type() -> type | None:
-    kind = getattr(sys.modules.get("torch"), "Tensor", None)
+def _type_in(module: str, name: str) -> type | None:
+    """Return a type of a module if that is imported: else nobody has a value of that type."""
+    kind = getattr(sys.modules.get(module), name, None)
     return kind if isinstance(kind, type) else None
 
 
 def _without_tensors(value: Any, name: str, depth: int = 0) -> Any:
     """Return value with every tensor in it as an array."""
-    kind = _tensor_type()
+    kind = _type_in("torch", "Tensor")
     if kind is None:
         return value
     if isinstance(value, kind):
@@ -140,7 +142,7 @@ def _of_objects(array: NDArray[Any]) -> NDArray[Any]:
 
 def _of_scalar(value: Any) -> Any:
     """Return a tensor within an array of objects as an array."""
-    kind = _tensor_type()
+    kind = _type_in("torch", "Tensor")
     return _of_tensor(value, "a value") if kind and isinstance(value, kind) else value
 
 

@@ -126,7 +126,7 @@ def test_a_reset_mends_what_a_fork_left_in_the_resampler(model):
         (shape,) = [one.shape for one in session.model.inputs.values()]
         for times in (1, 1, 2, 4, 8, 16):  # until a fork takes less long than the run
             frames = np.zeros((100000 // shape[-1] * 50 * times, *shape), np.float32)
-            said = _fork_beside(lambda frames=frames: session.run(frames), stream)
+            said = _fork_beside((session.run, frames), stream)
             if said:
                 break
         assert said == MENDED
@@ -135,9 +135,9 @@ def test_a_reset_mends_what_a_fork_left_in_the_resampler(model):
 MENDED, STILL = 1, 2
 
 
-def _fork_beside(work, stream):
-    """Fork while another thread works, again and again; return what the first child inside says."""
-    thread, said = threading.Thread(target=work), 0
+def _fork_beside(call, stream):
+    """Fork while another thread is in a call, until a child is inside; return what it says."""
+    thread, said = threading.Thread(target=call[0], args=call[1:]), 0
     thread.start()
     while thread.is_alive() and not said:
         time.sleep(0.001)  # gives the lock away, else the thread does not come to work
