@@ -307,7 +307,7 @@ def read_stack(
     if taken:
         assumptions.append(
             f"taken by name for no part of the LSTM: {listed(taken)} "
-            "(ignore= or --ignore says that they are none)"
+            "(ignore= says that they are none)"
         )
     return Stack(weights, reader.sources(), tuple(notes), tuple(assumptions))
 

@@ -204,7 +204,13 @@ def wrong_command(line):
         extras = set(re.findall(r"\[(\w+)\]", line))
         missing = extras - set(settings["project"]["optional-dependencies"])
         return f"there is no extra {missing}" if missing else ""
-    elif program not in ("cmake", "cc", "export", "git", "./vad"):  # tests/c/test_c_library.py runs those
+    elif program not in (
+        "cmake",
+        "cc",
+        "export",
+        "git",
+        "./vad",
+    ):  # tests/c/test_c_library.py runs those
         return f"{program} is unknown here"
     return ""
 

@@ -126,7 +126,7 @@ def test_a_reset_mends_what_a_fork_left_in_the_resampler(model):
         (shape,) = [one.shape for one in session.model.inputs.values()]
         for times in (1, 1, 2, 4, 8, 16):  # until a fork takes less long than the run
             frames = np.zeros((100000 // shape[-1] * 50 * times, *shape), np.float32)
-            said = _fork_beside(lambda frames=frames: session.run(frames), stream)
+            said = _fork_beside(lambda frames=frames, one=session: one.run(frames), stream)
             if said:
                 break
         assert said == MENDED
