@@ -350,7 +350,7 @@ def read_mapping(
 
     Args:
         mapping: names to values, each anything that `_foreign_arrays.as_array` takes.
-        prefix: what stands before the names, such as "model.decoder.rnn.".
+        prefix: what comes before the names, such as "model.decoder.rnn.".
         cell: the options of every layer's cell.
         ignore: patterns of names that are left out, as of `fnmatch`.
 

@@ -180,7 +180,7 @@ def _report(result: Comparison, rich: bool | None, width: int | None) -> str:
                 table.marked[number] = "bold"
             table.rows.append(_pair_row(pair, a, b, billed))
         tables.append(table)
-    lines = [f"points: accuracy of {a} minus that of {b}; what stands in pairs is {a} | {b}"]
+    lines = [f"points: accuracy of {a} minus that of {b}; pairs of figures are {a} | {b}"]
     if result.same_windows < 1:
         other = share_text(1 - result.same_windows)
         lines.append(f"of {other} of the sequences they saw DIFFERENT windows")

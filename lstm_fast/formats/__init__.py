@@ -297,7 +297,7 @@ def load(
         path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, RTNeural,
             Equinox, or arrays as .npz. docs/formats.md lists what each may hold. Given by its path;
             or as bytes, which are what it holds; or as a binary file that is open, such as BytesIO,
-            which is read from where it stands to its end.
+            which is read from its position to its end.
         name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.
         format: one of `formats.READERS`; None finds out.
         weight_dtype: see `LSTM.from_state_dict`.
