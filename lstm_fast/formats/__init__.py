@@ -165,6 +165,15 @@ def read(path: Readable, format: str | None = None, **options: Any) -> list[Foun
         FormatError: it is damaged or of another format, or no LSTM in it is of a kind that we can
             compute; or a library is missing (`MissingExtraError`).
         TypeError, ValueError: the format is unknown, or has no such option.
+
+    Example:
+        >>> import io
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> file = io.BytesIO()  # or a path
+        >>> np.savez(file, **LSTM.random(3, 4).state_dict())
+        >>> [found.weights.hidden_size for found in read(file.getvalue())]
+        [4]
     """
     return _read(_source(path), format, options)
 

@@ -68,6 +68,31 @@ def test_the_main_names_have_examples():
     assert [one for one in classes if ">>> " not in (inspect.getdoc(one) or "")] == []
 
 
+WITHOUT = {  # modules whose names need what is not installed, or are for the command line
+    "lstm_fast.bench",
+    "lstm_fast.integrations",
+}
+
+
+def without_examples(modules):
+    """Return those of these modules that export nothing with an example."""
+    values = {module: site_names.public_names(module).values() for module in modules}
+    docs = {
+        module: [inspect.getdoc(one) or "" for one in found] for module, found in values.items()
+    }
+    return {module for module, texts in docs.items() if not any(">>> " in one for one in texts)}
+
+
+def test_every_public_package_has_examples():
+    for needed in ("opentelemetry", "scipy"):
+        pytest.importorskip(needed)
+    modules = {*site_names.packages(), "lstm_fast.operations", "lstm_fast.reference"}
+    modules |= {"lstm_fast.reference_operations", "lstm_fast.formats.gates"}
+    readers = {one for one in modules if one.startswith("lstm_fast.formats.")}  # of load
+    found = without_examples(modules) - (readers - {"lstm_fast.formats.gates"})
+    assert found == WITHOUT
+
+
 # ---- every public name ----
 
 
