@@ -1,5 +1,7 @@
 """Tries one wheel on each CPython that is found here: the smoke test, then the golden bits.
 
+The oldest one gets the oldest NumPy and cffi that pyproject.toml allows.
+
 python .ci/pythons.py dist/lstm_fast-*-cp310-abi3-*.whl
 """
 
@@ -51,14 +53,22 @@ def found(version: str) -> str | None:
     return None
 
 
-def trial(python: str, wheel: Path, folder: Path) -> tuple[bool, str]:
+def oldest() -> list[str]:
+    """Return the oldest NumPy and cffi that pyproject.toml allows, as pip takes them."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    line = next(one for one in text.splitlines() if one.startswith("dependencies = "))
+    return [f"{name}=={least}.*" for name, least in re.findall(r"(\w+)>=([\d.]+)", line)]
+
+
+def trial(version: str, python: str, wheel: Path, folder: Path) -> tuple[bool, str]:
     """Return whether a wheel passes in a fresh environment, and what was printed."""
     inside = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", inside]
     pytest = ["-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", f"--rootdir={ROOT}"]
     steps = [
         [python, "-m", "venv", "--without-pip", folder],
-        [*pip, "install", "--quiet", wheel],  # brings NumPy and cffi, which are enough
+        # Brings NumPy and cffi, which are enough.
+        [*pip, "install", "--quiet", wheel, *(oldest() if version == VERSIONS[0] else ())],
         [inside, ROOT / ".ci/smoke.py", "native"],
         [*pip, "install", "--quiet", "pytest", "hypothesis"],
         [inside, *pytest, "-p", "no:cacheprovider", ROOT / "tests/backends/test_bits.py"],
@@ -87,7 +97,7 @@ def main() -> int:
     here = {version: python for version, python in pythons.items() if python}
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(os.cpu_count()) as threads:
         folders = (Path(work) / version for version in here)
-        results = threads.map(trial, here.values(), [wheel] * len(here), folders)
+        results = threads.map(trial, here, here.values(), [wheel] * len(here), folders)
         failed = []
         for (version, python), (passed, printed) in zip(here.items(), results, strict=True):
             last = printed.strip().splitlines()[-1] if passed else f"FAILED\n{printed}"
