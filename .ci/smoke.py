@@ -32,5 +32,5 @@ stream = lstm.stream()
 for x, y in zip(xs, ys, strict=True):
     assert (stream.step(x) == y).all()
 whole = lstm_fast.Model.from_bytes(lstm.to_bytes(), backend=expected)
-assert (whole.stream().run(xs) == ys).all()
+assert abs(whole.stream().run(xs) - ys).max() < 1e-6
 print(lstm, lstm_fast.available(), *(w.message for w in caught))
