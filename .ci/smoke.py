@@ -31,4 +31,6 @@ assert abs(ys - exact).max() < 1e-6
 stream = lstm.stream()
 for x, y in zip(xs, ys, strict=True):
     assert (stream.step(x) == y).all()
+whole = lstm_fast.Model.from_bytes(lstm.to_bytes(), backend=expected)
+assert abs(whole.stream().run(xs) - ys).max() < 1e-6
 print(lstm, lstm_fast.available(), *(w.message for w in caught))

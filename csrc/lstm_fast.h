@@ -83,7 +83,7 @@ typedef enum lf_status {
     LF_ERR_FULL = 13,        /* every slot of the pool is taken */
     LF_ERR_FORKED = 14,      /* a fork came in the middle of a call on this session: see below */
     LF_ERR_FINGERPRINT = 15, /* the model was made without the fingerprint that a snapshot needs */
-    LF_ERR_SNAPSHOT = 16,    /* these bytes are no snapshot, are damaged, or of another version */
+    LF_ERR_SNAPSHOT = 16,    /* not a snapshot, or damaged, or of another version */
     LF_ERR_WEIGHTS = 17,     /* the snapshot was taken with other weights, or of another model */
     LF_ERR_BITS = 18,        /* this build computes other bits: its flags change the arithmetic */
     LF_ERR_PROGRAM =
@@ -100,7 +100,7 @@ typedef enum lf_status {
 /* The version of this library, such as "0.1.0"; a constant. */
 const char *lf_version(void);
 
-/* One constant sentence for a status; never null, also for values that are no lf_status. */
+/* One constant sentence for a status; never null, also for values that are not an lf_status. */
 const char *lf_status_text(int status);
 
 /*

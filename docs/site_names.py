@@ -29,8 +29,9 @@ def public_names(module: str) -> dict[str, Any]:
     """Return what a module exports, without the modules among it."""
     try:
         there = importlib.import_module(module)
-    except ImportError:  # a plug-in whose framework is not installed
-        path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+    except ImportError:  # of an extra, or a plug-in whose framework is not installed
+        folder = ROOT.joinpath(*module.split("."))
+        path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
         tree = ast.parse(path.read_text("utf-8"))
         exported = next(n for n in tree.body if ast.unparse(n).startswith("__all__ ="))
         return {name: object() for name in ast.literal_eval(exported.value)}  # type: ignore[attr-defined]

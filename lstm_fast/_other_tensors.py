@@ -195,11 +195,11 @@ def refusal(names: list[str], prefix: str) -> str:
     """Return the error on names that are not understood."""
     is_norm = any(re.search(r"norm|\bln", name[len(prefix) :].lower()) for name in names)
     hint = " (layer normalisation is read as layer_norm_l0 alone, see lstm_fast.Cell)"
-    stands, it, changes = ("stands", "it", "it changes")
+    are, it, changes = ("is", "it", "it changes")
     if len(names) > 1:
-        stands, it, changes = ("stand", "them", "they change")
+        are, it, changes = ("are", "them", "they change")
     return (
-        f"{listed(names)} {stands} beside the weights of this LSTM, which may compute something "
+        f"{listed(names)} {are} beside the weights of this LSTM, which may compute something "
         f"else with {it} than a plain one{hint if is_norm else ''}; if {changes} nothing, leave "
         f"{it} out: {advice(names, prefix)}"
     )

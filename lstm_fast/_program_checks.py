@@ -290,7 +290,7 @@ def _array(value: Any, tensor: Tensor) -> NDArray[Any]:
     if not (array.dtype == dtype or (array.dtype.kind == dtype.kind and dtype.kind != "b")):
         raise ValueError(f"it has dtype {array.dtype}, its tensor is {tensor.kind}")
     with np.errstate(all="ignore"):
-        array = np.array(array, dtype, order="C", copy=None if _never_changes(array) else True)
+        array = array.astype(dtype, order="C", copy=not _never_changes(array))
     array.flags.writeable = False
     return array
 

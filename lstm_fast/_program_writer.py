@@ -14,7 +14,7 @@ from .program import Input, Kind, Op, Output, Program, Shape, State, Tensor
 
 MOST_OPS = 20_000
 MOST_ELEMENTS = 1 << 24  # of one value
-MOST_IN_ALL = 1 << 28  # of all values that are no constants
+MOST_IN_ALL = 1 << 28  # of all values that are not constants
 MOST_KEPT = 1 << 22  # of all states, which a file need not hold
 
 

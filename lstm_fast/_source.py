@@ -43,7 +43,7 @@ class Source:
     def __init__(
         self, given: Readable, error: type[ValueError] = FormatError, most: int | None = None
     ) -> None:
-        """Look at what was given; an open file is read to its end, from where it stands.
+        """Look at what was given; an open file is read from its position to its end.
 
         Args:
             given: a path; bytes, bytearray or memoryview of what the file holds; or a binary file
@@ -216,7 +216,7 @@ def _title(file: Any) -> tuple[str, str]:
 
 
 def _contents(file: Any, title: str, error: type[ValueError], most: int | None) -> bytes:
-    """Return what an open file holds from where it stands; of one too large, a byte too much."""
+    """Return what an open file holds from its position on; of one too large, a byte too much."""
     if isinstance(file, io.TextIOBase) or not callable(getattr(file, "read", None)):
         kind = "a file in text mode" if isinstance(file, io.TextIOBase) else type(file).__name__
         raise TypeError(
@@ -233,14 +233,14 @@ def _contents(file: Any, title: str, error: type[ValueError], most: int | None) 
         raise TypeError(f"{title}: it gave {type(data).__name__}, not bytes: open it with 'rb'")
     if not data and (at := _place(file)):
         raise error(
-            f"{title}: it stands at byte {at}, behind which there is nothing: go back to its "
+            f"{title}: its position is byte {at}, behind which there is nothing: go back to its "
             "beginning, file.seek(0)"
         )
     return bytes(data)
 
 
 def _place(file: Any) -> int:
-    """Return where an open file stands; 0 where it cannot say."""
+    """Return the position of an open file; 0 where it cannot say."""
     try:
         return int(file.tell())
     except (OSError, AttributeError, TypeError, ValueError):

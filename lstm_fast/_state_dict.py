@@ -307,7 +307,7 @@ def read_stack(
     if taken:
         assumptions.append(
             f"taken by name for no part of the LSTM: {listed(taken)} "
-            "(ignore= or --ignore says that they are none)"
+            "(ignore= says that they are none)"
         )
     return Stack(weights, reader.sources(), tuple(notes), tuple(assumptions))
 
@@ -350,7 +350,7 @@ def read_mapping(
 
     Args:
         mapping: names to values, each anything that `_foreign_arrays.as_array` takes.
-        prefix: what stands before the names, such as "model.decoder.rnn.".
+        prefix: what comes before the names, such as "model.decoder.rnn.".
         cell: the options of every layer's cell.
         ignore: patterns of names that are left out, as of `fnmatch`.
 

@@ -114,7 +114,7 @@ class Cell:
 
         a_i += p_i c;  a_f += p_f c                              peepholes
         a = norm(a) * layer_norm + b  for each gate              layer normalisation (TFLite's form;
-                                                                 b stands here, not in the sums)
+                                                                 b is added here, not in the sums)
         i = gate(a_i);  f = gate(a_f);  g = input(a_g)           a clipped to +-clip, a_o too
         f = 1 - i (coupled "input")   or   i = 1 - f (coupled "forget")
         c' = f c + i g                                           clipped to +-cell_clip
@@ -205,7 +205,7 @@ class Cell:
         """Make a cell of what `to_json` returned.
 
         Raises:
-            TypeError, ValueError: it is no such thing.
+            TypeError, ValueError: it is not such a thing.
         """
         if not isinstance(options, dict):
             raise TypeError(f"the options of a cell are a dict, found {type(options).__name__}")

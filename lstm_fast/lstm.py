@@ -122,7 +122,7 @@ class LSTM(HasSizes, Model):
                 initial state. A weight that PyTorch computes from others (weight norm, spectral
                 norm, pruning) is computed. Values: anything `np.asarray` takes, and tensors of any
                 kind; they are rounded to float32.
-            prefix: what stands before the names, such as "model.decoder.rnn.". Names that do not
+            prefix: what comes before the names, such as "model.decoder.rnn.". Names that do not
                 begin with it are of no interest; one that does, and is neither of these nor clearly
                 another layer, is an error, since the module may compute something with it.
             cell: what the cells compute where they are not plain ones, see `Cell`.

@@ -275,7 +275,7 @@ class Model:
             state: a mapping such as `stream.state`, with the names, shapes and kinds of `states`.
 
         Raises:
-            TypeError, ValueError: state is no such mapping.
+            TypeError, ValueError: state is not such a mapping.
         """
         stream = self._core.stream(self)
         if state is not None:

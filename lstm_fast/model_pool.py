@@ -326,7 +326,7 @@ class ModelPool(ABC):
 
     @abstractmethod
     def _open(self, opened: Handles) -> None:
-        """Begin a session from the start; its handle stands in opened[0] as soon as it is open."""
+        """Begin a session from the start; its handle is in opened[0] as soon as it is open."""
 
     @abstractmethod
     def _prepare(self, handles: Handles) -> int:

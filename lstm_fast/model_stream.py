@@ -190,7 +190,7 @@ class ModelStream(ABC):
 
         Args:
             snapshot: bytes, bytearray or memoryview; or the file that holds them, as a
-                `pathlib.Path` or open in binary mode, which is read from where it stands. A str is
+                `pathlib.Path` or open in binary mode, which is read from its position. A str is
                 refused: it may be a snapshot that was decoded by mistake, and is not a path.
 
         Raises:

@@ -38,6 +38,10 @@ class Operation:
 
     number: in `.lfm` files. inputs: their names, see above; ("*",) takes one or more. outputs: how
     many. computes: what, in words.
+
+    Example:
+        >>> OPERATIONS["dense"].inputs
+        ('x', '=weight', '=bias?')
     """
 
     code: str

@@ -1,7 +1,7 @@
 """A model as a list of operations: what files are read into, and what every backend runs.
 
 A program is one step of one session. Its values are tensors without a batch axis, numbered from 0;
-each is an input, a state, a constant, or what one operation computes. Operations stand in an order
+each is an input, a state, a constant, or what one operation computes. Operations are in an order
 in which each finds its inputs computed. State is a register: at the end of a step the tensor that a
 `State` names as `next` becomes the one that it names as `tensor`.
 """
@@ -55,7 +55,7 @@ class Tensor:
 class Input:
     """What a caller gives in each step.
 
-    history: so many values of the last axis stand in front of those that a caller gives: the last
+    history: so many values of the last axis come in front of those that a caller gives: the last
         ones of the steps before, zeros at first. `tensor` has both.
     shape: of what a caller gives, as the caller gives it.
     """

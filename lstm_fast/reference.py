@@ -85,7 +85,13 @@ def cell(
 
 
 def gates(a: ArrayLike, c: ArrayLike) -> tuple[Float64, Float64]:
-    """Return the new (h, c) from pre-activations a, shape (4H,), and the old c, shape (H,)."""
+    """Return the new (h, c) from pre-activations a, shape (4H,), and the old c, shape (H,).
+
+    Example:
+        >>> h, c = gates([0.0, 0.0, 100.0, 0.0], [1.0])  # i = f = o = 1/2, g = 1
+        >>> c
+        array([1.])
+    """
     a_i, a_f, a_g, a_o = np.split(_float64(a), 4)
     i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
     c = f * _float64(c) + i * g
@@ -94,7 +100,12 @@ def gates(a: ArrayLike, c: ArrayLike) -> tuple[Float64, Float64]:
 
 
 def activation(x: ArrayLike, name: str, alpha: float = 0.0, beta: float = 0.0) -> Float64:
-    """Return an activation of `lstm_fast.Activation` for any shape; see there for the formulas."""
+    """Return an activation of `lstm_fast.Activation` for any shape; see there for the formulas.
+
+    Example:
+        >>> activation([-1.0, 0.5, 2.0], "relu")
+        array([0. , 0.5, 2. ])
+    """
     x = _float64(x)
     with np.errstate(over="ignore", invalid="ignore"):
         if name == "sigmoid":
@@ -203,6 +214,10 @@ def quantise_rows(w: ArrayLike) -> tuple[Float64, Float64]:
 
     The scale of a row is max(abs(w)) / 127 in float32, and 0 where that maximum is
     below 2**-100; see LF_INT8 in csrc/lstm_fast.h. Shapes (4H, K) and (4H,).
+
+    Example:
+        >>> quantise_rows([[1.27, -0.64]])[0]
+        array([[127., -64.]], dtype=float32)
     """
     w = np.asarray(w, np.float32)
     largest = np.abs(w).max(axis=1)

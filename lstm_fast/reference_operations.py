@@ -44,6 +44,10 @@ def compute(code: str, attributes: Attributes, inputs: Sequence[Array | None]) -
 
     Raises:
         ValueError: `embedding` is given an index beyond its table.
+
+    Example:
+        >>> compute("relu", {}, [np.array([-1.0, 2.0])])
+        (array([0., 2.]),)
     """
     with np.errstate(all="ignore"):  # what is not finite is allowed
         result = FUNCTIONS[code](attributes, *inputs)

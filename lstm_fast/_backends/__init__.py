@@ -136,18 +136,20 @@ def load(name: str) -> ModuleType:
 
 
 def _load_best(lacks: Lacks) -> ModuleType:
-    """Import the best backend that lacks nothing; say so, once, if there is no native one."""
-    reasons = []
+    """Import the best backend that lacks nothing; say so, once, if a better one is not here."""
+    absent: dict[str, str] = {}
+    lack = ""
     for name in NAMES:
         try:
             backend = load(name)
         except BackendUnavailableError as error:
-            reasons.append(str(error.__cause__))
+            absent[name] = str(error.__cause__)
             continue
-        if lacks(backend):
+        if found := lacks(backend):
+            lack = lack or f"the {name!r} backend has no {found}"
             continue
-        if reasons:
-            _warn_no_native(name, reasons)
+        if absent:
+            _warn_slower(name, absent, lack)
         return backend
     raise AssertionError("the reference backend needs and lacks nothing")
 
@@ -155,15 +157,18 @@ def _load_best(lacks: Lacks) -> ModuleType:
 _warned = False
 
 
-def _warn_no_native(used: str, reasons: list[str]) -> None:
+def _warn_slower(used: str, absent: dict[str, str], lack: str) -> None:
+    """Warn, once; absent: why which backends are not here, lack: what one that is here has not."""
     global _warned  # noqa: PLW0603 - once per process is the point
     if _warned:
         return
     _warned = True
-    advice = missing("native")
-    if used == "reference":
-        advice += f"; or, for a faster substitute, {install('numba')}"
-    message = f"lstm_fast runs on its {used!r} backend, because {advice} ({'; '.join(reasons)})"
+    causes = [missing("native")] if "native" in absent else []
+    causes += [lack] if lack else []
+    if "numba" in absent and used == "reference":
+        causes.append(f"{'or, ' if 'native' in absent else ''}for a faster one, {install('numba')}")
+    why = "; ".join(absent.values())
+    message = f"lstm_fast runs on its {used!r} backend, because {'; '.join(causes)} ({why})"
     warnings.warn(message, RuntimeWarning, stacklevel=_levels_to_the_caller())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import reference
 from .._arrays import Float32
-from . import contenders, peers
+from . import contenders, peers, rtneural
 from .contenders import CHECKED_STEPS, CHECKED_STREAMS, SEED, Contender, Expected, Subject
 from .shapes import Shape
 
@@ -55,6 +55,8 @@ class OneLSTM(Subject):
 
     def peers(self, name: str, count: int) -> list[Contender]:
         """See `Subject`."""
+        if name == rtneural.NAME:
+            return rtneural.make(self.shape, self._weights) if count == 1 else []
         if name not in peers.NAMES:
             return []
         return [peers.make(name, self.shape, self._weights, count)]

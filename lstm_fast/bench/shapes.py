@@ -71,7 +71,7 @@ def pool_sizes(mode: str) -> tuple[int, int]:
     """Return how many streams a call takes and how many the pool has: "pool64", "half2048".
 
     Raises:
-        CannotRunError: it is no such mode.
+        CannotRunError: it is not such a mode.
     """
     match = re.fullmatch(r"(pool|half)([1-9]\d{0,5})", mode)
     if not match:

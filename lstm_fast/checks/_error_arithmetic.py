@@ -88,7 +88,7 @@ def clip(a: Near, low: float, high: float) -> Near:
 
 
 def clip_by(a: Near, bound: float | None) -> Near:
-    """Return a within +-bound; None is no bound."""
+    """Return a within +-bound; None: unbounded."""
     return a if bound is None else clip(a, -bound, bound)
 
 

@@ -168,7 +168,7 @@ class Case:
         part, number, _ = key
         off = np.abs(shown[1:] - shown[0]).max(axis=0) if len(shown) > 1 else np.zeros(1)
         size = max(1.0, _largest(recorded) if np.isfinite(recorded).all() else 1.0)
-        if single:  # what rounding left in doubt is no disturbance
+        if single:  # what rounding left in doubt does not disturb
             doubt = np.where(off > 8 * ACTIVATION * np.maximum(1, np.abs(shown[0])), off, 0.0)
             off = np.where(doubt > 0, 0.0, off)
         spread[part, number] = max(spread.get((part, number), 0.0), _largest(off))

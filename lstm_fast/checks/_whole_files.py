@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,18 @@ def _of_a_model(path: Path, onnx: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
+def as_options(text: str) -> str:
+    """Return a message of `load_model` with its arguments as the options of `lstm-fast check`."""
+    text = as_flags(text).replace("--constant ", "--set ")
+    return re.sub(r"(--state [^ ,;=]+)=", r"\1:", text)
+
+
 def _of_integers(path: Path, onnx: dict[str, Any], error: Exception) -> TargetError | None:
     """Return what to say of a file that takes integers alone, and so can't be an LSTM's frames."""
     free = [one for one in inputs_of(path) if one.name not in onnx.get("constants", {})]
     if not free or any(one.type in FLOATS for one in free):
         return None
-    text = as_flags(str(error))
+    text = as_options(str(error))
     last = len(free[0].shape or ()) - 1
     may_be_time = len(free) == 1 and last > 0 and not isinstance(free[0].shape[last], int)
     if may_be_time and "time_axis" not in onnx:
@@ -118,7 +125,7 @@ def _more_than_an_lstm(
     if model is None:
         model, _ = _read(path, signature.y, single)
         if model is not None and signature.time_axis is not None and not signature.states:
-            lone.refusal = f"{as_flags(refusal)} {HOW}"  # it is right for single frames alone
+            lone.refusal = f"{as_options(refusal)} {HOW}"  # it is right for single frames alone
             return lone
         told = single
     if model is None or {op.code for op in model.program.ops} <= PLAIN:
@@ -131,7 +138,7 @@ def _more_than_an_lstm(
         if [math.prod(one.shape) for one in model.inputs.values()] != [lone.input_size]:
             return None
         if signature.states or signature.time_axis is None:
-            lone.refusal = f"{as_flags(str(error))} {HOW}"
+            lone.refusal = f"{as_options(str(error))} {HOW}"
             return lone
         lone.oracle = model  # a file of whole sequences, which onnxruntime runs from their start
         return lone

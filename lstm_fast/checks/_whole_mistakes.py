@@ -142,7 +142,7 @@ def _mistakes(wanted: WholeReference, layout: Layout) -> Iterator[Mistake]:
         yield Mistake(
             f"history_of_the_wrong_end:{given}",
             f"the history of {given!r} is the beginning of the frame before, not its end",
-            "What stands before the new values has to be the last ones of the frame before",
+            "What comes before the new values has to be the last ones of the frame before",
             _wrong_end(name, given),
         )
     yield from _swapped(wanted, states)
@@ -176,7 +176,7 @@ def _not_carried(states: list[str], histories: list[str]) -> Iterator[Mistake]:
             f"{listed} {'is' if len(names) == 1 else 'are'} not carried from step to step",
             "Each step starts anew: what a step puts out has to be put in again in the next one"
             if not is_history
-            else "Zeros stand before the new values, and not the last ones of the frame before",
+            else "Zeros come before the new values, and not the last ones of the frame before",
             _forgetting(names),
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from .._weights import WEIGHT_DTYPES
 from ..errors import LstmFastError
+from ..formats._whole_options import as_readers_flags
 from . import _arguments, adapters
 from ._loading import as_target, load_target
 from ._unused import refuse_of_an_lstm, refuse_of_onnx, refuse_of_vads
@@ -203,7 +204,7 @@ def _tell(error: BaseException) -> None:
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     _progress("")
-    print(f"lstm-fast: {text}", file=sys.stderr)
+    print(f"lstm-fast: {as_readers_flags(text, ('name', 'ignore'))}", file=sys.stderr)
     if example:
         print(f"\n{example}", end="", file=sys.stderr)
 

@@ -32,7 +32,14 @@ STEPS = 24
 
 
 def nan_containment(target: Target, options: Options | None = None) -> CheckResult:
-    """Check that NaN and infinities in one session harm no other, and that a reset heals it."""
+    """Check that NaN and infinities in one session harm no other, and that a reset heals it.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks import adapters, nan_containment
+        >>> nan_containment(adapters.from_lstm(LSTM.random(3, 4))).status
+        'passed'
+    """
     context = Context(target, options)
     if not target.holds_floats:
         return CheckResult("nan", "skipped", "its inputs hold no floats, and so no NaN")

@@ -51,6 +51,12 @@ def isolation(target: Target, options: Options | None = None) -> CheckResult:
     - batch: a row of a batch against a session alone: the same bits where the target promises them
       (`Target.exact`), else within rounding.
     - threads: sessions of their own in several threads at once: every bit.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks import adapters, isolation
+        >>> isolation(adapters.from_lstm(LSTM.random(3, 4))).status
+        'passed'
     """
     context = Context(target, options)
     numbers: dict[str, Any] = {}

@@ -30,7 +30,7 @@ MOVES = ("reshape", "transpose", "concat", "slice", "gather", "expand")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where values stand in flat frames and outputs.
+    """Where values are in flat frames and outputs.
 
     inputs, outputs: shape and kind by name, without axes of steps or sessions. integers: of inputs
     that hold integers, what is valid: from the first to before the second.
@@ -114,7 +114,7 @@ class Layout:
         return np.concatenate(rows, axis=-1)
 
     def parts(self) -> dict[str, slice]:
-        """Return where each output stands among the P values."""
+        """Return where each output is among the P values."""
         found, at = {}, 0
         for name, one in self.outputs.items():
             found[name] = slice(at, at + math.prod(one.shape))

@@ -27,6 +27,12 @@ def reset(target: Target, options: Options | None = None) -> CheckResult:
     sequences: short, long, saturating, tiny, all zeros, with NaN and infinities. Every bit of the
     output, and of the state where it is seen, must be the same. And as a control: without the reset
     the output must differ, or the session ignores its state.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks import adapters, reset
+        >>> reset(adapters.from_lstm(LSTM.random(3, 4))).status
+        'passed'
     """
     context = Context(target, options)
     if not target.has_memory:
@@ -184,7 +190,14 @@ assert all(run == runs[0] for run in runs), "new sessions differ from each other
 
 
 def determinism(target: Target, options: Options | None = None) -> CheckResult:
-    """Check that the same frames give the same bits in every new session."""
+    """Check that the same frames give the same bits in every new session.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks import adapters, determinism
+        >>> determinism(adapters.from_lstm(LSTM.random(3, 4))).status
+        'passed'
+    """
     context = Context(target, options)
     probe = context.frames(32, 30)
     first = context.solo(probe)

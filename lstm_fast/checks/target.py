@@ -62,7 +62,7 @@ class TargetError(LstmFastError):
 
 
 class NoTargetError(TargetError, TypeError):
-    """What was given is not a target yet; below the text stands a factory that makes one."""
+    """What was given is not a target yet; below the text is a factory that makes one."""
 
     def __init__(self, text: str, session: str = "MySession", function: str = "make") -> None:
         """Take a text, the name of the class of sessions, and that of the factory."""
@@ -113,7 +113,7 @@ class Target(ABC):
         threads: whether sessions of their own may be stepped in several threads at once.
         exact: whether it promises that batches and chunks have the bits of single steps.
         remarks: what is doubtful about it, for the verdict of a report.
-        layout: of a whole model, what stands where in frames and outputs; None: of an LSTM.
+        layout: of a whole model, which value is where in frames and outputs; None: of an LSTM.
         has_memory: whether anything is kept from step to step.
     """
 
@@ -220,7 +220,7 @@ def theirs(what: str) -> Iterator[None]:
     That goes for what is not an Exception as well, such as the SystemExit of `sys.exit()` or the
     panic of a library in Rust; only the KeyboardInterrupt of a user stays what it is.
 
-    NumPy says nothing of NaN in it: the checks give it NaN, and that is no news.
+    NumPy says nothing of NaN in it: the checks give it NaN, on purpose.
     """
     try:
         with np.errstate(all="ignore"):
@@ -308,7 +308,7 @@ def state_of(session: Session) -> State | None:
     """Return copies of h (L, P) and c (L, H), or None where the session does not show them.
 
     Raises:
-        TargetError: what it shows is no such pair, nor a mapping.
+        TargetError: what it shows is neither such a pair nor a mapping.
     """
     state = shown(session)
     return state if isinstance(state, tuple) else None
@@ -318,7 +318,7 @@ def shown(session: Session) -> State | NamedState | None:
     """Return copies of a state as `state_of`, or by name where a session shows a mapping.
 
     Raises:
-        TargetError: what it shows is no such thing.
+        TargetError: what it shows is not such a thing.
     """
     with theirs("state"):
         state = getattr(session, "state", None)

@@ -116,6 +116,10 @@ def by_gap(edges: Sequence[float], name: str = "largest gap") -> Buckets:
 
     Raises:
         TypeError, ValueError: the edges are not ascending numbers.
+
+    Example:
+        >>> by_gap([0.5, 2]).order
+        ('no gap', '<0.5 s', '0.5-2 s', '2+ s')
     """
     values = _to_edges(edges, integer=False)
     names = [f"<{values[0]:g} s"]
@@ -147,6 +151,10 @@ def by(
 
     Raises:
         TypeError: key is neither.
+
+    Example:
+        >>> by("device").name  # of the sequence {"keys": {"device": "phone"}, ...}
+        'device'
     """
     if not (isinstance(key, str) or callable(key)):
         raise TypeError(f"a key is a string or a callable, found {type(key).__name__}")

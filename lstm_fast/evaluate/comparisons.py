@@ -180,7 +180,7 @@ def _report(result: Comparison, rich: bool | None, width: int | None) -> str:
                 table.marked[number] = "bold"
             table.rows.append(_pair_row(pair, a, b, billed))
         tables.append(table)
-    lines = [f"points: accuracy of {a} minus that of {b}; what stands in pairs is {a} | {b}"]
+    lines = [f"points: accuracy of {a} minus that of {b}; pairs of figures are {a} | {b}"]
     if result.same_windows < 1:
         other = share_text(1 - result.same_windows)
         lines.append(f"of {other} of the sequences they saw DIFFERENT windows")
@@ -261,6 +261,14 @@ def compare(
         ValueError: they see different windows; and as `run`.
         TypeError: names or costs are not a pair, or costs hold no `Cost`; and as `run`.
         ImportError: as `run`.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> sequences = [{"xs": [[n]] * 30, "gold": n % 2 == 0} for n in range(10)]
+        >>> is_even = lambda xs: xs[-1][0] % 2 == 0
+        >>> result = evaluate.compare(is_even, lambda xs: True, sequences)
+        >>> result.overall.agreement.value
+        0.5
     """
     check_options(level, alpha, min_difference, on_error, clock)
     check_sequences(sequences)

@@ -136,6 +136,12 @@ def drift(
     Raises:
         ImportError: SciPy is not installed.
         TypeError, ValueError: confidences are missing or not finite, or an option makes no sense.
+
+    Example:
+        >>> import numpy as np
+        >>> before = np.linspace(0.5, 1, 1000)
+        >>> [one.drifted for one in drift(before, before**4).cohorts]
+        [True]
     """
     for what, value in (("alpha", alpha), ("psi_size", psi_size), ("ks_size", ks_size)):
         check_number(value, what)

@@ -165,6 +165,15 @@ def read(path: Readable, format: str | None = None, **options: Any) -> list[Foun
         FormatError: it is damaged or of another format, or no LSTM in it is of a kind that we can
             compute; or a library is missing (`MissingExtraError`).
         TypeError, ValueError: the format is unknown, or has no such option.
+
+    Example:
+        >>> import io
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> file = io.BytesIO()  # or a path
+        >>> np.savez(file, **LSTM.random(3, 4).state_dict())
+        >>> [found.weights.hidden_size for found in read(file.getvalue())]
+        [4]
     """
     return _read(_source(path), format, options)
 
@@ -297,7 +306,7 @@ def load(
         path: the file: PyTorch, safetensors, ONNX, Keras, TFLite, Neural Amp Modeler, RTNeural,
             Equinox, or arrays as .npz. docs/formats.md lists what each may hold. Given by its path;
             or as bytes, which are what it holds; or as a binary file that is open, such as BytesIO,
-            which is read from where it stands to its end.
+            which is read from its position to its end.
         name: which LSTM, where there are several; `lstm-fast inspect FILE` lists them.
         format: one of `formats.READERS`; None finds out.
         weight_dtype: see `LSTM.from_state_dict`.

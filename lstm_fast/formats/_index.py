@@ -22,7 +22,7 @@ def shards(
 
     Raises:
         OSError: the file cannot be read.
-        FormatError: it is no such index.
+        FormatError: it is not such an index.
     """
     index: Any = _json.parse(source, "index", _json.text_of(source))
     names = index.get("weight_map") if isinstance(index, dict) else None

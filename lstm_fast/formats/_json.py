@@ -23,7 +23,7 @@ def text_of(source: Source) -> bytes:
 
     Raises:
         OSError: it cannot be read.
-        FormatError: it is no regular file any more, or asks for too much memory.
+        FormatError: it is not a regular file any more, or asks for too much memory.
     """
     data = source.read()
     if data.startswith(MARK):

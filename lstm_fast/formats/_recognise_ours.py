@@ -37,13 +37,13 @@ class Format(NamedTuple):
 
 
 def torch_root(names: Iterable[str]) -> str | None:
-    """Return what stands before the names in a zip file of PyTorch's; None where it is no such."""
+    """Return what is before the names in a zip file of PyTorch's; None where it is not one."""
     name = min((one for one in names if one.endswith("data.pkl")), key=len, default=None)
     return None if name is None else name.removesuffix("data.pkl")
 
 
 def exported_root(names: Iterable[str]) -> str | None:
-    """Return what stands before the names in a zip file of torch.export; None where it is none."""
+    """Return what is before the names in a zip file of torch.export; None where it is not one."""
     found = (one for one in names if one.rpartition("/")[2] in EXPORTED)
     name = min(found, key=len, default=None)
     return None if name is None else name[: name.rfind("/") + 1]
@@ -145,7 +145,7 @@ def _is_rtneural(source: Source, head: bytes) -> bool:
 
 
 def _npz_names(source: Source, head: bytes) -> list[str]:
-    """Return the names of the arrays in an .npz file; none where it is no such."""
+    """Return the names of the arrays in an .npz file; none where it is not one."""
     names = _zip_names(source) if head.startswith(ZIP) else []
     is_npz = all(name.endswith(".npy") for name in names)
     return [name.removesuffix(".npy") for name in names] if is_npz else []

@@ -126,13 +126,13 @@ def load_model(
 
     Args:
         path: the file: its path; or what it holds, as bytes; or a binary file that is open, which
-            is read from where it stands to its end.
+            is read from its position to its end.
         inputs: names of values in the graph where the part that is wanted begins; None: the file's.
         outputs: where it ends, likewise.
         shapes: the shape of an input by name, where the file leaves sizes open.
         constants: values of inputs that never change, by name.
         states: which output becomes which input in the next step: {"h": "hn"}; None finds out.
-        history: how many of the last values stand in front of an input's new ones: {"input": 64}.
+        history: how many of the last values come in front of an input's new ones: {"input": 64}.
         time_axis: which axis of an input is time, where the file does not leave its size free: a
             number, or {"x": 1}. A step then takes one frame.
         weight_dtype: how the packed weights are stored, see `Model.from_program`.

@@ -6,6 +6,7 @@ import argparse
 import ast
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 HINT = (
@@ -22,6 +23,7 @@ EXPECTED = {  # behind NAME=
     "history": "a whole number",
     "time_axis": "a whole number",
 }
+OF_READERS = ("name", "format", "ignore", "forget_bias")
 FLAGS = {  # by the name of load_model's argument
     "inputs": "--inputs",
     "outputs": "--outputs",
@@ -73,7 +75,14 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 def as_flags(text: str) -> str:
     """Return a message of `load_model` with its arguments as one writes them here."""
-    return OPTION.sub(lambda found: _flags(found[1], found[2]) or found[0], text)
+    text = OPTION.sub(lambda found: _flags(found[1], found[2]) or found[0], text)
+    return as_readers_flags(text)
+
+
+def as_readers_flags(text: str, names: Sequence[str] = OF_READERS) -> str:
+    """Return a message of a reader of LSTMs, which names an argument and no more, likewise."""
+    named = rf"\b({'|'.join(names)})=(?=[ ,;:.)]|$)"
+    return re.sub(named, lambda found: f"--{found[1].replace('_', '-')}", text)
 
 
 def _flags(name: str, written: str) -> str:

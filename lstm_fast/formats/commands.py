@@ -91,12 +91,16 @@ def _failing_with_one(command: Any) -> Any:
         except BrokenPipeError:
             raise
         except (FormatError, OSError, TypeError, ValueError) as error:
-            text = printable(_whole_options.as_flags(words_of(error)))
-            print(f"lstm-fast: {text}", file=sys.stderr)
+            print(f"lstm-fast: {_shown(words_of(error))}", file=sys.stderr)
             return 1
         return 0
 
     return run
+
+
+def _shown(text: str) -> str:
+    """Return a message as it is shown: in one line, with flags in the place of arguments."""
+    return printable(_whole_options.as_flags(text))
 
 
 def _read(options: argparse.Namespace) -> list[Found | Refused]:
@@ -172,8 +176,7 @@ def _whole_lines(
     if obstacle is not None:
         yield ""
         yield "the whole model"
-        text = printable(_whole_options.as_flags(str(obstacle)))
-        yield from wrapped("  in the way  ", text, columns)
+        yield from wrapped("  in the way  ", _shown(str(obstacle)), columns)
         if options.file.lower().endswith(".onnx"):
             yield from wrapped("  options     ", _whole_options.HINT, columns)
 
@@ -235,7 +238,7 @@ def _convert_lstm(options: argparse.Namespace) -> None:
         raise
     safetensors.write(options.out, found.weights)
     for text in found.assumptions:
-        print(f"lstm-fast: assumed: {printable(text)}", file=sys.stderr)
+        print(f"lstm-fast: assumed: {_shown(text)}", file=sys.stderr)
     name = printable(found.name) or "the LSTM"
     print(f"{printable(options.out)}: {name}, {_sizes(found.weights)}")
 
@@ -294,7 +297,7 @@ def _lines(found: Found | Refused, columns: int) -> Iterator[str]:
     """Yield what is printed of one."""
     if isinstance(found, Refused):
         yield printable(found.name) or "(no name)"
-        yield from wrapped("  refused     ", printable(str(found.error)), columns)
+        yield from wrapped("  refused     ", _shown(str(found.error)), columns)
         return
     weights = found.weights
     count = _count(weights)
@@ -314,7 +317,7 @@ def _lines(found: Found | Refused, columns: int) -> Iterator[str]:
     for name, text in found.sources.items():
         yield from wrapped(f"    {name:<{longest}}  ", printable(text), columns)
     for note in found.assumptions:
-        yield from wrapped("  assumed     ", printable(note), columns)
+        yield from wrapped("  assumed     ", _shown(note), columns)
     for note in found.notes:
         yield from wrapped("  note        ", printable(note), columns)
 

@@ -1,7 +1,7 @@
 """Equinox's .eqx: arrays one after the other, without names, as tree_serialise_leaves writes them.
 
 An LSTMCell is told by its shapes: weight_ih (4H, I), weight_hh (4H, H), and bias (4H,) where there
-is one (equinox's nn/_rnn.py), gates i, f, g, o. A line of JSON with hyperparameters may stand
+is one (equinox's nn/_rnn.py), gates i, f, g, o. A line of JSON with hyperparameters may come
 first, as its documentation has it; it is not needed. `arrays=[0, 1, 2]` says which arrays they are.
 """
 

@@ -40,6 +40,11 @@ def to_pytorch(values: Array, order: str) -> Array:
 
     Raises:
         ValueError: the first axis is not four blocks.
+
+    Example:
+        >>> import numpy as np
+        >>> to_pytorch(np.arange(4), "onnx")  # of H = 1, in the order i, o, f, g
+        array([0, 2, 3, 1])
     """
     return _reordered(values, ORDERS[order], OURS)
 
@@ -49,6 +54,11 @@ def gru_to_pytorch(values: Array, order: str) -> Array:
 
     Raises:
         ValueError: the first axis is not three blocks.
+
+    Example:
+        >>> import numpy as np
+        >>> gru_to_pytorch(np.arange(3), "onnx")  # of H = 1, in the order z, r, n
+        array([1, 0, 2])
     """
     return _reordered(values, GRU_ORDERS[order], GRU_OURS)
 

@@ -2,7 +2,7 @@
 
 Each session sends 32 ms of PCM every 32 ms, at a phase of its own, whether or not the one before
 was answered. The wait is counted from when a message was handed to the system until its answer was
-read; how late messages were before that, which is this program's own doing, stands beside it.
+read; beside it is how late messages were before that, which is this program's own doing.
 
 The clients are as small as can be, so that one core makes the load for several of the server's:
 frames are made once, with a mask of zeros, and read without a library.

@@ -115,7 +115,7 @@ class Session:
             h (H,) float32 of an LSTM; of a whole model as `ModelStream.step`.
 
         Raises:
-            TypeError, ValueError: it is no such frame.
+            TypeError, ValueError: it is not such a frame.
             OverloadedError: too many frames of this session are unanswered.
             ClosedError: the session or the service is closed, or was before the frame was taken.
             StepFailedError: the step has failed.

@@ -150,6 +150,14 @@ def trace_pool(
 
     Sessions that are to be traced are opened by the returned pool. The arguments, and what is
     raised: see `trace`.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> traced = trace_pool(LSTM.random(3, 4).pool(8), model_name="turns")
+        >>> call = traced.open(session_id="call-7")
+        >>> with call.segment(cohort="short"):
+        ...     ys = traced.step([call], np.zeros((1, 3), np.float32))
     """
     if not isinstance(pool, ModelPool):
         raise TypeError(f"expected a StreamPool, found {type(pool).__name__}: see trace, too")

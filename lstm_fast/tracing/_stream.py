@@ -85,7 +85,7 @@ class TracedStream(Session):
         """As `Stream.reset`.
 
         reason: why, in a few words that do not change from one to the next, such as "end of call";
-        it stands on the span of the segment that is open, or else of the next one.
+        it goes to the span of the segment that is open, or else of the next one.
         """
         self._stream.reset(state)
         self._was_reset(reason)

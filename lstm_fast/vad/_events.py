@@ -85,13 +85,13 @@ class SpeechEvents:
         Args:
             threshold: the probability from which on a chunk is speech, 0 to 1.
             neg_threshold: the one below which it is silence again; None: 0.15 less, at least 0.01.
-            min_speech_duration_ms: what is not longer than this is no speech.
+            min_speech_duration_ms: what is not longer than this does not count as speech.
             min_silence_duration_ms: what is shorter than this ends no speech.
             speech_pad_ms: how much is added on both sides.
             turn_pause_ms: after how much silence a turn ends; None: never.
             rate: of the model, Hz.
             size: samples in a chunk of the model.
-            unknown: none; what stands here is an error.
+            unknown: none; whatever is given here is an error.
 
         Raises:
             TypeError: one of them is not a number, or there is no such rule.

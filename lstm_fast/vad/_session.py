@@ -111,7 +111,7 @@ class SpeechStream:
             rules: thresholds and times, see `SpeechEvents`.
 
         Raises:
-            TypeError, ValueError: as `Chunks` and `SpeechEvents`; or this is no such model.
+            TypeError, ValueError: as `Chunks` and `SpeechEvents`; or this is not such a model.
             As `silero`, where no model is given.
         """
         self._model, model_rate, size = known(model)

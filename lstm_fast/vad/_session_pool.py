@@ -72,7 +72,7 @@ class SpeechPool:
             rules: thresholds and times where `open` says no others, see `SpeechEvents`.
 
         Raises:
-            TypeError, ValueError: as `SpeechEvents` and `Model.pool`; or this is no such model.
+            TypeError, ValueError: as `SpeechEvents` and `Model.pool`; or this is not such a model.
             As `silero`, where no model is given.
         """
         self._model, self._rate, size = known(model)

@@ -157,6 +157,17 @@ def test_without_core_and_numba_the_reference_serves():
 
 
 @needs_native
+def test_the_warning_says_what_the_core_lacks():
+    """And not that the core is missing, where it is only that Numba would be faster."""
+    cell = "lstm_fast.LSTM.random(2, 3, cell=lstm_fast.Cell(gate='softplus'))"
+    code = FALLBACK.replace("lstm_fast.LSTM.random(2, 3)", cell)
+    line, warning = python(code, hidden=["numba", "llvmlite"]).stdout.splitlines()
+    assert line.startswith("reference 1 ['native:")
+    assert "because the 'native' backend has no softplus; for a faster one, pip install" in warning
+    assert "core is missing" not in warning
+
+
+@needs_native
 def test_with_the_core_there_is_no_warning():
     """Negative control of the two above."""
     assert python(FALLBACK.replace("print(caught[0]", "#")).stdout.startswith("native 0 ")

@@ -218,7 +218,7 @@ def test_silero_of_onnxruntime(silero):
             assert contenders.check(one, silero) < 1e-5
 
 
-@pytest.mark.parametrize("name", sorted({*peers.PACKAGES} - {*peers.NAMES}))
+@pytest.mark.parametrize("name", sorted({*model_peers.NAMES} - {*peers.NAMES}))
 def test_detectors_return_probabilities(name):
     """They bring models of their own, so what they return is not compared."""
     pytest.importorskip(peers.PACKAGES[name][0])

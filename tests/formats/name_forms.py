@@ -75,7 +75,7 @@ FORMS = {
         lambda: Cell(bias=sized(H)), refused=r"bias has shape \(4,\), expected \(16,\).*ignore="
     ),
     "one bias beside both": Form(
-        lambda: with_own(lstm(), bias_l0=torch.randn(4 * H)), refused=f"'bias_l0' stands {BESIDE}"
+        lambda: with_own(lstm(), bias_l0=torch.randn(4 * H)), refused=f"'bias_l0' is {BESIDE}"
     ),
     # layer normalisation
     "LayerNormLSTMCell": Form(
@@ -84,7 +84,7 @@ FORMS = {
     ),
     "LayerNormLSTMCell alone": Form(LayerNormCell, refused="layernorm_h.bias"),
     "normalisation without a telling name": Form(
-        lambda: Subclass(one=nn.LayerNorm(H)), refused=f"'one.bias', 'one.weight' stand {BESIDE}"
+        lambda: Subclass(one=nn.LayerNorm(H)), refused=f"'one.bias', 'one.weight' are {BESIDE}"
     ),
     "its own scale": Form(lambda: with_own(lstm(), gamma=torch.ones(4 * H)), refused="'gamma'"),
     # other parts of a cell
@@ -93,7 +93,7 @@ FORMS = {
     ),
     "a trained state": Form(
         lambda: Around(with_own(lstm(), h0=torch.ones(1, 1, H))), "rnn.",
-        refused=r"'rnn.h0' stands beside.*ignore=\['rnn.h0'\]",
+        refused=r"'rnn.h0' is beside.*ignore=\['rnn.h0'\]",
     ),
     "an attention in a layer": Form(
         lambda: Around(Subclass(attn=nn.Linear(H, 1))), "rnn.", refused="rnn.attn.weight"
@@ -131,7 +131,7 @@ FORMS = {
     ),
     "raw, above two": Form(
         lambda: Renamed(WeightDrop(saved=True), lstm()), "rnn.lstm.",
-        refused="'rnn.weight_hh_l0_raw' stands beside",
+        refused="'rnn.weight_hh_l0_raw' is beside",
     ),
     "raw, inside": Form(
         lambda: WeightDrop(inside=True), "module.", assumption="module.weight_hh_l0_raw"

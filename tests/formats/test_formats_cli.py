@@ -102,7 +102,7 @@ def test_convert_one_of_several(capsys, tmp_path):
         for kind, value in lstm.state_dict().items()
     }
     save_file(weights, path)
-    assert "there are 2 LSTMs in it, say which: name= 'a', 'b'" in fails(
+    assert "there are 2 LSTMs in it, say which: --name 'a', 'b'" in fails(
         capsys, "convert", str(path), str(out)
     )
     assert not out.exists()

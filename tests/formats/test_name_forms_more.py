@@ -220,7 +220,7 @@ def test_numbers_and_words_beside_weights():
     ours = LSTM.from_state_dict({**state, **facts}, backend="reference")
     assert ours.fingerprint == LSTM.from_state_dict(state, backend="reference").fingerprint
     for value in (np.float64([0.3]), torch.tensor(0.3), [0.3, 0.4], np.array(0.3)):
-        with pytest.raises(ValueError, match="'alpha' stands beside"):
+        with pytest.raises(ValueError, match="'alpha' is beside"):
             LSTM.from_state_dict({**state, "alpha": value}, backend="reference")
 
 

@@ -125,13 +125,13 @@ REFUSED = [
     ("linen", put(params__cell__if__kernel=np.array(None)), "Python objects"),
     ("linen", put(params__cell__if__kernel=np.full((3, 4), np.nan)), "not finite"),
     ("linen", put(params__cell__if__kernel=np.full((3, 4), "a")), "expected real numbers"),
-    ("linen", put(params__cell__decay=np.ones(4)), "'params/cell/decay' stands beside"),
+    ("linen", put(params__cell__decay=np.ones(4)), "'params/cell/decay' is beside"),
     ("nnx_optimized", without("cell.dense_h.kernel"), "there is no LSTM in it; there are arrays"),
     ("mlx", without("layers.0.Wh"), "there is no LSTM in it, but a GRU"),
     ("mlx", lambda a: a.update({"layers.0.Wx": np.ones((15, 3))}), "has shape"),
     ("mlx", lambda a: a.update({"layers.0.Wx": np.ones((16, 3, 1))}), "has shape"),
     ("mlx", lambda a: a.update({"layers.0.Wx": np.ones(())}), "has shape"),
-    ("mlx", lambda a: a.update({"layers.0.gate": np.ones(16)}), "'layers.0.gate' stands beside"),
+    ("mlx", lambda a: a.update({"layers.0.gate": np.ones(16)}), "'layers.0.gate' is beside"),
 ]
 
 

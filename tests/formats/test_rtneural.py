@@ -120,7 +120,7 @@ def test_a_bare_state_dict_is_read_as_lstms():
     (found,) = formats.read(text)
     (expected,) = formats.read(FILES / "proteus.json")
     assert all(map(np.array_equal, *(one.weights.named().values() for one in (found, expected))))
-    with pytest.raises(FormatError, match="no model_data in it, which says what stands around"):
+    with pytest.raises(FormatError, match="no model_data in it, which says what is around"):
         load_model(text)
 
 

@@ -117,7 +117,7 @@ def test_a_file_that_stands_at_its_end_is_told():
     buffer = io.BytesIO()
     buffer.write(data)
     for read in (formats.read, lstm_fast.load, lstm_fast.load_model):
-        with pytest.raises(FormatError, match=rf"stands at byte {len(data)}, .*file\.seek\(0\)"):
+        with pytest.raises(FormatError, match=rf"position is byte {len(data)}, .*file\.seek\(0\)"):
             read(buffer)
     stream = lstm_fast.LSTM.random(3, 5).stream()
     snapshot = io.BytesIO()

@@ -249,6 +249,11 @@ def test_messages_speak_of_flags(capsys, tmp_path, frame_file):
         ("shapes= and history=, or outputs=", "--shape and --history, or --outputs"),
         ('history={"x": 64}', "--history x=64"),
         ('time_axis={"x": 1}, or time_axis=-1', "--time-axis x=1, or --time-axis -1"),
+        (
+            "name= or format=, ignore= and forget_bias=",
+            "--name or --format, --ignore and --forget-bias",
+        ),
+        ("filename= and name=x", "filename= and name=x"),
         ("shapes={a: b}, myshapes={}, inputs=3", "shapes={a: b}, myshapes={}, inputs=3"),
     ],
 )

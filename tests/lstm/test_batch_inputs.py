@@ -191,6 +191,7 @@ def test_all_implementations_give_the_same_bits(exact_implementations, direction
 
 def test_softplus_both_ways(exact_implementations):
     """What chooses a backend for the whole chooses one for each direction, too."""
+    pytest.importorskip("numba")  # without it LSTM.from_weights warns
     weights = with_cell(stack("bidirectional"), gate="softplus")
     lstm = LSTM.from_weights(weights)
     assert lstm.backend != "native"

@@ -184,17 +184,17 @@ REFUSED = {
     "the first frame": (
         [node("Gather", "c at", "y", axis=1)],
         {"at": np.array(0)},
-        "Gather.: it takes frames by where they stand",
+        "Gather.: it takes frames by their place",
     ),
     "half of them": (
         [node("Slice", "c zero half one", "y")],
         {"zero": [0], "half": [T // 2], "one": [1]},
-        "Slice.: it takes frames by where they stand",
+        "Slice.: it takes frames by their place",
     ),
     "two halves": (
         [node("Split", "c sizes", "y u", axis=1)],
         {"sizes": [T // 2, T // 2]},
-        "Split.: it takes frames by where they stand",
+        "Split.: it takes frames by their place",
     ),
     "every second": (
         [node("Slice", "c zero end one two", "y")],

@@ -13,8 +13,9 @@ import warnings
 import numpy as np
 import pytest
 from pages import DOCS, LINKED, PAGES, README, ROOT, anchors, blocks, broken_links, name_of
+from program_cases import Builder, lstm_layer
 
-from lstm_fast import LSTM, cli, vad
+from lstm_fast import LSTM, Model, cli, vad
 from lstm_fast.checks import Options, runner
 from lstm_fast.checks import pytest as checks_pytest
 
@@ -42,18 +43,30 @@ def sessions(folder):
     return {"stream": stream, "pool": pool, "handle": pool.open()}
 
 
+def detector():
+    """A model of frames (4,) whose only output is one probability."""
+    build = Builder(0)
+    h = lstm_layer(build, build.input("input", (4,)), "lstm", 8)
+    build.output("output", build.op("sigmoid", build.op("dense", h, build.weights(1, 8))))
+    return Model.from_program(build.program())
+
+
 def classes(folder):
     for module in ("scipy", "matplotlib", "tqdm", "rich"):
         pytest.importorskip(module)
     rng, labels = np.random.default_rng(0), ["yes", "no"]
     data = [(rng.standard_normal((20 + n, 4)), labels[n % 2]) for n in range(12)]
     head = {"weight": rng.standard_normal((2, 8)), "bias": np.zeros(2)}
-    return {"lstm": LSTM.random(4, 8), "labels": labels, "data": data, **head}
+    recordings = [(xs, "speech") for xs, _ in data]
+    models = {"lstm": LSTM.random(4, 8), "model": detector()}
+    return {**models, "labels": labels, "data": data, "recordings": recordings, **head}
 
 
 def frames(folder):
     pytest.importorskip("opentelemetry")
-    return {"lstm": LSTM.random(4, 8), "frames": np.zeros((3, 4), np.float32)}
+    lstm, xs = LSTM.random(4, 8), np.zeros((3, 4), np.float32)
+    pool = {"pool": lstm.pool(1), "xs": xs[:1]}
+    return {"lstm": lstm, "frames": xs, **pool, "model": detector(), "chunk": xs[0]}
 
 
 def silero(folder):
@@ -63,6 +76,12 @@ def silero(folder):
     except FileNotFoundError as error:
         pytest.skip(str(error))
     return {}
+
+
+def said_of_silero(folder):
+    names = silero(folder)
+    shutil.copy(vad.silero_file(), folder / "silero_vad.onnx")
+    return {**names, "frame": np.zeros(512, np.float32)}
 
 
 def several(folder):
@@ -91,6 +110,7 @@ PREPARED = {
     "docs/formats.md": put_files,
     "docs/forks.md": sessions,
     "docs/integrations.md": frameworks,
+    "docs/models.md": said_of_silero,
     "docs/quickstart.md": several,
     "docs/serve.md": web,
     "docs/service.md": put_files,
@@ -184,7 +204,13 @@ def wrong_command(line):
         extras = set(re.findall(r"\[(\w+)\]", line))
         missing = extras - set(settings["project"]["optional-dependencies"])
         return f"there is no extra {missing}" if missing else ""
-    elif program not in ("cmake", "cc", "export", "./vad"):  # tests/c/test_c_library.py runs those
+    elif program not in (
+        "cmake",
+        "cc",
+        "export",
+        "git",
+        "./vad",
+    ):  # tests/c/test_c_library.py runs those
         return f"{program} is unknown here"
     return ""
 

@@ -290,8 +290,14 @@ def lost_sessions(open_one, close, pool, handler):
 
 
 ways_to_open = pytest.mark.parametrize("way", ["open", "open a state", "restore"])
+returns_at_once = pytest.mark.skipif(
+    sys.version_info < (3, 11),
+    reason="Python 3.10 runs handlers between a call's end and the assignment of its result: "
+    "docs/forks.md",
+)
 
 
+@returns_at_once
 @ways_to_open
 def test_no_session_is_lost(implementation, handler, way):
     lstm = implementation.random(3, 8)
@@ -305,6 +311,7 @@ def test_no_session_is_lost(implementation, handler, way):
     assert lost_sessions(open_one, pool.close, pool, handler) == 0
 
 
+@returns_at_once
 @ways_to_open
 def test_no_traced_session_is_lost(implementation, handler, way):
     tracing = pytest.importorskip("lstm_fast.tracing", exc_type=ImportError)

@@ -62,7 +62,7 @@ def biases() -> Iterator[Mistake]:
     yield layered(
         "forget_bias:twice",
         "the bias of the forget gate is added twice",
-        "add the biases of all gates once: that of the forget gate is no special one",
+        "add the biases of all gates once; that of the forget gate is like the others",
         lambda layer: replace(layer, forget_gain=2.0),
     )
     for number, words in ((1.0, "is added once too often"), (-1.0, "is missing")):

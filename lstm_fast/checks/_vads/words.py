@@ -21,9 +21,9 @@ class Said(NamedTuple):
     advice: str
 
 
-LAST_OF_BEFORE = "In front of each chunk stand the last samples of the one before, zeros at first"
+LAST_OF_BEFORE = "Each chunk comes behind the last samples of the one before, zeros at first"
 CONTEXTS = {
-    "zeros": Said("context_missing", "zeros stand in front of every chunk", LAST_OF_BEFORE),
+    "zeros": Said("context_missing", "zeros are put in front of every chunk", LAST_OF_BEFORE),
     "wrong_end": Said(
         "context_of_the_wrong_end",
         "the context is the beginning of the chunk before, not its end",
@@ -36,7 +36,7 @@ CONTEXTS = {
     ),
     "behind": Said(
         "context_behind_the_chunk",
-        "the context stands behind the chunk, not in front of it",
+        "the context is put behind the chunk, not in front of it",
         LAST_OF_BEFORE,
     ),
     "reflected": Said(

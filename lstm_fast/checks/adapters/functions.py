@@ -40,6 +40,13 @@ def from_sessions(
 
     Raises:
         TargetError: input_size is not given; the text shows what to write.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> lstm = LSTM.random(3, 4)
+        >>> target = from_sessions(lstm.stream, 3, 4)  # a stream has reset() and step(x)
+        >>> target.session().step([0.0] * 3).shape
+        (4,)
     """
     if input_size is None:
         raise NoTargetError("from_sessions needs the values in a frame, input_size")

@@ -97,6 +97,11 @@ def from_model(model: Model, *, name: str | None = None, origin: str | None = No
 
     Raises:
         TypeError: it is not a Model.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> from_model(LSTM.random(3, 4)).name.startswith("lstm_fast")
+        True
     """
     return ModelTarget(model, name, origin)
 

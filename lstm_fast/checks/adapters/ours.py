@@ -20,6 +20,10 @@ def from_lstm(lstm: LSTM, *, name: str | None = None, origin: str | None = None)
     Raises:
         TypeError: it is not an LSTM.
         ValueError: it does not run forward.
+
+    Example:
+        >>> from_lstm(LSTM.random(3, 4)).output_size
+        4
     """
     return LstmTarget(lstm, name, origin)
 

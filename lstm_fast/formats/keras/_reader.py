@@ -41,7 +41,7 @@ def read(
         OSError: the file cannot be opened.
         FormatError: it is damaged, has a layout that Keras does not write, or there are only
             recurrent layers of other kinds.
-        ValueError: an option is no such activation.
+        ValueError: an option is not such an activation.
     """
     source = Source.of(path)
     with opened(source) as file:

@@ -19,7 +19,7 @@ from ._weights import Arrays, Store
 
 REVERSED = (
     "go_backwards: Keras returns the outputs in the order in which it goes, the last step first; "
-    "here they stand at their own steps"
+    "here they are at their own steps"
 )
 SUMMED = "merge_mode {}: Keras merges both directions so; here the output is their concatenation"
 LAST = (

@@ -409,7 +409,7 @@ class _Reader:
             return f"{self._path}: {axis} of input {name!r} is time, and node {node} {why}"
         return (
             f"{self._path}: {axis} of input {name!r} has no size, and node {node} {why}. If each "
-            f"step really stands alone, say {self._inputs.say(name)}"
+            f"step really is on its own, say {self._inputs.say(name)}"
             f"{for_a_padding(self._scopes, node)}"
         )
 

@@ -27,7 +27,7 @@ OP_STEPS, OP_BYTES, NAME_BYTES, CONSTANT_BYTES = 14, 900, 120, 600
 HASHED_A_STEP = 50  # values
 MOST_ELEMENTS = 1 << 24  # of one tensor
 MOST_COPIED = 1 << 20  # values that a file need not hold one by one
-MOST_IN_ALL = 1 << 28  # of all tensors that are no constants
+MOST_IN_ALL = 1 << 28  # of all tensors that are not constants
 
 
 class UnsupportedError(ValueError):

@@ -65,7 +65,7 @@ def cut_earlier(builder: Builder, value: Sym, ranges: Sequence[range]) -> Sym | 
     """Return what a cut leaves, from a convolution that does not compute the rest.
 
     It is one that pads behind, as causal ones are written that pad on both sides; None where there
-    is no such. ranges: what is left of each axis.
+    is not one. ranges: what is left of each axis.
     """
     shape, last = value.shape, ranges[-1]
     whole = all(one == range(size) for one, size in zip(ranges[:-1], shape[:-1], strict=True))

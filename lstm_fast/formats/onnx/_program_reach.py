@@ -18,7 +18,7 @@ RECURRENT = ("LSTM", "GRU")
 TAKERS = (*RECURRENT, "Slice", "Gather", "Split")  # their results may have no time axis any more
 Pairs: TypeAlias = Sequence[tuple["Value | None", "Value | None"]]  # with one frame, with several
 
-PLACES = "takes frames by where they stand in the file's sequence, and not the last ones"
+PLACES = "takes frames by their place in the file's sequence, and not the last ones"
 MERGED = "works along an axis that has more than frames in it"
 ONLY_LAST = "keeps its state from step to step, and in the file gets the last frames alone"
 CHANGES = "keeps what it gets for the steps that follow, which changes with each of them by "
@@ -202,7 +202,7 @@ def _modes(windows: Sequence[Window]) -> str:
     for window in windows:
         if window.mode != "constant":
             return (
-                f"pads time with frames (mode {window.mode!r}); only a number can stand in front "
+                f"pads time with frames (mode {window.mode!r}); only a number can be put in front "
                 "of a stream: pad with a constant"
             )
     return ""

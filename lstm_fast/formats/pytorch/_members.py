@@ -12,7 +12,7 @@ from .._files import FormatError
 from .._recognise_ours import ZIP
 from ._pickle_values import printable
 
-LOCAL_HEADER_BYTES = 30  # before the member's name, which stands here a second time
+LOCAL_HEADER_BYTES = 30  # before the member's name, which is here a second time
 PACK_AGAIN = (
     "PyTorch never does that: unpack it, and pack its folder again without compression, `zip -0 -r "
     "model.pt FOLDER`"

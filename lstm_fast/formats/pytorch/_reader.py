@@ -20,7 +20,7 @@ from ._zip_file import Archive
 
 QUANTIZED = ("_all_weight_values", "_packed_params")
 UNREGISTERED = (
-    "; weights of a module that is no attribute of another are constants there, without names: "
+    "; weights of a module that is not an attribute of another are constants there, without names: "
     "make it one, and export again"
 )
 NAMES_SHOWN = 12

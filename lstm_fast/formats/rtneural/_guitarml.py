@@ -102,7 +102,7 @@ def _blocks(source: Source, content: dict[str, Any]) -> tuple[list[_Block], int]
     facts = content.get("model_data")
     if not isinstance(facts, dict):
         raise FormatError(
-            f"{source}: there is no model_data in it, which says what stands around the recurrent "
+            f"{source}: there is no model_data in it, which says what is around the recurrent "
             "layer: lstm_fast.load reads an LSTM alone"
         )
     with checked(source, "model_data"):

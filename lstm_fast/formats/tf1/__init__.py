@@ -7,7 +7,7 @@ A kernel is (I + H, 4H), gates i, c, f, o; with a projection (I + P, 4H). `forge
 the arrays: the cells add it at every step, to the forget gate and nothing else, so you have to say
 what yours was made with. `BasicLSTMCell`, `LSTMCell` and the LSTMBlock cells take 1.0 unless they
 are told; weights of `CudnnLSTM` have none, 0.0. The activation and the clips are not in the arrays
-either; those that you do not say are taken as the cells have them unless they are told, and stand
+either; those that you do not say are taken as the cells have them unless they are told, and are
 in `Found.assumptions`.
 """
 
