@@ -26,6 +26,23 @@ def plain(*shape: int) -> bytes:
     return made.getvalue()
 
 
+def bytes_of(*shape: int) -> bytes:
+    """Numbers of a byte, which take four in float32."""
+    made = io.BytesIO()
+    np.save(made, np.zeros(shape, np.uint8))
+    return made.getvalue()
+
+
+def small_integers(scale: int) -> bytes:
+    columns = {"i": 1, "h": scale}
+    return zipped({f"weight_{k}h_l0.npy": bytes_of(4 * scale, n) for k, n in columns.items()})
+
+
+def small_integers_of_equinox(scale: int) -> bytes:
+    """They are put in another order, too."""
+    return bytes_of(4 * scale, 1) + bytes_of(4 * scale, scale)
+
+
 def packed_by_bzip2(scale: int) -> bytes:
     """Zeros behind an array, of which zipfile would unpack all that 4 KB hold at once."""
     members = {f"weight_{k}h_l0.npy": plain(4, 1) for k in "ih"}
@@ -88,6 +105,8 @@ def computed_constants(scale: int) -> bytes:
 
 
 BOMBS = {
+    "small integers": Bomb("a.zip", small_integers, 2000),
+    "small integers of equinox": Bomb("a.bin", small_integers_of_equinox, 3000),
     "packed by bzip2": Bomb("a.zip", packed_by_bzip2, 300_000),
     "headers of fields": Bomb("a.zip", headers_of_fields, 3000),
     "headers of Python 2": Bomb("a.bin", headers_of_python_2, 10_000),
