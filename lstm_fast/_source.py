@@ -55,7 +55,8 @@ class Source:
         Raises:
             TypeError: it is none of these, such as a file in text mode.
             OSError: it cannot be opened.
-            FormatError (`error`): it is not a regular file, or too large.
+            FormatError (`error`): it is not a regular file, or too large; or no file can have this
+                name, such as one with a NUL.
         """
         self._error = error
         self._beside: dict[str, Source] = {}
