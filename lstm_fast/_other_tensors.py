@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ._parameter_names import SEPARATOR
-from ._source import shown
+from ._shown import shown
 
 COUNTERS = frozenset({
     "num_batches_tracked", "n_averaged", "num_updates", "global_step", "step", "steps", "epoch",

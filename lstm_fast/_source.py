@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, TypeAlias
 
 from ._budget import Budget
+from ._shown import shown
 from .errors import FormatError
 
 __all__ = ["Readable", "Source"]
@@ -54,7 +55,8 @@ class Source:
         Raises:
             TypeError: it is none of these, such as a file in text mode.
             OSError: it cannot be opened.
-            FormatError (`error`): it is not a regular file, or too large.
+            FormatError (`error`): it is not a regular file, or too large; or no file can have this
+                name, such as one with a NUL.
         """
         self._error = error
         self._beside: dict[str, Source] = {}
@@ -201,11 +203,6 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def shown(name: str) -> str:
-    """Return a name of a file's for an error, which stays short whatever the name is."""
-    return repr(name) if len(name) <= 80 else f"{name[:80]!r}..."
-
-
 def _title(file: Any) -> tuple[str, str]:
     """Return what an open file is called in errors, and its name."""
     name = getattr(file, "name", None)
@@ -251,10 +248,14 @@ def _opened(path: Path, error: type[ValueError]) -> BinaryIO:
     try:
         _check_regular(os.stat(path).st_mode, str(path), error)  # opening some devices does things
         file = io.open(path, "rb", opener=_opener)  # noqa: SIM115, UP020  (which tests replace)
+    except error:
+        raise
     except OSError as failed:
         if failed.errno == errno.ELOOP:
             raise error(f"{path}: it is a link that leads to itself") from None
         raise
+    except ValueError as failed:  # of a NUL in it, or half a character of UTF-16
+        raise error(f"{path}: no file can have this name: {failed}") from None
     try:  # which may have been put in its place since
         _check_regular(os.fstat(file.fileno()).st_mode, str(path), error)
     except BaseException:

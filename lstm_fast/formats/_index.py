@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._parameter_names import grouped
-from .._source import Source, shown
+from .._shown import shown
+from .._source import Source
 from . import _json, _state_dicts
 from ._files import FormatError
 

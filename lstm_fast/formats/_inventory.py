@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from reprlib import Repr
 from typing import Any
 
+from .._shown import LONGEST, plain
+
 MOST = 12
-LONGEST = 80  # of a name that is shown
 VALUES = Repr()
 VALUES.maxlist = VALUES.maxdict = VALUES.maxtuple = MOST
 VALUES.maxstring = VALUES.maxother = VALUES.maxlong = LONGEST
@@ -16,24 +17,19 @@ VALUES.maxstring = VALUES.maxother = VALUES.maxlong = LONGEST
 
 def counted(counts: Counter[str]) -> str:
     """Return the most common kinds with their numbers: "MatMul (4), Add (2)"."""
-    some = ", ".join(f"{_short(name)} ({count})" for name, count in counts.most_common(MOST))
+    some = ", ".join(f"{plain(name)} ({count})" for name, count in counts.most_common(MOST))
     return some + _more(len(counts))
 
 
 def listed(names: Iterable[str]) -> str:
     """Return the first names, and how many more there are."""
     every = list(names)
-    return ", ".join(map(_short, every[:MOST])) + _more(len(every))
+    return ", ".join(map(plain, every[:MOST])) + _more(len(every))
 
 
 def brief(value: Any, longest: int = LONGEST) -> str:
     """Return how a value of any kind begins, without taking more of it than is shown."""
     return (value if isinstance(value, str) else VALUES.repr(value))[:longest]
-
-
-def _short(name: str) -> str:
-    some = name if len(name) <= LONGEST else name[: LONGEST - 3] + "..."
-    return some if some.isprintable() else repr(some)[1:-1]
 
 
 def _more(count: int) -> str:

@@ -33,6 +33,16 @@ class Header(NamedTuple):
         """How long the values are."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def kept_bytes(self) -> int:
+        """How long they are in float32."""
+        return 4 * math.prod(self.shape)
+
+    @property
+    def raw_bytes(self) -> int:
+        """How much more they take until they are in float32, which some are from the first."""
+        return 0 if self.dtype == np.float32 else self.size_bytes
+
     def values(self, data: bytes, name: str) -> Float32:
         """Return the values of these bytes in float32.
 

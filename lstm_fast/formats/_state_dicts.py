@@ -16,7 +16,7 @@ from .._budget import Budget
 from .._computed_parameters import FIRST, form_of
 from .._other_tensors import listed
 from .._parameter_names import Group, as_patterns, grouped, is_ignored
-from .._source import shown
+from .._shown import shown
 from .._weights import Weights, frozen
 from . import gates
 from ._files import FormatError, Found, MissingExtraError, Refused, checked

@@ -92,9 +92,8 @@ def _cells(arrays: list[_Array]) -> list[list[int]]:
 def _found(
     source: Source, arrays: list[_Array], numbers: list[int], name: str, told: tuple[str, ...]
 ) -> Found:
-    values = [_values(source, arrays[n], n) for n in numbers]
     with checked(source, f"arrays {', '.join(map(str, numbers))}"):
-        rows = [gates.to_pytorch(one, "equinox") for one in values]
+        rows = [_rows(source, arrays[n], n) for n in numbers]
         bias = rows[2] if len(rows) > 2 else None
         zeros = None if bias is None else np.zeros_like(bias)
         weights = make_weights([LayerWeights(rows[0], rows[1], bias, zeros)])
@@ -105,16 +104,21 @@ def _found(
     return Found(name, weights, sources, (), told)
 
 
-def _values(source: Source, array: _Array, n: int) -> Float32:
-    size = array.header.size_bytes
-    source.budget.memory(3 * size, f"array {n}")
+def _rows(source: Source, array: _Array, n: int) -> Float32:
+    """Return an array's values, their gates in PyTorch's order."""
+    size, kept = array.header.size_bytes, array.header.kept_bytes
+    free_again = array.header.raw_bytes + kept  # the second in the file's order
+    source.budget.memory(free_again + kept, f"array {n}")
     with source.open() as file:
         file.seek(array.start)
         data = file.read(size)
     with checked(source, f"array {n}", TypeError):
         if len(data) != size:
             raise ValueError("the file ends within it")
-        return array.header.values(data, f"array {n}")
+        values = array.header.values(data, f"array {n}")
+    rows = gates.to_pytorch(values, "equinox")
+    source.budget.give_back(free_again)
+    return rows
 
 
 def _listed(source: Source) -> list[_Array]:

@@ -38,7 +38,8 @@ def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Re
         FormatError: it is damaged, or no LSTM in it can be computed.
     """
     source = Source.of(path)
-    return _other_names.find(source, _tensors(source), ignore)
+    with _archive(source) as archive:  # which stays open, since to open it takes all its names
+        return _other_names.find(source, _tensors(source, archive), ignore)
 
 
 @contextmanager
@@ -60,21 +61,22 @@ def _archive(source: Source) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def _tensors(source: Source) -> dict[str, Tensor]:
+def _tensors(source: Source, archive: zipfile.ZipFile) -> dict[str, Tensor]:
     """Return all arrays by name; only the headers are read."""
     tensors = {}
-    with _archive(source) as archive:
-        for member in archive.infolist():
-            name = member.filename.removesuffix(".npy")
-            source.budget.work(STEPS_A_MEMBER, "reading its arrays")
-            header = _header(source, archive, member, name)
-            if header.size_bytes > member.file_size:
-                raise FormatError(
-                    f"{source}: array {name!r}: {header.shape} of {header.dtype} is not what it "
-                    "holds"
-                )
-            read = partial(_read, source, member.filename, name)
-            tensors[name] = Tensor(header.shape, f"array {name!r}, {header.dtype}", read)
+    members = archive.infolist()
+    if sum(member.compress_size for member in members) > source.size:
+        raise FormatError(f"{source}: its arrays claim more bytes than the file has")
+    for member in members:
+        name = member.filename.removesuffix(".npy")
+        source.budget.work(STEPS_A_MEMBER, "reading its arrays")
+        header = _header(source, archive, member, name)
+        if header.size_bytes > member.file_size:
+            raise FormatError(
+                f"{source}: array {name!r}: {header.shape} of {header.dtype} is not what it holds"
+            )
+        read = partial(_read, source, archive, member, name)
+        tensors[name] = Tensor(header.shape, f"array {name!r}, {header.dtype}", read)
     return tensors
 
 
@@ -86,17 +88,32 @@ def _header(
         return _npy.read_header(file, source.budget)
 
 
-def _read(source: Source, member: str, name: str) -> Float32:
-    with _archive(source) as archive, checked(source, f"array {name!r}", TypeError):
+def _read(source: Source, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Float32:
+    source.budget.work(STEPS_A_MEMBER, "reading its arrays")
+    with checked(source, f"array {name!r}", TypeError):
         with _damage(), archive.open(member) as file:
             header = _npy.read_header(file, source.budget)
-            source.budget.memory(2 * header.size_bytes, "its values")
+            free_again, kept = _costs(header, member)
+            source.budget.memory(free_again + kept, "its values")
             data = file.read(header.size_bytes)
         if len(data) != header.size_bytes:
             raise ValueError(f"it ends after {len(data)} of {header.size_bytes} bytes")
-        return header.values(data, name)
+        values = header.values(data, name)
+        source.budget.give_back(free_again)
+        return values
+
+
+def _costs(header: _npy.Header, member: zipfile.ZipInfo) -> tuple[int, int]:
+    """Return what an array takes while it is read, and what it takes from then on.
+
+    Four times the member is for free where an LSTM packs the values once more.
+    """
+    pieces = 0 if member.compress_type == zipfile.ZIP_STORED else header.size_bytes  # zlib joins
+    packed = max(0, header.kept_bytes - 4 * member.compress_size)
+    return pieces + header.raw_bytes, header.kept_bytes + packed
 
 
 def inventory(source: Source) -> str:
     """Return in words what there is in a file without an LSTM."""
-    return f"there are arrays {listed(_tensors(source))}"
+    with _archive(source) as archive:
+        return f"there are arrays {listed(_tensors(source, archive))}"

@@ -27,7 +27,8 @@ import numpy as np
 
 from .._arrays import Float32
 from .._other_tensors import advice
-from .._source import Readable, Source, shown
+from .._shown import shown
+from .._source import Readable, Source
 from .._weights import KINDS, LayerWeights, Weights, make_weights
 from ..cell import Cell
 from . import _index, _json, _other_names, _state_dicts

@@ -21,25 +21,24 @@ import io
 import os
 import random
 import resource
-import signal
 import sys
 import tempfile
 import time
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import limits
 import structures
 
 HERE = Path(__file__).parent
 READER = "lstm_fast.formats:read"
 GOLDEN = HERE.parent / "golden" / "formats"
 LONGEST_ERROR = 4000  # characters
-MEGABYTE = 1 << 20
 NUMBERS = (
     0,
     1,
@@ -119,62 +118,24 @@ def damaged(path: Path, seed: int) -> bytes:
     return result.getvalue()
 
 
-class TookTooLongError(BaseException):
-    """A reader used more CPU time than it may."""
-
-
-@contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    def stop(*_: Any) -> None:
-        raise TookTooLongError(f"more than {seconds} s of CPU time")
-
-    signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-
-
-def _memory(field: str) -> int:
-    """Return a size in bytes out of /proc/self/status: VmRSS is now, VmHWM the most there was."""
-    text = Path("/proc/self/status").read_text(encoding="utf-8")
-    line = next(line for line in text.splitlines() if line.startswith(field + ":"))
-    return int(line.split()[1]) * 1024
-
-
-def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-
-
 def options_for(path: Path) -> dict[str, Any]:
     return {"forget_bias": 1.0, "format": "tf1"} if path.parent.name == "tf1" else {}
-
-
-def seconds_for(size: int) -> float:
-    """Return how much CPU time a file of so many bytes may take."""
-    return max(1.0, size / MEGABYTE)
 
 
 def outcome(read: Callable[[], Any], size: int) -> str:
     """Return what is wrong with how a file of so many bytes is read, or nothing."""
     from lstm_fast import FormatError
 
-    _forget_peak()
-    before = _memory("VmRSS")
-    try:
-        with _limited(seconds_for(size)):
-            read()
-    except FormatError as error:
+    memory, _, error = limits.measured(read, limits.seconds_for(size))
+    if isinstance(error, FormatError):
         if len(str(error)) > LONGEST_ERROR:
             return f"its error has {len(str(error))} characters: {str(error)[:80]}"
-    except BaseException as error:  # whatever else comes out is what this looks for
+    elif error is not None:
         last = traceback.extract_tb(error.__traceback__)[-1]
         text = str(error)[:300]
         return f"{type(error).__name__}: {text} ({Path(last.filename).name}:{last.lineno})"
-    taken = _memory("VmHWM") - before
-    if taken > 4 * size + 64 * MEGABYTE:
-        return f"took {taken / MEGABYTE:.0f} MB for a file of {size} bytes"
+    if memory > limits.memory_for(size):
+        return f"took {memory / limits.MEGABYTE:.0f} MB for a file of {size} bytes"
     return ""
 
 

@@ -14,11 +14,12 @@ LARGEST = 4 << 20  # of a text that is taken apart
 LONGEST = 2 << 20  # characters after which only what is open is closed
 SHORT = 100  # of what is written as it stands
 MOST = 200_000  # characters that one change may add, more or less
+MANY_DIGITS = 10**4000  # which takes long to compute for each number
 KEYS = ("name", "class_name", "config", "layers", "cell", "weights", "units", "inbound_nodes", "")
 TEXTS = ("", "LSTM", "RNN", "Functional", "a" * 5000, "\u00e9\U0001f600" * 50, "\ud800", "../x")
 NUMBERS: tuple[Any, ...] = (
     *(0, 1, -1, 2, 2**31 - 1, 2**31, 2**63, 2**64, 1.5, -0.0, 1e308, 1e-320),
-    *(float("nan"), float("inf"), 10**300, 10**4000, True, False, None),
+    *(float("nan"), float("inf"), 10**300, MANY_DIGITS, True, False, None),
 )
 Slot = tuple[Any, Any]  # a list or dict, and an index or key of it
 
@@ -97,7 +98,7 @@ def _write(value: Any, pieces: list[str], twice: float, rng: random.Random) -> N
             for n, held in enumerate(one):
                 inner += [_Raw(", " if n else ""), held]
             waiting += reversed([*inner, _Raw("]")])
-        elif type(one) is int and abs(one) >= 10**4000:
+        elif type(one) is int and abs(one) >= MANY_DIGITS:
             pieces.append("1" + "0" * 4000)
         else:
             pieces.append(json.dumps(one))

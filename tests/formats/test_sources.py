@@ -270,6 +270,19 @@ def test_each_reader_alone_refuses_them(tmp_path, reader):
         module.read(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path, name):
+    """A NUL, and half a character of UTF-16."""
+    readers = [getattr(formats, reader).read for reader in formats.READERS]
+    for read in (formats.read, lstm_fast.load, lstm_fast.load_model, *readers):
+        with pytest.raises(FormatError, match="no file can have this name"):
+            read(tmp_path / name)
+    with pytest.raises(lstm_fast.SnapshotError, match="no file can have this name"):
+        lstm_fast.LSTM.random(1, 1).stream().restore(tmp_path / name)
+    with pytest.raises(FileNotFoundError):  # the negative control
+        formats.read(tmp_path / "ab")
+
+
 @POSIX
 def test_open_devices_and_pipes_are_refused():
     for path in ("/dev/zero", "/dev/null"):

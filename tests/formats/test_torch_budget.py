@@ -6,10 +6,10 @@ of the budget, which are counted.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import warnings
 
+import limits
 import numpy as np
 import pytest
 from handmade import storage, strides, tensor, write_zip
@@ -21,64 +21,24 @@ from lstm_fast._budget import STEPS, STEPS_A_BYTE, Budget
 from lstm_fast._source import Source
 
 LONGEST = 2000  # characters of an error
-BASE = 64 << 20
-
-# Prints how many bytes of memory reading took, and what it said.
-READER = """
-import sys
-from pathlib import Path
-import lstm_fast
-from lstm_fast._budget import Budget
-from lstm_fast.formats import _recognise_others, pytorch, safetensors
-if sys.argv[2] == "without":
-    Budget.memory = lambda *_: None
-def field(name):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
-Path("/proc/self/clear_refs").write_text("5")
-before = field("VmRSS")
-try:
-    lstm_fast.load(sys.argv[1])
-    said = ""
-except lstm_fast.FormatError as error:
-    said = str(error)
-print(field("VmHWM") - before, said)
-"""
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
-
-
-def taken(path, *, charges="with"):
-    """Return how many bytes of memory a process of its own took, and what it said."""
-    run = subprocess.run(
-        [sys.executable, "-c", READER, path, charges], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr[-500:]
-    number, _, said = run.stdout.partition(" ")
-    return int(number), said.rstrip("\n")
-
-
-def most(folder):
-    return 4 * sum(file.stat().st_size for file in folder.iterdir()) + BASE
 
 
 @linux
 @pytest.mark.parametrize("name", BOMBS)
 def test_memory_and_words(name, tmp_path):
-    path = BOMBS[name](tmp_path)
-    memory, said = taken(path)
-    assert memory < most(tmp_path)
-    assert said
-    assert len(said) < LONGEST
-    assert "\n" not in said
+    taken = limits.taken_by(BOMBS[name](tmp_path), "load")
+    assert taken.is_within, taken
+    assert taken.outcome == "FormatError"
+    assert 0 < len(taken.text) < LONGEST
+    assert "\n" not in taken.text
 
 
 @linux
 @pytest.mark.parametrize("name", ["windows", "layers"])
 def test_without_charges_they_take_more(name, tmp_path):
     """The negative control."""
-    path = BOMBS[name](tmp_path)
-    memory, _ = taken(path, charges="without")
-    assert memory > most(tmp_path)
+    assert not limits.taken_by(BOMBS[name](tmp_path), "load", free=True).has_memory
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..._source import shown
+from ..._shown import shown
 from .._inventory import brief
 
 # Layers that put out no mask, whatever mask they get.

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..._budget import Budget
-from ._pickle_values import CONTAINERS, Dict, Object, PickleError, lists, parts, printable
+from ..._shown import plain
+from ._pickle_values import CONTAINERS, Dict, Object, PickleError, lists, parts
 from ._tensors import Tensors, Values
 
 DEEPEST = 64  # containers within each other
@@ -195,7 +196,7 @@ class Search:
         try:
             return self._tensors.find(part)
         except ValueError as error:
-            raise PickleError(f"{printable(node.path() + key)}: {error}") from error
+            raise PickleError(f"{plain(node.path() + key)}: {error}") from error
 
     def _state_dict(self, node: _Node) -> StateDict:
         """Return a new one for the tensors of a container."""

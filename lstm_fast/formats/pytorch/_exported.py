@@ -13,7 +13,8 @@ from typing import Any
 
 from ..._arrays import Float32
 from ..._parameter_names import grouped
-from ..._source import Source, shown
+from ..._shown import shown
+from ..._source import Source
 from .. import _json
 from .._files import FormatError, checked
 from .._state_dicts import Tensor, charge_names

@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from ..._budget import Budget
+from ..._shown import plain
 from .._recognise_ours import TORCH_MAGIC
 from ._pickle_machine import Machine
-from ._pickle_values import PickleError, contents, encoded, printable
+from ._pickle_values import PickleError, contents, encoded
 from ._storages import Storage, StorageId, persistent
 
 VERSION = 1001
@@ -63,7 +64,7 @@ class Legacy:
     def _storage(self, known: StorageId) -> Storage:
         first = self._known.setdefault(known.key, known)
         if (first.dtype, first.count) != (known.dtype, known.count):
-            raise PickleError(f"it says two things of the storage {printable(known.key)}")
+            raise PickleError(f"it says two things of the storage {plain(known.key)}")
         count, offset = known.count, 0
         if known.view is not None:
             _, offset, count = known.view

@@ -6,11 +6,11 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
+from ..._shown import plain
 from ..._source import Source
 from .. import _zip
 from .._files import FormatError
 from .._recognise_ours import ZIP
-from ._pickle_values import printable
 
 LOCAL_HEADER_BYTES = 30  # before the member's name, which is here a second time
 PACK_AGAIN = (
@@ -73,18 +73,16 @@ class Members:
         begin, size_bytes = self._checked(name)
         count = max(0, size_bytes - start) if count is None else count
         if start + count > size_bytes:
-            raise ValueError(
-                f"damaged: {printable(name)} has {size_bytes} bytes, not {start + count}"
-            )
+            raise ValueError(f"damaged: {plain(name)} has {size_bytes} bytes, not {start + count}")
         return self._take(name, begin + start, count)
 
     def _take(self, name: str, begin: int, count: int) -> bytes:
         if not 0 <= begin < 2**63:
-            raise ValueError(f"damaged: {printable(name)} is not where it should be")
+            raise ValueError(f"damaged: {plain(name)} is not where it should be")
         self.file.seek(begin)
         data = self.file.read(count)
         if len(data) != count:
-            raise ValueError(f"damaged: the file ends within {printable(name)}")
+            raise ValueError(f"damaged: the file ends within {plain(name)}")
         return data
 
     def _checked(self, name: str) -> tuple[int, int]:
@@ -93,14 +91,14 @@ class Members:
             return self._places[name]
         member = self.members.get(name)
         if member is None:
-            raise ValueError(f"damaged: there is no {printable(name)} in it")
+            raise ValueError(f"damaged: there is no {plain(name)} in it")
         if member.flag_bits & ENCRYPTED:
-            raise ValueError(f"{printable(name)} is encrypted; PyTorch never does that")
+            raise ValueError(f"{plain(name)} is encrypted; PyTorch never does that")
         if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
-            raise ValueError(f"{printable(name)} is compressed; {PACK_AGAIN}")
+            raise ValueError(f"{plain(name)} is compressed; {PACK_AGAIN}")
         header = self._take(name, member.header_offset, LOCAL_HEADER_BYTES)
         if not header.startswith(ZIP):
-            raise ValueError(f"damaged: {printable(name)} is not where it should be")
+            raise ValueError(f"damaged: {plain(name)} is not where it should be")
         begin = member.header_offset + LOCAL_HEADER_BYTES
         for length in (header[26:28], header[28:30]):  # of the name, and of what pads it
             begin += int.from_bytes(length, "little")
@@ -116,4 +114,4 @@ class Members:
             count = min(PIECE_BYTES, member.file_size - start)
             found = zlib.crc32(self._take(name, begin + start, count), found)
         if member.CRC not in (0, found):
-            raise ValueError(f"damaged: the checksum of {printable(name)} is wrong")
+            raise ValueError(f"damaged: the checksum of {plain(name)} is wrong")

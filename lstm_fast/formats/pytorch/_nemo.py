@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from ..._source import Source, shown
+from ..._shown import shown
+from ..._source import Source
 from .. import _tar
 from .._files import FormatError, checked
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from ..._arrays import Float32
+from ..._shown import plain
 from ..._source import Source
 from .._files import FormatError, checked
 from .._recognise_ours import OLD_TORCH, PADDLE, PICKLE, ZIP, is_tar
@@ -13,11 +14,12 @@ from .._state_dicts import Tensor
 from ._checkpoints import Search, StateDict
 from ._legacy import Legacy
 from ._members import PACK_AGAIN, Members
-from ._pickle_values import Dict, printable
+from ._pickle_values import Dict
 from ._tensors import Tensors, Values
 from ._zip_file import Archive
 
 HEAD_BYTES = 512
+LONGEST_TITLE = 200  # characters of a name that `Found.sources` has
 ONLY_WEIGHTS = "save only the weights: torch.save(model.state_dict(), ...)"
 
 
@@ -68,7 +70,7 @@ def state_dicts(source: Source, top: Any) -> list[StateDict]:
 
 def stored(source: object, name: str, values: Values) -> Tensor:
     """Return a tensor whose errors name the file and the tensor."""
-    title = printable(name)
+    title = plain(name, LONGEST_TITLE)
 
     def read() -> Float32:
         with checked(source, title):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..._shown import plain, shown
+
 LONGEST_NAME = 4096
 LARGEST_INDEX = 2**31
 
@@ -130,21 +132,14 @@ def contents(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-def printable(text: str, length: int = 200) -> str:
-    """Return text of a file as a part of one line of ours."""
-    some = text[:length]
-    some = some if some.isprintable() else repr(some)[1:-1][:length]
-    return some if len(text) <= length else some + "..."
-
-
 def described(value: Any) -> str:
     """Return in words what a value is."""
     if isinstance(value, Object):
-        return f"an object of {printable(value.name)}"
+        return f"an object of {plain(value.name)}"
     if isinstance(value, Global):
-        return f"the name {printable(value.name)}"
+        return f"the name {plain(value.name)}"
     if isinstance(value, Dict):
-        keys = ", ".join(repr(printable(key, 40)) for key in list(value.entries())[:12])
+        keys = ", ".join(shown(key, 40) for key in list(value.entries())[:12])
         return f"a dict of {len(value) // 2}" + (f" with {keys}" if keys else "")
     if isinstance(value, (list, tuple, str, bytes)):
         return f"a {type(value).__name__} of {len(value)}"

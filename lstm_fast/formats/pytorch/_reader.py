@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..._shown import plain
 from ..._source import Readable, Source
 from .. import _state_dicts
 from .._files import FormatError, Found, Refused
@@ -14,7 +15,7 @@ from . import _exported, _nemo, _shards
 from ._checkpoints import StateDict
 from ._members import Members
 from ._opened import HEAD_BYTES, in_zip, opened, state_dicts, stored
-from ._pickle_values import described, parts, printable
+from ._pickle_values import described, parts
 from ._tensors import Tensors
 from ._zip_file import Archive
 
@@ -99,10 +100,10 @@ def _find(
         prefix = "" if alone else one.place
         for name, values in one.tensors.items():
             if prefix + name in tensors:
-                raise FormatError(f"{source}: two tensors in it are {printable(prefix + name)}")
+                raise FormatError(f"{source}: two tensors in it are {plain(prefix + name)}")
             tensors[prefix + name] = stored(source, one.place + name, values)
         for name, reason in one.quantized.items():
-            error = _quantized(f"{source}: {printable(one.place + reason)}")
+            error = _quantized(f"{source}: {one.place + reason}")
             refused.append(Refused((prefix + name).removesuffix("."), error))
     try:
         found = _state_dicts.find(source, tensors, source.budget, ignore)
@@ -136,14 +137,14 @@ def _nothing(
     if not names:
         return FormatError(f"{source}: there is no LSTM in it, and no tensor, but {described(top)}")
     packed = next((one.place + one.packed for one in dicts if one.packed), None)
-    more = "" if packed is None else f"; {printable(packed)} was quantized by PyTorch"
+    more = "" if packed is None else f"; {plain(packed)} was quantized by PyTorch"
     return _no_lstm(source, names, more)
 
 
 def _no_lstm(source: Source, names: list[str], more: str = "") -> FormatError:
     if not names:
         return FormatError(f"{source}: there is no LSTM in it, and no parameter{more}")
-    some = ", ".join(printable(name, 80) for name in names[:NAMES_SHOWN])
+    some = ", ".join(plain(name) for name in names[:NAMES_SHOWN])
     some += ", ..." if len(names) > NAMES_SHOWN else ""
     return FormatError(
         f"{source}: there is no LSTM in it (no weight_ih_l0 and weight_hh_l0), but "

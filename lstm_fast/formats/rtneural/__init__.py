@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._shown import shown
 from ..._source import Readable, Source
 from ..._weights import make_weights
 from ...program import Program
@@ -26,7 +27,7 @@ from .._files import FormatError, Found, Refused, checked
 from .._inventory import counted, listed
 from .._recognise_ours import FORMATS
 from . import _guitarml, _layers
-from ._arrays import number, shown
+from ._arrays import number
 from ._layers import MOST_LAYERS
 
 SUFFIXES, recognise = FORMATS["rtneural"]

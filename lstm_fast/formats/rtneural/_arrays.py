@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._arrays import Float32
 from ..._budget import Budget
+from ..._shown import shown
 from ...program import Shape
 
 MOST_DIMENSIONS = 3  # of what layers have
@@ -61,15 +62,6 @@ def array(value: Any, budget: Budget) -> Float32:
     if not np.isfinite(values).all():
         raise ValueError("there are values that are not finite in float32")
     return values.reshape(shape)
-
-
-def shown(value: Any) -> str:
-    """Return a value of a JSON text for an error, which stays short whatever it is."""
-    if isinstance(value, (dict, list)):
-        return f"a {'JSON object' if isinstance(value, dict) else 'list'} of {len(value)}"
-    if isinstance(value, int) and not -(10**18) < value < 10**18:
-        return "a number of more than 18 digits"
-    return repr(value[:40] if isinstance(value, str) else value)
 
 
 def size(content: dict[str, Any], name: str, usual: int | None = None) -> int:

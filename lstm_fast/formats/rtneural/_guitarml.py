@@ -16,13 +16,14 @@ from typing import Any
 
 from ..._arrays import Float32
 from ..._lstm_program import add_layer
+from ..._shown import shown
 from ..._source import Source
 from ..._weights import LayerWeights
 from ...program import Program
 from .. import _state_dicts
 from .._files import FormatError, Found, Refused, checked
 from .._state_dicts import Tensor
-from ._arrays import array, shape_of, shown, size
+from ._arrays import array, shape_of, size
 from ._layers import MOST_LAYERS, Chain, add_gru, check
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}

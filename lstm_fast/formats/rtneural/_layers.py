@@ -16,9 +16,10 @@ from ..._arrays import Float32
 from ..._budget import Budget
 from ..._lstm_program import add_layer
 from ..._program_writer import Writer
+from ..._shown import shown
 from ..._weights import LayerWeights
 from .. import gates
-from ._arrays import array, number, shown, size
+from ._arrays import array, number, size
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "softmax", "elu")
 MOST_LAYERS = 200

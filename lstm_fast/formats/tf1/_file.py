@@ -10,7 +10,8 @@ import numpy as np
 
 from ..._arguments import to_float32
 from ..._arrays import Float32
-from ..._source import Source, shown
+from ..._shown import shown
+from ..._source import Source
 from .. import _zip
 from .._files import FormatError
 
