@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.arm.core import SLOW
 from tests.arm.tools import ROOT, at_once, must
 
-from .interpreters import BUILD, WINE, WINE_ENVIRONMENT, builder, make_wine
+from .interpreters import BUILD, UNDER_WINE, WINE, WINE_ENVIRONMENT, builder, make_wine
 
 TESTS = ROOT / "tests/c"
 sys.path.append(str(TESTS))
@@ -34,7 +34,7 @@ def run(wheel: Path) -> str:
         if not WINE.exists():
             return ""
         make_wine()
-        names, emulator = [name for name in PROGRAMS if name not in NOT_ON_WINDOWS], [WINE]
+        names, emulator = [name for name in PROGRAMS if name not in NOT_ON_WINDOWS], [*UNDER_WINE]
     if "aarch64" in target.zig:
         if not shutil.which("qemu-aarch64"):
             return "no C tests: apt install qemu-user"
@@ -51,4 +51,4 @@ def run(wheel: Path) -> str:
         must([*emulator, program], WINE_ENVIRONMENT)
 
     at_once(one, names)
-    return f"{len(names)} C tests" + (f" under {Path(emulator[0]).name}" if emulator else "")
+    return f"{len(names)} C tests" + (f" under {Path(emulator[-1]).name}" if emulator else "")

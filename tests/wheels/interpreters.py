@@ -141,6 +141,8 @@ def musl() -> Interpreter:
 # ---- Windows -------------------------------------------------------------------------------------
 
 WINE = Path("/usr/lib/wine/wine64")
+# Python for Windows does not begin where its input is none that wine knows.
+UNDER_WINE = ("sh", "-c", 'exec "$0" "$@" </dev/null', WINE)
 WINE_ENVIRONMENT = {"WINEPREFIX": str(BUILD / "wine"), "WINEDEBUG": "-all"}
 
 
@@ -149,7 +151,7 @@ def make_wine() -> None:
     if not arm.is_made(BUILD / "wine", "win10"):
         key = ("reg", "add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f")
         (BUILD / "wine").mkdir()
-        must([WINE, *key], WINE_ENVIRONMENT)
+        must([*UNDER_WINE, *key], WINE_ENVIRONMENT)
         arm.note_made(BUILD / "wine", "win10")
 
 
@@ -171,7 +173,7 @@ def windows() -> Interpreter:
     (folder / "cp313/python313._pth").unlink(missing_ok=True)
     packages = unpacked(BUILD / "windows-site", ["win_amd64"], WINDOWS, WINDOWS_NEEDS)
     home = {"PYTHONHOME": f"Z:{folder}\\cp313".replace("/", "\\")}
-    command = [WINE, folder / "cp313/python.exe"]
+    command = [*UNDER_WINE, folder / "cp313/python.exe"]
     return Interpreter(command, packages, {**WINE_ENVIRONMENT, **home}, drive="Z:")
 
 
