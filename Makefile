@@ -15,6 +15,7 @@
 #   make scale      past one machine: recordings on Ray Data; sessions on Ray Serve, of which replicas
 #                   are killed ROUNDS=20 times (installs Ray; apt install redis-server before it)
 #   make wheels     the wheels of every platform, cross-compiled here with ziglang, into dist/
+#   make test-wheels  runs those of dist/ that can be run here: musl's, Windows' under wine, Arm's under qemu
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make docs       the documentation site, into build/docs; a warning fails
 #   make lint       ruff, mypy, clang-format
@@ -142,11 +143,15 @@ $(VENV)/wheels.stamp: $(VENV)/python.stamp
 	$(PIP) install --quiet abi3audit auditwheel build cffi 'numpy>=2' 'setuptools>=77' wheel 'ziglang==0.17.1'
 	@touch $@
 
-.PHONY: wheels
+.PHONY: wheels test-wheels
 ONLY ?=
 wheels: $(VENV)/wheels.stamp
 	$(BIN)/python .ci/wheels.py dist $(ONLY)
 	$(BIN)/python -m build --quiet --sdist --outdir dist .
+
+# Which says what is missing, by the names of Debian's packages
+test-wheels: $(VENV)/wheels.stamp
+	$(BIN)/python -m tests.wheels $(ONLY)
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds

@@ -81,19 +81,26 @@ def zig(*command: object) -> str:
 # ---- headers -------------------------------------------------------------------------------------
 
 
+def fetched(address: str, sha256: str) -> Path:
+    """Return an archive, which is fetched once."""
+    archive = BUILD / Path(address).name
+    if not archive.exists():
+        print(f"fetching {address}", flush=True)
+        BUILD.mkdir(parents=True, exist_ok=True)
+        urllib.request.urlretrieve(address, archive)
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if found != sha256:
+        sys.exit(f"{archive} has the checksum {found}, expected {sha256}")
+    return archive
+
+
 def cpython() -> Path:
     """Return the folder of CPython's sources, of which Include and PC are needed."""
     if given := os.environ.get("LSTM_FAST_CPYTHON"):
         return Path(given)
     folder = BUILD / "cpython"
     if not folder.exists():
-        archive = BUILD / Path(CPYTHON).name
-        if not archive.exists():
-            print(f"fetching {CPYTHON}", flush=True)
-            urllib.request.urlretrieve(CPYTHON, archive)
-        found = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if found != CPYTHON_SHA256:
-            sys.exit(f"{archive} has the checksum {found}, expected {CPYTHON_SHA256}")
+        archive = fetched(CPYTHON, CPYTHON_SHA256)
         with tarfile.open(archive) as tar:
             wanted = [one for one in tar if re.match(r"[^/]+/(Include|PC)/", one.name)]
             tar.extractall(BUILD / "unpacked", wanted, filter="data")

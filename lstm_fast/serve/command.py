@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,10 @@ def _need() -> Any:
     """Return uvloop.
 
     Raises:
-        ServeError: a library is not installed.
+        ServeError: a library is not installed, or there is none for this system.
     """
+    if sys.platform == "win32":
+        raise ServeError("there is no uvloop for Windows: serve from Linux, as in WSL, or macOS")
     for name in ("aiohttp", "prometheus_client", "uvloop"):
         if find_spec(name) is None:
             raise ServeError(f"{name} is not installed: {_extras.install('serve')}")

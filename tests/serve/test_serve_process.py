@@ -172,6 +172,12 @@ def test_a_library_that_is_missing_is_named(monkeypatch, capsys):
     )
 
 
+def test_on_windows_nobody_is_told_to_install_what_there_is_not(monkeypatch, capsys):
+    monkeypatch.setattr("lstm_fast.serve.command.sys.platform", "win32")
+    assert cli.main(["serve"]) == 2
+    assert "there is no uvloop for Windows: serve from Linux" in capsys.readouterr().err
+
+
 def test_without_opentelemetry():
     """Which `--otel` alone needs."""
     program = (

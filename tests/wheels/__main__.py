@@ -1,0 +1,80 @@
+"""Runs the wheels that `make wheels` has made, each where this machine can stand in for its own.
+
+    python -m tests.wheels [WORD ...]
+
+WORD: of the wheels with this in their name alone. Interpreters lie in build/test-wheels and are
+made once: CPython for musl is compiled, in some minutes. What is missing here is said by the name
+of its package, and such a wheel counts as not run. Exit status 1 where a test fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from tests.arm.tools import ROOT, FailedError
+
+from . import core, symbols
+from .interpreters import BUILD, PYTHONS, missing, site_of
+
+BITS = ("tests/backends/test_golden_bits.py", "tests/backends/test_bits.py")
+# Minutes where each instruction is translated: the larger shapes of the corpus, and random ones
+LARGE = ("64x64x1", "80x64", "129x65", "220x200", "300x257", "80x256", "80x320", "256x256")
+LARGE += ("512x512", "640x640", "1024x1024", "test_all_give", "test_also_of", "thousand")
+
+
+def run_wheel(wheel: Path, platform: str) -> str:
+    """Smoke test and golden bits of a wheel; return what was said of them."""
+    interpreter = PYTHONS[platform].make()
+    site = site_of(wheel)
+    smoke = BUILD / "smoke/program/smoke.py"  # which refuses a package that is near it
+    smoke.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / ".ci/smoke.py", smoke)
+    isa = interpreter.run(site, smoke, "native").partition("isa='")[2].partition("'")[0]
+    options = ["-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT]
+    if PYTHONS[platform].is_slow:
+        options += ["-k", " and ".join(f"not {name}" for name in LARGE)]
+    files = [ROOT / name for name in BITS]
+    said = interpreter.run(site, "-m", "pytest", *options, *files)
+    return f"{isa}, {said.strip().splitlines()[-1].strip('= ')}"
+
+
+def what_of(wheel: Path) -> tuple[str, str]:
+    """Return what was done with a wheel, "run" or "only built", and more about it."""
+    platform = next((name for name in PYTHONS if name in wheel.name), None)
+    if "macosx" in wheel.name:
+        return "only built", symbols.check(wheel)
+    if platform is None:
+        return "only built", core.run(wheel)
+    if absent := missing(PYTHONS[platform].needs):
+        return "only built", f"not run: apt install {absent}"
+    said = run_wheel(wheel, platform)
+    return "run", "; ".join(filter(None, (PYTHONS[platform].title, said, core.run(wheel))))
+
+
+def main() -> int:
+    """Run all; print a table; return the exit status."""
+    wheels = sorted((ROOT / "dist").glob("*.whl"))
+    wheels = [one for one in wheels if not sys.argv[1:] or any(w in one.name for w in sys.argv[1:])]
+    if not wheels:
+        print("there is no such wheel in dist/: make wheels")
+        return 1
+    BUILD.mkdir(parents=True, exist_ok=True)
+    rows, failed, start = [], False, time.monotonic()
+    for wheel in wheels:
+        print(f"{time.monotonic() - start:5.0f} s  {wheel.name}", flush=True)
+        try:
+            done, more = what_of(wheel)
+        except FailedError as error:
+            print(error)
+            done, more, failed = "FAILED", "see above", True
+        rows.append((wheel.name.split("-", 2)[2].removesuffix(".whl"), done, more))
+    print("\n| wheel | | |\n|---|---|---|")
+    print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
