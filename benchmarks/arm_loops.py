@@ -4,8 +4,9 @@
 
 Nothing here is measured: it compiles the kernels with GCC's cross compiler and, where the package
 ziglang is installed, with its Clang, takes the loop over one operand apart, and asks llvm-mca (17
-or newer, which has models of these cores) for the cycles of one turn. docs/performance.md has the
-results: cycles of a turn and, with weights from L1, us for the sums of a step of 128 -> 128. Exit
+or newer, which has models of these cores) for the cycles of one turn. From these, and from the
+cycles of what else a panel takes, follows what a step should take; where L1 does not hold the
+weights, at least the time in which they come from L2. docs/performance.md has the results. Exit
 status 1 where a loop has more instructions than it may, or a store.
 """
 
@@ -26,13 +27,31 @@ ROOT = Path(__file__).parents[1]
 FLAGS = ["-std=c11", "-O3", "-g0", "-fno-fast-math", "-ffp-contract=off"]
 GCC, OBJDUMP = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objdump"
 MOST = 1.8  # instructions for each fma or dot
-CORES = {  # as llvm-mca names them: where they are, and their clock in GHz
-    "neoverse-n1": ("Graviton2", 2.5),
-    "neoverse-v1": ("Graviton3", 2.6),
-    "neoverse-v2": ("Graviton4", 2.8),
-    "apple-m1": ("M1", 3.2),
-}
-UNITS, PANEL = 128, 16  # of the layer that times are for, as many inputs as units; of a panel
+L2_BYTES_A_CYCLE = 32  # what a Neoverse N1 gets at best
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core, by the name that llvm-mca has for it."""
+
+    name: str
+    where: str
+    gigahertz: float
+    l1_kib: int
+    l2_kib: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.where} at {self.gigahertz} GHz"
+
+
+CORES = (
+    Core("neoverse-n1", "Graviton2", 2.5, 64, 1024),
+    Core("neoverse-v1", "Graviton3", 2.6, 64, 1024),
+    Core("neoverse-v2", "Graviton4", 2.8, 64, 2048),
+    Core("apple-m1", "M1", 3.2, 128, 12 << 10),
+)
+UNITS = (64, 128, 256)  # of the layers that times are for, each with as many inputs
+GATES, HALVES, PANEL = 4, 2, 16  # PANEL: units in one
 
 
 @dataclass(frozen=True)
@@ -43,18 +62,19 @@ class Loop:
     function: str
     work: str
     limited: bool = True  # by MOST; other loops are only shown
+    weight_bytes: int = 0  # of one weight, where the function is one of single steps
 
-    def turns(self) -> float:
-        """Return the turns of a step of the layer, or 0 where the loop is one of pools."""
-        columns = 1 if self.work == "fmla" else 4
-        return UNITS / PANEL * 2 * UNITS / columns if "wide" in self.function else 0
+    @property
+    def columns(self) -> int:
+        """Inputs that one turn takes."""
+        return 1 if self.work == "fmla" else 4
 
 
 LOOPS = (
-    Loop("neon", "float32_wide", "fmla"),
-    Loop("neon", "float16_wide", "fmla", limited=False),
-    Loop("neon", "int8_wide", "sadalp", limited=False),
-    Loop("neondot", "int8_wide", "sdot"),
+    Loop("neon", "float32_wide", "fmla", weight_bytes=4),
+    Loop("neon", "float16_wide", "fmla", limited=False, weight_bytes=2),
+    Loop("neon", "int8_wide", "sadalp", limited=False, weight_bytes=1),
+    Loop("neondot", "int8_wide", "sdot", weight_bytes=1),
     Loop("neon", "tiles_float32_4", "fmla", limited=False),
     Loop("neondot", "tiles_int8_4", "sdot", limited=False),
 )
@@ -88,48 +108,87 @@ def instructions(objects: Path, function: str) -> list[tuple[int, str]]:
     return [(int(at, 16), re.sub(r"\s*//.*", "", line).strip()) for at, line in lines]
 
 
-def inner_loop(found: list[tuple[int, str]], work: str) -> list[str]:
-    """Return the shortest loop with the most of the work in it."""
-    best: list[str] = []
-    for last, (at, line) in enumerate(found):
-        jump = re.match(r"(?:b\.\w+|cbn?z\s.*,|b)\s+([0-9a-f]+) <", line)
-        if not jump or int(jump[1], 16) > at:
-            continue
-        body = [one for where, one in found[: last + 1] if where >= int(jump[1], 16)]
-        count = sum(one.startswith(work) for one in body)
+@dataclass(frozen=True)
+class Parts:
+    """The instructions of a function: of its inner loop, around that for each half, and a panel."""
+
+    turn: list[str]
+    half: list[str]
+    panel: list[str]
+
+
+def loops(found: list[tuple[int, str]]) -> list[range]:
+    """Return where each jump back goes from and to, as positions in the function."""
+    at = {address: position for position, (address, _) in enumerate(found)}
+    jumps = [re.match(r"(?:b\.\w+|cbn?z\s.*,|b)\s+([0-9a-f]+) <", line) for _, line in found]
+    targets = [at.get(int(jump[1], 16)) if jump else None for jump in jumps]
+    return [
+        range(target, position + 1)
+        for position, target in enumerate(targets)
+        if target is not None and target <= position
+    ]
+
+
+def parts(found: list[tuple[int, str]], work: str) -> Parts:
+    """Take a function apart: its inner loop is the shortest one with the work in it."""
+
+    def lines(of: range, without: range = range(0)) -> list[str]:
+        return [found[at][1] for at in of if at not in without]
+
+    def is_inner(of: range) -> bool:
+        body = lines(of)
         jumps = sum(bool(re.match(r"b\.|b\s|cbn?z|tbn?z|ret", one)) for one in body)
-        if count >= 4 and jumps <= 2 and (not best or len(body) < len(best)):
-            best = body
-    return best
+        return jumps <= 2 and sum(one.startswith(work) for one in body) >= 4
+
+    turn = min(filter(is_inner, loops(found)), key=len)
+    around = [of for of in loops(found) if of.start <= turn.start and of.stop > turn.stop]
+    half, panel = min(around, key=len, default=turn), max(around, key=len, default=turn)
+    return Parts(lines(turn), lines(half, turn), lines(panel, half))
 
 
-def cycles(mca: str, core: str, body: list[str]) -> float:
+def cycles(mca: str, core: Core, body: list[str], turns: int) -> float:
     """Return the cycles of a turn as llvm-mca computes them."""
-    lines = [re.sub(r"<.*>", "", one) for one in body]
+    lines = [re.sub(r"<.*>|^adrp.*", "", one) for one in body]
     straight = [one for one in lines if not re.match(r"b\.|cbn?z|b\s", one)]
-    turns = 200
     with tempfile.NamedTemporaryFile("w", suffix=".s") as file:
         file.write("\n".join(straight) + "\n")
         file.flush()
-        command = [mca, "-march=aarch64", f"-mcpu={core}", "-mattr=+dotprod,+fullfp16"]
+        command = [mca, "-march=aarch64", f"-mcpu={core.name}", "-mattr=+dotprod,+fullfp16"]
         said = run([*command, f"-iterations={turns}", file.name])
     total = re.search(r"Total Cycles: +(\d+)", said)
     assert total is not None, said
     return int(total[1]) / turns
 
 
-def shown(loop: Loop, name: str, body: list[str], mca: str | None) -> bool:
-    """Print a line of the table; return whether the loop is as it may be."""
+def cells(loop: Loop, name: str, body: list[str], mca: str | None) -> tuple[list[str], bool]:
+    """Return a line of the table of loops, and whether the loop is as it may be."""
     work = sum(one.startswith(loop.work) for one in body)
     stores = sum(one.startswith("st") for one in body)
     each = len(body) / work
-    cells = [loop.isa, loop.function, name, f"{len(body)} / {work} = {each:.2f}", str(stores)]
-    for core, (_, gigahertz) in CORES.items() if mca else ():
-        found = cycles(mca, core, body)
-        time = f" ({found * loop.turns() / gigahertz / 1000:.1f} us)" if loop.turns() else ""
-        cells.append(f"{found:.1f}{time}")
-    print("| " + " | ".join(cells) + " |")
-    return not loop.limited or (each <= MOST and not stores)
+    line = [loop.isa, loop.function, name, f"{len(body)} / {work} = {each:.2f}", str(stores)]
+    line += [f"{cycles(mca, core, body, 200):.1f}" for core in CORES if mca]
+    return line, not loop.limited or (each <= MOST and not stores)
+
+
+def times(loop: Loop, name: str, of: Parts, mca: str, units: int) -> list[str]:
+    """Return a line of the table of steps: us, and where the weights come from."""
+    line = [loop.isa, loop.function.partition("_")[0], name, f"{units} -> {units}"]
+    weights = GATES * units * HALVES * units * loop.weight_bytes
+    for core in CORES:
+        turns = HALVES * units / loop.columns * cycles(mca, core, of.turn, 200)
+        rest = HALVES * cycles(mca, core, of.half, 1) + cycles(mca, core, of.panel, 1)
+        computing = units / PANEL * (turns + rest)
+        reading = weights / L2_BYTES_A_CYCLE if weights >= core.l1_kib << 10 else 0
+        us = max(computing, reading) / core.gigahertz / 1000
+        level = "L1" if not reading else "L2" if weights < core.l2_kib << 10 else "beyond L2"
+        line.append(f"{us:.1f} ({level}{', which limits' if reading > computing else ''})")
+    return line
+
+
+def show(table: list[list[str]]) -> None:
+    """Print a table, the first line of which is its head."""
+    head, *lines = ["| " + " | ".join(line) + " |" for line in table]
+    print(head, "|" + "---|" * len(table[0]), *lines, "", sep="\n")
 
 
 def main() -> int:
@@ -142,10 +201,9 @@ def main() -> int:
     ]:
         print(f"missing: {', '.join(missing)} (apt install gcc-aarch64-linux-gnu llvm-19)")
         return 1
-    cells = ["ISA", "loop", "compiler", "instructions / multiply-adds", "stores"]
-    cells += [f"{core}, {where} at {clock} GHz" for core, (where, clock) in CORES.items() if mca]
-    print("| " + " | ".join(cells) + " |")
-    print("|" + "---|" * len(cells))
+    cores = [str(core) for core in CORES if mca]
+    table = [["ISA", "loop", "compiler", "instructions / multiply-adds", "stores", *cores]]
+    steps = [["ISA", "weights", "compiler", "us of a step", *cores]]
     fits = True
     for name, compiler in compilers().items():
         with tempfile.TemporaryDirectory() as folder:
@@ -154,7 +212,15 @@ def main() -> int:
                 run([*compiler, *FLAGS, f"-I{ROOT / 'csrc'}", "-c", source, "-o", target])
             for loop in LOOPS:
                 found = instructions(Path(folder) / f"{loop.isa}.o", loop.function)
-                fits &= shown(loop, name, inner_loop(found, loop.work), mca)
+                of = parts(found, loop.work)
+                line, is_right = cells(loop, name, of.turn, mca)
+                table.append(line)
+                fits &= is_right
+                if mca and loop.weight_bytes:
+                    steps += [times(loop, name, of, mca, units) for units in UNITS]
+    show(table)
+    if mca:
+        show(steps)
     return 0 if fits else 1
 
 

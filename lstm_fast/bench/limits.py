@@ -36,15 +36,17 @@ def _buffer(size: int) -> Float32:
 
 def _best_time(call: Call) -> float:
     """The shortest time of one call in seconds, over runs that are long for the clock."""
-    count, best = 1, float("inf")
-    for _ in range(REPEATS):
+    count, times = 1, list[float]()
+    while len(times) < REPEATS:
         start = time.perf_counter_ns()
         for _ in range(count):
             call()
         elapsed = (time.perf_counter_ns() - start) / 1e9
-        best = min(best, elapsed / count)
-        count = max(count, int(LONG_ENOUGH / best))
-    return best
+        if elapsed < LONG_ENOUGH:
+            count *= 2
+        else:
+            times.append(elapsed / count)
+    return min(times)
 
 
 def read_gb_per_s(isa: str, size_bytes: int) -> float | None:

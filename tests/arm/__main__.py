@@ -88,7 +88,7 @@ def main() -> int:
         arm = step("the core, compiled for AArch64", core.Core, core.COMPILER)
         assert isinstance(arm, core.Core)
         step("its vectors", core.vectors, arm)
-        step("mistakes in them", core.mistakes_are_noticed, arm)
+        step("mistakes in them and in what else is Arm's", core.mistakes_are_noticed, arm)
         step("golden bits in C", core.bits, arm)
         step("the C tests", lambda: core.programs(arm, is_all=is_all))
         step("golden bits in C on other x86-64 CPUs", core.bits_on_x86)

@@ -1,4 +1,4 @@
-"""Small mistakes in the vectors of Arm. tests/mutants has those that an x86 CPU can show."""
+"""Small mistakes in what is Arm's alone. tests/mutants has those that an x86 CPU can show."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mistake:
-    """In a file of csrc/isa, for an ISA that includes it."""
+    """In a header of csrc, which a test includes, the one of vectors for an ISA."""
 
     file: str
     before: str
     after: str
     isa: str = "neon"
+    test: str = "test_vec.c"
 
 
 VECTORS = [
@@ -33,9 +34,12 @@ VECTORS = [
     ("vdupq_n_s32(INT32_MAX)", "vdupq_n_s32(-1)"),
 ]
 ALL = [
-    *(Mistake("vec_neon.h", before, after) for before, after in VECTORS),
-    Mistake("dot_neon.h", "vpaddq_s16(low, high)", "vpaddq_s16(high, low)"),
-    Mistake("dot_neon.h", "vmull_high_s8(w, x)", "vmull_s8(vget_low_s8(w), vget_low_s8(x))"),
-    Mistake("dot_neondot.h", "operand, 0)", "operand, 1)", "neondot"),
-    Mistake("quants_neon.h", "vget_lane_s32(", "1 + vget_lane_s32(", "neondot"),
+    *(Mistake("isa/vec_neon.h", before, after) for before, after in VECTORS),
+    Mistake("isa/dot_neon.h", "vpaddq_s16(low, high)", "vpaddq_s16(high, low)"),
+    Mistake("isa/dot_neon.h", "vmull_high_s8(w, x)", "vmull_s8(vget_low_s8(w), vget_low_s8(x))"),
+    Mistake("isa/dot_neondot.h", "operand, 0)", "operand, 1)", "neondot"),
+    Mistake("isa/quants_neon.h", "vget_lane_s32(", "1 + vget_lane_s32(", "neondot"),
+    Mistake(
+        "cpu/cpu.h", "<< lf_tick_shift(hertz)", "<< lf_tick_shift(hertz) / 2", test="test_cpu.c"
+    ),
 ]

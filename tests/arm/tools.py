@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build/arm"
 COMPILER = "aarch64-linux-gnu-gcc"
 C_LIBRARY = Path("/usr/aarch64-linux-gnu")  # of the cross compiler
+KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")  # of Debian, which Ubuntu may lack
 PACKAGES = {  # of Debian and Ubuntu, by the program that is looked for
     COMPILER: "gcc-aarch64-linux-gnu",
     "gcc": "gcc",
@@ -32,6 +33,8 @@ def check_tools() -> None:
     missing = {package for tool, package in PACKAGES.items() if shutil.which(tool) is None}
     if not (C_LIBRARY / "include").is_dir():
         missing.add("libc6-dev-arm64-cross")
+    if not KEYS.exists():
+        missing.add("debian-archive-keyring")
     if missing:
         raise FailedError(f"programs are missing: apt install {' '.join(sorted(missing))}")
 

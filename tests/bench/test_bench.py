@@ -116,6 +116,33 @@ def test_however_long_a_step_takes_it_is_taken_more_than_once():
     assert took.noise is not None
 
 
+class SlowCounter:
+    """A clock that is read in 20 ns and ticks every 125/3 ns, as on Apple's CPUs."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 20 + 1e-3  # or the phase would stay the same
+        return int(self.now * 24e6 // 1e9) * 125 // 3
+
+    def wait(self, ns):
+        self.now += ns
+
+
+def test_a_slow_counter_does_not_shorten_what_is_short(monkeypatch):
+    clock = SlowCounter()
+    monkeypatch.setattr(limits.time, "perf_counter_ns", clock)
+    monkeypatch.setattr(limits, "REPEATS", 5)
+    for ns in range(10, 200, 9):  # some of which seem to take no time, or half of it
+        assert limits._best_time(lambda ns=ns: clock.wait(ns)) * 1e9 == pytest.approx(ns, rel=2e-3)
+
+
+def test_the_cost_of_a_slow_counter_is_taken_off_on_average(monkeypatch):
+    monkeypatch.setattr(timing, "clock", SlowCounter())
+    assert timing.clock_cost_ns() == pytest.approx(20, rel=0.1)
+
+
 def test_what_is_left_open_is_a_dash(report):
     row = report[1]["rows"][0] | {"p90": None, "p99": None, "p999": None, "noise": None}
     value = report[1] | {"rows": [row]}
