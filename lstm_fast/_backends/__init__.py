@@ -24,6 +24,7 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .._extras import install
+from .._process import bookkeeping
 from ..errors import BackendUnavailableError
 from ._refusals import CannotComputeError
 
@@ -157,9 +158,10 @@ _warned = False
 
 def _warn_no_native(used: str, reasons: list[str]) -> None:
     global _warned  # noqa: PLW0603 - once per process is the point
-    if _warned:
-        return
-    _warned = True
+    with bookkeeping:
+        if _warned:
+            return
+        _warned = True
     advice = missing("native")
     if used == "reference":
         advice += f"; or, for a faster substitute, {install('numba')}"
