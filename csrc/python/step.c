@@ -260,8 +260,9 @@ static int fill(PyObject *module) {
     const int64_t mine = PyInterpreterState_GetID(PyInterpreterState_Get());
     int64_t found = -1;
     if (!atomic_compare_exchange_strong(&user, &found, mine) && found != mine) {
-        PyErr_SetString(PyExc_ImportError, "lstm_fast works in one interpreter of a process, as NumPy does: "
-                                           "use threads or processes instead of more interpreters");
+        PyErr_SetString(PyExc_ImportError,
+                        "lstm_fast works in one interpreter of a process, as NumPy does: "
+                        "use threads or processes instead of more interpreters");
         return -1;
     }
     if (!core_stream_type)

@@ -14,9 +14,6 @@ free_threaded = pytest.mark.skipif(
     not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has its lock"
 )
 native = pytest.mark.skipif(not known_isas(), reason="the native core is not built")
-several = pytest.mark.skipif(
-    sys.version_info < (3, 14), reason="Python has other interpreters from 3.14 on"
-)
 
 EVERYTHING = """
     import sys, warnings
@@ -59,26 +56,12 @@ def test_nothing_brings_the_lock_back():
 
 
 @free_threaded
-def test_an_extension_that_needs_the_lock_is_noticed():
-    """Negative control: one of Python's own for tests, which declares nothing."""
-    process = python(EVERYTHING.replace("import lstm_fast\n", "import lstm_fast, _testsinglephase\n"))
-    if "No module named" in process.stderr:
-        pytest.skip("this Python was built without its modules for tests")
-    assert "has been enabled to load module" in process.stderr
+@native
+def test_the_lock_is_noticed_where_it_is():
+    """Negative control."""
+    assert python(EVERYTHING, PYTHON_GIL="1").stdout.split()[1:] == ["True"]
 
 
-INSIDE = """
-    from concurrent import interpreters
-    import sysconfig
-    from importlib.machinery import ExtensionFileLoader
-    from importlib.util import module_from_spec, spec_from_loader
-    from lstm_fast._native import __file__ as path
-    other = interpreters.create()
-    try:
-        other.exec({code!r}.format(path=path))
-    except interpreters.ExecutionFailed as error:
-        print(error)
-"""
 LOAD = """
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -86,28 +69,22 @@ loader = ExtensionFileLoader("_native_step", {path!r})
 module = module_from_spec(spec_from_loader("_native_step", loader))
 loader.exec_module(module)
 """
-
-
-@native
-@several
-@pytest.mark.parametrize("code", ["import lstm_fast", LOAD], ids=["the package", "its extension"])
-def test_another_interpreter_is_refused(code):
-    process = python(INSIDE.format(code=code))
-    assert "ImportError" in process.stdout, process.stdout + process.stderr
-
-
-LEGACY = """
-    import _testinternalcapi, _interpreters
+INSIDE = """
+    import _interpreters as interpreters
     from lstm_fast._native import __file__ as path
     code = {code!r}.format(path=path)
-    other = _interpreters.create("legacy")
-    print(_interpreters.run_string(other, code).formatted)
+    exec(code)  # the control: here it loads, once more
+    other = interpreters.create({kind!r})
+    print(getattr(interpreters.run_string(other, code), "formatted", "loaded"))
+    interpreters.destroy(other)
 """
 
 
 @native
-@several
-def test_another_interpreter_with_the_same_lock_is_refused_too():
-    """As embedding programs make them, which Python lets load what was not made for several."""
-    process = python(LEGACY.format(code=LOAD).replace("import _testinternalcapi, ", "import "))
-    assert "one interpreter of a process" in process.stdout, process.stdout + process.stderr
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="interpreters are made so from 3.13 on")
+@pytest.mark.parametrize("kind", ["isolated", "legacy"])
+@pytest.mark.parametrize("code", ["import lstm_fast", LOAD], ids=["package", "extension"])
+def test_another_interpreter_is_refused(code, kind):
+    """legacy: as embedding programs make them, where what is not made for them is let in."""
+    process = python(INSIDE.format(code=code, kind=kind))
+    assert process.stdout.startswith("ImportError"), process.stdout + process.stderr

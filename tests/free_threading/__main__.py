@@ -1,5 +1,7 @@
 """Builds a free-threaded Python, installs the package in it, and tests it on four threads at once.
 
+Then ThreadSanitizer looks at the core while four threads meet there.
+
     python -m tests.free_threading [options of pytest, or other files]
 
 Interpreter and packages lie in build/free-threaded and are made once. What is missing on this
@@ -49,14 +51,16 @@ def run(*command: object, where: Path = ROOT, **environment: str) -> None:
         sys.exit(f"{' '.join(words)}\nended with {status}")
 
 
+def has(header: str) -> bool:
+    """Say whether the compiler finds a header."""
+    command = ["cc", "-E", "-x", "c", "-include", header, os.devnull]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def check_tools() -> None:
     """End with the names of what is missing to build an interpreter."""
     missing = {"build-essential" for tool in ("cc", "make") if shutil.which(tool) is None}
-    for header, package in HEADERS.items():
-        source = f"#include <stddef.h>\n#include <{header}>\n"
-        command = ["cc", "-E", "-x", "c", "-"]
-        if missing or subprocess.run(command, input=source.encode(), capture_output=True).returncode:
-            missing.add(package)
+    missing |= {package for name, package in HEADERS.items() if missing or not has(name)}
     if missing:
         sys.exit(
             f"to build a free-threaded Python: apt install {' '.join(sorted(missing))}; or set "
@@ -107,8 +111,8 @@ def check(program: Path) -> None:
         sys.exit(f"{program} is not a free-threaded Python from 3.14 on\n{done.stderr}")
 
 
-def install(program: Path) -> Path:
-    """Install the package as users do, from a wheel; return the Python that has it."""
+def install(program: Path) -> tuple[Path, Path]:
+    """Install the package from a wheel; return the Python that has it, and that wheel."""
     python = VENV / "bin/python"
     if not python.exists():
         run(program, "-m", "venv", VENV)
@@ -121,14 +125,14 @@ def install(program: Path) -> Path:
         sys.exit(f"{wheel.name} is not for a free-threaded Python alone")
     run(*pip, "install", "--no-deps", "--force-reinstall", wheel)
     print(wheel.name, flush=True)
-    return python
+    return python, wheel
 
 
 def main() -> None:
     """Set up what is missing, and test."""
     program = interpreter()
     check(program)
-    python = install(program)
+    python, wheel = install(program)
     # From another folder than that of the sources, in which no core for it is built.
     options = ["-q", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT, "-p", "no:cacheprovider"]
     given = sys.argv[1:]
@@ -136,6 +140,8 @@ def main() -> None:
     if not any(one.startswith(str(ROOT)) for one in files):
         files += [str(ROOT / one) for one in FILES]
     run(python, "-m", "pytest", *options, f"--parallel-threads={THREADS}", *files, where=SETUP)
+    if not given:
+        run(python, ROOT / "tests/free_threading/sanitize.py", BUILD / "sanitized", wheel)
 
 
 if __name__ == "__main__":

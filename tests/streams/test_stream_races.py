@@ -1,9 +1,10 @@
-"""Threads that meet on a stream, or on the first use of a model: nothing is counted twice or lost."""
+"""Threads that meet on a stream, or on a model's first use: nothing is counted twice or lost."""
 
 from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier
 
 import numpy as np
@@ -34,7 +35,7 @@ def together(work):
 
 
 def take(steps):
-    """Step one stream in all threads; return the bits of what came, and how often it was refused."""
+    """Step one stream in all threads; return the bits of what came, and how many were refused."""
 
     def work(_):
         rows, refused = [], 0
@@ -78,7 +79,7 @@ def test_a_call_on_a_shared_stream_counts_once_or_is_refused(implementation, way
 
 
 class Careless:
-    """A stream that lets everybody in: as one without its mark would be, and slow enough to show."""
+    """A stream that lets everybody in, as one without its mark would, slow enough to show."""
 
     def __init__(self, lstm):
         self.stream, self.met = lstm.stream(), Barrier(THREADS)
@@ -113,18 +114,16 @@ def test_steps_beside_all_else_that_a_stream_does(implementation):
     known, begin = set(states), lstm.stream().snapshot()
     calls = (
         lambda: stream.step(X),
-        lambda: stream.reset(),
+        stream.reset,
         lambda: stream.restore(begin),
-        lambda: stream.prepare(),
+        stream.prepare,
         lambda: state_bits(stream) in known or pytest.fail("half a step was read"),
     )
 
     def work(number):
         for n in range(TRIES):
-            try:
+            with suppress(ConcurrentUseError):
                 calls[n % 2 and (number + n // 2) % len(calls)]()
-            except ConcurrentUseError:
-                pass
 
     together(work)
     assert state_bits(stream) in known
