@@ -270,7 +270,7 @@ static int fill(PyObject *module) {
     return core_stream_type ? PyModule_AddType(module, core_stream_type) : -1;
 }
 
-/* Older headers have not all of these, and the interpreters that they are of take none but the first. */
+/* Those of the stable ABI from 3.10 have none but the first, and older interpreters take no other: hence the look above. */
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, NULL}, /* fill, below: C has no constant of that kind */
 #ifdef Py_mod_multiple_interpreters

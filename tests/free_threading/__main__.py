@@ -29,11 +29,12 @@ PACKAGES = ("numpy>=2", "cffi>=2", "setuptools>=77", "pytest>=8", "hypothesis>=6
 PACKAGES += ("pytest-run-parallel>=0.8",)
 THREADS = 4
 # Every test by all threads at once, and those whose own threads meet.
+STREAMS = ("streams", "stream_races", "stream_threads", "left_calls", "snapshots", "nonfinite")
+POOLS = ("pool", "pool_errors", "pool_sessions", "pool_memory", "pool_threads")
 FILES = (
-    "tests/streams",
-    "tests/pools",
-    *(f"tests/backends/test_{name}.py" for name in ("bits", "golden_bits", "free_threading")),
-    "tests/tracing/test_tracing_bits.py",
+    *(f"tests/streams/test_{name}.py" for name in STREAMS),
+    *(f"tests/pools/test_{name}.py" for name in POOLS),
+    *(f"tests/backends/test_{name}.py" for name in ("bits", "free_threading")),
 )
 HEADERS = {  # what an interpreter needs that can run pip, by the package of Debian that has it
     "zlib.h": "zlib1g-dev",
