@@ -7,6 +7,7 @@
 #                   on pools, each mistake in each shape (up to 40 minutes; SLOW=tests/pools: of these)
 #   make test-emulated  the kernels of every ISA on any CPU, in plain C through SIMDe (libsimde-dev)
 #   make test-arm   the core and some Python tests on Arm, and golden bits on other x86-64 CPUs, under qemu
+#   make test-free-threaded  streams, pools and bits on four threads of a Python without its lock, which it builds
 #   make conformance  readers, variants and voice activity against PyTorch, Keras, TFLite and silero-vad themselves
 #                     (installs them)
 #   make integrations  the plug-ins for pipecat and LiveKit beside their own (installs both, 330 MB)
@@ -99,6 +100,11 @@ test-emulated: $(VENV)/test.stamp
 # Which says what is missing, by the names of Debian's packages. OPTIONS=--all: more files and the largest shapes, an hour
 test-arm: $(VENV)/test.stamp
 	$(BIN)/python -m tests.arm $(OPTIONS)
+
+# Which says what is missing, by the names of Debian's packages. OPTIONS=tests/vad: other tests
+.PHONY: test-free-threaded
+test-free-threaded:
+	$(PYTHON) -m tests.free_threading $(OPTIONS)
 
 # The CPU build of torch, where it is found; newer ones bring gigabytes for GPUs.
 $(VENV)/conformance.stamp: $(VENV)/test.stamp

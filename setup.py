@@ -1,11 +1,14 @@
 """Builds the native core: csrc/ behind a cffi binding in API mode, for the stable ABI.
 
+A free-threaded Python has no stable ABI before 3.15: there the core is for that version alone.
+
 Everything else about the package is in pyproject.toml. Without a working C compiler, or with
 LSTM_FAST_NO_NATIVE=1 in the environment, the package is built without the core and says so when
 it is first used.
 """
 
 import os
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ CSRC = Path("csrc")
 MODULE = "lstm_fast._native"
 VERSION = (Path("lstm_fast") / "_version.py").read_text(encoding="utf-8").split('"')[-2]
 PYTHON_TAG, PYTHON_HEX = "cp310", "0x030A0000"  # the oldest CPython that the binary serves
+IS_FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 # The arithmetic is a contract of bits (csrc/lstm_fast.h), so flags from the environment that would
 # change it are taken back here.
@@ -42,7 +46,7 @@ def write_binding() -> str:
     for name in ("lstm_fast.h", "lstm_fast_probes.h"):
         header = (CSRC / name).read_text(encoding="utf-8")
         ffi.cdef(header.split("/* LF_CFFI_BEGIN */")[1].split("/* LF_CFFI_END */")[0])
-    ffi.set_source(MODULE, '#include "lstm_fast_probes.h"', py_limited_api=True)
+    ffi.set_source(MODULE, '#include "lstm_fast_probes.h"', py_limited_api=not IS_FREE_THREADED)
     source = Path("build") / "lstm_fast_native.c"
     source.parent.mkdir(exist_ok=True)
     ffi.emit_c_code(str(source))
@@ -55,16 +59,17 @@ def native_core() -> Extension:
     folders = (CSRC, *(CSRC / name for name in rooms))
     sources = sorted(str(path) for folder in folders for path in folder.glob("*.c"))
     depends = sorted(str(path) for path in CSRC.rglob("*") if path.suffix in {".h", ".inc"})
+    stable_abi = [] if IS_FREE_THREADED else [("Py_LIMITED_API", PYTHON_HEX)]
     return Extension(
         MODULE,
         sources=[write_binding(), *sources],
         depends=depends,
         include_dirs=[str(CSRC), np.get_include()],
-        define_macros=[("Py_LIMITED_API", PYTHON_HEX), ("LF_VERSION", f'"{VERSION}"')],
+        define_macros=[*stable_abi, ("LF_VERSION", f'"{VERSION}"')],
         extra_compile_args=COMPILE_ARGS,
         extra_link_args=LINK_ARGS,
         libraries=["m"] if os.name == "nt" else ["m", "pthread"],
-        py_limited_api=True,
+        py_limited_api=not IS_FREE_THREADED,
         optional=True,
     )
 
@@ -94,7 +99,7 @@ def main() -> None:
     setup(
         ext_modules=[native_core()],
         cmdclass={"build_ext": BuildOnAllCpus},
-        options={"bdist_wheel": {"py_limited_api": PYTHON_TAG}},
+        options={} if IS_FREE_THREADED else {"bdist_wheel": {"py_limited_api": PYTHON_TAG}},
     )
 
 

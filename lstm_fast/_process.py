@@ -17,6 +17,7 @@ bookkeeping = RLock()
 
 # How often a stack is looked at that moves meanwhile, before its call counts as going on.
 LOOKS = 1000
+IS_FREE_THREADED = "free-threading" in sys.version  # a build that can run without Python's lock
 SUSPENDS = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE
 
 # Another number in each process that forks have made of one another. What a thread leaves when it
@@ -49,10 +50,16 @@ def handles_signals() -> bool:
 def is_over(thread: int, call: FrameType | None) -> bool:
     """Say whether a thread has left this call of a function, in whatever way.
 
-    A signal handler's exception may have come before the call could say so itself.
+    A signal handler's exception may have come before the call could say so itself. Where threads
+    run without Python's lock, nobody else may look at a stack that moves: there the call of another
+    one goes on until it says that it is over, at the latest when that exception goes, or the thread
+    has ended.
     """
+    is_mine = thread == get_ident()
+    if IS_FREE_THREADED and not is_mine:
+        return thread not in sys._current_frames()
     for _ in range(LOOKS):
-        frame = sys._current_frames().get(thread)
+        frame = sys._getframe() if is_mine else sys._current_frames().get(thread)
         last = None
         while frame is not None and frame is not call:
             last, frame = frame, frame.f_back

@@ -117,7 +117,10 @@ static PyObject *make_ends(PyObject *module, PyObject *arguments) {
 
 /* ---- the arrays of a call ---- */
 
-/* It holds on to them where nobody else may: while Python's lock is given up, and to those of a dict. */
+/*
+ * It holds on to them where nobody else may: while Python's lock is given up, and to those of a dict. A caller holds
+ * on to its arguments until the call returns, with that lock or without.
+ */
 typedef struct call {
     void *inputs[MOST_ENDS], *outputs[MOST_ENDS];
     PyObject *held[2 * MOST_ENDS];
@@ -154,6 +157,19 @@ static PyObject *new_value(const end *one, const npy_intp *sessions) {
     return PyArray_SimpleNew(rank, sizes, kind_numbers[one->kind]);
 }
 
+/* A value of a dict, which is the call's own: another thread may take it out of the dict meanwhile. */
+INLINED PyObject *take_value(PyObject *of, PyObject *name) {
+    PyObject *value;
+#ifdef Py_GIL_DISABLED
+    if (PyDict_GetItemRef(of, name, &value) < 0)
+        return NULL;
+#else
+    value = PyDict_GetItemWithError(of, name);
+    Py_XINCREF(value);
+#endif
+    return value;
+}
+
 /* Those that a caller gives: a dict of all names, or the only value there is. */
 INLINED int take_given(call *all, const end *one, Py_ssize_t count, PyObject *given,
                        const npy_intp *sessions, int writable, void **data) {
@@ -161,12 +177,16 @@ INLINED int take_given(call *all, const end *one, Py_ssize_t count, PyObject *gi
     if ((is_dict ? PyDict_Size(given) : 1) != count)
         return 0;
     for (Py_ssize_t n = 0; n < count; n++) {
-        PyObject *value = is_dict ? PyDict_GetItemWithError(given, one[n].name) : given;
-        if (!value || !is_value(value, &one[n], sessions, writable))
+        PyObject *value = is_dict ? take_value(given, one[n].name) : given;
+        if (!value)
+            return 0;
+        if (is_dict) /* making results may collect garbage, whose finalizer may empty it */
+            all->held[all->held_count++] = value;
+        if (!is_value(value, &one[n], sessions, writable))
             return 0;
         data[n] = data_of(value);
-        if (all->keeps_lock && !is_dict)
-            continue; /* of a dict: making results may collect garbage, whose finalizer may empty it */
+        if (all->keeps_lock || is_dict)
+            continue;
         Py_INCREF(value);
         all->held[all->held_count++] = value;
     }

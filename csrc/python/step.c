@@ -9,6 +9,7 @@
 #include <Python.h>
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #include <numpy/arrayobject.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,14 +74,15 @@ static PyTypeObject *core_stream_type;
 
 /*
  * The names in step(x, out=y), ("out",): a constant of the code that calls, so the next call comes with the
- * same tuple, and who knows it need not look into it, which when cold is half a microsecond.
+ * same tuple, and who knows it need not look into it, which when cold is half a microsecond. It is compared, never
+ * read, so a thread may still see the former one.
  */
-static PyObject *out_alone;
+static _Atomic(PyObject *) out_alone;
 
 /* Finds x and out among the arguments; 0 where there are others, or too few. */
 static int find_arguments(PyObject *const *arguments, Py_ssize_t count, PyObject *names,
                           PyObject *found[2]) {
-    if (count == 1 && names && names == out_alone) {
+    if (count == 1 && names && names == atomic_load_explicit(&out_alone, memory_order_relaxed)) {
         found[0] = arguments[0];
         found[1] = arguments[1];
         return 1;
@@ -98,9 +100,8 @@ static int find_arguments(PyObject *const *arguments, Py_ssize_t count, PyObject
         found[which] = arguments[count + n];
     }
     if (named == 1 && found[1]) {
-        PyObject *former = out_alone;
         Py_INCREF(names); /* so that no other tuple is ever found at its address */
-        out_alone = names;
+        PyObject *former = atomic_exchange(&out_alone, names);
         Py_XDECREF(former);
     }
     return found[0] != NULL;
@@ -199,7 +200,8 @@ static PyObject *install(PyObject *module, PyObject *arguments) {
     Py_XDECREF(method);
     if (failed)
         return NULL;
-    know_numpy();
+    if (!numpy.array) /* else other threads may be reading it */
+        know_numpy();
     Py_RETURN_TRUE;
 }
 
@@ -252,16 +254,39 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* What is known of NumPy, and the class, are there once in a process, so one interpreter of it has this module. */
+static int fill(PyObject *module) {
+    static _Atomic int64_t user = -1;
+    const int64_t mine = PyInterpreterState_GetID(PyInterpreterState_Get());
+    int64_t found = -1;
+    if (!atomic_compare_exchange_strong(&user, &found, mine) && found != mine) {
+        PyErr_SetString(PyExc_ImportError,
+                        "lstm_fast works in one interpreter of a process, as NumPy does: "
+                        "use threads or processes instead of more interpreters");
+        return -1;
+    }
+    if (!core_stream_type)
+        core_stream_type = (PyTypeObject *)PyType_FromSpec(&core_stream_spec);
+    return core_stream_type ? PyModule_AddType(module, core_stream_type) : -1;
+}
+
+/* Those of the stable ABI from 3.10 have none but the first, and older interpreters take no other: hence the look above. */
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, NULL}, /* fill, below: C has no constant of that kind */
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_native_step", NULL, -1, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "_native_step", NULL, 0, methods, slots, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__native_step(void) {
-    PyObject *module = PyModule_Create(&definition);
-    core_stream_type = module ? (PyTypeObject *)PyType_FromSpec(&core_stream_spec) : NULL;
-    if (!core_stream_type || PyModule_AddType(module, core_stream_type) < 0) {
-        Py_XDECREF(module);
-        return NULL;
-    }
-    return module;
+    slots[0].value = (void *)(uintptr_t)fill;
+    return PyModuleDef_Init(&definition);
 }

@@ -24,6 +24,7 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .._extras import install
+from .._process import bookkeeping
 from ..errors import BackendUnavailableError
 from ._refusals import CannotComputeError
 
@@ -160,9 +161,10 @@ _warned = False
 def _warn_slower(used: str, absent: dict[str, str], lack: str) -> None:
     """Warn, once; absent: why which backends are not here, lack: what one that is here has not."""
     global _warned  # noqa: PLW0603 - once per process is the point
-    if _warned:
-        return
-    _warned = True
+    with bookkeeping:
+        if _warned:
+            return
+        _warned = True
     causes = [missing("native")] if "native" in absent else []
     causes += [lack] if lack else []
     if "numba" in absent and used == "reference":

@@ -31,12 +31,12 @@ class Alone:
         process.
         """
         mine = get_ident(), sys._getframe(2)  # of the method that has this in a `with`
-        with bookkeeping:
-            thread, call = self._owner.get(process_number.item(), mine)
-            if thread != get_ident() and not is_over(thread, call):
-                raise ConcurrentUseError(IN_USE)
-            self._owner = {process_number.item(): mine}
-        try:
+        try:  # from before the mark on, so that it goes with the exception of a signal handler
+            with bookkeeping:
+                thread, call = self._owner.get(process_number.item(), mine)
+                if thread != get_ident() and not is_over(thread, call):
+                    raise ConcurrentUseError(IN_USE)
+                self._owner = {process_number.item(): mine}
             yield
         finally:
             with bookkeeping:

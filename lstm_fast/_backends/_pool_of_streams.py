@@ -130,21 +130,21 @@ class PoolOfStreams(ModelPool):
         """
         keys: dict[int, PooledStream] = {}
         call = _Call(sys._getframe(2))  # of the method that has this in a `with`
-        with bookkeeping:
-            self._forget_what_was_left()
-            for at, key in enumerate(handles.tolist()):
-                place = at if several else None
-                if key not in self._streams:
-                    raise stale(key, place)
-                if key in self._busy:
-                    raise in_use(key, place)
-                if key in keys:
-                    raise repeated(handles, at)
-                keys[key] = self._streams[key]
-            if advances:
-                call.before = {key: (stream, stream._keep()) for key, stream in keys.items()}
-            self._busy.update(dict.fromkeys(keys, call))
-        try:
+        try:  # from before the marks on, so that they go with the exception of a signal handler
+            with bookkeeping:
+                self._forget_what_was_left()
+                for at, key in enumerate(handles.tolist()):
+                    place = at if several else None
+                    if key not in self._streams:
+                        raise stale(key, place)
+                    if key in self._busy:
+                        raise in_use(key, place)
+                    if key in keys:
+                        raise repeated(handles, at)
+                    keys[key] = self._streams[key]
+                self._busy.update(dict.fromkeys(keys, call))
+                if advances:  # behind the marks: what has none is not put back
+                    call.before = {key: (stream, stream._keep()) for key, stream in keys.items()}
             yield [*keys.values()], call
         finally:
             with bookkeeping:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from .. import vad
+from .._made_once import made_once
 from ..model import Model
 from ..vad import silero_file
 
@@ -32,7 +32,7 @@ def model_for(
     return _read(file, sampling_rate)
 
 
-@cache
+@made_once(most=32)
 def _read(file: Path, sampling_rate: int) -> Model:
     return vad.silero(file, sampling_rate=sampling_rate)
 

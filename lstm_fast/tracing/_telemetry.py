@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from .. import __version__
 from .._extras import install
+from .._process import bookkeeping
 from ..lstm import LSTM
 
 try:
@@ -74,10 +75,11 @@ class Telemetry:
         if not isinstance(model_name, str) or not model_name:
             raise ValueError(f"model_name must be a name for the model, found {model_name!r}")
         self.tracer = trace.get_tracer(SCOPE, __version__) if tracer is None else tracer
-        meter = _default_meter() if meter is None else meter
-        if meter not in _instruments:
-            _instruments[meter] = Instruments(meter)
-        self.instruments = _instruments[meter]
+        with bookkeeping:
+            meter = _default_meter() if meter is None else meter
+            if meter not in _instruments:
+                _instruments[meter] = Instruments(meter)
+            self.instruments = _instruments[meter]
         self.attributes = describe(model, model_name)
         self.shared = {k: self.attributes[k] for k in SHARED if k in self.attributes}
 

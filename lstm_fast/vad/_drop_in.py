@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._made_once import made_once
 from ..model import Model
 from ._samples import as_audio, flat, like
 from ._silero import CHUNKS, silero, silero_file
@@ -362,7 +362,7 @@ def loaded(path: Path, rate: int, **how: Any) -> Model:
     return _loaded(path, changed, rate, types, how.get("backend"), how.get("isa"))
 
 
-@lru_cache(maxsize=8)
+@made_once(most=8)
 def _loaded(
     path: Path, changed: int, rate: int, types: str, backend: str | None, isa: str | None
 ) -> Model:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._made_once import made_once
 from ..model import Model
 from ._drop_in import loaded
 from ._silero import CHUNKS, silero_file
@@ -104,7 +104,7 @@ class SileroVoiceActivityDetector:
         return float(probability)
 
 
-@lru_cache
+@made_once(most=32)
 def get_vad_model(path: str | os.PathLike[str] | None = None) -> SileroVADModel:
     """Return what faster-whisper 1.2's function of this name does, always the same object.
 

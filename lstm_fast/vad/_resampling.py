@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._made_once import made_once
 from ..model import Model
 from ..program import Input, Op, Output, Program, Tensor
 
@@ -70,7 +70,7 @@ def check_rate(rate: int, to_rate: int) -> int:
     return rate
 
 
-@lru_cache(maxsize=32)
+@made_once(most=32)
 def resampler(rate: int, to_rate: int, backend: str | None = None) -> Resampler:
     """Return what makes samples at to_rate of those at rate; it is made once for each pair.
 

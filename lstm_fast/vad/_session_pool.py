@@ -278,21 +278,22 @@ class SpeechPool:
         """
         call = sys._getframe(2)  # of the public method
         mine = _Use(process_number.item(), get_ident(), call, changes)
-        with bookkeeping:
-            for at, key in enumerate(keys):
-                if key not in self._sessions:
-                    raise stale(key, at)
-                other = self._busy.get(key, mine)
-                is_left = other.process != mine.process and other.changes
-                if is_left and not anew and is_over(other.thread, other.call):
-                    raise forked(key, at, FORKED_NEXT)
-                is_others = other.process == mine.process and other.thread != mine.thread
-                if is_others and not is_over(other.thread, other.call):
-                    raise in_use(key, at)
-            if len({*keys}) != len(keys):
-                raise repeated(np.array(keys, np.uint64), _second(keys))
-            self._busy.update(dict.fromkeys(keys, mine))
-        try:
+        try:  # from before the marks on, so that they go with the exception of a signal handler
+            with bookkeeping:
+                for at, key in enumerate(keys):
+                    if key not in self._sessions:
+                        raise stale(key, at)
+                    other = self._busy.get(key, mine)
+                    is_left = other.process != mine.process and other.changes
+                    goes_on = other.thread == mine.thread and not is_over(other.thread, other.call)
+                    if is_left and not anew and not goes_on:
+                        raise forked(key, at, FORKED_NEXT)
+                    is_others = other.process == mine.process and other.thread != mine.thread
+                    if is_others and not is_over(other.thread, other.call):
+                        raise in_use(key, at)
+                if len({*keys}) != len(keys):
+                    raise repeated(np.array(keys, np.uint64), _second(keys))
+                self._busy.update(dict.fromkeys(keys, mine))
             yield
         finally:
             with bookkeeping:

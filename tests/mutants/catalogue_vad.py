@@ -20,7 +20,7 @@ VAD = [
     Mutant(
         "speech: a child goes on with the parts of a pool's session",
         "lstm_fast/vad/_session_pool.py",
-        "if is_left and not anew and is_over(other.thread, other.call):",
+        "if is_left and not anew and not goes_on:",
         "if is_left and not anew and False:",
         THREADS + "::test_audio_that_a_fork_has_cut_out_of_a_pool_is_said",
     ),

@@ -21,6 +21,8 @@ from lstm_fast import (
 )
 from pool_cases import all_bits, plain_frames
 
+pytestmark = pytest.mark.thread_unsafe(reason="each test says what it has changed of its pool")
+
 I, H, L = 6, 10, 2  # noqa: E741
 F32, U64 = np.float32, np.uint64
 

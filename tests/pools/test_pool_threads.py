@@ -306,6 +306,7 @@ def raise_interrupt(*_):
     raise InterruptError
 
 
+@pytest.mark.thread_unsafe(reason="a process has one alarm, its main thread the handlers")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timer")
 def test_a_pool_survives_being_interrupted(lstm):
     """An exception out of nowhere, at any point of a call, must not leave anything in use."""

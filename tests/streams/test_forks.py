@@ -21,6 +21,8 @@ from outside import PATIENCE, in_child
 if not hasattr(os, "fork"):
     pytest.skip("nothing forks here", allow_module_level=True)
 
+pytestmark = pytest.mark.thread_unsafe(reason="a child has only the thread that forks")
+
 PROGRAM = Path(__file__).with_name("fork_program.py")
 BACKENDS = [
     pytest.param(

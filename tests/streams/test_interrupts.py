@@ -18,6 +18,10 @@ from outside import InterruptError, interrupted, raise_interrupt
 if not hasattr(signal, "setitimer"):
     pytest.skip("this system has no interval timer", allow_module_level=True)
 
+pytestmark = pytest.mark.thread_unsafe(
+    reason="a process has one alarm, its main thread the handlers"
+)
+
 UNTOUCHED = np.float32(77)
 
 
