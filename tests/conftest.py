@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from lstm_fast._backends import load
 
 sys.path.append(str(Path(__file__).parent / "models"))  # its programs serve other folders, too
 
-settings.register_profile("lstm_fast", deadline=None, print_blob=True, max_examples=60)
+EXAMPLES = int(os.environ.get("LSTM_FAST_EXAMPLES", "60"))  # of a property; fewer where it is slow
+settings.register_profile("lstm_fast", deadline=None, print_blob=True, max_examples=EXAMPLES)
 settings.load_profile("lstm_fast")
 
 

@@ -44,11 +44,12 @@ def isas() -> None:
     print(f"  cortex-a53: {error}")
 
 
-def tests(files: tuple[str, ...], *options: str) -> None:
-    """Python tests, with their children; `-n`: processes."""
+def tests(files: tuple[str, ...], examples: int, *options: str) -> None:
+    """Python tests, with their children; `-n`: processes. Of a property, so many examples."""
     at_a_time = f"-n{os.cpu_count()}"
     python_tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", at_a_time, *options]
-    print("  " + python.python(*python_tests, *files).strip().splitlines()[-1])
+    said = python.python(*python_tests, *files, LSTM_FAST_EXAMPLES=str(examples))
+    print(f"  {said.strip().splitlines()[-1]}")
 
 
 def silero() -> None:
@@ -95,7 +96,8 @@ def main() -> int:
         step("CPython and packages for AArch64", make_python)
         step("instruction sets of CPUs", isas)
         step("Silero VAD", silero)
-        step("Python tests", tests, FILES + (MORE if is_all else ()), *without)
+        files, examples = (FILES + MORE, 60) if is_all else (FILES, 8)
+        step("Python tests", tests, files, examples, *without)
     except FailedError as error:
         print(error)
         return 1

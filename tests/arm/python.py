@@ -29,6 +29,7 @@ WHEELS = ("numpy", "cffi", "pytest", "pytest-xdist", "hypothesis")
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 SYSTEM, SITE, SOURCE = BUILD / "system", BUILD / "site", BUILD / "source"
 PYTHON, HEADERS = BUILD / "python", BUILD / "headers"
+CACHE = BUILD / "bytecode"  # without it each start compiles for seconds
 COPIED = ("csrc", "lstm_fast", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -136,6 +137,7 @@ def make_package() -> None:
 def python(*arguments: str | Path, cpu: str = "max", status: int = 0, **environment: str) -> str:
     """Run the interpreter for AArch64 and return what it said."""
     kept = {name: "" for name in os.environ if name.startswith("LSTM_FAST_")}
-    paths = {"PYTHONPATH": f"{SOURCE}:{SITE}", "PYTHONDONTWRITEBYTECODE": "1", "ARM_CPU": cpu}
+    paths = {"PYTHONPATH": f"{SOURCE}:{SITE}", "PYTHONPYCACHEPREFIX": str(CACHE), "ARM_CPU": cpu}
+    paths["PYTHONDONTWRITEBYTECODE"] = ""  # even where this process has it
     paths["PYTHONSAFEPATH"] = "1"  # this tree's own package is for another CPU
     return must([PYTHON, *arguments], {**kept, **paths, **environment}, status=status)
