@@ -97,7 +97,7 @@ test-emulated: $(VENV)/test.stamp
 	PYTHONPATH=$(EMULATED) $(BIN)/pytest -p no:cacheprovider $(PARALLEL) tests/backends/test_bits.py \
 	  tests/pools/test_pool.py tests/variants/test_variant_oracle.py
 
-# Which says what is missing, by the names of Debian's packages. OPTIONS=--all: more files and the largest shapes, an hour
+# Which says what is missing, by the names of Debian's packages. OPTIONS=--core: without Python's; --all: more files and the largest shapes, an hour
 test-arm: $(VENV)/test.stamp
 	$(BIN)/python -m tests.arm $(OPTIONS)
 

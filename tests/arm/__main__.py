@@ -1,6 +1,6 @@
 """Runs the core under qemu, on Arm and on CPUs of x86-64 that this one is not.
 
-    python -m tests.arm [--all]
+    python -m tests.arm [--all | --core]
 
 Cross compiler, interpreter and packages lie in build/arm and are made once. Exit status 1 where a
 test fails; what is missing on this machine is said by the name of its package.
@@ -72,10 +72,11 @@ def silero() -> None:
 def main() -> int:
     """Run everything; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.arm", description=__doc__)
-    parser.add_argument(
-        "--all", action="store_true", help="large shapes and more files, for an hour"
-    )
-    is_all = parser.parse_args().all
+    most = parser.add_mutually_exclusive_group()
+    most.add_argument("--all", action="store_true", help="large shapes and more files, for an hour")
+    most.add_argument("--core", action="store_true", help="only C, without an interpreter for Arm")
+    given = parser.parse_args()
+    is_all = given.all
     start = time.monotonic()
 
     def step(text: str, function: Callable[..., object], *arguments: object) -> object:
@@ -93,11 +94,12 @@ def main() -> int:
         step("golden bits in C", core.bits, arm)
         step("the C tests", lambda: core.programs(arm, is_all=is_all))
         step("golden bits in C on other x86-64 CPUs", core.bits_on_x86)
-        step("CPython and packages for AArch64", make_python)
-        step("instruction sets of CPUs", isas)
-        step("Silero VAD", silero)
-        files, examples = (FILES + MORE, 60) if is_all else (FILES, 8)
-        step("Python tests", tests, files, examples, *without)
+        if not given.core:
+            step("CPython and packages for AArch64", make_python)
+            step("instruction sets of CPUs", isas)
+            step("Silero VAD", silero)
+            files, examples = (FILES + MORE, 60) if is_all else (FILES, 8)
+            step("Python tests", tests, files, examples, *without)
     except FailedError as error:
         print(error)
         return 1

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.arm.tools import ROOT, FailedError
 
-from . import core, symbols
+from . import core_programs, symbols
 from .interpreters import BUILD, PYTHONS, WINDOWS, missing, site_of
 
 BITS = ("tests/backends/test_golden_bits.py", "tests/backends/test_bits.py")
@@ -50,13 +50,13 @@ def what_of(wheel: Path) -> tuple[str, str]:
     if "macosx" in wheel.name:
         return "only built", symbols.check(wheel)
     if platform is None:
-        return "only built", core.run(wheel)
+        return "only built", core_programs.run(wheel)
     if absent := missing(PYTHONS[platform].needs):
         return "only built", f"not run: apt install {absent}"
     if platform == "win_amd64" and WINDOWS not in os.environ:
-        return "C tests run", f"{core.run(wheel)}; {WINDOWS} names no Python for Windows"
+        return "C tests run", f"{core_programs.run(wheel)}; {WINDOWS} names no Python for Windows"
     said = run_wheel(wheel, platform)
-    return "run", "; ".join(filter(None, (PYTHONS[platform].title, said, core.run(wheel))))
+    return "run", "; ".join(filter(None, (PYTHONS[platform].title, said, core_programs.run(wheel))))
 
 
 def main() -> int:
