@@ -118,26 +118,26 @@ PLACED = {
         SCALAR,
         "Div y.node computes with numbers that follow from how many frames",
     ),
-    "the first frame": (LAST, {"at": np.array(0)}, "Gather y.node takes frames by where"),
+    "the first frame": (LAST, {"at": np.array(0)}, "Gather y.node takes frames by their place"),
     "the middle frame": (
         [*COUNTED, node("Div", "frames two", "at"), *LAST],
         {**SCALAR, "two": np.array(2)},
-        "Gather y.node takes frames by where",
+        "Gather y.node takes frames by their place",
     ),
     "less the first": (
         [node("Slice", "x zero_ one_ one_", "f"), node("Sub", "x f", "y")],
         {"zero_": [0], "one_": [1]},
-        "Slice f.node takes frames by where",
+        "Slice f.node takes frames by their place",
     ),
     "the last, of no more than five": (
         [node("Slice", "x last five one_", "y")],
         {"last": [-1], "five": [5], "one_": [1]},
-        "Slice y.node takes frames by where",
+        "Slice y.node takes frames by their place",
     ),
     "no more than so many": (
         [node("Slice", "x zero_ many one_", "y")],
         {"zero_": [0], "one_": [1], "many": [100]},
-        "Slice y.node takes frames by where",
+        "Slice y.node takes frames by their place",
     ),
     "all frames as one": (
         [node("Reshape", "x flat", "f"), node("ReduceMean", "f", "y", axes=[1])],
@@ -287,7 +287,7 @@ def test_free_axes_that_do_not_grow_together_grow_alone(onnx_file):
     first = [*nodes, node("Gather", "z at", "y", axis=1)]
     constants = tensors(w=floats(1, 3), at=np.array(0))
     path = onnx_file(graph_model(first, given, constants=constants))
-    with pytest.raises(FormatError, match=r"Gather y\.node takes frames by where"):
+    with pytest.raises(FormatError, match=r"Gather y\.node takes frames by their place"):
         model_of(path)
 
 
