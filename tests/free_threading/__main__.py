@@ -17,8 +17,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import urllib.request
-from hashlib import sha256
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -72,14 +70,7 @@ def check_tools() -> None:
 def sources() -> Path:
     """Return the folder of CPython's sources, those of the wheels."""
     facts = runpy.run_path(str(ROOT / ".ci/wheels.py"))
-    url, checksum = str(facts["CPYTHON"]), str(facts["CPYTHON_SHA256"])
-    archive = BUILD / Path(url).name
-    if not archive.exists():
-        print(f"fetching {url}", flush=True)
-        urllib.request.urlretrieve(url, archive)
-    found = sha256(archive.read_bytes()).hexdigest()
-    if found != checksum:
-        sys.exit(f"{archive} has the checksum {found}, expected {checksum}: remove it")
+    archive = facts["fetched"](facts["CPYTHON"], facts["CPYTHON_SHA256"])
     with tarfile.open(archive) as tar:
         tar.extractall(BUILD / "sources", filter="data")
     return next((BUILD / "sources").iterdir())

@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.arm import __main__ as arm
 from tests.arm.tools import ROOT, FailedError
 
 from . import core_programs, symbols
@@ -24,8 +25,7 @@ from .interpreters import BUILD, PYTHONS, WINDOWS, missing, site_of
 
 BITS = ("tests/backends/test_golden_bits.py", "tests/backends/test_bits.py")
 # Minutes where each instruction is translated: the larger shapes of the corpus, and random ones
-LARGE = ("64x64x1", "80x64", "129x65", "220x200", "300x257", "80x256", "80x320", "256x256")
-LARGE += ("512x512", "640x640", "1024x1024", "test_all_give", "test_also_of", "thousand")
+LARGE = (*arm.LARGE, "test_all_give", "test_also_of", "thousand")
 
 
 def run_wheel(wheel: Path, platform: str) -> str:
