@@ -23,7 +23,7 @@ from ._operators import (
 )
 
 LSTM_STEPS, LSTM_BYTES = 400, 10_000  # of one LSTM, beside its weights
-OPERATOR_STEPS = 2
+OPERATOR_STEPS, KEY_STEPS = 2, 15  # of one of its operators: to join it, to see whose step it is
 REVERSED = (
     "the file reverses its input in time before it (REVERSE_V2), and not its output after it; here "
     "it takes frames as they come, so give them in reverse"
@@ -68,6 +68,7 @@ def nodes_of(graph: Graph) -> list[Node]:
     groups: dict[tuple[object, ...], list[Operator]] = {}
     for operator in graph.operators:
         if operator.code in CODES:
+            graph.file.budget.work(KEY_STEPS)
             groups.setdefault(_key(graph, operator), []).append(operator)
     budget = graph.file.budget
     nodes = []
