@@ -20,11 +20,37 @@ LONGEST_TEXT = 2000  # characters of an error
 
 
 class LstmFastError(Exception):
-    """Base of the errors that only lstm_fast raises."""
+    """Base of the errors that only lstm_fast raises.
+
+    Example:
+        >>> import lstm_fast
+        >>> pool = lstm_fast.LSTM.random(3, 4).pool(1)
+        >>> handle = pool.open()
+        >>> for call in (pool.open, lambda: pool.close(handle + 1)):
+        ...     try:
+        ...         call()
+        ...     except lstm_fast.LstmFastError as error:
+        ...         print(type(error).__name__)
+        PoolFullError
+        StaleHandleError
+    """
 
 
 class ConcurrentUseError(LstmFastError, RuntimeError):
-    """One session was used by two threads at once. Nothing has changed; each needs its own."""
+    """One session was used by two threads at once. Nothing has changed; each needs its own.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> import numpy as np
+        >>> import lstm_fast
+        >>> lstm = lstm_fast.LSTM.random(3, 4)
+        >>> def run(xs):
+        ...     return lstm.stream().run(xs)  # a stream for each call, and not one for both threads
+        >>> with ThreadPoolExecutor(2) as threads:
+        ...     first, second = threads.map(run, np.ones((2, 10, 3), np.float32))
+        >>> bool((first == second).all())
+        True
+    """
 
 
 class ForkedError(LstmFastError, RuntimeError):
@@ -36,7 +62,17 @@ class ForkedError(LstmFastError, RuntimeError):
 
 
 class BackendUnavailableError(LstmFastError, RuntimeError):
-    """A backend was asked for by name that is not installed or does not run here."""
+    """A backend was asked for by name that is not installed or does not run here.
+
+    Example:
+        >>> import lstm_fast
+        >>> try:
+        ...     lstm = lstm_fast.LSTM.random(3, 4, backend="numba")
+        ... except lstm_fast.BackendUnavailableError:  # the extra is not installed
+        ...     lstm = lstm_fast.LSTM.random(3, 4)  # on the best that there is
+        >>> lstm.hidden_size
+        4
+    """
 
 
 class StaleHandleError(LstmFastError, ValueError):
@@ -105,6 +141,14 @@ class FormatError(LstmFastError, ValueError):
 
     The text names the file and the part of it. It stays short and printable, whatever names a file
     has.
+
+    Example:
+        >>> import lstm_fast
+        >>> try:
+        ...     lstm_fast.load(b"not a model")  # or a path
+        ... except lstm_fast.FormatError as error:
+        ...     print(error)
+        <bytes>: it is a text that begins with 'not a model': give a model
     """
 
     def __init__(self, *args: object) -> None:
@@ -132,4 +176,18 @@ class FormatWarning(UserWarning):
 
     `load` warns once, with all that there is to say of the LSTM; `formats.read` keeps the same
     texts in `Found.assumptions`.
+
+    Example:
+        >>> import io, warnings
+        >>> import numpy as np
+        >>> import lstm_fast
+        >>> file = io.BytesIO()
+        >>> np.savez(file, kernel=np.zeros((7, 16), np.float32))  # of TensorFlow 1
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", lstm_fast.FormatWarning)  # nothing may be assumed
+        ...     try:
+        ...         lstm_fast.load(file.getvalue(), forget_bias=1.0)
+        ...     except lstm_fast.FormatWarning as warning:
+        ...         print(warning)
+        <bytes>: ...taken are activation tanh, no cell_clip; ...
     """

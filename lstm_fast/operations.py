@@ -25,7 +25,12 @@ INFINITY = float("inf")
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute: what it is, its default (None: it must be given), and names to choose from."""
+    """One attribute: what it is, its default (None: it must be given), and names to choose from.
+
+    Example:
+        >>> OPERATIONS["conv"].attributes["stride"]
+        Attribute(type='int', default=1, choices=())
+    """
 
     type: str
     default: Any = None
@@ -292,7 +297,14 @@ OPERATIONS: dict[str, Operation] = {one.code: one for one in _table()}
 
 
 def cell_attributes(cell: Cell) -> dict[str, Any]:
-    """Return the attributes of an `lstm` operation for a cell."""
+    """Return the attributes of an `lstm` operation for a cell.
+
+    Example:
+        >>> from lstm_fast import Cell
+        >>> attributes = cell_attributes(Cell(gate="hard_sigmoid", cell_clip=3.0))
+        >>> attributes["gate"], attributes["cell_clip"]
+        ('hard_sigmoid', 3.0)
+    """
     result: dict[str, Any] = {}
     for role, activation in zip(ROLES, cell.activations, strict=True):
         result[role] = activation.name
@@ -309,6 +321,10 @@ def cell_of(attributes: Mapping[str, Any]) -> Cell:
 
     Raises:
         ValueError, TypeError: there is no such cell.
+
+    Example:
+        >>> cell_of({"gate": "relu", "cell_clip": 3.0}).cell_clip
+        3.0
     """
     table = OPERATIONS["lstm"].attributes
     values = {name: attributes.get(name, one.default) for name, one in table.items()}

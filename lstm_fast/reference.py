@@ -137,6 +137,11 @@ def variant_gates(
             beta). What is missing is as in the plain cell.
         parts: of peephole (3H,), layer_norm (4H,) and bias (4H,) what there is; the bias is used
             with layer normalisation only.
+
+    Example:
+        >>> h, c = variant_gates([0, 0, 100, 0], [1.0], {"cell_clip": 0.5}, {})  # without it c is 1
+        >>> c
+        array([0.5])
     """
     c = _float64(c)
     a_i, a_f, a_g, a_o = np.split(_float64(a), 4)
@@ -195,6 +200,12 @@ def variant_cell(
 
     Returns:
         The new (h, c), of shapes (P,) and (H,), float64.
+
+    Example:
+        >>> weights = {"weight_ih": [[0], [0], [1], [0]], "weight_hh": [[0]] * 4}
+        >>> h, c = variant_cell([2.0], [0.0], [0.0], weights, {"input": ("relu",)})
+        >>> c  # sigmoid(0) relu(2)
+        array([1.])
     """
     zeros = np.zeros(len(np.asarray(weights["weight_ih"])))
     bias = _float64(weights.get("bias_ih", zeros)) + _float64(weights.get("bias_hh", zeros))
@@ -227,7 +238,13 @@ def quantise_rows(w: ArrayLike) -> tuple[Float64, Float64]:
 
 
 def quantise_frame(x: ArrayLike) -> tuple[Float64, float]:
-    """Return a frame's int8 values and their scale t: x is about values * t. Shape (I,)."""
+    """Return a frame's int8 values and their scale t: x is about values * t. Shape (I,).
+
+    Example:
+        >>> values, scale = quantise_frame([2.54, -1.0])
+        >>> values, round(scale, 6)
+        (array([127., -50.]), 0.02)
+    """
     x = np.asarray(x, np.float32)
     largest = np.abs(x).max()
     if not np.isfinite(largest):
@@ -240,7 +257,13 @@ def quantise_frame(x: ArrayLike) -> tuple[Float64, float]:
 
 
 def quantise_hidden(h: ArrayLike) -> tuple[Float64, float]:
-    """Return a hidden state's int8 values and their scale: fixed, for h lives in [-1, 1]."""
+    """Return a hidden state's int8 values and their scale: fixed, for h lives in [-1, 1].
+
+    Example:
+        >>> values, scale = quantise_hidden([1.0, -0.25])
+        >>> values, scale == 1 / 127
+        (array([127., -32.]), True)
+    """
     h = np.asarray(h, np.float32)
     if not np.isfinite(h).all():
         return np.zeros(h.shape), float("nan")
@@ -267,6 +290,13 @@ def cell_int8(
 
     Returns:
         The new (h, c), each of shape (H,), float64.
+
+    Example:
+        >>> rows = quantise_rows([[0], [0], [1.27], [0]]), quantise_rows([[0]] * 4)
+        >>> x, h = quantise_frame([1.0]), quantise_hidden([0.0])
+        >>> h, c = cell_int8(x, h, [0.0], *rows, bias=[0, 0, 0, 0])
+        >>> round(float(c[0]), 6)  # sigmoid(0) tanh(1.27)
+        0.426899
     """
     (x_values, x_scale), (h_values, h_scale) = x, h
     (q_ih, s_ih), (q_hh, s_hh) = w_ih, w_hh
@@ -299,6 +329,14 @@ def variant_cell_int8(
 
     Returns:
         The new (h, c), of shapes (P,) and (H,), float64.
+
+    Example:
+        >>> rows = {"weight_ih": quantise_rows([[0], [0], [1.27], [0]])}
+        >>> rows["weight_hh"] = quantise_rows([[0]] * 4)
+        >>> x, h = quantise_frame([1.0]), quantise_hidden([0.0])
+        >>> h, c = variant_cell_int8(x, h, [0.0], rows, {"bias": [0.0]}, {"input": ("relu",)})
+        >>> round(float(c[0]), 6)  # sigmoid(0) relu(1.27)
+        0.635
     """
 
     def product(kind: str, operand: tuple[ArrayLike, float]) -> Float64:

@@ -46,6 +46,7 @@ def compute(code: str, attributes: Attributes, inputs: Sequence[Array | None]) -
         ValueError: `embedding` is given an index beyond its table.
 
     Example:
+        >>> import numpy as np
         >>> compute("relu", {}, [np.array([-1.0, 2.0])])
         (array([0., 2.]),)
     """

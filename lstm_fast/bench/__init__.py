@@ -17,4 +17,14 @@ __all__ = ["CannotRunError"]
 
 
 class CannotRunError(Exception):
-    """What was asked for can't be measured here; the message is one line that says what to do."""
+    """What was asked for can't be measured here; the message is one line that says what to do.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from lstm_fast.bench import compare
+        >>> try:
+        ...     compare.load(Path("last.json"))  # a report that was never written
+        ... except CannotRunError as error:
+        ...     print(error)
+        cannot read last.json: ...
+    """

@@ -113,6 +113,13 @@ def agreement(
 
     Raises:
         ValueError: the reference takes other frames than the target.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> mine, other = LSTM.random(3, 4, seed=0), LSTM.random(3, 4, seed=1)
+        >>> target = checks.adapters.from_lstm(mine)
+        >>> [checks.agreement(target, reference).status for reference in (mine, other)]
+        ['passed', 'failed']
     """
     context, wanted = Context(target, options), reference_for(target, reference)
     weights = wanted.exact

@@ -52,6 +52,17 @@ class Diagnosis:
         first_step: the first step, from 0, at which what was recorded is not the right LSTM's; None
             where that is nowhere beyond rounding.
         shows: the same in words: in which recording, and in what of it.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks import adapters
+        >>> right = LSTM.random(3, 4)
+        >>> weights = right.state_dict() | {"bias_hh_l0": np.zeros(16, np.float32)}
+        >>> mine = adapters.from_lstm(LSTM.from_state_dict(weights))
+        >>> found = diagnose(gather(mine, right), right)[0]
+        >>> print(f"{found.mistake}: {found.words}")
+        bias:only_b_ih: only b_ih is added, b_hh is missing
     """
 
     mistake: str
@@ -90,6 +101,14 @@ class Diagnoses(list[Diagnosis]):
         nearest: where nothing explains it, the single mistake that comes nearest around the first
             step that is off; None where none comes nearer than the right LSTM. Its residuals are
             root mean squares. It explains nothing: to be looked at, not to be believed.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks import adapters
+        >>> lstm = LSTM.random(3, 4)
+        >>> found = diagnose(gather(adapters.from_lstm(lstm), lstm), lstm)
+        >>> found.agrees, len(found)
+        (True, 0)
     """
 
     def __init__(
@@ -130,6 +149,16 @@ def diagnose(
             steps; the LSTM does not run forwards; weight_dtype is unknown, or not for these.
         TypeError: one of them is nothing of this kind.
         OSError, FormatError: the file can't be read.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks import adapters
+        >>> from lstm_fast.formats import gates
+        >>> right = LSTM.random(3, 4)
+        >>> rows = {name: gates.to_pytorch(w, "onnx") for name, w in right.state_dict().items()}
+        >>> mine = adapters.from_lstm(LSTM.from_state_dict(rows))  # as if they were in ONNX's order
+        >>> diagnose(gather(mine, right), right)[0].mistake
+        'gate_order:iofg'
     """
     if not isinstance(weights, Weights):
         wanted = as_reference(weights, None, weight_dtype)

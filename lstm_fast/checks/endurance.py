@@ -43,6 +43,13 @@ def drift(target: Target, reference: Any, options: Options | None = None) -> Che
 
     What has not been stepped in half of `drift_seconds` is run in chunks, where the session has a
     `run`; what is not done in all of that time is left out, which the result says.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> lstm = LSTM.random(3, 4)
+        >>> few = checks.Options(drift_steps=1000)
+        >>> checks.drift(checks.adapters.from_lstm(lstm), lstm, few).status
+        'passed'
     """
     context, wanted = Context(target, options), reference_for(target, reference)
     weights = wanted.exact

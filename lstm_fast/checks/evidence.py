@@ -52,6 +52,14 @@ class Evidence:
 
     Raises:
         ValueError: there is no recording, or not as many starts, labels or done.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, checks
+        >>> lstm = LSTM.random(3, 4)
+        >>> one = checks.record(checks.adapters.from_lstm(lstm), np.ones((20, 3)))
+        >>> diagnose(Evidence((one,)), lstm).agrees
+        True
     """
 
     recordings: tuple[Recording, ...]
@@ -124,6 +132,14 @@ def gather(
 
     Raises:
         TargetError: see `lstm_fast.checks.target.record`.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks import adapters
+        >>> lstm = LSTM.random(3, 4)
+        >>> evidence = gather(adapters.from_lstm(lstm), lstm, steps=10)
+        >>> [len(one) for one in evidence.recordings[:3]]  # new, after a reset, from a set state
+        [10, 10, 10]
     """
     rng = np.random.default_rng(seed)
     weights = weights if isinstance(weights, Weights) else as_weights(weights)

@@ -30,6 +30,13 @@ class Options:
         threads: how many run at once; 0 is none.
         runs: of the same frames, for determinism.
         activation: what an activation may be off by, see `bounds`.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> lstm = LSTM.random(3, 4)
+        >>> quick = Options(drift_steps=1000, samples=20, timing_seconds=0.1)
+        >>> checks.run(checks.adapters.from_lstm(lstm), lstm, quick, only=["drift"]).passed
+        True
     """
 
     seed: int = 0

@@ -38,6 +38,14 @@ class CheckResult:
     diagnosis: the mistakes that explain it, best first, where any does.
     note: what the diagnosis came to, in a sentence, also where nothing explains it.
     seconds: what the check took.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> result = checks.reset(checks.adapters.from_lstm(LSTM.random(3, 4)))
+        >>> result.name, result.status
+        ('reset', 'passed')
+        >>> print(result.text)
+        the same bits as a new session after each of ...
     """
 
     name: str
@@ -118,6 +126,19 @@ class Report:
 
     target: its name. facts: what it is, where and when it was checked. results: in the order in
     which they ran. remarks: what is doubtful about the target or the reference themselves.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> class Forgetful:
+        ...     def __init__(self):
+        ...         self.step = LSTM.random(3, 4).stream().step
+        ...     def reset(self): ...  # does nothing
+        >>> mine = checks.adapters.from_sessions(Forgetful, 3, name="mine")
+        >>> report = checks.run(mine, only=["reset", "determinism"])
+        >>> report.exit_status, [result.name for result in report.failures]
+        (1, ['reset'])
+        >>> print(report.summary)
+        mine: FAILED: reset (1 failed, 1 passed in ...)
     """
 
     target: str

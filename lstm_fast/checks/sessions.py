@@ -217,7 +217,14 @@ def determinism(target: Target, options: Options | None = None) -> CheckResult:
 
 
 def chunks(target: Target, options: Options | None = None) -> CheckResult:
-    """Check that several frames at once give what single steps give."""
+    """Check that several frames at once give what single steps give.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks import adapters, chunks
+        >>> chunks(adapters.from_lstm(LSTM.random(3, 4))).status  # its streams have run(xs)
+        'passed'
+    """
     context = Context(target, options)
     probe = context.frames(48, 40)
     with context.session() as session:

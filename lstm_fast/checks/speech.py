@@ -51,6 +51,12 @@ def speech(
         seed: of pitch, vowels, syllables and noise. Fewer steps are the beginning of more.
         gain: 1 is about as loud as recordings are; what is too loud is clipped.
         full_scale: each sample is a whole number of int16, divided by this.
+
+    Example:
+        >>> from lstm_fast import checks
+        >>> chunks = checks.speech(100, 512, 16000)  # 3.2 s, the same for the same seed
+        >>> chunks.shape
+        (100, 512)
     """
     count = steps * chunk
     random = np.random.Generator(np.random.PCG64(seed))

@@ -41,6 +41,13 @@ def latency(target: Target, options: Options | None = None) -> CheckResult:
     """Time single steps: one after the other, and each after the caches were overwritten.
 
     Reported, not judged: what is too slow is not ours to say.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> few = checks.Options(samples=20, timing_seconds=0.1)
+        >>> result = checks.latency(checks.adapters.from_lstm(LSTM.random(3, 4)), few)
+        >>> sorted(result.numbers), sorted(result.numbers["hot_us"])
+        (['cold_us', 'hot_us'], ['max', 'p50', 'p99', 'steps'])
     """
     context = Context(target, options)
     frames = context.frames(64, 400)
@@ -123,6 +130,13 @@ def slow_paths(target: Target, options: Options | None = None) -> CheckResult:
     of medians to ordinary frames is reported; what is above a limit is measured up to three times,
     and the least ratio counts. Above `slow_ratio`, where that is given, it is a failure; else it is
     a warning above `SLOW_RATIO`.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> few = checks.Options(samples=20)
+        >>> result = checks.slow_paths(checks.adapters.from_lstm(LSTM.random(3, 4)), few)
+        >>> result.status, sorted(result.numbers["ratios"])
+        ('passed', ['decaying', 'saturated', 'subnormal'])
     """
     context = Context(target, options)
     settings = context.options

@@ -58,7 +58,18 @@ NamedState: TypeAlias = dict[str, Float32]  # of a whole model, in shapes of its
 
 
 class TargetError(LstmFastError):
-    """What is checked cannot be run: its program died, its output has no sense, a name is wrong."""
+    """What is checked cannot be run: its program died, its output has no sense, a name is wrong.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import checks
+        >>> mine = checks.adapters.from_function(lambda x, h, c: h, 3, 4)
+        >>> try:
+        ...     checks.record(mine, np.zeros((5, 3)))
+        ... except checks.TargetError as error:
+        ...     print(error)
+        the function returned ndarray, expected a tuple (y, h, c)
+    """
 
 
 class NoTargetError(TargetError, TypeError):
@@ -82,6 +93,14 @@ class Session(Protocol):
     any shape, or None where it can't be seen;
     `run(xs)`: (T, I) to (T, P), several frames at once, where it has a way of its own for that.
     `close()`: frees what it holds.
+
+    Example:
+        >>> class Last:  # no base class is needed
+        ...     def reset(self): ...
+        ...     def step(self, x):
+        ...         return x
+        >>> isinstance(Last(), Session)
+        True
     """
 
     def reset(self) -> None:
@@ -93,7 +112,16 @@ class Session(Protocol):
 
 @runtime_checkable
 class BatchSession(Protocol):
-    """Several streams that are stepped together, one row each."""
+    """Several streams that are stepped together, one row each.
+
+    Example:
+        >>> class Lasts:
+        ...     def reset(self): ...
+        ...     def step(self, xs):
+        ...         return xs
+        >>> isinstance(Lasts(), BatchSession)
+        True
+    """
 
     def reset(self) -> None:
         """Reset all of them."""
@@ -115,6 +143,16 @@ class Target(ABC):
         remarks: what is doubtful about it, for the verdict of a report.
         layout: of a whole model, which value is where in frames and outputs; None: of an LSTM.
         has_memory: whether anything is kept from step to step.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> lstm = LSTM.random(3, 4)
+        >>> class Mine(checks.Target):
+        ...     input_size = 3
+        ...     def session(self):
+        ...         return lstm.stream()  # yours, with reset() and step(x)
+        >>> checks.reset(Mine()).status
+        'passed'
     """
 
     name: str = "target"
@@ -161,6 +199,14 @@ class Recording:
     xs (T, I) and ys (T, P) are the frames and the outputs; hs (T, L, P) and cs (T, L, H) the state
     after each step, or None where it can't be seen. float32. name: of the target. states: of a
     whole model, the state by name after each step, (T, ...) each, or None.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, checks
+        >>> target = checks.adapters.from_lstm(LSTM.random(3, 4))
+        >>> found = checks.record(target, np.zeros((5, 3)))
+        >>> found.ys.shape, found.cs.shape  # outputs, and c of each layer
+        ((5, 4), (5, 1, 4))
     """
 
     xs: Float32
@@ -343,6 +389,14 @@ def record(target: Target | Session, xs: Any, *, name: str | None = None) -> Rec
 
     Raises:
         TargetError: see `step` and `state_of`.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, checks
+        >>> lstm, xs = LSTM.random(3, 4), np.ones((5, 3), np.float32)
+        >>> found = record(checks.adapters.from_lstm(lstm), xs)
+        >>> bool((found.ys == lstm.stream().run(xs)).all())
+        True
     """
     session = open_session(target) if isinstance(target, Target) else target
     size = target.output_size if isinstance(target, Target) else None

@@ -21,6 +21,11 @@ class Buckets:
     Attributes:
         name: of the way, such as "steps".
         order: the cohorts' names in order, where they are known beforehand.
+
+    Example:
+        >>> is_long = Buckets("length", lambda one: "long" if one.steps > 2 else "short")
+        >>> is_long(Labelled(xs=[1.0, 2.0, 3.0], gold="yes"))
+        'long'
     """
 
     def __init__(

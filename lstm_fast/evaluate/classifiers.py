@@ -90,6 +90,14 @@ class Classifier(Labelling):
     It starts from the initial state for each sequence, so none knows of the others.
 
     labels: the head's, in the order of its outputs; None where the head itself gives answers.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> head = np.zeros((2, 4)), [0.0, 1.0]  # weight and bias: here the second always wins
+        >>> predict = classifier(LSTM.random(3, 4), head, labels=["goes on", "ends"])
+        >>> [found.label for found in predict.batch([np.zeros((10, 3)), np.zeros((5, 3))])]
+        ['ends', 'ends']
     """
 
     def __init__(self, lstm: LSTM | Stream, head: Head, labels: Sequence[Label] | None) -> None:

@@ -18,7 +18,14 @@ P99_COUNT = 100  # with fewer calls there is nothing beyond the 99th percentile 
 
 @dataclass(frozen=True)
 class Latency:
-    """Of the calls, in seconds; p99 is None below 100 of them."""
+    """Of the calls, in seconds; p99 is None below 100 of them.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> predict = lambda xs: evaluate.Prediction(True, seconds=0.25)  # or it is timed
+        >>> evaluate.run(predict, [{"xs": [1], "gold": True}] * 3).overall.latency
+        Latency(p50=0.25, p99=None, max=0.25)
+    """
 
     p50: float
     p99: float | None
@@ -27,7 +34,15 @@ class Latency:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Of the answers that have one: how many, their mean and quantiles."""
+    """Of the answers that have one: how many, their mean and quantiles.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> sequences = [{"xs": [p], "gold": True} for p in (0.5, 0.75, 1.0)]
+        >>> predict = lambda xs: evaluate.Prediction(True, confidence=xs[-1])
+        >>> evaluate.run(predict, sequences).overall.confidence.mean
+        0.75
+    """
 
     count: int
     mean: float
@@ -47,6 +62,13 @@ class Cohort:
         accuracy, fail_rate: correct / count and its complement, with Wilson intervals.
         latency: None where no call was timed.
         confidence: None where the predictor gives none.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> sequences = [{"xs": [n], "gold": n > 2} for n in range(4)]
+        >>> cohort = evaluate.run(lambda xs: False, sequences).overall
+        >>> cohort.count, cohort.correct, cohort.accuracy.value, cohort.fail_rate.value
+        (4, 3, 0.75, 0.25)
     """
 
     bucket: str
@@ -77,6 +99,14 @@ class StandOut:
             not named before it.
         difference: its accuracy minus the rest's, with Newcombe's interval.
         pvalue: of Fisher's exact test, adjusted for all the cohorts tested.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> devices = ["phone"] * 30 + ["desk"] * 30
+        >>> sequences = [{"xs": [1], "gold": d == "desk", "keys": {"device": d}} for d in devices]
+        >>> found = evaluate.run(lambda xs: True, sequences, evaluate.by("device")).stand_outs[0]
+        >>> found.cohort.name, found.worse, found.rest.value
+        ('phone', True, 1.0)
     """
 
     cohort: Cohort

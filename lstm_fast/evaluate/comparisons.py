@@ -41,6 +41,13 @@ class Pair:
         pvalue: of McNemar's exact test; of cohorts adjusted by Holm over all of them.
         better: "a" or "b" where one is better by more than chance and by enough, else None.
         bill_a, bill_b: what they cost; None where no cost was given.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> sequences = [{"xs": [n], "gold": n % 2 == 0} for n in range(40)]
+        >>> pair = evaluate.compare(lambda xs: xs[0] % 2 == 0, lambda xs: True, sequences).overall
+        >>> pair.only_a, pair.only_b, pair.agreement.value, pair.difference.value
+        (20, 0, 0.5, 0.5)
     """
 
     bucket: str
@@ -84,6 +91,13 @@ class Comparison:
         same_windows: the share of sequences of which both saw the very same steps.
         overall: everything as one cohort.
         buckets: for each way to part, by its name, a `Pair` for each cohort, in order.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> sequences = [{"xs": [n], "gold": n % 2 == 0} for n in range(40)]
+        >>> found = evaluate.compare(lambda xs: xs[0] % 2 == 0, lambda xs: True, sequences)
+        >>> found.overall.better, found.a.overall.correct, found.b.overall.correct
+        ('a', 40, 20)
     """
 
     def __init__(
@@ -322,6 +336,13 @@ def compare_runs(
         TypeError: a or b is not an evaluation, or costs are not a pair of `Cost`.
         ValueError: the numbers of sequences, the gold labels, the lengths or the cohorts differ; or
             the steps that were seen do, to the bit.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> sequences = [{"xs": [n], "gold": n % 2 == 0} for n in range(40)]
+        >>> old, new = (evaluate.run(lambda xs: answer, sequences) for answer in (True, False))
+        >>> compare_runs(old, new).overall.agreement.value
+        0.0
     """
     for what, given in (("a", a), ("b", b)):
         if not isinstance(given, Evaluation):

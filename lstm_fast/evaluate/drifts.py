@@ -39,6 +39,13 @@ class CohortDrift:
         ks: the Kolmogorov-Smirnov statistic; None likewise.
         psi_pvalue, ks_pvalue: adjusted by Holm over both tests of all cohorts.
         psi_drifted, ks_drifted: whether it is significant, and of a size that matters.
+
+    Example:
+        >>> import numpy as np
+        >>> before = np.linspace(0.5, 1, 1000)
+        >>> everything = drift(before, before).cohorts[0]
+        >>> everything.drifted, everything.count_after, everything.ks
+        (False, 1000, 0.0)
     """
 
     bucket: str
@@ -74,6 +81,13 @@ class Drift:
         cohorts: everything first, and then each cohort that both have.
         only_before, only_after: cohorts (bucket, name) that only one of them has.
         psi_size, ks_size, alpha, min_count: the options.
+
+    Example:
+        >>> import numpy as np
+        >>> same = np.linspace(0.5, 1, 1000)
+        >>> found = drift({"old": same, "new": same}, {"old": same, "new": same**4})
+        >>> [cohort.name for cohort in found.drifted]
+        ['all', 'new']
     """
 
     cohorts: list[CohortDrift]

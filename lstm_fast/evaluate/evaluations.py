@@ -37,6 +37,15 @@ class Evaluation:
         overall: everything as one cohort.
         buckets: for each way to part, by its name, the cohorts in order.
         stand_outs: the cohorts that differ from the rest, see `StandOut`.
+
+    Example:
+        >>> from lstm_fast import evaluate
+        >>> sequences = [{"xs": [n] * n, "gold": n % 2 == 0} for n in range(1, 9)]
+        >>> result = evaluate.run(lambda xs: xs[0] % 2 == 0, sequences, evaluate.by_steps([5]))
+        >>> len(result), result.cohort("steps", "<5").accuracy.value
+        (8, 1.0)
+        >>> [row["correct"] for row in result.rows()][:2]
+        [True, True]
     """
 
     def __init__(

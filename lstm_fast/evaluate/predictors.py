@@ -29,6 +29,10 @@ class Prediction(NamedTuple):
         label: what it predicts.
         confidence: 0 to 1; None where it gives none.
         seconds: how long it took; None lets the caller's clock say.
+
+    Example:
+        >>> Prediction("ends", confidence=0.93).label
+        'ends'
     """
 
     label: Label
@@ -93,6 +97,11 @@ class timed:  # noqa: N801  # used as a function
     Args:
         predictor: what is timed.
         clock: gives the time in seconds.
+
+    Example:
+        >>> clock = iter([10.0, 10.25]).__next__
+        >>> timed(lambda xs: "ends", clock)([1, 2, 3])
+        Prediction(label='ends', confidence=None, seconds=0.25)
     """
 
     def __init__(
@@ -119,6 +128,11 @@ class windowed:  # noqa: N801  # used as a function
     """Wrap a predictor that can see only so many steps, such as a transformer: the last ones.
 
     `compare` knows by its attribute `window` that it sees less than the other one.
+
+    Example:
+        >>> last_two = windowed(lambda xs: float(sum(xs)), 2)
+        >>> last_two([9, 1, 1])
+        2.0
     """
 
     def __init__(self, predictor: Predictor, steps: int) -> None:

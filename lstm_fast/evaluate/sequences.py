@@ -33,6 +33,11 @@ class Labelled:
             where no bucket needs them.
         keys: what else is known, such as {"device": "phone", "release": "1.4"}.
         id: a name for it in rows and errors; None numbers it.
+
+    Example:
+        >>> one = Labelled(xs=[[1.0], [2.0], [3.0]], gold="yes", timestamps=[0, 0.5, 3])
+        >>> one.steps, one.largest_gap
+        (3, 2.5)
     """
 
     xs: Any

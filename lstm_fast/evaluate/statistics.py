@@ -33,7 +33,12 @@ PSI_SHIFTED = 0.25
 
 
 class Interval(NamedTuple):
-    """An estimate and its confidence interval."""
+    """An estimate and its confidence interval.
+
+    Example:
+        >>> Interval(0.75, low=0.5, high=0.875).mirrored()  # of failures, where it is of successes
+        Interval(value=0.25, low=0.125, high=0.5)
+    """
 
     value: float
     low: float
@@ -144,7 +149,15 @@ def cohen_kappa(table: NDArray[np.int64]) -> float | None:
 
 
 class Psi(NamedTuple):
-    """A population stability index."""
+    """A population stability index.
+
+    Example:
+        >>> import numpy as np
+        >>> before = np.linspace(0.5, 1, 1000)
+        >>> index = drift(before, before**4).cohorts[0].psi
+        >>> index.value > PSI_SHIFTED, index.bins
+        (True, 10)
+    """
 
     value: float
     bins: int

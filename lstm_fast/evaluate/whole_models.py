@@ -36,6 +36,13 @@ class ModelClassifier(Labelling):
 
     labels: in the order of the probabilities; None where the head itself gives answers. output: the
     name of the output that is looked at.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import vad
+        >>> spoke = classifier(vad.silero(), labels=(False, True), over="max")
+        >>> spoke(np.zeros((30, 512), np.float32)).label
+        False
     """
 
     def __init__(
@@ -172,6 +179,13 @@ def classifier(
 
     Raises:
         TypeError, ValueError: a part has the wrong type or shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> predict = classifier(LSTM.random(3, 4), lambda h: "ends" if h[0] < 2 else "goes on")
+        >>> predict(np.zeros((10, 3), np.float32)).label
+        'ends'
     """
     if not isinstance(lstm, (LSTM, Stream)):
         return ModelClassifier(lstm, head, labels, output, over, threshold)

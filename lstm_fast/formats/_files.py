@@ -35,6 +35,16 @@ class Found:
         direction by direction, where these have names of their own), where they differ from
         `name`.
     error: None; see `Refused`.
+
+    Example:
+        >>> import io
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, formats
+        >>> file = io.BytesIO()  # or a path
+        >>> np.savez(file, **LSTM.random(3, 4).state_dict())
+        >>> found = formats.read(file.getvalue())[0]
+        >>> found.weights.hidden_size, found.sources["bias_ih_l0"], found.assumptions
+        (4, "array 'bias_ih_l0', float32", ())
     """
 
     name: str
@@ -53,6 +63,20 @@ class Refused:
     name: as of `Found`.
     error: why not; asking for the weights raises it.
     parts: as of `Found`.
+
+    Example:
+        >>> import io
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM, formats
+        >>> weights = LSTM.random(3, 4).state_dict()
+        >>> arrays = {f"a.{name}": w for name, w in weights.items()}
+        >>> arrays |= {f"b.{name}": np.full(w.shape, np.nan) for name, w in weights.items()}
+        >>> file = io.BytesIO()  # or a path
+        >>> np.savez(file, **arrays)
+        >>> for one in formats.read(file.getvalue()):
+        ...     print(one.name, one.error)
+        a None
+        b <bytes>: LSTM 'b': b.weight_ih_l0 is not finite in float32: nan at [0, 0]
     """
 
     name: str
@@ -68,7 +92,12 @@ class Refused:
 
 
 class MissingExtraError(FormatError, ImportError):
-    """A library is missing that this format needs; the text says which extra brings it."""
+    """A library is missing that this format needs; the text says which extra brings it.
+
+    Example:
+        >>> print(MissingExtraError("model.onnx", "onnx", "onnx"))  # what `load` says without it
+        model.onnx: reading it takes the library onnx: ...
+    """
 
     def __init__(self, path: object, library: str, extra: str) -> None:
         super().__init__(f"{path}: reading it takes the library {library}: {install(extra)}")

@@ -16,22 +16,82 @@ Receive: TypeAlias = "Callable[[Any, Exception | None], None]"
 
 
 class OverloadedError(RuntimeError):
-    """There is no room for the frame, or its session is too far behind. It was not taken."""
+    """There is no room for the frame, or its session is too far behind. It was not taken.
+
+    Example:
+        >>> import asyncio
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> async def main(x):
+        ...     async with FrameBatcher(LSTM.random(3, 4).pool(10), max_per_session=2) as batcher:
+        ...         async with batcher.session() as call:
+        ...             try:
+        ...                 answers = [call.submit(x) for _ in range(3)]
+        ...             except OverloadedError as error:  # slow down, or drop this frame
+        ...                 print(error)
+        >>> asyncio.run(main(np.zeros(3, np.float32)))
+        2 frames of this session are unanswered
+    """
 
 
 class ClosedError(RuntimeError):
-    """The session or the service is closed. The frame was not taken."""
+    """The session or the service is closed. The frame was not taken.
+
+    Example:
+        >>> import asyncio
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> async def main(x):
+        ...     async with FrameBatcher(LSTM.random(3, 4).pool(10)) as batcher:
+        ...         async with batcher.session() as call:
+        ...             await call.step(x)
+        ...         try:
+        ...             await call.step(x)  # after the end
+        ...         except ClosedError as error:
+        ...             print(error)
+        >>> asyncio.run(main(np.zeros(3, np.float32)))
+        the session is closed
+    """
 
 
 class StepFailedError(RuntimeError):
     """The step that the frame was in has raised (see __cause__). No state has changed.
 
     But where the cause is not an `Exception`, such as Ctrl-C's: then the step may have been over.
+
+    Example:
+        >>> import asyncio
+        >>> from unittest import mock  # to try what a service does then
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> async def main(pool):
+        ...     async with FrameBatcher(pool) as batcher, batcher.session() as call:
+        ...         with mock.patch.object(type(pool), "step", side_effect=MemoryError("no room")):
+        ...             try:
+        ...                 await call.step(np.zeros(3, np.float32))
+        ...             except StepFailedError as error:
+        ...                 print(repr(error.__cause__))
+        >>> asyncio.run(main(LSTM.random(3, 4).pool(10)))
+        MemoryError('no room')
     """
 
 
 class Answer(asyncio.Future[Any]):
-    """The output of a frame, to be awaited. Cancelling it withdraws the frame if in time."""
+    """The output of a frame, to be awaited. Cancelling it withdraws the frame if in time.
+
+    Example:
+        >>> import asyncio
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> async def main():
+        ...     async with FrameBatcher(LSTM.random(3, 4).pool(10)) as batcher:
+        ...         async with batcher.session() as call:
+        ...             first, second = (call.submit(np.zeros(3, np.float32)) for _ in range(2))
+        ...             second.cancel()  # as if it had never been sent
+        ...             return (await first).shape, call.unanswered
+        >>> asyncio.run(main())
+        ((4,), 0)
+    """
 
     __slots__ = ("frame", "session")
 
@@ -88,6 +148,18 @@ class Session:
         handle: what the pool knows it by.
         traced: the `TracedSession`, of a traced pool, for segments; None otherwise.
         closed: whether it has been left.
+
+    Example:
+        >>> import asyncio
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> async def main():
+        ...     async with FrameBatcher(LSTM.random(3, 4).pool(10)) as batcher:
+        ...         async with batcher.session() as call:
+        ...             h = await call.step(np.zeros(3, np.float32))
+        ...             return h.shape, call.unanswered
+        >>> asyncio.run(main())
+        ((4,), 0)
     """
 
     __slots__ = ("batcher", "closed", "frames", "handle", "stepping", "traced")

@@ -37,6 +37,17 @@ class TracedSession(Session):
     Attributes:
         handle: what the pool knows it by.
         session_id: what spans carry as session.id, or None.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> traced = trace_pool(LSTM.random(3, 4).pool(8), model_name="turns")
+        >>> call = traced.open(session_id="call-7")
+        >>> with call.segment(cohort="short") as segment:
+        ...     hs = traced.step([call], np.zeros((1, 3), np.float32))
+        ...     segment.predict("end of turn", 0.93)
+        >>> call.age_steps
+        1
     """
 
     __slots__ = ("_pool", "handle", "pending")
@@ -116,6 +127,14 @@ class TracedPool:
     Attributes:
         step: as `StreamPool.step`; a list may hold sessions in the place of handles.
         pool: the pool itself.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> traced = trace_pool(LSTM.random(3, 4).pool(8), model_name="turns")
+        >>> calls = [traced.open(session_id=name) for name in ("call-7", "call-8")]
+        >>> traced.step(calls, np.zeros((2, 3), np.float32)).shape
+        (2, 4)
     """
 
     __slots__ = ("_options", "_sessions", "_stores", "_turn", "pool", "step")

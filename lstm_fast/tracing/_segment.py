@@ -126,6 +126,15 @@ class Segment:
     Attributes:
         span: the OpenTelemetry span. `opentelemetry.trace.use_span(segment.span)` makes it the
             current one, for spans or logs that belong inside.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> traced = trace(LSTM.random(3, 4).stream(), model_name="turns")
+        >>> segment = traced.segment(cohort="short")  # or in a `with` block, which ends it
+        >>> h = traced.step(np.zeros(3, np.float32))
+        >>> segment.predict("end of turn", 0.93, gold="end of turn")
+        >>> segment.end()
     """
 
     __slots__ = (

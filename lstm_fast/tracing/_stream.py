@@ -25,6 +25,17 @@ class TracedStream(Session):
     Attributes:
         step: as `Stream.step`. Called outside of a segment it counts for `age_steps` alone.
         session_id: what spans carry as session.id, or None.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> traced = trace(LSTM.random(3, 4).stream(), model_name="turns")
+        >>> hs = traced.run(np.zeros((10, 3), np.float32))
+        >>> traced.age_steps
+        10
+        >>> traced.reset(reason="end of turn")  # which the next span says
+        >>> traced.age_steps
+        0
     """
 
     __slots__ = ("_drain", "_stream", "step")

@@ -37,6 +37,14 @@ def read_audio(path: Any, sampling_rate: int = 16000) -> NDArray[np.float32]:
         FormatError: it is not audio.
         ValueError: one of the rates is out of range, see `Chunks`.
         ImportError: soundfile is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from lstm_fast import checks
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_audio(f"{folder}/call.wav", checks.speech(100, 512, 16000).ravel())
+        ...     read_audio(f"{folder}/call.wav", sampling_rate=8000).shape
+        (25600,)
     """
     samples, rate = read(path)
     return resampled(samples, rate, sampling_rate)
@@ -106,6 +114,14 @@ def save_audio(path: Any, tensor: Any, sampling_rate: int = 16000) -> None:
         FormatError: libsndfile has no such format, or it takes no such rate.
         TypeError, ValueError: these are not samples, or not finite.
         ImportError: soundfile is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_audio(f"{folder}/call.wav", np.float32([0.5, -1, 2]))  # 2 is clipped
+        ...     read_audio(f"{folder}/call.wav").round(3)
+        array([ 0.5, -1. ,  1. ], dtype=float32)
     """
     soundfile = _soundfile()
     array = as_array(tensor, "tensor")
@@ -142,6 +158,11 @@ def collect_chunks(
 
     Raises:
         ValueError: there are no parts; or seconds without a rate.
+
+    Example:
+        >>> import numpy as np
+        >>> collect_chunks([{"start": 1, "end": 3}, {"start": 4, "end": 5}], np.arange(6.0))
+        array([1., 2., 4.])
     """
     return _joined([wav[start:end] for start, end in _pairs(tss, seconds, sampling_rate)])
 
@@ -149,7 +170,13 @@ def collect_chunks(
 def drop_chunks(
     tss: Times, wav: Any, seconds: bool = False, sampling_rate: int | None = None
 ) -> Any:
-    """Return a recording without these parts; arguments and errors as of `collect_chunks`."""
+    """Return a recording without these parts; arguments and errors as of `collect_chunks`.
+
+    Example:
+        >>> import numpy as np
+        >>> drop_chunks([{"start": 1, "end": 3}, {"start": 4, "end": 5}], np.arange(6.0))
+        array([0., 3., 5.])
+    """
     kept, begin = [], 0
     for start, end in _pairs(tss, seconds, sampling_rate):
         kept.append(wav[begin:start])

@@ -94,6 +94,12 @@ def load_silero_vad(
     Raises:
         ValueError: opset_version, sampling_rate or max_frames is not one that there is.
         As `silero`: the weights are not installed, or their file cannot be read.
+
+    Example:
+        >>> from lstm_fast import checks
+        >>> model = load_silero_vad()
+        >>> [bool(model(chunk, 16000) > 0.5) for chunk in checks.speech(3, 512, 16000)]
+        [True, True, True]
     """
     how: dict[str, Any] = {"weight_dtype": weight_dtype, "backend": backend, "isa": isa}
     if onnx and opset_version not in OPSETS:
@@ -111,6 +117,13 @@ class SileroVAD:
 
     Each row of a batch is a session of its own. Another rate or another number of rows than in the
     call before begins anew, as there. It belongs to one thread at a time.
+
+    Example:
+        >>> from lstm_fast import checks
+        >>> model = load_silero_vad()
+        >>> recordings = checks.speech(200, 512, 16000).reshape(2, -1)
+        >>> model.audio_forward(recordings, 16000).shape  # two sessions, of 100 chunks
+        (2, 100)
     """
 
     def __init__(
@@ -259,6 +272,12 @@ class SileroVADSequence:
     """Silero VAD for whole recordings, as silero-vad 6.2 has it: `audio_forward` alone.
 
     It keeps nothing between calls, and threads may share it.
+
+    Example:
+        >>> from lstm_fast import checks
+        >>> model = load_silero_vad(sequence=True)
+        >>> model.audio_forward(checks.speech(100, 512, 16000).ravel()).shape
+        (100,)
     """
 
     def __init__(

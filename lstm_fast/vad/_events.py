@@ -37,6 +37,12 @@ class SpeechEvent:
 
     kind: "speech_start", "speech_end" or "turn_end". seconds: when, in the audio's time; padding
     is in it. chunk: the number of the chunk that decided it, from 0.
+
+    Example:
+        >>> events = SpeechEvents()
+        >>> found = [event for p in [0.0] * 10 + [0.9] * 20 for event in events.push(p)]
+        >>> found[0].kind, found[0].seconds, found[0].chunk
+        ('speech_start', 0.29, 10)
     """
 
     kind: Kind

@@ -19,6 +19,13 @@ class VADIterator:
     Its attributes are those of silero-vad's: model, threshold, sampling_rate, min_silence_samples,
     speech_pad_samples, triggered, temp_end, current_sample. For any size of chunk, any rate and
     states to save there is `SpeechStream`.
+
+    Example:
+        >>> from lstm_fast import checks
+        >>> iterator = VADIterator(load_silero_vad())
+        >>> chunks = checks.speech(100, 512, 16000)
+        >>> [found for chunk in chunks if (found := iterator(chunk))]  # and no end until now
+        [{'start': 0}]
     """
 
     def __init__(

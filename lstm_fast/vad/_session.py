@@ -44,6 +44,12 @@ class Heard:
 
     probabilities: of speech, of each chunk that was completed, shape (chunks,), float32.
     events: what they decided, one after the other.
+
+    Example:
+        >>> from lstm_fast import checks
+        >>> heard = SpeechStream().push(checks.speech(100, 512, 16000).ravel())
+        >>> heard.probabilities.shape, heard.events[0].kind
+        ((100,), 'speech_start')
     """
 
     probabilities: NDArray[np.float32]
@@ -96,6 +102,16 @@ class SpeechStream:
     It belongs to one thread at a time: a second caller gets `ConcurrentUseError`. A call that
     raises has changed nothing. In a process that was forked while another thread was inside a call
     here, each raises `ForkedError` until it is reset or given a snapshot (docs/forks.md).
+
+    Example:
+        >>> from lstm_fast import checks
+        >>> stream = SpeechStream()  # of 16 kHz; rate= takes others
+        >>> for samples in checks.speech(100, 512, 16000):  # or any other sizes
+        ...     for event in stream.push(samples).events:
+        ...         print(event.kind)
+        speech_start
+        >>> [event.kind for event in stream.flush().events]
+        ['speech_end']
     """
 
     __slots__ = ("_alone", "_chunks", "_events", "_model", "_stream", "_whole")

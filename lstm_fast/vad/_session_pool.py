@@ -59,6 +59,14 @@ class SpeechPool:
     call at the same time as long as no two use the same session. In a process that was forked while
     another thread was inside a call on a session, each call on that one raises `ForkedError` until
     it is reset or closed (docs/forks.md).
+
+    Example:
+        >>> import numpy as np
+        >>> pool = SpeechPool(1000)
+        >>> phone, room = pool.open(rate=8000), pool.open(rate=48000)
+        >>> second = [np.zeros(rate, np.float32) for rate in (8000, 48000)]
+        >>> [len(heard.probabilities) for heard in pool.push([phone, room], second)]  # of 32 ms
+        [30, 30]
     """
 
     __slots__ = ("_busy", "_model", "_pool", "_rate", "_rules", "_sessions")

@@ -73,6 +73,14 @@ def silero(
         FormatError: the file is not a Silero VAD, is for another rate, or is damaged; or the
             library onnx is missing.
         TypeError, ValueError: an option is wrong.
+
+    Example:
+        >>> import numpy as np
+        >>> model = silero()
+        >>> model.inputs["input"].shape, model.outputs["output"].shape
+        ((512,), (1,))
+        >>> bool(model.stream().step(np.zeros(512, np.float32)) < 0.5)
+        True
     """
     if isinstance(path, int):
         raise TypeError(
@@ -105,6 +113,10 @@ def silero_file() -> Path:
 
     Raises:
         FileNotFoundError: there is none.
+
+    Example:
+        >>> silero_file().name
+        'silero_vad.onnx'
     """
     for package in PACKAGES:
         try:

@@ -69,6 +69,14 @@ def get_speech_timestamps(
         TypeError: audio is not an array of real numbers.
         ValueError: it has several channels; or sampling_rate is another.
         ImportError: visualize_probs is true, and matplotlib is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import checks
+        >>> silence = np.zeros(16000, np.float32)
+        >>> audio = np.concatenate([silence, checks.speech(100, 512, 16000).ravel(), silence])
+        >>> get_speech_timestamps(audio, load_silero_vad(), return_seconds=True)
+        [{'start': 1.0, 'end': 4.3}]
     """
     samples = _mono(audio)
     rate, step = _rate(sampling_rate)
@@ -129,6 +137,12 @@ def get_speech_timestamps_sequence(
 
     Args, Returns, Raises: as there; max_frames as of `SileroVADSequence.audio_forward`. No warning
     is given of a multiple of 16 kHz.
+
+    Example:
+        >>> import numpy as np
+        >>> model = load_silero_vad(sequence=True)
+        >>> get_speech_timestamps_sequence(np.zeros(16000, np.float32), model)
+        []
     """
     rate, step = _rate(sampling_rate)
     samples = flat(audio)[::step]

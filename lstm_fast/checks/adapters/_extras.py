@@ -34,6 +34,14 @@ def need(module: str, package: str) -> Any:
 
     Raises:
         MissingLibraryError: it is not installed.
+
+    Example:
+        >>> from lstm_fast import checks
+        >>> try:
+        ...     checks.adapters.need("jax_port", "jax-port")
+        ... except checks.TargetError as error:
+        ...     print(error)
+        this target takes jax-port (No module named 'jax_port'): pip install jax-port
     """
     with needed(package):
         return importlib.import_module(module)

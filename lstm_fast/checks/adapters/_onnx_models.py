@@ -59,6 +59,13 @@ def from_onnx_model(
         TargetError: onnxruntime is missing or cannot load it; or it keeps something from step to
             step by itself and takes no whole sequences of any length, which alone would show that.
         OSError, FormatError, TypeError, ValueError: as `lstm_fast.load_model`.
+
+    Example:
+        >>> from lstm_fast import vad
+        >>> options = {"shapes": {"input": (1, 576)}, "constants": {"sr": 16000}}
+        >>> target = from_onnx_model(vad.silero_file(), **options, history={"input": 64})
+        >>> target.input_size  # beside the 64 samples of the chunk before
+        512
     """
     path = Path(model)
     options: dict[str, Any] = {

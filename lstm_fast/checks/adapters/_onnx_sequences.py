@@ -21,6 +21,17 @@ class OnnxSequencesTarget(OnnxModelTarget):
     """A file whose layers start anew in each call: each step runs all frames since the reset.
 
     States that the file has as inputs stay zeros: the frames before are all there.
+
+    Example:
+        >>> import onnx, tempfile
+        >>> text = '''<ir_version: 8, opset_import: ["": 17]>
+        ... lstm (float[t, 1, 1] x) => (float[t, 1, 1, 1] y)
+        ... <float[1, 4, 1] w = {1, 2, 3, 4}, float[1, 4, 1] r = {4, 3, 2, 1}>
+        ... { y = LSTM <hidden_size = 1> (x, w, r) }'''
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     onnx.save(onnx.parser.parse_model(text), f"{folder}/lstm.onnx")
+        ...     type(from_onnx_model(f"{folder}/lstm.onnx")).__name__
+        'OnnxSequencesTarget'
     """
 
     def _check_states(self, own: list[str]) -> None:

@@ -43,6 +43,13 @@ class OnnxModelTarget(NamedTarget):
     Attributes:
         model: our Model of the file, with the same options.
         oracle: our Model that it should be.
+
+    Example:
+        >>> from lstm_fast import vad
+        >>> options = {"shapes": {"input": (1, 576)}, "constants": {"sr": 16000}}
+        >>> target = from_onnx_model(vad.silero_file(), **options, history={"input": 64})
+        >>> [*target.oracle.inputs], [*target.oracle.outputs]  # a `Model`
+        (['input'], ['output'])
     """
 
     def __init__(

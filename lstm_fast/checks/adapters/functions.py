@@ -198,6 +198,16 @@ def from_c(
 
     Raises:
         TypeError: function is none of these.
+
+    Example:
+        >>> import ctypes
+        >>> import numpy as np
+        >>> pointer = ctypes.POINTER(ctypes.c_float)
+        >>> @ctypes.CFUNCTYPE(None, pointer, pointer, pointer, pointer)
+        ... def step(x, h, c, y):  # or ctypes.CDLL("./port.so").step
+        ...     y[0] = x[0] + x[1]
+        >>> from_c(step, input_size=2, hidden_size=1).session().step(np.ones(2, np.float32))
+        array([2.], dtype=float32)
     """
     call = SIGNATURE(_address(function))
     outputs = output_size or proj_size or hidden_size

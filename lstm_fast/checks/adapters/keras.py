@@ -34,6 +34,13 @@ def from_keras(
 
     Raises:
         TargetError: Keras is not installed; nothing in it is stateful; it was not built.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> target = from_keras(keras.layers.LSTM(4, stateful=True), input_size=3)
+        >>> target.session().step(np.zeros(3, np.float32)).shape
+        (4,)
     """
     return KerasTarget(model, input_size, name, origin)
 

@@ -26,6 +26,17 @@ class NamedTarget(Target):
 
     Args:
         layout: what the model takes and returns.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> from lstm_fast.checks.layout import Layout
+        >>> model = LSTM.random(3, 4)
+        >>> class Mine(NamedTarget):
+        ...     def open(self):
+        ...         return model.stream()  # yours
+        >>> Mine(Layout.of(model)).session().step(np.zeros(3, np.float32)).shape
+        (4,)
     """
 
     layout: Layout
@@ -107,7 +118,14 @@ def from_model(model: Model, *, name: str | None = None, origin: str | None = No
 
 
 class ModelTarget(NamedTarget):
-    """See `from_model`."""
+    """See `from_model`.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> target = from_model(LSTM.random(3, 4))
+        >>> [*target.layout.inputs], target.exact
+        (['x'], True)
+    """
 
     exact = True
 
@@ -164,6 +182,13 @@ def from_named(
         name: for the report.
         origin: Python that makes the target again, for reproductions.
         threads: whether sessions may run in threads of their own.
+
+    Example:
+        >>> from lstm_fast import LSTM, checks
+        >>> model = LSTM.random(3, 4)  # or `load_model` of the file
+        >>> target = from_named(model.stream, model)  # what makes a session of yours
+        >>> checks.agreement(target, model).status
+        'passed'
     """
     target = _Named(make, like, batch)
     target.name = name or str(getattr(make, "__name__", "model"))

@@ -66,6 +66,14 @@ def from_onnx(
         TargetError: onnxruntime is missing or cannot load it, a name is wrong, or a guess is not
             possible; the text lists what there is. Or it is a Silero VAD, and its frames were said
             wrongly or not at all.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import vad
+        >>> rate = {"sr": np.array(16000)}
+        >>> target = from_onnx(vad.silero_file(), constants=rate, frame_shape=(576,))
+        >>> target.session().step(np.zeros(576, np.float32)).shape
+        (1,)
     """
     with needed("onnxruntime"):
         import onnxruntime as ort
@@ -147,6 +155,14 @@ class OnnxTarget(Target):
 
     oracle: our Model of the file, where it is known to be more than an LSTM. refusal: why there is
     none, where what it computes is known to be more than the LSTM in it.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import vad
+        >>> rate = {"sr": np.array(16000)}
+        >>> target = from_onnx(vad.silero_file(), constants=rate, frame_shape=(576,))
+        >>> target.input_size, target.signature.states  # by the names of inputs and outputs
+        (576, {'state': 'stateN'})
     """
 
     oracle: Model | None = None

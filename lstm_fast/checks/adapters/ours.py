@@ -22,6 +22,7 @@ def from_lstm(lstm: LSTM, *, name: str | None = None, origin: str | None = None)
         ValueError: it does not run forward.
 
     Example:
+        >>> from lstm_fast import LSTM
         >>> from_lstm(LSTM.random(3, 4)).output_size
         4
     """
@@ -29,7 +30,14 @@ def from_lstm(lstm: LSTM, *, name: str | None = None, origin: str | None = None)
 
 
 class LstmTarget(Target):
-    """See `from_lstm`."""
+    """See `from_lstm`.
+
+    Example:
+        >>> from lstm_fast import LSTM
+        >>> target = from_lstm(LSTM.random(3, 4), name="mine")
+        >>> target.name, target.input_size, target.lstm.hidden_size
+        ('mine', 3, 4)
+    """
 
     exact = True
 

@@ -88,6 +88,20 @@ def from_command(
     Raises:
         TargetError: it cannot be started, or does not answer rightly.
         ValueError: a timeout is not above 0.
+
+    Example:
+        >>> import sys
+        >>> import numpy as np
+        >>> port = '''
+        ... import json, sys
+        ... answers = {"info": {"input_size": 1}, "reset": {}}
+        ... for line in sys.stdin:
+        ...     asked = json.loads(line)
+        ...     print(json.dumps(answers.get(asked["op"], {"y": asked.get("x")})), flush=True)
+        ... '''
+        >>> with from_command([sys.executable, "-c", port]) as target:
+        ...     target.session().step(np.float32([0.5]))
+        array([0.5], dtype=float32)
     """
     target = CommandTarget(command, timeout, start_timeout, name, origin)
     return target if target.sampling_rate is None else ProgramVad(target)

@@ -46,12 +46,26 @@ def from_torch(
     Raises:
         TargetError: torch is not installed, or the module can't be stepped forward.
         ValueError: the input size is not known, or frames is unknown.
+
+    Example:
+        >>> import torch
+        >>> from lstm_fast import checks
+        >>> module = torch.nn.LSTM(3, 4)
+        >>> checks.agreement(from_torch(module), module).status
+        'passed'
     """
     return TorchTarget(module, input_size, frames, initial, name, origin, threads)
 
 
 class TorchTarget(Target):
-    """See `from_torch`."""
+    """See `from_torch`.
+
+    Example:
+        >>> import torch
+        >>> target = from_torch(torch.nn.LSTM(3, 4, batch_first=True))
+        >>> target.frames, target.input_size, target.output_size
+        ('batch_first', 3, 4)
+    """
 
     def __init__(
         self,

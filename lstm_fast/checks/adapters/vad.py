@@ -69,6 +69,13 @@ def from_vad(
 
     Raises:
         TypeError, ValueError: an argument is wrong; the text says which values there are.
+
+    Example:
+        >>> from lstm_fast import checks, vad
+        >>> make = vad.SileroVoiceActivityDetector  # or a class of yours, with `__call__` or step
+        >>> target = from_vad(make, samples="bytes", full_scale=32767)
+        >>> checks.reset(target).status
+        'passed'
     """
     if not callable(make):
         raise TypeError(f"make is {type(make).__name__}, expected a class or a function")
@@ -113,6 +120,11 @@ class VadTarget(Target):
         full_scale: what integers are divided by; frames are what the model should see of them.
         settled: whether full_scale was said or found, and not assumed.
         recordings: whether it takes all chunks since the reset at once.
+
+    Example:
+        >>> target = from_vad(lambda: None, sampling_rate=8000)
+        >>> target.chunk, target.takes_integers
+        (256, False)
     """
 
     def __init__(

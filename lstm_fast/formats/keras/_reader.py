@@ -42,6 +42,14 @@ def read(
         FormatError: it is damaged, has a layout that Keras does not write, or there are only
             recurrent layers of other kinds.
         ValueError: an option is not such an activation.
+
+    Example:
+        >>> import keras, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/model.keras"
+        ...     keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)]).save(path)
+        ...     [one.weights.hidden_size for one in read(path)]
+        [4]
     """
     source = Source.of(path)
     with opened(source) as file:

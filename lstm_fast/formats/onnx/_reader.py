@@ -36,7 +36,18 @@ MEANT = {
 
 
 def read(path: Readable) -> list[Found | Refused]:
-    """Return every LSTM in a model; see `formats.read`."""
+    """Return every LSTM in a model; see `formats.read`.
+
+    Example:
+        >>> import onnx
+        >>> text = '''<ir_version: 8, opset_import: ["": 17]>
+        ... turns (float[t, 1, 1] x) => (float[t, 1, 1, 1] y)
+        ... <float[1, 4, 1] w = {1, 2, 3, 4}, float[1, 4, 1] r = {4, 3, 2, 1}>
+        ... { y = LSTM <hidden_size = 1> (x, w, r) }'''
+        >>> model = onnx.parser.parse_model(text)
+        >>> [(one.name, one.weights.hidden_size) for one in read(model.SerializeToString())]
+        [('y', 1)]
+    """
     source = Source.of(path)
     file = File(source)
     with checked(source, "the graph", TypeError, AttributeError, OverflowError):

@@ -39,6 +39,15 @@ def from_module(module: Any, *, ignore: str | Iterable[str] = ()) -> list[Found 
     Raises:
         FormatError: there are only cells of other kinds, or none that can be computed.
         TypeError: it is not a module.
+
+    Example:
+        >>> import torch
+        >>> class Turns(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.rnn, self.head = torch.nn.LSTM(3, 4), torch.nn.Linear(4, 2)
+        >>> [(one.name, one.weights.hidden_size) for one in from_module(Turns())]
+        [('rnn', 4)]
     """
     import torch
 

@@ -38,6 +38,13 @@ def read(path: Readable, *, ignore: str | Iterable[str] = ()) -> list[Found | Re
     Raises:
         OSError: the file cannot be opened.
         FormatError: it is damaged, or there is no LSTM in it.
+
+    Example:
+        >>> import io, torch
+        >>> file = io.BytesIO()
+        >>> torch.save({"model": torch.nn.LSTM(3, 4, num_layers=2).state_dict(), "epoch": 7}, file)
+        >>> [(one.weights.hidden_size, one.weights.num_layers) for one in read(file.getvalue())]
+        [(4, 2)]
     """
     source = Source.of(path)
     if source.name.endswith(".json"):

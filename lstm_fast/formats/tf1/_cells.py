@@ -48,6 +48,13 @@ def from_arrays(
     Raises:
         TypeError: something has the wrong type; forget_bias is None.
         ValueError: shapes do not fit, or values are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from lstm_fast import LSTM
+        >>> arrays = {"kernel": np.zeros((3 + 4, 16)), "bias": np.zeros(16)}
+        >>> LSTM.from_weights(from_arrays([arrays], forget_bias=1.0)).hidden_size
+        4
     """
     if isinstance(layers, Mapping):
         layers = [layers]

@@ -107,6 +107,14 @@ def read(
         OSError: the file cannot be opened.
         FormatError: it is damaged, or forget_bias is missing.
         TypeError, ValueError: an option has the wrong type or makes no sense.
+
+    Example:
+        >>> import io
+        >>> import numpy as np
+        >>> file = io.BytesIO()
+        >>> np.savez(file, **{"rnn/lstm_cell/kernel:0": np.zeros((3 + 4, 16))})
+        >>> [(one.name, one.weights.hidden_size) for one in read(file.getvalue(), forget_bias=1.0)]
+        [('rnn/lstm_cell', 4)]
     """
     source = Source.of(path)
     if forget_bias is not None:
