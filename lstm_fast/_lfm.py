@@ -7,6 +7,7 @@ So the checksum at the end is the program's fingerprint.
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -37,7 +38,7 @@ STORED: Mapping[str, np.dtype[Any]] = {
 }
 # What a file becomes: bytes and steps for an operation; for all else that is counted; for a word of
 # its records; and steps for a byte of it.
-OP_BYTES, OP_STEPS = 900, 25
+OP_BYTES, OP_STEPS = 900, 55
 RECORD_BYTES, RECORD_STEPS = 250, 4
 WORD_BYTES, WORD_STEPS = 40, 0.2
 BYTE_STEPS = 0.005
@@ -59,7 +60,7 @@ class _Writer:
     def __init__(self) -> None:
         self.words: list[int] = []
         self.text = bytearray()
-        self.arrays: list[bytes] = []
+        self.arrays: list[tuple[NDArray[Any], np.dtype[Any]]] = []
         self.blob_bytes = 0
         self._known: dict[str, tuple[int, int]] = {"": (0, 0)}
 
@@ -74,10 +75,9 @@ class _Writer:
         self.words += [len(shape), *shape]
 
     def array(self, value: NDArray[Any], kind: str) -> None:
-        data = value.astype(STORED[kind], copy=False).tobytes()
         self.words.append(self.blob_bytes // ALIGNMENT)
-        self.blob_bytes += _padded(len(data))
-        self.arrays.append(data.ljust(_padded(len(data)), b"\0"))
+        self.blob_bytes += _padded(value.size * STORED[kind].itemsize)
+        self.arrays.append((value, STORED[kind]))
 
     def attribute(self, one: Attribute, value: Any) -> None:
         if one.type == "name":
@@ -133,8 +133,15 @@ def to_bytes(program: Program) -> bytes:
     numbers = [VERSION, *map(len, many), len(words), len(writer.text), blob % 2**32, blob // 2**32]
     header = np.array([*numbers, 0, 0], WORD).tobytes()
     head = MAGIC + header + np.array(words, WORD).tobytes() + writer.text
-    body = b"".join([head.ljust(_padded(len(head)), b"\0"), *writer.arrays])
-    return body + hashlib.sha256(body).digest()
+    file = io.BytesIO()  # whose bytes become the result without a copy
+    file.write(head.ljust(_padded(len(head)), b"\0"))
+    for value, stored in writer.arrays:
+        size = file.write(np.ascontiguousarray(value, stored).data)
+        file.write(bytes(_padded(size) - size))
+    with file.getbuffer() as body:
+        checksum = hashlib.sha256(body).digest()
+    file.write(checksum)
+    return file.getvalue()
 
 
 # ---- reading ----

@@ -32,13 +32,14 @@ def text_of(source: Source) -> bytes:
     return data
 
 
-def parse(source: Source, part: str, data: bytes) -> Any:
+def parse(source: Source, part: str, data: bytes, steps_a_value: float = STEPS_A_VALUE) -> Any:
     """Return what a JSON text holds.
 
     Args:
         source: the file, whose budget is charged.
         part: which part of it this is, for errors.
         data: the text, in UTF-8.
+        steps_a_value: what a value takes, with what the caller does with all of them.
 
     Raises:
         FormatError: it is not JSON, or holds too many values.
@@ -49,7 +50,7 @@ def parse(source: Source, part: str, data: bytes) -> Any:
     # One emoji makes a whole text take four bytes per character, also one that is written \u.
     cost += len(data) * (1 if is_plain and b"\\u" not in data else WIDEST)
     what = f"{part}: what it holds"
-    steps = STEPS_A_BYTE * len(data) + STEPS_A_VALUE * sum(counts.values())
+    steps = STEPS_A_BYTE * len(data) + steps_a_value * sum(counts.values())
     source.budget.work(steps, what)  # also where memory is refused: its bytes were counted
     source.budget.memory(cost, what)
     text_bytes = len(data) * (1 if is_plain or len(data) > LARGE else WIDEST)

@@ -17,7 +17,7 @@ MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 1 << 14
 USUAL_HEADER = 128  # bytes, which those who call charge with the array
 # To parse each byte more; and each byte where NumPy may take numbers as Python 2 wrote them, 2L.
-STEPS_A_BYTE, STEPS_A_TOKEN_BYTE = 0.8, 2.0
+STEPS_A_BYTE, STEPS_A_TOKEN_BYTE = 2.5, 6.0
 BFLOAT16 = np.dtype("V2")  # as which NumPy writes the one that it has not
 
 

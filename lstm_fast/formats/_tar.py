@@ -20,6 +20,7 @@ LONGEST_TEXT = 1 << 16
 RECORD = re.compile(rb"([0-9]{1,9}) ([^=\n]*)=")  # of pax: its whole length, its key
 REGULAR = b"0\0\x37"
 LONG_NAME, PAX = b"L", b"x"
+RECORD_STEPS = 2  # of one record of pax
 MEMBER_STEPS, STEPS_A_BYTE = 10, 0.003  # of gzip, whose bombs have a thousand bytes for each
 
 
@@ -110,7 +111,7 @@ def members(source: Source, file: BinaryIO) -> Iterator[Member]:
             if kind == LONG_NAME:
                 name = text.rstrip(b"\0").decode("utf-8", "replace")
             else:
-                source.budget.work(text.count(b"="), "its headers of pax")
+                source.budget.work(RECORD_STEPS * text.count(b"="), "its headers of pax")
                 name, size = _pax(text)
             continue
         taken = False

@@ -25,6 +25,7 @@ IDLE = frozenset(
 MODELS = frozenset({"Sequential", "Functional", "Model"})
 INPUTS = frozenset({"InputLayer"})
 LAYER_STEPS, LAYER_BYTES = 60, 2000  # of one layer or cell, beside its names
+GROUP_STEPS = 15  # to see how it is called
 COPIES = 6  # of the names around a layer, which stand in texts of it
 LARGEST_SIZE = 2**63  # beyond which sizes only make products that take long
 
@@ -68,8 +69,13 @@ def snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def group_names(layers: list[dict[str, Any]]) -> list[str]:
-    """Return the groups of layers beside each other: by class, numbered from the second on."""
+def group_names(layers: list[dict[str, Any]], budget: Budget) -> list[str]:
+    """Return the groups of layers beside each other: by class, numbered from the second on.
+
+    Raises:
+        FormatError: there are more than a file of this size can need.
+    """
+    budget.work(GROUP_STEPS * len(layers), "what its config tells of")
     names, used = [], dict[str, int]()
     for layer in layers:
         name = snake_case(kind_of(layer))
@@ -125,7 +131,9 @@ class _Reader:
         found: dict[str, Layer | None] = {}
         masks: dict[str, str | None] = {}
         last = mask
-        for layer, place, name in zip(layers, group_names(layers), inner, strict=True):
+        for layer, place, name in zip(
+            layers, group_names(layers, self._budget), inner, strict=True
+        ):
             charge_layer(self._budget, (*group, place), (*names, name))
             call = call_of(layer)
             before = next(filter(None, (masks.get(source) for source, _ in call.data)), None)
@@ -248,7 +256,7 @@ class _Reader:
             inner = _dict(cells[0].get("config")).get("cells")
         if isinstance(inner, list):
             cells = [_dict(cell) for cell in inner]
-            groups = [(*group, "cell", "cells", name) for name in group_names(cells)]
+            groups = [(*group, "cell", "cells", name) for name in group_names(cells, self._budget)]
         kinds = {None if c.get("registered_name") else kind_of(c) for c in cells}
         if kinds != {"LSTMCell"}:
             return None

@@ -14,6 +14,7 @@ from .._files import checked
 from ._hdf5 import File, Object
 from ._versions import Version
 
+STEPS_A_VALUE = 3.0  # of a config, which is gone through several times
 WEIGHTS = "model.weights.h5"
 LAYERS = "layers"
 OLD_LAYERS = "_layer_checkpoint_dependencies"  # what Keras 2.12 calls the group "layers"
@@ -48,7 +49,9 @@ def opened(source: Source) -> Iterator[Opened]:
                 version, texts = _version(root), root.attribute("model_config")
             config = None
             if texts:
-                config = _json.parse(source, "model_config", texts[0].partition(b"\0")[0])
+                config = _json.parse(
+                    source, "model_config", texts[0].partition(b"\0")[0], STEPS_A_VALUE
+                )
             yield Opened(root, config, version)
             return
         config, metadata, weights = _unzip(source, file)
@@ -78,6 +81,6 @@ def _unzip(source: Source, file: BinaryIO) -> tuple[Any, Any, bytes]:
             with checked(source, name, *_zip.ERRORS):
                 return _zip.read(source, archive, archive.getinfo(name))
 
-        config = _json.parse(source, "config.json", member("config.json"))
+        config = _json.parse(source, "config.json", member("config.json"), STEPS_A_VALUE)
         metadata = _json.parse(source, "metadata.json", member("metadata.json"))
         return config, metadata, member(WEIGHTS)

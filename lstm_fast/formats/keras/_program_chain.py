@@ -71,7 +71,7 @@ def chain(layer: dict[str, Any], group: Path, names: Path, budget: Budget) -> It
     inner = [name_of(one) for one in layers]
     if any("inbound_nodes" in one for one in layers):
         _check_graph(options, layers, inner)
-    for one, place, name in zip(layers, group_names(layers), inner, strict=True):
+    for one, place, name in zip(layers, group_names(layers, budget), inner, strict=True):
         yield from chain(one, (*group, "layers", place), (*names, name), budget)
 
 

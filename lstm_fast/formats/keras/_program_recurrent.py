@@ -29,7 +29,7 @@ def recurrent(context: Context, piece: Piece) -> None:
         raise ValueError(f"a frame has shape {context.shape}, expected one axis of features")
     if flag(piece, "go_backwards", False):
         raise ValueError("go_backwards: it begins with the last step, which a stream has not yet")
-    for kind, cell in _cells(piece):
+    for kind, cell in _cells(context, piece):
         if kind not in CELLS:
             known = ", ".join(CELLS)
             raise ValueError(f"its cell is {kind[:80]!r}, which is not computed here; {known} are")
@@ -40,7 +40,7 @@ def recurrent(context: Context, piece: Piece) -> None:
         context.writer.note(LAST.format(piece))
 
 
-def _cells(piece: Piece) -> Iterator[tuple[str, Piece]]:
+def _cells(context: Context, piece: Piece) -> Iterator[tuple[str, Piece]]:
     """Yield the cells of a layer from the bottom up, each as if it were a layer, and its class."""
 
     def cell(kind: str, options: dict[str, Any], group: Path, name: str) -> tuple[str, Piece]:
@@ -58,7 +58,8 @@ def _cells(piece: Piece) -> Iterator[tuple[str, Piece]]:
     cells = [a_dict(inner) for inner in listed] if isinstance(listed, list) else []
     if not cells:
         raise ValueError("it has no cells")
-    for n, (inner, place) in enumerate(zip(cells, group_names(cells), strict=True)):
+    places = group_names(cells, context.budget)
+    for n, (inner, place) in enumerate(zip(cells, places, strict=True)):
         options = a_dict(inner.get("config"))
         yield cell(_kind(inner), options, (*group, "cells", place), f"{name}/{n}")
 

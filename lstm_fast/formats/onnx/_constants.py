@@ -14,7 +14,7 @@ from ._operators import OPERATORS
 
 DEEPEST = 60  # steps from an initialiser to a weight; real files have about 5
 # What one value takes that is computed, beside what it holds; and a step of its search.
-VALUE_BYTES, VALUE_STEPS, VISIT_STEPS = 500, 15, 2
+VALUE_BYTES, VALUE_STEPS, VISIT_STEPS = 500, 20, 2
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 # What leaves zeros alone.

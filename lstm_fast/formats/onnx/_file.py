@@ -95,15 +95,34 @@ class File:
     def keep(self, size_bytes: int) -> None:
         """Charge what a constant takes once more when it is packed, for a layer or for a program.
 
-        Four times the file is for free where it has weights of 8 or 16 bits: those become some of
-        32 in any case.
+        And in a model, where it is more than the file's own weights can become. Four times the
+        file is for free where it has weights of 8 or 16 bits: those become some of 32 in any case.
 
         Raises:
             FormatError: it is more than such a file can need.
         """
-        free = max(0, min(size_bytes, 4 * self._size - self._packed)) if self._has_small else 0
-        self._packed += free
-        self.take(size_bytes - free, "its constants")
+        charged = self._beyond(size_bytes)
+        self._packed += size_bytes
+        self.take(charged, "its constants")
+
+    def foresee(self, size_bytes: int) -> None:
+        """See that there is memory for a constant that is made before it is charged.
+
+        Raises:
+            FormatError: it is more than such a file can need.
+        """
+        charged = self._beyond(size_bytes)
+        self.budget.memory(charged, "its constants")
+        self.budget.give_back(charged)
+
+    def _beyond(self, size_bytes: int) -> int:
+        """Return what a constant is charged: more where the file's own weights cannot be so many.
+
+        A model has it twice more: in the bytes of its program, and packed for the kernels.
+        """
+        own = (4 if self._has_small else 1) * self._size - self._packed
+        beyond = size_bytes - max(0, min(size_bytes, own))
+        return 3 * beyond if self._has_small else size_bytes + 2 * beyond
 
     def frozen(self, values: Array) -> Array:
         """Return a computed constant so that nothing can change it, and no one needs a copy."""

@@ -14,6 +14,7 @@ MOST_SCOPES = 20_000
 # What takes a node, and what else has a name, in a scope: bytes and steps.
 NODE_BYTES, NODE_STEPS = 600, 6
 NAME_BYTES, NAME_STEPS = 300, 2
+VALUE_BYTES = 48  # of a number in a list, and a place in another one
 
 # AttributeProto.AttributeType: where the value is
 SEVERAL = {6, 7, 8}
@@ -71,6 +72,7 @@ class Scope:
             value: Any = None if kept is None else getattr(attribute, kept)
             if self.budget is not None and attribute.type in SEVERAL:
                 self.budget.work(0.2 * len(value))
+                self.budget.memory(VALUE_BYTES * len(value), "the attributes of its nodes")
             found[one.name] = _plain(value)
         return found
 

@@ -23,7 +23,7 @@ from ._file import LARGE, Array, File
 
 MOST_OPS = 20_000
 # What an operation takes in a program, one of its inputs or outputs, and a constant.
-OP_STEPS, OP_BYTES, NAME_BYTES, CONSTANT_BYTES = 14, 900, 120, 600
+OP_STEPS, OP_BYTES, NAME_BYTES, CONSTANT_BYTES = 100, 900, 120, 600
 HASHED_A_STEP = 50  # values
 MOST_ELEMENTS = 1 << 24  # of one tensor
 MOST_COPIED = 1 << 20  # values that a file need not hold one by one
@@ -274,6 +274,10 @@ class Builder:
     def take(self, size_bytes: int) -> None:
         """Charge memory for numbers that are about to be made; see `File.take`."""
         self._file.take(size_bytes)
+
+    def foresee(self, size_bytes: int) -> None:
+        """See that there is memory for a constant that is made; see `File.foresee`."""
+        self._file.foresee(size_bytes)
 
     def spend(self, steps: float = 1) -> None:
         """Charge steps of work."""

@@ -115,6 +115,7 @@ def _lstm(node: Node) -> list[Value]:
             if row is None:
                 raise UnsupportedError(f"{name} differs from sequence to sequence")
             initial[name] = row
+    node.builder.foresee(4 * sum(one.size for one in arrays.values()))
     (layer,) = layers(found, {**arrays, **initial})
     frames = _Frames(node, found.layout)
     if frames.input_size != layer.weight_ih.shape[1]:
@@ -160,6 +161,7 @@ def _gru(node: Node) -> list[Value]:
     frames, builder = _Frames(node, layout), node.builder
     if frames.input_size != w.shape[2]:
         raise ValueError(f"X has {frames.input_size} values, W has shape {w.shape}")
+    builder.foresee(4 * (w.size + r.size))
     weights = [builder.constant(gru_to_pytorch(one[0], "onnx")) for one in (w, r)]
     if b is not None:
         weights += [builder.constant(gru_to_pytorch(half, "onnx")) for half in np.split(b[0], 2)]

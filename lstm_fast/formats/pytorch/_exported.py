@@ -32,6 +32,7 @@ DTYPES = {  # of the schema, which counts from UINT8 = 1
     **{1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32"},
     **{8: "float64", 10: "complex64", 11: "complex128", 12: "bool", 13: "bfloat16"},
 }
+PROGRAM_STEPS = 25  # of a name, for each program that has constants
 STRIDED = 7  # a layout of the schema
 
 
@@ -89,10 +90,12 @@ def tensors(members: Members, root: str) -> dict[str, Tensor]:
         }
         if not constants:
             continue
-        charge_names(source.budget, [*found, *constants])
+        names = [*found, *constants]
+        charge_names(source.budget, names)
+        source.budget.work(PROGRAM_STEPS * len(names), "the constants of its programs")
         parts = {
             name
-            for group in grouped([*found, *constants]).values()
+            for group in grouped(names).values()
             for pieces in group.parameters.values()
             for name in pieces.values()
         }

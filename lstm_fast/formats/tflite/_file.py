@@ -22,7 +22,8 @@ from .._recognise_ours import TFLITE
 
 MAX_CODES, MAX_SUBGRAPHS, MAX_RANK = 10_000, 1_000, 8
 # Steps of work: an operator's code, all of it, a tensor, an entry of a list, one of Python's.
-CODE_STEPS, OPERATOR_STEPS, TENSOR_STEPS, ENTRY_STEPS, NUMBER_STEPS = 10, 45, 20, 0.01, 0.5
+CODE_STEPS, OPERATOR_STEPS, TENSOR_STEPS, ENTRY_STEPS, NUMBER_STEPS = 10, 45, 90, 0.01, 0.5
+VALUES_STEPS = 30  # to find a tensor's values
 CODE_BYTES, OPERATOR_BYTES, NUMBER_BYTES = 20, 800, 200
 BYTES_A_STEP = 500  # of memory that is filled
 # What is stored as weights, and how TFLite's kernels take it: UINT8 are the bits of signed ones.
@@ -134,6 +135,7 @@ class File:
 
     def _raw(self, tensor: Tensor) -> NDArray[np.uint8]:
         """Return a tensor's bytes, without a copy; empty where it is not a constant."""
+        self.budget.work(VALUES_STEPS)
         index = tensor.table.Buffer()
         if index >= self.model.BuffersLength():
             raise ValueError(f"is in buffer {index}, but there are {self.model.BuffersLength()}")

@@ -22,7 +22,7 @@ from ._operators import (
     read_layers,
 )
 
-LSTM_STEPS, LSTM_BYTES = 400, 10_000  # of one LSTM, beside its weights
+LSTM_STEPS, LSTM_BYTES = 600, 10_000  # of one LSTM, beside its weights
 OPERATOR_STEPS, KEY_STEPS = 2, 15  # of one of its operators: to join it, to see whose step it is
 REVERSED = (
     "the file reverses its input in time before it (REVERSE_V2), and not its output after it; here "
