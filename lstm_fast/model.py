@@ -96,7 +96,11 @@ class Model:
         cls._refuse_others("from_program(program)")
         if not isinstance(program, Program):
             raise TypeError(f"expected a Program, found {type(program).__name__}")
-        return cls._check(program, "program", weight_dtype, backend, isa)
+        from . import _lfm
+        from ._program_checks import checked
+
+        whole = checked(program, "program")
+        return cls._of(whole, _lfm.to_bytes(whole), weight_dtype, backend, isa)
 
     @classmethod
     def _refuse_others(cls, call: str) -> None:
@@ -107,20 +111,6 @@ class Model:
                 f"call Model.{call}; or lstm_fast.load(path), or {cls.__name__}.from_state_dict or "
                 "from_weights, for an LSTM"
             )
-
-    @staticmethod
-    def _check(
-        program: Program,
-        where: object,
-        weight_dtype: WeightDtype,
-        backend: str | None,
-        isa: str | None,
-    ) -> Model:
-        from . import _lfm
-        from ._program_checks import checked
-
-        whole = checked(program, where)
-        return Model._of(whole, _lfm.to_bytes(whole), weight_dtype, backend, isa)
 
     @classmethod
     def from_bytes(

@@ -22,17 +22,21 @@ INDEX = ".index.json"  # of shards, which hold tensors alone
 
 
 class Reader(NamedTuple):
-    """Makes a program of a file. options: those that it takes."""
+    """Makes a program of a file.
+
+    options: those that it takes. is_checked: whether the program is one that `checked` returned.
+    """
 
     read: Callable[..., Program]
     options: tuple[str, ...] = ()
+    is_checked: bool = False
 
 
 def _onnx() -> Reader:
     from .onnx._program import program_from_onnx
 
     options = ("inputs", "outputs", "shapes", "constants", "states", "history", "time_axis")
-    return Reader(program_from_onnx, options)
+    return Reader(program_from_onnx, options, is_checked=True)
 
 
 def _keras() -> Reader:
@@ -79,6 +83,7 @@ def program_of(source: Source, options: Mapping[str, Any]) -> Program:
         FormatError: it is damaged or of another format, or cannot be read; or a library is missing.
         TypeError, ValueError: an option is wrong, or not for such a file.
     """
+    from .._program_checks import checked
     from ._recognise_containers import json_kind  # which takes json
 
     sample = _sample(source)
@@ -95,7 +100,8 @@ def program_of(source: Source, options: Mapping[str, Any]) -> Program:
             f"{source}: a file of format {name} is ready as it is, and takes no {unknown[0]}"
         )
     try:
-        return reader.read(source, **given)
+        program = reader.read(source, **given)
+        return program if reader.is_checked else checked(program, source)
     except MissingExtraError:
         raise
     except FormatError as error:
@@ -162,13 +168,15 @@ def load_model(
         "history": history,
         "time_axis": time_axis,
     }
+    from .. import _lfm
+
     source = _source(path)
     if is_lfm(source):
         if given := [name for name, value in options.items() if value is not None]:
             raise ValueError(f"{source}: a .lfm file is ready as it is, and takes no {given[0]}")
         return Model._read(source.read(), source, weight_dtype, backend, isa)
     program = program_of(source, options)
-    return Model._check(program, source, weight_dtype, backend, isa)
+    return Model._of(program, _lfm.to_bytes(program), weight_dtype, backend, isa)
 
 
 def is_lfm(source: Source) -> bool:

@@ -248,7 +248,7 @@ def test_operations_of_a_lfm_file_are_charged(monkeypatch):
         load_model(data)
     with pytest.raises(FormatError, match="what its records make would take"):
         Model.from_bytes(data)
-    assert len(load_model(_lfm.to_bytes(program(15_000))).program.ops) == 15_000
+    assert len(load_model(_lfm.to_bytes(program(10_000))).program.ops) == 10_000
     monkeypatch.setattr(Budget, "memory", lambda *_: None)
     monkeypatch.setattr(Budget, "work", lambda *_: None)
     assert len(_lfm.from_bytes(data).ops) == 60_000  # the control

@@ -23,7 +23,7 @@ from ._file import LARGE, Array, File
 
 MOST_OPS = 20_000
 # What an operation takes in a program, one of its inputs or outputs, and a constant.
-OP_STEPS, OP_BYTES, NAME_BYTES, CONSTANT_BYTES = 100, 900, 120, 600
+OP_STEPS, OP_BYTES, NAME_BYTES, CONSTANT_BYTES = 45, 900, 120, 600
 HASHED_A_STEP = 50  # values
 MOST_ELEMENTS = 1 << 24  # of one tensor
 MOST_COPIED = 1 << 20  # values that a file need not hold one by one

@@ -25,7 +25,7 @@ from ._program_nodes import LOWERINGS, Node, Registers
 DOMAINS = ("", "ai.onnx")
 MICROSOFT = ("Gelu",)  # of com.microsoft, the same as ONNX's
 # What one node takes, and one name in it, beside the operations that it becomes.
-NODE_STEPS, NODE_BYTES, USE_STEPS, USE_BYTES = 70, 600, 3, 200
+NODE_STEPS, NODE_BYTES, USE_STEPS, USE_BYTES = 42, 600, 2, 200
 SEVERAL = "it needs several frames, as what works along time does, or is made for so many"
 Key = tuple[int, str]
 
