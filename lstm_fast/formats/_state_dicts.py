@@ -33,7 +33,7 @@ DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 STEPS_A_BYTE = 0.001  # that is copied
 # What a tensor's name takes until its LSTM is read, in bytes and in steps; and an LSTM.
-NAME_BYTES, NAME_STEPS, NAME_STEPS_A_CHARACTER = 700, 6, 0.1
+NAME_BYTES, NAME_STEPS, NAME_STEPS_A_CHARACTER = 700, 15, 0.1
 GROUP_BYTES, GROUP_STEPS = 3000, 40
 COMPUTED_BYTES = 20  # for each value that is computed from others, in float64
 

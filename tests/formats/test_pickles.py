@@ -285,7 +285,7 @@ def test_hostile_pickles_end_soon(name, tmp_path):
     path = tmp_path / "a.pkl"
     path.write_bytes(HOSTILE[name] + b".")
     said = read_in_a_child(path)
-    assert said.startswith(("there is no LSTM in it", "looking for tensors in it would take"))
+    assert said.startswith(("there is no LSTM in it", "looking for tensors in it"))
 
 
 def test_a_storage_within_bytes_is_read_once(tmp_path):

@@ -22,7 +22,7 @@ from ._tensors import Tensors, Values
 DEEPEST = 64  # containers within each other
 MOST_AGAIN = 25_000  # containers that are met once more, under another name, and parts of them
 # Steps for a container, for its depth, for an entry of a dict or a part of a list, for an object.
-CONTAINER, DEPTH, ENTRY, PART, OBJECT = 3, 0.05, 1, 0.1, 4
+CONTAINER, DEPTH, ENTRY, PART, OBJECT = 3, 0.05, 1, 0.1, 30
 # Bytes for a container that is to be looked into, an entry of a dict while it is, and a tensor.
 NODE_BYTES, ENTRY_BYTES, TENSOR_BYTES = 250, 180, 800
 STEPS_A_BYTE = 0.001  # of names that are put together

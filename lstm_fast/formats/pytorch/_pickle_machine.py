@@ -16,7 +16,7 @@ from ..._budget import Budget
 from ._pickle_opcodes import KEPT_BYTES, LONGEST_LINE, OPCODES
 from ._pickle_values import Global, PickleError
 
-STEPS_AN_OPCODE = 0.5
+STEPS_AN_OPCODE, STEPS_A_NAME = 1.0, 5
 WHAT = "the pickle in it"
 
 
@@ -128,5 +128,6 @@ class Machine:
         if len(module) + len(name) > LONGEST_LINE:
             raise PickleError("a name in it is too long")
         self.charge(4 * (len(module) + len(name)))
+        self.budget.work(STEPS_A_NAME, WHAT)
         self.packages.add(module.partition(".")[0])
         return Global(f"{module}.{name}")
