@@ -18,11 +18,12 @@ class Budget:
     file is charged for its steps. Every reader charges the budget of its `Source`.
 
     Attributes:
+        size: of the file and of those beside it that were read, in bytes.
         memory_left: bytes.
         work_left: steps, each about a microsecond.
     """
 
-    __slots__ = ("_error", "_title", "memory_left", "work_left")
+    __slots__ = ("_error", "_title", "memory_left", "size", "work_left")
 
     def __init__(self, title: object, size: int, error: type[ValueError] = FormatError) -> None:
         """Make one.
@@ -33,7 +34,7 @@ class Budget:
             error: what is raised when it is used up.
         """
         self._title, self._error = title, error
-        self.memory_left = 0
+        self.size = self.memory_left = 0
         self.work_left = 0.0
         self.add(size)
         self.memory_left += MEMORY_BYTES
@@ -41,6 +42,7 @@ class Budget:
 
     def add(self, size: int) -> None:
         """Take in another file, which belongs to this one, of so many bytes."""
+        self.size += size
         self.memory_left += MEMORY_TIMES * size
         self.work_left += STEPS_A_BYTE * size
 

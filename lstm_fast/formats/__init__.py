@@ -27,6 +27,7 @@ from ..errors import FormatWarning, told
 from ..lstm import LSTM
 from ._files import FormatError, Found, MissingExtraError, Refused
 from ._inventory import listed
+from ._packing import charge_packing
 from ._recognise_ours import FORMATS
 from ._sample import HEAD, Sample
 
@@ -337,6 +338,7 @@ def load(
     if found.assumptions:
         text = told(f"{source}: {'; '.join(found.assumptions)}")
         warnings.warn(text, FormatWarning, stacklevel=2)
+    charge_packing(source.budget, found.weights, weight_dtype)
     again = None
     if source.path is not None:
         again = partial(_read_again, os.path.abspath(source.path), name, format, options)

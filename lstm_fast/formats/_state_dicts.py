@@ -35,6 +35,7 @@ STEPS_A_BYTE = 0.001  # that is copied
 # What a tensor's name takes until its LSTM is read, in bytes and in steps; and an LSTM.
 NAME_BYTES, NAME_STEPS, NAME_STEPS_A_CHARACTER = 700, 15, 0.1
 GROUP_BYTES, GROUP_STEPS = 3000, 40
+PARAMETER_STEPS = 40  # beside its values
 COMPUTED_BYTES = 20  # for each value that is computed from others, in float64
 
 
@@ -219,6 +220,7 @@ def _read(
     name = title(group.prefix)
     part = f"LSTM {shown(name)}"
     try:
+        budget.work(PARAMETER_STEPS * len(group.parameters), "reading its parameters")
         with checked(path, part, TypeError), _computing(group, tensors, budget):
             stack = _state_dict.read_stack(group, tensors, arrange=_arrange)
     except MissingExtraError:

@@ -253,7 +253,8 @@ def _warm_up(suffix: str, action: str, options: dict[str, Any]) -> None:
     from lstm_fast import formats
 
     good = GOLDEN / GOOD[suffix]
-    formats.read(good.read_bytes(), **options)
+    of_reader = {key: value for key, value in options.items() if key != "weight_dtype"}
+    formats.read(good.read_bytes(), **of_reader)
     if action == "load_model":
         with suppress(lstm_fast.FormatError):  # of which some have parts that are not computed
             lstm_fast.load_model(good)

@@ -19,6 +19,7 @@ import lstm_fast
 from lstm_fast import FormatError, formats
 from lstm_fast._budget import STEPS, STEPS_A_BYTE, Budget
 from lstm_fast._source import Source
+from lstm_fast.formats._packing import charge_packing
 
 LONGEST = 2000  # characters of an error
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
@@ -39,6 +40,36 @@ def test_memory_and_words(name, tmp_path):
 def test_without_charges_they_take_more(name, tmp_path):
     """The negative control."""
     assert not limits.taken_by(BOMBS[name](tmp_path), "load", free=True).has_memory
+
+
+PACKED = {"windows": 19, "stretched": 43, "one unit": 1_000_000}  # at which they can be read
+
+
+@linux
+@pytest.mark.parametrize("weight_dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("name", PACKED)
+def test_packing_is_charged(name, weight_dtype, tmp_path):
+    path = BOMBS[name](tmp_path, PACKED[name])
+    taken = limits.taken_by(path, "load", weight_dtype=weight_dtype)
+    assert taken.is_within, taken
+
+
+@linux
+@pytest.mark.parametrize("name", PACKED)
+def test_packing_takes_more_than_reading(name, tmp_path):
+    """The negative control: it is read, and packing it is too much."""
+    path = BOMBS[name](tmp_path, PACKED[name])
+    assert limits.taken_by(path, "read").outcome == "result"
+    assert not limits.taken_by(path, "load", free=True).has_memory
+
+
+@pytest.mark.parametrize("weight_dtype", ["float32", "float16", "int8"])
+def test_packing_weights_of_8_bits_takes_no_more_than_the_file_is_worth(weight_dtype):
+    weights = lstm_fast.LSTM.random(64, 64).weights
+    budget = Budget("a.tflite", sum(one.size for one in weights.state_dict().values()))
+    before = budget.memory_left
+    charge_packing(budget, weights, weight_dtype)
+    assert budget.memory_left == before
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -111,7 +142,15 @@ def test_what_is_said_of_many_is_short(tmp_path):
     with pytest.raises(FormatError) as caught:
         lstm_fast.load(path, name="no such")
     assert len(str(caught.value)) < LONGEST
+    held = storage("0", 64)
+    values = {
+        f"{n}.weight_{k}h_l0": tensor(held, (16, 4 if n == 10 else 3), (4, 1))
+        for n in range(500)
+        for k in "ih"
+    }
+    path = write_zip(tmp_path / "b.pt", values, {"0": bytes(4 * 64)})
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        lstm_fast.load(path, name="10")
+        lstm_fast.load(path)
+    assert told
     assert all(len(str(one.message)) < LONGEST for one in told)
