@@ -24,7 +24,8 @@ import wheels as builder
 BUILD = ROOT / "build/test-wheels"
 NEEDS = ("numpy", "cffi", "pytest", "hypothesis")
 MUSL = "3.14"
-# A folder with python.exe: what python.org has as "Windows embeddable package (64-bit)", unpacked.
+# A folder with python.exe: what python.org has as "Windows embeddable package (64-bit)", unpacked;
+# of 3.10 to 3.13, for which the NumPy below is.
 WINDOWS = "LSTM_FAST_WINDOWS_PYTHON"
 # Newer ones look for a function at import that wine 8 has not (ucrtbase.crealf).
 WINDOWS_NEEDS = ("numpy==2.1.3", *NEEDS[1:], "colorama")
