@@ -16,7 +16,8 @@
 #   make scale      past one machine: recordings on Ray Data; sessions on Ray Serve, of which replicas
 #                   are killed ROUNDS=20 times (installs Ray; apt install redis-server before it)
 #   make wheels     the wheels of every platform, cross-compiled here with ziglang, into dist/
-#   make test-wheels  runs those of dist/ that can be run here: musl's, Windows' under wine, Arm's under qemu
+#   make test-wheels  runs those of dist/ that can be run here: with Python on manylinux, musl and (under qemu) Arm;
+#                     C tests alone for Windows (under wine) and musl on Arm. Builds a CPython first
 #   make bench      what a step costs here: pytest-benchmark suites, machine facts beside the figures
 #   make docs       the documentation site, into build/docs; a warning fails
 #   make lint       ruff, mypy, clang-format

@@ -163,8 +163,8 @@ def python_library(target: Target) -> Path:
 
 def link_options(target: Target) -> list[object]:
     """Return what a core is linked with; a process of Python has the rest already."""
-    if "macos" in target.zig:
-        return ["-undefined", "dynamic_lookup"]
+    if "macos" in target.zig:  # by itself zig would name it by the folder it is built in
+        return ["-undefined", "dynamic_lookup", "-Wl,-install_name,@rpath/_native.abi3.so"]
     return [python_library(target)] if "windows" in target.zig else ["-lm", "-lpthread"]
 
 

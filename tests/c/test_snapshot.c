@@ -9,7 +9,7 @@
 #include "small_lstm.h"
 
 enum { T = 6 };
-static const unsigned char fingerprint[LF_FINGERPRINT_BYTES] = "a fingerprint of thirty-two byte";
+static const unsigned char fingerprint[LF_FINGERPRINT_BYTES] = "fingerprint of thirty-two bytes";
 static float frames[T * I];
 
 static void check_digest(const char *text, size_t times, const char *expected) {

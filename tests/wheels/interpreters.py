@@ -24,7 +24,8 @@ import wheels as builder
 BUILD = ROOT / "build/test-wheels"
 NEEDS = ("numpy", "cffi", "pytest", "hypothesis")
 MUSL = "3.14"
-# A folder with python.exe: what python.org has as "Windows embeddable package (64-bit)", unpacked.
+# A folder with python.exe: what python.org has as "Windows embeddable package (64-bit)", unpacked;
+# of 3.10 to 3.13, for which the NumPy below is.
 WINDOWS = "LSTM_FAST_WINDOWS_PYTHON"
 # Newer ones look for a function at import that wine 8 has not (ucrtbase.crealf).
 WINDOWS_NEEDS = ("numpy==2.1.3", *NEEDS[1:], "colorama")
@@ -103,12 +104,23 @@ def glibc_arm() -> Interpreter:
 # ---- musllinux -----------------------------------------------------------------------------------
 
 
+# which Hypothesis takes
+ZLIB = "https://deb.debian.org/debian/pool/main/z/zlib/zlib_1.3.dfsg+really1.3.1.orig.tar.gz"
+ZLIB_SHA256 = "60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb"
+
+
+def sources(name: str, address: str, sha256: str) -> Path:
+    """Return a folder with the sources of an archive, as they came."""
+    folder = BUILD / name
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(builder.fetched(address, sha256)) as tar:
+        tar.extractall(folder, filter="data")
+    return next(folder.iterdir())
+
+
 def make_musl(folder: Path) -> None:
-    """CPython, built with musl from the sources that Debian has."""
-    source, compiler = BUILD / "cpython", BUILD / "musl-cc"
-    shutil.rmtree(source, ignore_errors=True)
-    with tarfile.open(builder.fetched(builder.CPYTHON, builder.CPYTHON_SHA256)) as tar:
-        tar.extractall(source, filter="data")
+    """CPython with zlib, built with musl from the sources that Debian has."""
+    compiler, many = BUILD / "musl-cc", f"-j{os.cpu_count()}"
     # gcc would name the C library that is its own
     compiler.write_text(
         '#!/bin/sh\ncase " $* " in\n*-print-multiarch*) echo x86_64-linux-musl ;;\n'
@@ -116,23 +128,39 @@ def make_musl(folder: Path) -> None:
         encoding="utf-8",
     )
     compiler.chmod(0o755)
+    zlib = sources("zlib", ZLIB, ZLIB_SHA256)
+    must(["./configure", "--static"], {"CC": str(compiler), "CFLAGS": "-O2 -fPIC"}, where=zlib)
+    must(["make", many, "libz.a"], where=zlib)
     # with pkg-config it would find libraries of the other C library
-    options = ["PKG_CONFIG=false", "OPT=-O1", f"--prefix={folder}"]
-    options += ["--without-ensurepip", "--disable-test-modules"]
-    where = next(source.iterdir())
+    options = ["PKG_CONFIG=false", f"ZLIB_CFLAGS=-I{zlib}", f"ZLIB_LIBS={zlib / 'libz.a'}"]
+    options += ["OPT=-O1", f"--prefix={folder}", "--without-ensurepip", "--disable-test-modules"]
+    where = sources("cpython", builder.CPYTHON, builder.CPYTHON_SHA256)
     must(["./configure", f"CC={compiler}", *options], where=where)
-    must(["make", f"-j{os.cpu_count()}"], where=where)
+    must(["make", many], where=where)
     must(["make", "install"], where=where)
+
+
+def musl_loader() -> Path:
+    """Return musl 1.2.5, which is its own loader.
+
+    NumPy's wheels have packed relative relocations (DT_RELR), which musl applies from 1.2.4 on.
+    With an older one, as Debian 12's, the first constructor in them is a jump to nowhere.
+    """
+    folder, of = BUILD / "musl-system", "trixie"
+    if not arm.is_made(folder, of):
+        must(["mmdebstrap", "--arch=amd64", "--variant=extract", "--include=musl", of, folder])
+        arm.note_made(folder, of)
+    return folder / "usr/lib/x86_64-linux-musl/libc.so"
 
 
 def musl() -> Interpreter:
     """CPython built here with musl, with wheels for musllinux."""
-    folder = BUILD / "musl"
-    if not arm.is_made(folder, builder.CPYTHON):
+    folder, of = BUILD / "musl", f"{builder.CPYTHON} {ZLIB}"
+    if not arm.is_made(folder, of):
         make_musl(folder)
-        arm.note_made(folder, builder.CPYTHON)
+        arm.note_made(folder, of)
     packages = unpacked(BUILD / "musl-site", ["musllinux_1_2_x86_64"], MUSL, NEEDS)
-    return Interpreter([folder / f"bin/python{MUSL}"], packages, {})
+    return Interpreter([musl_loader(), folder / f"bin/python{MUSL}"], packages, {})
 
 
 # ---- Windows -------------------------------------------------------------------------------------
@@ -182,10 +210,11 @@ class Python(NamedTuple):
 
 
 ARM_NEEDS = {"qemu-aarch64": "qemu-user", "mmdebstrap": "mmdebstrap"}
+MUSL_NEEDS = {"musl-gcc": "musl-tools", "mmdebstrap": "mmdebstrap"}
 PYTHONS = {
     "manylinux_2_17_x86_64": Python("CPython of this machine", glibc, {}),
     "manylinux_2_17_aarch64": Python("CPython under qemu", glibc_arm, ARM_NEEDS, is_slow=True),
-    "musllinux_1_2_x86_64": Python("CPython with musl", musl, {"musl-gcc": "musl-tools"}),
+    "musllinux_1_2_x86_64": Python("CPython with musl", musl, MUSL_NEEDS),
     "win_amd64": Python("CPython under wine", windows, {str(WINE): "wine64"}, is_slow=True),
 }
 
