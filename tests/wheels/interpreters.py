@@ -186,10 +186,10 @@ def windows() -> Interpreter:
     folder = Path(os.environ[WINDOWS]).resolve()
     (search_path,) = folder.glob("python3*._pth")
     version = search_path.stem.removeprefix("python3")
-    # of a copy, since with that file it would look nowhere else
+    # of a copy: with that file it would look nowhere else, and wine cannot do what _wmi asks for
     home = BUILD / f"windows-3.{version}"
     if not home.exists():
-        shutil.copytree(folder, home, ignore=shutil.ignore_patterns("*._pth"))
+        shutil.copytree(folder, home, ignore=shutil.ignore_patterns("*._pth", "_wmi.pyd"))
     site = BUILD / f"windows-site-3.{version}"
     packages = unpacked(site, ["win_amd64"], f"3.{version}", WINDOWS_NEEDS)
     own = {"PYTHONHOME": f"Z:{home}".replace("/", "\\")}
