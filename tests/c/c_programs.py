@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FLAGS = [
-    "-std=c11 -O1 -g -fno-fast-math -ffp-contract=off -D_POSIX_C_SOURCE=200112L",
+    "-std=c11 -O1 -g1 -fno-fast-math -ffp-contract=off -D_POSIX_C_SOURCE=200112L",
     "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror",
 ]
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"

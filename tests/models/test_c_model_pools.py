@@ -20,7 +20,7 @@ if not COMPILER:
 
 HERE = ROOT / "tests/c"
 FLAGS = (
-    "-std=c11 -O1 -g -ffp-contract=off -D_POSIX_C_SOURCE=200112L -pthread "
+    "-std=c11 -O1 -g1 -ffp-contract=off -D_POSIX_C_SOURCE=200112L -pthread "
     "-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
 )
 WRAP = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc"
