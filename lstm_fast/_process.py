@@ -11,7 +11,7 @@ from types import FrameType
 import numpy as np
 
 
-class Bookkeeping(type(RLock())):  # type: ignore[misc]  # a class that has no name to import
+class SteadyLock(type(RLock())):  # type: ignore[misc]  # a class that has no name to import
     """A lock that no exception of a signal handler leaves taken."""
 
     def __enter__(self) -> bool:
@@ -29,7 +29,7 @@ class Bookkeeping(type(RLock())):  # type: ignore[misc]  # a class that has no n
 # Held around what several threads keep in step, never around a computation. A fork waits for it, so
 # the child finds a change done or not begun; and a signal handler that comes in the middle of one
 # and calls us does not lock itself out.
-bookkeeping = Bookkeeping()
+bookkeeping = SteadyLock()
 
 # How often a stack is looked at that moves meanwhile, before its call counts as going on.
 LOOKS = 1000
