@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,17 @@ def to_lengths(lengths: Any, n: int, steps: int, what: str) -> NDArray[np.uint64
         at = int(np.argmax(wrong))
         raise ValueError(f"length {array[at]} (number {at}) is not within 0 to {steps}, xs's T")
     return np.ascontiguousarray(array, np.uint64)
+
+
+def is_mapping(value: Any) -> bool:
+    """Say whether a value is a mapping, and ask `Mapping` only where it is nothing usual.
+
+    An abstract class looks into sets that all threads share. Where Python runs without its lock,
+    these have locks of their own, which threads wait for and a child of a fork may find taken.
+    """
+    if value is None or isinstance(value, (np.ndarray, list, tuple)):
+        return False
+    return isinstance(value, (dict, Mapping))
 
 
 def is_integer(value: Any) -> bool:

@@ -128,7 +128,7 @@ def _is_number(value: Any) -> bool:
         return value.ndim == 0 and value.dtype.kind in REAL_KINDS
     if isinstance(value, int):
         return -(2**63) <= value < 2**64
-    return isinstance(value, (Real, Decimal))
+    return isinstance(value, (float, Decimal, Real))
 
 
 def _of_objects(array: NDArray[Any]) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arguments import shape_text, to_float32
+from ._arguments import is_mapping, shape_text, to_float32
 from ._arrays import StateLike
 from ._foreign_arrays import as_array
 from ._program_checks import DTYPES
@@ -63,7 +63,7 @@ def by_name(given: Any, names: Sequence[str], what: str) -> list[Any]:
         TypeError: there are several names, and what was given is not a mapping.
         ValueError: a name is missing, or unknown.
     """
-    if not isinstance(given, Mapping):
+    if not is_mapping(given):
         if len(names) == 1:
             return [given]
         known = ", ".join(map(repr, names))
@@ -116,7 +116,7 @@ def to_state(state: Any, states: Tensors) -> list[Array]:
         TypeError: state is not a mapping, or a value of another kind.
         ValueError: a name is missing or unknown, or a shape does not fit.
     """
-    if not isinstance(state, Mapping):
+    if not is_mapping(state):
         raise TypeError(
             f"state must be a mapping such as stream.state, found {type(state).__name__}"
         )
@@ -162,7 +162,7 @@ def check_outs(
     if out is None:
         return empty(outputs, steps)
     arrays = by_name(out, [*outputs], "out")
-    values = [*given.values()] if isinstance(given, Mapping) else [given]
+    values = [*given.values()] if is_mapping(given) else [given]
     others = [value for value in values if isinstance(value, np.ndarray)]
     others += [one for one in converted if not any(one is other for other in others)]
     for array, (name, tensor) in zip(arrays, outputs.items(), strict=True):

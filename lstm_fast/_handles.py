@@ -49,7 +49,8 @@ def to_handles(handles: Any) -> Handles:
             raise stale(int(handles[at]), at)
         return np.ascontiguousarray(handles, np.uint64)
     # A frame goes by the place of its handle, and a set has no places; the keys of a dict have.
-    if isinstance(handles, Set) and not isinstance(handles, KeysView):
+    is_plain = type(handles) in (list, tuple)  # before abstract classes: see `is_mapping`
+    if not is_plain and isinstance(handles, Set) and not isinstance(handles, KeysView):
         raise TypeError(
             f"handles must be a sequence of ints, such as [handle]: a {type(handles).__name__} has "
             "no order that frames could have, too"

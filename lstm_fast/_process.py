@@ -10,10 +10,26 @@ from types import FrameType
 
 import numpy as np
 
+
+class SteadyLock(type(RLock())):  # type: ignore[misc]  # a class that has no name to import
+    """A lock that no exception of a signal handler leaves taken."""
+
+    def __enter__(self) -> bool:
+        """Take it, where no handler can have a turn before the `with` has begun.
+
+        From Python 3.14 on one can between the two if this is a function in C. A `for` has no place
+        for that, nor has a return. To give it back, the `__exit__` in C is right: a function in
+        Python begins with such a place.
+        """
+        for _ in iter(self.acquire, None):
+            return True
+        return False  # which no acquire leads to
+
+
 # Held around what several threads keep in step, never around a computation. A fork waits for it, so
 # the child finds a change done or not begun; and a signal handler that comes in the middle of one
 # and calls us does not lock itself out.
-bookkeeping = RLock()
+bookkeeping = SteadyLock()
 
 # How often a stack is looked at that moves meanwhile, before its call counts as going on.
 LOOKS = 1000
@@ -31,7 +47,7 @@ def _begin_in_child() -> None:
     try:
         bookkeeping.release()
     except RuntimeError:  # a server that forks in C may run only this one of the three
-        bookkeeping._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library does
+        bookkeeping._at_fork_reinit()  # as the standard library does
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks

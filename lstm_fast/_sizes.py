@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from . import _frames
-from ._arguments import to_state
+from ._arguments import is_mapping, to_state
 from ._arrays import LSTMState, canonical
 from ._frames import StateGiven
 from ._weights import Direction, Weights
@@ -122,7 +122,7 @@ class HasSizes:
         return state
 
     def _to_state(self, given: StateGiven) -> LSTMState:
-        if isinstance(given, Mapping):
+        if is_mapping(given):
             values = _frames.to_state(given, self.states)  # h and c of each layer in turn
             return LSTMState(np.stack(values[::2]), np.stack(values[1::2]))
         return to_state(given, self.num_layers, self.output_size, self.hidden_size)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _call_instead
-from ._arguments import check_out, to_float32, to_lengths
+from ._arguments import check_out, is_mapping, to_float32, to_lengths
 from ._arrays import Float32, LSTMState
 from ._handles import Handles, to_handle, to_handles
 from .model_pool import ModelPool
@@ -92,7 +92,7 @@ class StreamPool(ModelPool):
                 array.
             ConcurrentUseError: another thread is using one of the sessions, or the pool grows.
         """
-        if isinstance(xs, Mapping) or isinstance(out, Mapping):
+        if is_mapping(xs) or is_mapping(out):
             return super().step(handles, xs, out)  # type: ignore[return-value]  # as of `Stream`
         lstm, keys = self._model, to_handles(handles)
         n = len(keys)
@@ -122,7 +122,7 @@ class StreamPool(ModelPool):
             As `step`; also TypeError and ValueError for lengths that are not integers or do not
                 fit.
         """
-        if isinstance(xs, Mapping) or isinstance(out, Mapping):
+        if is_mapping(xs) or is_mapping(out):
             return super().run(handles, xs, lengths, out)  # type: ignore[return-value]
         lstm, keys = self._model, to_handles(handles)
         n = len(keys)

@@ -138,12 +138,13 @@ def to_bytes(snapshot: Any, most: int) -> bytes:
         SnapshotError: it has more, or is in no regular file.
         OSError: its file cannot be read.
     """
-    if isinstance(snapshot, os.PathLike) or hasattr(snapshot, "read"):
+    is_bytes = isinstance(snapshot, (bytes, bytearray, memoryview))
+    if not is_bytes and (isinstance(snapshot, os.PathLike) or hasattr(snapshot, "read")):
         from ._source import Source
 
         return Source(snapshot, SnapshotError, most).read()
     # A str may well be a snapshot that somebody has decoded, and names no file for that reason.
-    if not isinstance(snapshot, (bytes, bytearray, memoryview)):
+    if not is_bytes:
         raise TypeError(
             f"a snapshot is bytes, found {type(snapshot).__name__}; one that is in a file is given "
             "as a pathlib.Path, or as the file, open in binary mode"

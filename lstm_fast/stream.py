@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import _call_instead
-from ._arguments import check_out, to_float32
+from ._arguments import check_out, is_mapping, to_float32
 from ._arrays import Float32, LSTMState
 from ._frames import StateGiven
 from .model_stream import ModelStream
@@ -85,7 +84,7 @@ class Stream(ModelStream):
             ValueError: x or out has the wrong shape; out is strided, read-only or overlaps x.
             ConcurrentUseError: another thread is using this stream.
         """
-        if isinstance(x, Mapping) or isinstance(out, Mapping):
+        if is_mapping(x) or is_mapping(out):
             return super().step(x, out)  # type: ignore[return-value]  # out, where it is a mapping
         lstm = self._model
         frame = to_float32(x, "x", (lstm.input_size,), "this LSTM takes %s per step")
@@ -109,7 +108,7 @@ class Stream(ModelStream):
         Raises:
             TypeError, ValueError, ConcurrentUseError: as `step`.
         """
-        if isinstance(xs, Mapping) or isinstance(out, Mapping):
+        if is_mapping(xs) or is_mapping(out):
             return super().run(xs, out)  # type: ignore[return-value]
         lstm = self._model
         frames = to_float32(xs, "xs", (None, lstm.input_size), "this LSTM takes %s")

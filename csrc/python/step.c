@@ -19,7 +19,11 @@
 #include "ends.h"
 #include "runs.h"
 
-static const char long_step[] = "_long_step"; /* where a class has its step in Python */
+/*
+ * "_long_step", where a class has its step in Python. Interned, and made once: Python remembers attributes by the
+ * addresses of their names, and would hold on to each new one.
+ */
+static PyObject *long_step;
 
 /* ---- CoreStream: the base of streams that have the core's stream where C finds it ---- */
 
@@ -110,7 +114,7 @@ static int find_arguments(PyObject *const *arguments, Py_ssize_t count, PyObject
 /* Converts, or says what is wrong. */
 static PyObject *step_the_long_way(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
                                    PyObject *names) {
-    PyObject *step = PyObject_GetAttrString(self, long_step);
+    PyObject *step = PyObject_GetAttr(self, long_step);
     PyObject *result = NULL, *keywords = PyDict_New(), *positional = PyTuple_New(count);
     int failed = !step || !keywords || !positional;
     for (Py_ssize_t n = 0; !failed && n < count; n++) {
@@ -194,7 +198,7 @@ static PyObject *install(PyObject *module, PyObject *arguments) {
     PyObject *in_python = PyObject_GetAttrString(base, "step");
     PyMethodDef *description = in_python ? describe_step(in_python) : NULL;
     PyObject *method = description ? PyDescr_NewMethod((PyTypeObject *)type, description) : NULL;
-    const int failed = !method || PyObject_SetAttrString(type, long_step, in_python) < 0 ||
+    const int failed = !method || PyObject_SetAttr(type, long_step, in_python) < 0 ||
                        PyObject_SetAttrString(type, "step", method) < 0;
     Py_XDECREF(in_python);
     Py_XDECREF(method);
@@ -265,9 +269,11 @@ static int fill(PyObject *module) {
                         "use threads or processes instead of more interpreters");
         return -1;
     }
+    if (!long_step)
+        long_step = PyUnicode_InternFromString("_long_step");
     if (!core_stream_type)
         core_stream_type = (PyTypeObject *)PyType_FromSpec(&core_stream_spec);
-    return core_stream_type ? PyModule_AddType(module, core_stream_type) : -1;
+    return long_step && core_stream_type ? PyModule_AddType(module, core_stream_type) : -1;
 }
 
 /* Those of the stable ABI from 3.10 have none but the first, and older interpreters take no other: hence the look above. */

@@ -165,8 +165,7 @@ class PoolOfStreams(ModelPool):
         call.frame = None
 
     def _open(self, opened: Handles) -> None:
-        stream = self._model.stream()
-        assert isinstance(stream, PooledStream)
+        stream: PooledStream = self._model.stream()  # type: ignore[assignment]
         # so many to choose from that none ever comes twice; below 2**63 as the native ones
         handle = secrets.randbelow(HANDLE_LIMIT - 1) + 1
         with bookkeeping:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._arguments import is_mapping
 from ..lstm import LSTM
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Confidence:
             TypeError: it is not a number, nor what a step returned.
             ValueError: it is a mapping without that output, or it is not said which one it is.
         """
-        if isinstance(given, Mapping):
+        if is_mapping(given):
             if self.output is None:
                 raise ValueError(
                     f"which output is the confidence? Say trace(..., confidence=...): {self._known}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from .. import __version__
+from .._arguments import is_mapping
 from .._extras import install
 from .._process import bookkeeping
 from ..lstm import LSTM
@@ -126,7 +127,7 @@ def _listed(tensors: Mapping[str, Tensor]) -> str:
 
 def frames_in(ys: Any, axis: int) -> int:
     """Return how long an axis is that all outputs have, of one array or of a mapping of them."""
-    size: int = (next(iter(ys.values())) if isinstance(ys, Mapping) else ys).shape[axis]
+    size: int = (next(iter(ys.values())) if is_mapping(ys) else ys).shape[axis]
     return size
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
 
+from .._arguments import is_number
 from ..errors import SnapshotError
 from ..snapshots import Snapshot, to_bytes
 
@@ -257,7 +258,7 @@ class SpeechEvents:
 
 
 def _between(name: str, value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):  # those of NumPy are some, too
+    if not is_number(value) and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(f"{name} is {value!r}, expected a number")
     try:
         number = float(value)

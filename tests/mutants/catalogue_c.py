@@ -410,6 +410,13 @@ C = [
         HYGIENE + "::test_refused_calls_keep_no_reference -k native",
     ),
     Mutant(
+        "a step the long way asks for it by a new name",
+        "csrc/python/step.c",
+        "PyObject_GetAttr(self, long_step);",
+        'PyObject_GetAttrString(self, "_long_step");',
+        HYGIENE + "::test_a_step_the_long_way_makes_no_new_name -k native",
+    ),
+    Mutant(
         "a read-only array is taken for an output",
         "csrc/python/ends.h",
         "PyArray_IS_C_CONTIGUOUS(array) && (!writable || PyArray_ISWRITEABLE(array));",

@@ -16,6 +16,7 @@ import pytest
 
 from cases import bits, state_bits
 from lstm_fast import LSTM, ForkedError, SnapshotError, available
+from lstm_fast._process import IS_FREE_THREADED
 from outside import PATIENCE, in_child
 
 if not hasattr(os, "fork"):
@@ -36,6 +37,10 @@ BACKENDS = [
 FORKS = {"native": 100, "numba": 10, "reference": 4}
 
 
+@pytest.mark.skipif(
+    IS_FREE_THREADED,
+    reason="CPython without its lock may leave locks of its own taken in a child: docs/forks.md",
+)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", ["pools", "streams", "traced", "models"])
 def test_forks_of_a_busy_process(backend, kind):

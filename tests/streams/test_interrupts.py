@@ -13,6 +13,7 @@ import pytest
 
 from cases import bits, state_bits
 from lstm_fast import LSTM, ConcurrentUseError, available
+from lstm_fast._process import bookkeeping
 from outside import InterruptError, interrupted, raise_interrupt
 
 if not hasattr(signal, "setitimer"):
@@ -380,6 +381,20 @@ def test_another_thread_may_use_what_an_interrupted_call_has_left(implementation
         thread.start()
         thread.join()
     assert not refused
+
+
+def test_no_interrupt_leaves_the_bookkeeping_taken(handler):
+    """From Python 3.14 on a handler has a turn between the `__enter__` of a lock and its `with`."""
+    handler(raise_interrupt)
+
+    def take_and_give_back():
+        while True:
+            with bookkeeping:
+                pass
+
+    for n in range(1000):
+        assert interrupted(take_and_give_back, 2e-5 + 1e-6 * (n % 150))
+        assert not bookkeeping._is_owned(), n
 
 
 def test_a_server_that_forks_in_c_and_tells_python_only_in_the_child():

@@ -141,6 +141,27 @@ def test_a_reference_that_is_kept_shows():
     assert sys.getrefcount(wrong) != before
 
 
+def test_a_step_the_long_way_makes_no_new_name(implementation):
+    """Python remembers attributes by the addresses of their names, and keeps thousands of those."""
+    if implementation.backend != "native":
+        pytest.skip("steps in Python go no long way")
+    stream, names = implementation.random(5, 7).stream(), []
+
+    class Listening(type(stream)):
+        __slots__ = ()
+
+        def __getattribute__(self, name):
+            names.append(name)
+            return super().__getattribute__(name)
+
+    stream.__class__ = Listening
+    for _ in range(3):
+        stream.step([0] * 5)
+    asked = [name for name in names if name == "_long_step"]
+    assert len(asked) == 3
+    assert all(name is asked[0] for name in asked)
+
+
 @pytest.mark.parametrize("layer", [0, 1, 2])
 @pytest.mark.parametrize("gate", range(4))
 @pytest.mark.parametrize("row", [0, -1], ids=["first", "last"])

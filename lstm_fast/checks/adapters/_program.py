@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..._process import SteadyLock
 from ..target import TargetError
 
 LONGEST_LINE = 1 << 26  # bytes; what is longer is not an answer
@@ -29,7 +30,7 @@ class Program:
     def __init__(self, command: list[str], timeout: float, start_timeout: float) -> None:
         self.taken, self.used, self.spoilt = set[int](), set[int](), set[int]()
         self._name, self._timeout = os.path.basename(command[0]), timeout
-        self._lock = threading.Lock()
+        self._lock = SteadyLock()
         self._failed: str | None = None
         try:
             self._process = subprocess.Popen(

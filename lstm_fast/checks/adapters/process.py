@@ -49,7 +49,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -57,6 +56,7 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import Float32
+from ..._process import SteadyLock
 from ..probes import uniform
 from ..target import State, Target, TargetError, to_array
 from ._program import Program, written
@@ -127,7 +127,7 @@ class CommandTarget(Target):
         if not (timeout > 0 and start_timeout > 0):
             raise ValueError(f"timeouts must be above 0, found {timeout:g} and {start_timeout:g}")
         self._timeout, self._start_timeout = timeout, start_timeout
-        self._lock = threading.Lock()
+        self._lock = SteadyLock()
         self._programs: list[Program] = []
         self._as_new: list[str] | None = None  # answers of a place that nothing was asked before
         # Also of a target that nobody closes: no program outlives it.
