@@ -209,7 +209,7 @@ def random_case(rng) -> Case:
     )
 
 
-# Never a threshold, where onnxruntime differs from ONNX's text, which is ours; nor the other way round.
+# No threshold is ever one of these: there onnxruntime differs from ONNX's text, which is ours.
 CLIPS = tuple(float(np.float32(value)) for value in (0.3, 0.7, 1.9, 5.3))
 
 
