@@ -194,8 +194,8 @@ def make_weights(
         direction: see `Weights`.
         names: what to call parameters in errors, by PyTorch's names ("weight_ih_l0"); those that
             are not in it are called by PyTorch's.
-        copy: False takes the arrays as they are: those that nobody else has (see `own`), or of
-            weights that nobody will keep.
+        copy: False takes the arrays as they are, if in C's order: those that nobody else has (see
+            `own`), or of weights that nobody will keep.
         finite: whether all values are known to be finite, so that they are not looked at again.
 
     Raises:
@@ -216,8 +216,18 @@ def make_weights(
             below = weights.output_size * weights.num_directions
         sizes = {"I": below, "H": weights.hidden_size, "P": weights.output_size}
         _check_layer(layer, called, sizes, finite)
-        checked.append(_owned(layer) if copy else layer)
+        checked.append(_owned(layer) if copy else _contiguous(layer))
     return Weights(tuple(checked), direction)
+
+
+def _contiguous(layer: LayerWeights) -> LayerWeights:
+    """Return it with every array in C's order, which is what is packed."""
+    moved = {
+        kind: own(value, value)
+        for kind, value in layer.parameters().items()
+        if not value.flags.c_contiguous
+    }
+    return replace(layer, **moved) if moved else layer
 
 
 def own(value: Float32, source: NDArray[Any]) -> Float32:
