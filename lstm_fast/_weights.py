@@ -222,12 +222,14 @@ def make_weights(
 
 def _contiguous(layer: LayerWeights) -> LayerWeights:
     """Return it with every array in C's order, which is what is packed."""
+    values = layer.parameters()
+    if all(value.flags.c_contiguous for value in values.values()):
+        return layer
     moved = {
-        kind: own(value, value)
-        for kind, value in layer.parameters().items()
-        if not value.flags.c_contiguous
+        kind: value if value.flags.c_contiguous else own(value, value)
+        for kind, value in values.items()
     }
-    return replace(layer, **moved) if moved else layer
+    return LayerWeights(**moved, cell=layer.cell)
 
 
 def own(value: Float32, source: NDArray[Any]) -> Float32:
