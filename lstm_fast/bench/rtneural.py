@@ -25,6 +25,7 @@ from .shapes import Shape
 
 NAME, VARIABLE = "rtneural", "LSTM_FAST_RTNEURAL"
 EIGEN, XSIMD = "modules/Eigen", "modules/xsimd/include"  # within a checkout
+_LOADED: list[Any] = []  # cffi unloads a library that nobody holds, though its functions are held
 HEADER = """
 extern float x[], y[];
 void weights(int layer, const float *input, const float *hidden, const float *bias);
@@ -130,7 +131,8 @@ def compiled(folder: Path, shape: Shape, flags: list[str]) -> tuple[FFI, Any]:
             raise CannotRunError(f"RTNeural does not compile: {' '.join(command)}\n{done.stderr}")
         ffi = FFI()
         ffi.cdef(HEADER.replace("[]", f"[{max(shape.input_size, shape.hidden_size)}]"))
-        return ffi, ffi.dlopen(str(library))
+        _LOADED.append(ffi.dlopen(str(library)))
+        return ffi, _LOADED[-1]
 
 
 def make(shape: Shape, weights: dict[str, Float32]) -> list[Contender]:
